@@ -1,0 +1,83 @@
+"""What the scripts share: errors in one line, flags that suggest the nearest name, commands and paths as printed."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parents[2]  # the folder of the five scripts
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with whole flags only, defaults shown in `--help`, and the nearest name for a flag that does not exist."""
+
+    def __init__(self, **kwargs):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            flag = unknown.group(1).split("=")[0]
+            message = f"unknown argument {flag}{nearest(flag, self._option_string_actions)} (see --help)"
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def nearest(name: str, names) -> str:
+    """`; did you mean X?` for the closest of `names`, or nothing when none is close."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script's `main` and exit: status 2 and one line for what a user got wrong, 130 for Ctrl-C.
+
+    `ValueError`, `RuntimeError` and `OSError` are the user's errors; everything else is a bug of ours and keeps its
+    traceback. `NUMPYGPT_TRACEBACK=1` shows the traceback in every case.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # `./sample.py | head`: the reader left, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (ValueError, RuntimeError, OSError) as error:
+        if os.environ.get("NUMPYGPT_TRACEBACK"):
+            raise
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {describe(error)}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped\n")
+        sys.exit(130)
+
+
+def describe(error: Exception) -> str:
+    """The error's message; for one from the operating system, the reason and the file instead of its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {shown(error.filename)}" if error.filename else error.strerror
+    return str(error)
+
+
+def shown(path: str | Path) -> str:
+    """`path` as a user would type it: relative to the current folder where it lies below it, else absolute."""
+    path = Path(path).resolve()
+    here = Path.cwd().resolve()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def command(script: str, *args: object) -> str:
+    """The command line that runs `script` from the current folder: `./train.py --resume` or `python train.py ...`."""
+    path = shown(ROOT / script)
+    if os.name == "nt":
+        words = ["python", path]
+    else:
+        words = [path if os.sep in path else f"./{path}"]
+    return shlex.join([*words, *map(str, args)])
