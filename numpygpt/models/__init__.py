@@ -1,0 +1,5 @@
+"""The model, and writing with it."""
+
+from numpygpt.models.gpt import GPT
+
+__all__ = ["GPT"]

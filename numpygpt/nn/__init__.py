@@ -1,0 +1,20 @@
+"""Layers with hand-written gradients. The formulas are in `functional`, the check of all of them in `gradcheck`."""
+
+from numpygpt.nn.gradcheck import gradcheck
+from numpygpt.nn.modules.activation import GELU, ReLU, Softmax
+from numpygpt.nn.modules.attention import KVCache, MultiHeadAttention
+from numpygpt.nn.modules.dropout import Dropout
+from numpygpt.nn.modules.embedding import Embedding, Unembedding
+from numpygpt.nn.modules.feedforward import FeedForward
+from numpygpt.nn.modules.linear import Linear
+from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
+from numpygpt.nn.modules.module import Module
+from numpygpt.nn.modules.normalization import LayerNorm
+from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
+from numpygpt.nn.modules.transformer import TransformerBlock
+
+__all__ = [
+    "GELU", "CrossEntropyLoss", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm", "Linear",
+    "LinearCrossEntropy", "Module", "MultiHeadAttention", "PositionalEmbedding", "ReLU", "SinusoidalEncoding",
+    "Softmax", "TransformerBlock", "Unembedding", "gradcheck",
+]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]  # the folder of the five scripts
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with whole flags only, defaults shown in `--help`, and the nearest name for a flag that does not exist."""
+    """argparse with whole flags only, defaults shown in `--help`, and the nearest name to an unknown flag."""
 
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)

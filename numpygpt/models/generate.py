@@ -1,0 +1,119 @@
+"""Writing text: choosing the next token, and a KV cache so that each step costs one token's work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numpygpt.nn.functional import softmax
+from numpygpt.nn.modules.attention import KVCache
+
+if TYPE_CHECKING:
+    from numpygpt.models.gpt import GPT
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen. Raises ValueError for values out of range."""
+
+    temperature: float = 1.0  # 0: always the most likely token
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise ValueError(f"temperature must be 0 (greedy) or above, got {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+
+
+def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
+    """The distribution (B, V) that the next token is drawn from: temperature, then top-k, then top-p.
+
+    Tokens as likely as the k-th are all kept. Top-p keeps the fewest tokens whose probabilities reach p, at least one
+    (Holtzman et al. 2020, nucleus sampling). Temperature 0 puts everything on the most likely token.
+    """
+    if how.temperature == 0:
+        return np.eye(logits.shape[-1], dtype=logits.dtype)[logits.argmax(axis=-1)]
+    # The maximum goes off first: a tiny temperature then gives -inf, a probability of 0, and never inf - inf.
+    scores = (logits - logits.max(axis=-1, keepdims=True)) / how.temperature
+    if how.top_k is not None and how.top_k < scores.shape[-1]:
+        kth = np.partition(scores, -how.top_k, axis=-1)[:, -how.top_k, None]
+        scores[scores < kth] = -np.inf
+    P = softmax(scores, out=scores)
+    if how.top_p is not None and how.top_p < 1:
+        order = np.argsort(-P, axis=-1, kind="stable")
+        ordered = np.take_along_axis(P, order, axis=-1)
+        beyond = ordered.cumsum(axis=-1) - ordered >= how.top_p  # those before it already hold p
+        beyond[:, 0] = False
+        np.put_along_axis(P, order, np.where(beyond, 0, ordered), axis=-1)
+        P /= P.sum(axis=-1, keepdims=True)
+    return P
+
+
+def sample(logits: np.ndarray, how: Sampling, rngs: list[np.random.Generator]) -> np.ndarray:
+    """One token (B,) for each row of logits (B, V), drawn with the row's own generator."""
+    if how.temperature == 0:
+        return logits.argmax(axis=-1)
+    cumulative = probabilities(logits, how).cumsum(axis=-1)  # (B, V)
+    u = np.array([rng.random() for rng in rngs], logits.dtype)  # uniform in [0, 1)
+    # The first token whose cumulative probability is above u. The last sum is 1 only up to rounding, so u is scaled.
+    return (cumulative <= (u * cumulative[:, -1])[:, None]).sum(axis=-1).clip(max=logits.shape[-1] - 1)
+
+
+def new_caches(model: GPT, batch: int) -> list[KVCache]:
+    """Empty caches, one a block, with room for the model's whole context."""
+    dtype = model.wte.W.dtype
+    return [KVCache(batch, b.attn.n_heads, model.max_len, b.attn.d_k, b.attn.d_v, dtype) for b in model.blocks]
+
+
+def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
+           slide: int) -> Iterator[np.ndarray]:
+    """The generator behind `GPT.stream`: arguments are checked here, at the call; tokens come as they are asked for."""
+    if context.ndim != 2 or context.shape[1] == 0:
+        raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
+    if max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
+    if not 1 <= slide <= model.max_len:
+        raise ValueError(f"slide must be between 1 and the context length {model.max_len}, got {slide}")
+    return _stream(model, context, max_new_tokens, how, seed, stop, slide)
+
+
+def _stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
+            slide: int) -> Iterator[np.ndarray]:
+    B, given = context.shape
+    ids = np.empty((B, given + max_new_tokens), np.int64)
+    ids[:, :given] = context
+    rngs = [np.random.default_rng([seed, i]) for i in range(B)]
+    done = np.zeros(B, bool)
+    seen = 0  # ids[:, start:seen] are in the caches
+    start = max(0, given - model.max_len)
+    caches = new_caches(model, B)
+    for n in range(given, given + max_new_tokens):
+        if n - start > model.max_len:  # full: every position changes, so the caches are of no use any more
+            start = n - model.max_len + slide - 1
+            seen, caches = start, new_caches(model, B)
+        logits = next_logits(model, ids[:, max(seen, start) : n], caches)
+        seen = n
+        ids[:, n] = sample(logits, how, rngs)
+        if stop is not None:
+            ids[done, n] = stop
+            done |= ids[:, n] == stop
+        yield ids[:, n].copy()
+        if done.all():
+            return
+
+
+def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache]) -> np.ndarray:
+    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches."""
+    training = model.training
+    model.eval()
+    try:
+        return model.head(model.hidden(new, caches)[:, -1])  # only the last position predicts something new
+    finally:
+        model.train(training)

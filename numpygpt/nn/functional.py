@@ -1,0 +1,128 @@
+"""Each formula once, as a pair: the function and its hand-derived gradient. All act on the last axis of any rank.
+
+A `*_backward` takes dY = dL/doutput and what the forward kept, and returns dL/dinput.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+GELU_SCALE = math.sqrt(2 / math.pi)  # a Python float: a NumPy float64 would promote every float32 it meets
+GELU_CUBIC = 0.044715
+CACHE_ENTRIES = 1 << 16  # a piece of this many entries stays in the L2 cache through several passes
+
+
+def rows(X: np.ndarray) -> np.ndarray:
+    """X with all axes but the last merged: (..., C) -> (N, C). A view where X is contiguous."""
+    return X.reshape(-1, X.shape[-1])
+
+
+def pieces(n: int, width: int, entries: int = CACHE_ENTRIES) -> Iterator[slice]:
+    """Slices that cut `n` rows of `width` entries into runs of about `entries` entries."""
+    step = max(1, entries // max(1, width))
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+# -- softmax: Y_i = exp(X_i) / sum_j exp(X_j) --------------------------------------------------------------------------
+
+
+def softmax(X: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Probabilities along the last axis. Subtracting the maximum changes nothing but keeps exp from overflowing."""
+    Y = np.subtract(X, X.max(axis=-1, keepdims=True), out=out)
+    np.exp(Y, out=Y)
+    Y /= Y.sum(axis=-1, keepdims=True)
+    return Y
+
+
+def softmax_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """dY_i/dX_j = Y_i (1[i = j] - Y_j), hence dX_j = Y_j (dY_j - sum_i dY_i Y_i)."""
+    return Y * (dY - (dY * Y).sum(axis=-1, keepdims=True))
+
+
+# -- cross-entropy: L = -log softmax(logits)[target], summed over the rows whose target counts -------------------------
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray, ignore_index: int = -1) -> tuple[float, int, np.ndarray]:
+    """(sum of the losses, number of targets that count, softmax(logits)) for logits (N, V) and targets (N,)."""
+    counted = targets != ignore_index
+    P = logits - logits.max(axis=-1, keepdims=True)  # (N, V)
+    # An ignored target may be no index at all (-1), so index 0 stands in for it and its loss is left out of the sum.
+    picked = P[np.arange(len(targets)), np.where(counted, targets, 0)]  # (N,)
+    np.exp(P, out=P)
+    total = P.sum(axis=-1, keepdims=True)  # (N, 1)
+    P /= total
+    losses = np.log(total[:, 0]) - picked  # -log(exp(picked) / total)
+    return float(losses.sum(where=counted)), int(counted.sum()), P
+
+
+def cross_entropy_backward(P: np.ndarray, targets: np.ndarray, ignore_index: int = -1) -> np.ndarray:
+    """d(sum of the losses)/dlogits = softmax(logits) - onehot(target), and zero in the rows that do not count.
+
+    Overwrites P, which `cross_entropy` made, and returns it.
+    """
+    counted = np.flatnonzero(targets != ignore_index)
+    P[counted, targets[counted]] -= 1
+    if len(counted) < len(targets):
+        P[targets == ignore_index] = 0
+    return P
+
+
+# -- GELU, the tanh form of GPT-2: Y = X/2 (1 + tanh u),  u = s (X + c X^3) --------------------------------------------
+
+
+def gelu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(gelu(X), tanh u); the gradient needs tanh u again. Hendrycks and Gimpel 2016, section 2."""
+    Y, tanh = np.empty_like(X, order="C"), np.empty_like(X, order="C")
+    for x, y, t in _in_cache(X, Y, tanh):
+        np.multiply(x, x, out=t)
+        t *= GELU_CUBIC
+        t += 1
+        t *= x
+        t *= GELU_SCALE  # u = s x (1 + c x^2)
+        np.tanh(t, out=t)
+        np.add(t, 1, out=y)
+        y *= x
+        y *= 0.5
+    return Y, tanh
+
+
+def gelu_backward(dY: np.ndarray, X: np.ndarray, tanh: np.ndarray) -> np.ndarray:
+    """dY/dX = (1 + tanh u)/2 + X/2 (1 - tanh^2 u) du/dX  with  du/dX = s (1 + 3 c X^2)."""
+    dX = np.empty_like(X, order="C")
+    for dy, x, t, dx in _in_cache(dY, X, tanh, dX):
+        np.multiply(x, x, out=dx)
+        dx *= 3 * GELU_CUBIC
+        dx += 1
+        dx *= x
+        dx *= GELU_SCALE  # x du/dx
+        sech2 = t * t
+        np.subtract(1, sech2, out=sech2)
+        dx *= sech2
+        dx += t
+        dx += 1  # 1 + tanh u + x (1 - tanh^2 u) du/dx
+        dx *= 0.5
+        dx *= dy
+    return dX
+
+
+def _in_cache(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """The arrays, all of one shape, in matching pieces small enough to stay in cache through many passes."""
+    flat = [rows(array) for array in arrays]
+    for piece in pieces(*flat[0].shape):
+        yield tuple(array[piece] for array in flat)
+
+
+# -- ReLU: Y = max(X, 0) -----------------------------------------------------------------------------------------------
+
+
+def relu(X: np.ndarray) -> np.ndarray:
+    """max(X, 0)."""
+    return np.maximum(X, 0)
+
+
+def relu_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """dX = dY where the output is positive, else 0 (the derivative at exactly 0 is taken as 0)."""
+    return dY * (Y > 0)

@@ -1,0 +1,45 @@
+"""Activations as layers; the formulas and their gradients are in functional.py."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpygpt.nn import functional as F
+from numpygpt.nn.modules.module import Module
+
+
+class ReLU(Module):
+    """Y = max(X, 0). X, Y: (...). Caches Y, whose sign is all that the gradient needs."""
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        self.Y = F.relu(X)
+        return self.Y
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        return F.relu_backward(dY, self.Y)
+
+
+class GELU(Module):
+    """Y = X/2 (1 + tanh(sqrt(2/pi) (X + 0.044715 X^3))), GPT-2's form. X, Y: (...). Caches X and the tanh."""
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        self.X = X
+        Y, self.tanh = F.gelu(X)
+        return Y
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        return F.gelu_backward(dY, self.X, self.tanh)
+
+
+class Softmax(Module):
+    """Y_i = exp(X_i) / sum_j exp(X_j) over the last axis. X, Y: (..., C). Caches Y, of which the gradient is made."""
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        self.Y = F.softmax(X)
+        return self.Y
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        return F.softmax_backward(dY, self.Y)
+
+
+ACTIVATIONS = {"relu": ReLU, "gelu": GELU}

@@ -1,0 +1,104 @@
+"""Causal multi-head self-attention."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numpygpt.nn.functional import pieces, softmax
+from numpygpt.nn.modules.dropout import Dropout
+from numpygpt.nn.modules.linear import Linear
+from numpygpt.nn.modules.module import Module
+
+SCORE_ENTRIES = 1 << 17  # scores of about half a megabyte are made, used and left in the L2 cache
+
+
+class KVCache:
+    """The keys and values of the tokens seen so far, for one attention layer: K (B, H, max_len, d_k), V likewise."""
+
+    def __init__(self, batch: int, n_heads: int, max_len: int, d_k: int, d_v: int, dtype: np.typing.DTypeLike):
+        self.K = np.empty((batch, n_heads, max_len, d_k), dtype)
+        self.V = np.empty((batch, n_heads, max_len, d_v), dtype)
+        self.length = 0
+
+    def append(self, K: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add the new tokens' K (B, H, T, d_k) and V (B, H, T, d_v); return those of all tokens. No copy of the old."""
+        old, self.length = self.length, self.length + K.shape[2]
+        self.K[:, :, old : self.length], self.V[:, :, old : self.length] = K, V
+        return self.K[:, :, : self.length], self.V[:, :, : self.length]
+
+
+class MultiHeadAttention(Module):
+    """Y = dropout(concat_h(softmax(Q_h K_h^T / sqrt(d_k) + mask) V_h) W_o + b_o), with Q, K, V = X W + b.
+
+    X, Y: (B, T, C); Q, K: (B, H, T, d_k); V: (B, H, T, d_v); d_k and d_v default to C / H and may be any size. The mask
+    is -inf above the diagonal: a token sees itself and those before it. One product `qkv` makes Q, K and V, as in
+    GPT-2. Caches Q (scaled), K, V, the weights P and the heads' output O. Vaswani et al. 2017, section 3.2.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, *,
+                 bias: bool = True, dropout: float = 0.0, rng: np.random.Generator | int | None = None,
+                 dtype: str = "float32"):
+        if (d_k is None or d_v is None) and d_model % n_heads:
+            raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}: change one, or give "
+                             "both d_k and d_v")
+        rng = np.random.default_rng(rng)
+        self.n_heads = n_heads
+        self.d_k = d_model // n_heads if d_k is None else d_k
+        self.d_v = d_model // n_heads if d_v is None else d_v
+        self.qkv = Linear(d_model, n_heads * (2 * self.d_k + self.d_v), bias, rng=rng, dtype=dtype)
+        self.proj = Linear(n_heads * self.d_v, d_model, bias, rng=rng, dtype=dtype)
+        self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
+        self.scale = 1 / math.sqrt(self.d_k)
+
+    def forward(self, X: np.ndarray, cache: KVCache | None = None) -> np.ndarray:  # X: (B, T, C)
+        B, T, _ = X.shape
+        Q, K, V = self.split(self.qkv(X))  # (B, H, T, d_k), (B, H, T, d_k), (B, H, T, d_v): views
+        Q *= self.scale  # (T, d_k) numbers a head to scale here, (T, T) in the scores
+        if cache is not None:
+            K, V = cache.append(K, V)
+        S = K.shape[2]  # tokens seen: T, and those in the cache
+        mask = np.triu(np.full((T, S), -np.inf, X.dtype), k=1 + S - T)  # (T, S)
+        P = np.empty((B, self.n_heads, T, S), X.dtype)
+        O = np.empty((B, T, self.n_heads * self.d_v), X.dtype)
+        heads = self.heads(O)  # (B, H, T, d_v): a view, so that concatenating the heads costs nothing
+        for s in pieces(B, self.n_heads * T * S, SCORE_ENTRIES):  # a few sequences at a time stay in cache
+            np.matmul(Q[s], K[s].swapaxes(-1, -2), out=P[s])  # (b, H, T, S): the scores
+            P[s] += mask
+            softmax(P[s], out=P[s])
+            np.matmul(P[s], V[s], out=heads[s])  # (b, H, T, d_v)
+        self.Q, self.K, self.V, self.P, self.O = Q, K, V, P, O
+        return self.dropout(self.proj(O))  # (B, T, C)
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
+        Q, K, V = self.Q, self.K, self.V
+        B, H, T, _ = Q.shape
+        dO = self.heads(self.proj.backward(self.dropout.backward(dY)))  # (B, H, T, d_v)
+        O = self.heads(self.O)
+        dQKV = np.empty((B, T, self.qkv.d_out), dY.dtype)
+        dQ, dK, dV = self.split(dQKV)
+        for s in pieces(B, H * T * T, SCORE_ENTRIES):
+            P = self.P[s]  # (b, H, T, T)
+            np.matmul(P.swapaxes(-1, -2), dO[s], out=dV[s])  # forward: O = P V        so  dV = P^T dO
+            dS = dO[s] @ V[s].swapaxes(-1, -2)  #                                      and dP = dO V^T
+            # forward: P = softmax(S), so dS = P (dP - sum_j dP P); the sum is that of dO O, as O = P V.
+            dS -= np.einsum("bhtd,bhtd->bht", dO[s], O[s])[..., None]
+            dS *= P  # forward: S = Q K^T + mask; P is 0 where the mask is, and so is dS
+            np.matmul(dS, K[s], out=dQ[s])  #                                          so  dQ = dS K
+            np.matmul(dS.swapaxes(-1, -2), Q[s], out=dK[s])  #                         and dK = dS^T Q
+        dQ *= self.scale  # forward: Q *= scale (Q above is the scaled one, which dK needs)
+        return self.qkv.backward(dQKV)  # (B, T, C)
+
+    def split(self, QKV: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(B, T, H (2 d_k + d_v)) -> Q, K (B, H, T, d_k) and V (B, H, T, d_v), as views."""
+        k = self.n_heads * self.d_k
+        return self.heads(QKV[..., :k]), self.heads(QKV[..., k : 2 * k]), self.heads(QKV[..., 2 * k :])
+
+    def heads(self, X: np.ndarray) -> np.ndarray:
+        """(B, T, H D) -> (B, H, T, D), as a view."""
+        B, T, _ = X.shape
+        return X.reshape(B, T, self.n_heads, -1).swapaxes(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"n_heads={self.n_heads}, d_k={self.d_k}, d_v={self.d_v}"

@@ -1,0 +1,34 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpygpt.nn.modules.module import Module
+
+
+class Dropout(Module):
+    """In training, each entry is set to 0 with probability p and the others are scaled by 1/(1 - p); else Y = X.
+
+    X, Y: (...). The scaling keeps the expectation, so that evaluation needs none. Caches the mask, which `rng`,
+    a Generator or the seed of one, draws. Srivastava et al. 2014. Raises ValueError unless 0 <= p < 1.
+    """
+
+    def __init__(self, p: float = 0.1, *, rng: np.random.Generator | int | None = None):
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {p}")
+        self.p, self.rng = p, np.random.default_rng(rng)
+
+    def forward(self, X: np.ndarray) -> np.ndarray:
+        self.mask = None
+        if not self.training or self.p == 0:
+            return X
+        keep = self.rng.random(X.shape, dtype=np.float32) >= self.p
+        self.mask = np.multiply(keep, 1 / (1 - self.p), dtype=X.dtype)  # 0 or 1/(1 - p)
+        return X * self.mask
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:
+        return dY if self.mask is None else dY * self.mask  # forward: Y = X mask  so  dX = dY mask
+
+    def extra_repr(self) -> str:
+        return f"{self.p}"

@@ -1,0 +1,75 @@
+"""Token ids to vectors, and vectors back to a score for each token."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpygpt.nn import init
+from numpygpt.nn.functional import rows
+from numpygpt.nn.modules.module import Module
+
+
+class Embedding(Module):
+    """Y = W[ids]: row `id` of W is the vector of token `id`.
+
+    ids: (...) integers in 0 .. n - 1, W: (n, C), Y: (..., C). W starts as N(0, std^2). Caches ids. Ids have no
+    gradient, so `backward` returns None. Raises ValueError for an id beyond the table.
+    """
+
+    W: np.ndarray
+    dW: np.ndarray
+
+    def __init__(self, n: int, d_model: int, *, std: float = 0.02, rng: np.random.Generator | int | None = None,
+                 dtype: str = "float32"):
+        self.n, self.d_model = n, d_model
+        self.param("W", init.normal(np.random.default_rng(rng), (n, d_model), std, dtype))
+
+    def forward(self, ids: np.ndarray) -> np.ndarray:  # ids: (...)
+        check_ids(ids, self.n)
+        self.ids = ids
+        return self.W[ids]  # (..., C)
+
+    def backward(self, dY: np.ndarray) -> None:  # dY: (..., C)
+        # forward: Y = W[ids]. A token that stands in several places gets the sum of their gradients. Sorting brings
+        # the places of each token together, and one reduceat sums every run (np.add.at does the same, slower).
+        ids, dY2 = self.ids.reshape(-1), rows(dY)  # (N,), (N, C)
+        if not len(ids):
+            return
+        order = ids.argsort(kind="stable")  # stable: the order of the sum, and so its rounding, is fixed
+        tokens, starts = np.unique(ids[order], return_index=True)
+        self.dW[tokens] += np.add.reduceat(dY2[order], starts, axis=0)
+
+    def extra_repr(self) -> str:
+        return f"{self.n}, {self.d_model}"
+
+
+class Unembedding(Module):
+    """logits = X E^T: the score of a token is the dot product of X with the token's row of E.
+
+    X: (..., C), E: (V, C), logits: (..., V). With `tied` to the model's token embedding, E is that table itself, as in
+    GPT-2, and its gradient collects both uses; else E is a table of its own. Caches X.
+    """
+
+    def __init__(self, vocab_size: int, d_model: int, *, tied: Embedding | None = None,
+                 rng: np.random.Generator | int | None = None, dtype: str = "float32"):
+        self.embedding = tied or Embedding(vocab_size, d_model, rng=rng, dtype=dtype)
+
+    def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
+        self.X = X
+        E = self.embedding.W
+        return (rows(X) @ E.T).reshape(*X.shape[:-1], len(E))  # (..., V)
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., V)
+        X2, dY2 = rows(self.X), rows(dY)  # (N, C), (N, V)
+        self.embedding.dW += dY2.T @ X2  # forward: logits = X E^T   so  dE = dY^T X
+        return (dY2 @ self.embedding.W).reshape(self.X.shape)  #      and dX = dY E
+
+
+def check_ids(ids: np.ndarray, n: int) -> None:
+    """ValueError unless `ids` are integers in 0 .. n - 1 (NumPy would read a negative one from the end in silence)."""
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"token ids must be integers, got an array of {ids.dtype}")
+    if ids.size and not (0 <= ids.min() and ids.max() < n):
+        wrong = ids[(ids < 0) | (ids >= n)].flat[0]
+        raise ValueError(f"token id {wrong} is outside this table of {n} (0 to {n - 1}): "
+                         "was the text encoded with another tokenizer?")

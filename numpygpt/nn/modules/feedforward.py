@@ -1,0 +1,41 @@
+"""The position-wise feed-forward network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpygpt.nn.modules.activation import ACTIVATIONS
+from numpygpt.nn.modules.dropout import Dropout
+from numpygpt.nn.modules.linear import Linear
+from numpygpt.nn.modules.module import Module
+
+
+class FeedForward(Module):
+    """Y = dropout(act(X W1 + b1) W2 + b2), each position by itself.
+
+    X, Y: (..., C); the middle is d_ff wide, 4 C by default; `activation` is "gelu" or "relu". The four layers cache
+    what they need.
+    """
+
+    def __init__(self, d_model: int, d_ff: int | None = None, *, activation: str = "gelu", bias: bool = True,
+                 dropout: float = 0.0, rng: np.random.Generator | int | None = None, dtype: str = "float32"):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        rng = np.random.default_rng(rng)
+        d_ff = 4 * d_model if d_ff is None else d_ff
+        self.fc = Linear(d_model, d_ff, bias, rng=rng, dtype=dtype)
+        self.act = ACTIVATIONS[activation]()
+        self.proj = Linear(d_ff, d_model, bias, rng=rng, dtype=dtype)
+        self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
+
+    def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
+        H = self.fc(X)  # (..., d_ff)
+        A = self.act(H)  # (..., d_ff)
+        Y = self.proj(A)  # (..., C)
+        return self.dropout(Y)
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
+        dY = self.dropout.backward(dY)
+        dA = self.proj.backward(dY)  # (..., d_ff)
+        dH = self.act.backward(dA)
+        return self.fc.backward(dH)  # (..., C)

@@ -1,0 +1,55 @@
+"""The affine map."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numpygpt.nn import init
+from numpygpt.nn.functional import rows
+from numpygpt.nn.modules.module import Module
+
+
+class Linear(Module):
+    """Y = X W + b on the last axis of X, of any rank.
+
+    X: (..., in), W: (in, out), b: (out,), Y: (..., out). W starts as N(0, std^2), by default with std = 1/sqrt(in),
+    which keeps the variance of X; b starts as zeros, and `bias=False` leaves it out. Caches X, which dW needs.
+
+    >>> layer = Linear(2, 3, rng=0)
+    >>> layer(np.ones((4, 5, 2), np.float32)).shape
+    (4, 5, 3)
+    """
+
+    W: np.ndarray
+    dW: np.ndarray
+    b: np.ndarray
+    db: np.ndarray
+
+    def __init__(self, d_in: int, d_out: int, bias: bool = True, *, std: float | None = None,
+                 rng: np.random.Generator | int | None = None, dtype: str = "float32"):
+        self.d_in, self.d_out, self.bias = d_in, d_out, bias
+        std = 1 / math.sqrt(d_in) if std is None else std
+        self.param("W", init.normal(np.random.default_rng(rng), (d_in, d_out), std, dtype))
+        if bias:
+            self.param("b", init.zeros((d_out,), dtype))
+
+    def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., in)
+        if X.shape[-1] != self.d_in:
+            raise ValueError(f"Linear({self.d_in}, {self.d_out}) needs a last axis of {self.d_in}, got {X.shape}")
+        self.X = X
+        Y = rows(X) @ self.W  # (N, out): one large product instead of one a sequence
+        if self.bias:
+            Y += self.b
+        return Y.reshape(*X.shape[:-1], self.d_out)  # (..., out)
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., out)
+        X2, dY2 = rows(self.X), rows(dY)  # (N, in), (N, out)
+        if self.bias:
+            self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row   so  db = sum over the rows of dY
+        self.dW += X2.T @ dY2  # forward: Y = X W                            so  dW = X^T dY
+        return (dY2 @ self.W.T).reshape(self.X.shape)  #                     and dX = dY W^T
+
+    def extra_repr(self) -> str:
+        return f"{self.d_in}, {self.d_out}" + ("" if self.bias else ", bias=False")

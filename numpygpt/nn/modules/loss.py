@@ -1,0 +1,77 @@
+"""The training loss, from logits, or from the last hidden states of a model with a large vocabulary."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpygpt.nn import functional as F
+from numpygpt.nn.functional import pieces, rows
+from numpygpt.nn.modules.embedding import Unembedding, check_ids
+from numpygpt.nn.modules.module import Module
+
+LOGIT_ENTRIES = 1 << 20  # logits held at once: 4 MB in float32
+
+
+class CrossEntropyLoss(Module):
+    """L = mean of -log softmax(logits)[target] over the targets that are not `ignore_index`; 0 where none is left.
+
+    logits: (..., V), targets: (...) integers, L: a float in nats. `backward(scale)` takes dL_total/dL and returns
+    dlogits = scale (softmax(logits) - onehot) / count. Caches softmax(logits). Raises ValueError for a target outside
+    0 .. V - 1.
+    """
+
+    def __init__(self, ignore_index: int = -1):
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: np.ndarray, targets: np.ndarray) -> float:  # (..., V), (...)
+        self.shape, self.targets = logits.shape, targets.reshape(-1)
+        check_targets(self.targets, logits.shape[-1], self.ignore_index)
+        total, count, self.P = F.cross_entropy(rows(logits), self.targets, self.ignore_index)
+        self.count = max(count, 1)
+        return total / self.count
+
+    def backward(self, scale: float = 1.0) -> np.ndarray:
+        dlogits = F.cross_entropy_backward(self.P.copy(), self.targets, self.ignore_index)
+        dlogits *= scale / self.count  # forward: L = total / count
+        return dlogits.reshape(self.shape)  # (..., V)
+
+
+class LinearCrossEntropy(Module):
+    """The head and the loss in one, a chunk of rows at a time: the (N, V) logits are never held whole.
+
+    X: (..., C) hidden states, targets: (...), L: a float; equal to CrossEntropyLoss()(head(X), targets). In training
+    the gradient is taken in the same pass, chunk by chunk, since the logits are at hand only then; `backward(scale)`
+    scales it, adds the head's share to its dW, and returns dX. Caches dL/dX and dL/dE.
+    """
+
+    def __init__(self, head: Unembedding, ignore_index: int = -1):
+        self.head, self.ignore_index = head, ignore_index
+
+    def forward(self, X: np.ndarray, targets: np.ndarray) -> float:  # (..., C), (...)
+        X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
+        check_targets(t, len(E), self.ignore_index)
+        dX, dE = (np.empty_like(X2), np.zeros_like(E)) if self.training else (None, None)
+        loss, count = 0.0, 0
+        for s in pieces(len(t), len(E), LOGIT_ENTRIES):
+            total, n, P = F.cross_entropy(X2[s] @ E.T, t[s], self.ignore_index)  # forward: logits = X E^T
+            loss, count = loss + total, count + n
+            if dX is not None and dE is not None:
+                dlogits = F.cross_entropy_backward(P, t[s], self.ignore_index)
+                np.matmul(dlogits, E, out=dX[s])  #                                     so  dX = dlogits E
+                dE += dlogits.T @ X2[s]  #                                              and dE = dlogits^T X
+        self.shape, self.dX, self.dE, self.count = X.shape, dX, dE, max(count, 1)
+        return loss / self.count
+
+    def backward(self, scale: float = 1.0) -> np.ndarray:
+        if self.dX is None or self.dE is None:
+            raise RuntimeError("no gradient to go back from: call train(), then the forward pass, then backward() once")
+        dX, dE, self.dX, self.dE = self.dX, self.dE, None, None
+        dX *= scale / self.count  # forward: L = total / count
+        dE *= scale / self.count
+        self.head.embedding.dW += dE
+        return dX.reshape(self.shape)  # (..., C)
+
+
+def check_targets(targets: np.ndarray, vocab_size: int, ignore_index: int) -> None:
+    """ValueError unless every target is a token id or `ignore_index`."""
+    check_ids(np.where(targets == ignore_index, 0, targets), vocab_size)

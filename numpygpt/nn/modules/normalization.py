@@ -1,0 +1,60 @@
+"""Layer normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpygpt.nn import init
+from numpygpt.nn.functional import rows
+from numpygpt.nn.modules.module import Module
+
+
+class LayerNorm(Module):
+    """Y = gamma * Xhat + beta with Xhat = (X - mean) / sqrt(var + eps), over the last axis.
+
+    X, Y: (..., C), gamma, beta: (C,), mean and (biased) variance of each row. Caches Xhat and 1/sqrt(var + eps): the
+    gradient needs no more. Ba et al. 2016; derived in llm.c's layernorm notes.
+    """
+
+    gamma: np.ndarray
+    dgamma: np.ndarray
+    beta: np.ndarray
+    dbeta: np.ndarray
+
+    def __init__(self, d_model: int, bias: bool = True, *, eps: float = 1e-5, dtype: str = "float32"):
+        self.d_model, self.bias, self.eps = d_model, bias, eps
+        self.param("gamma", init.ones((d_model,), dtype))
+        if bias:
+            self.param("beta", init.zeros((d_model,), dtype))
+
+    def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
+        Xhat = X - X.mean(axis=-1, keepdims=True)  # (..., C)
+        self.rstd = 1 / np.sqrt(row_mean(Xhat, Xhat) + self.eps)  # (..., 1): the mean of Xhat^2 is the variance
+        Xhat *= self.rstd
+        self.Xhat = Xhat
+        Y = Xhat * self.gamma
+        if self.bias:
+            Y += self.beta
+        return Y  # (..., C)
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
+        Xhat = self.Xhat
+        if self.bias:
+            self.dbeta += rows(dY).sum(axis=0)  # forward: Y = .. + beta, on every row  so  dbeta = sum of dY
+        self.dgamma += np.einsum("nc,nc->c", rows(dY), rows(Xhat))  # Y = gamma Xhat   so  dgamma = sum of dY Xhat
+        dXhat = dY * self.gamma  #                                                     and dXhat = dY gamma
+        # forward: Xhat = (X - mean) rstd. X also moves its row's mean and variance, so their shares go off:
+        # dX = rstd (dXhat - mean(dXhat) - Xhat mean(dXhat Xhat))
+        share = row_mean(dXhat, Xhat)  # (..., 1)
+        dXhat -= dXhat.mean(axis=-1, keepdims=True)
+        dXhat -= Xhat * share
+        dXhat *= self.rstd
+        return dXhat  # (..., C), by now dX
+
+    def extra_repr(self) -> str:
+        return f"{self.d_model}" + ("" if self.bias else ", bias=False")
+
+
+def row_mean(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """The mean of A * B over the last axis, kept as an axis of one, without the array A * B."""
+    return np.einsum("...c,...c->...", A, B)[..., None] / A.shape[-1]

@@ -1,0 +1,72 @@
+"""Where a token stands: learned vectors, or sines and cosines."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numpygpt.nn import init
+from numpygpt.nn.modules.module import Module
+
+
+class PositionalEmbedding(Module):
+    """Y = X + W[start : start + T]: a learned vector for each position, as in GPT-2.
+
+    X, Y: (B, T, C), W: (max_len, C). `start` is the position of the first token (above 0 when a KV cache holds the
+    ones before it). Caches the slice. Raises ValueError past max_len.
+    """
+
+    W: np.ndarray
+    dW: np.ndarray
+
+    def __init__(self, max_len: int, d_model: int, *, std: float = 0.02, rng: np.random.Generator | int | None = None,
+                 dtype: str = "float32"):
+        self.max_len, self.d_model = max_len, d_model
+        self.param("W", init.normal(np.random.default_rng(rng), (max_len, d_model), std, dtype))
+
+    def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
+        self.place = place(X, start, self.max_len)
+        return X + self.W[self.place]  # (B, T, C)
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
+        self.dW[self.place] += dY.sum(axis=0)  # forward: each sequence adds the same W  so  dW = sum over B of dY
+        return dY  # forward: Y = X + ..                                                 and dX = dY
+
+    def extra_repr(self) -> str:
+        return f"{self.max_len}, {self.d_model}"
+
+
+class SinusoidalEncoding(Module):
+    """Y = X + P[start : start + T] with P[t, 2i] = sin(t / 10000^(2i/C)) and P[t, 2i+1] = cos(the same).
+
+    X, Y: (B, T, C). Nothing is learned. Vaswani et al. 2017, section 3.5.
+    """
+
+    P: np.ndarray
+
+    def __init__(self, max_len: int, d_model: int, *, dtype: str = "float32"):
+        self.max_len, self.d_model = max_len, d_model
+        t = np.arange(max_len)[:, None]  # (max_len, 1)
+        angle = t * np.exp(-math.log(10000) * np.arange(0, d_model, 2) / d_model)  # (max_len, ceil(C / 2))
+        P = np.empty((max_len, d_model))
+        P[:, 0::2] = np.sin(angle)
+        P[:, 1::2] = np.cos(angle[:, : d_model // 2])
+        self.constant("P", P.astype(dtype))
+
+    def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
+        return X + self.P[place(X, start, self.max_len)]  # (B, T, C)
+
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
+        return dY  # forward: Y = X + a constant  so  dX = dY
+
+    def extra_repr(self) -> str:
+        return f"{self.max_len}, {self.d_model}"
+
+
+def place(X: np.ndarray, start: int, max_len: int) -> slice:
+    """The positions of X's tokens, X (B, T, C), or ValueError where the last one is past `max_len`."""
+    end = start + X.shape[-2]
+    if end > max_len:
+        raise ValueError(f"{end} tokens do not fit the context of {max_len}: shorten the input or make max_len larger")
+    return slice(start, end)

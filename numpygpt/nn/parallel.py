@@ -1,0 +1,108 @@
+"""One batch on several threads."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class DataParallel:
+    """A model whose batch is cut into shards, a thread each: same loss, same gradients, all cores busy.
+
+    NumPy lets go of the interpreter's lock inside its loops and matrix products, so threads run side by side. The first
+    worker is the model itself; the others are replicas that share its parameters and have caches, gradients and random
+    generators of their own. `backward` sums the gradients into the model's, in a fixed order: with the same seed and
+    the same number of workers a run repeats to the last bit. While the workers run, BLAS is held to one thread each,
+    and set back afterwards.
+
+        parallel = DataParallel(model, workers=2)
+        loss = parallel.loss(x, y)
+        parallel.backward()          # model.grads() are now those of the whole batch
+
+    `workers` defaults to the number of cores. Close it, or use it in a `with`, to end its threads.
+    """
+
+    def __init__(self, model: Any, workers: int | None = None):
+        workers = cores() if workers is None else workers
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        self.model, self.workers = model, workers
+        self.replicas = [model, *(model.replica() for _ in range(workers - 1))]
+        self.blas = ThreadpoolController().select(user_api="blas")
+        self.pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")
+        self.shares: list[tuple[Any, float]] = []  # (replica, its share of the targets) of the last loss
+
+    def loss(self, x: np.ndarray, y: np.ndarray) -> float:
+        """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more."""
+        shards = [(replica, xs, ys) for replica, xs, ys in zip(
+            self.replicas, np.array_split(x, self.workers), np.array_split(y, self.workers), strict=True) if len(xs)]
+        counts = [int((ys != self.model.ignore_index).sum()) for _, _, ys in shards]
+        total = max(sum(counts), 1)
+        self.shares = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
+        losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
+        return sum(loss * share for loss, (_, share) in zip(losses, self.shares, strict=True))
+
+    def backward(self, scale: float = 1.0) -> None:
+        """Add scale * dloss/dW to the model's gradients. After `loss`."""
+        self.map(lambda item: item[0].backward(scale * item[1]), self.shares)
+        others = [replica.flat().grads for replica, _ in self.shares if replica is not self.model]
+        if others:
+            grads = self.model.flat().grads
+            self.map(lambda s: add_and_clear(grads[s], [other[s] for other in others]), self.slices(len(grads)))
+
+    def map(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+        """[function(item) for item in items], an item a thread, with one BLAS thread each."""
+        if len(items) == 1 and self.workers == 1:
+            return [function(items[0])]
+        with self.blas.limit(limits=1):
+            return list(self.pool.map(function, items))
+
+    def slices(self, size: int) -> list[slice]:
+        """0 .. size cut into one slice a worker."""
+        edges = [size * i // self.workers for i in range(self.workers + 1)]
+        return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+    def train(self, mode: bool = True) -> DataParallel:
+        """Training mode in every replica."""
+        for replica in self.replicas:
+            replica.train(mode)
+        return self
+
+    def eval(self) -> DataParallel:
+        """Evaluation mode in every replica."""
+        return self.train(False)
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Every replica's random generators, by replica and dotted name."""
+        return {f"{i}.{name}": rng for i, replica in enumerate(self.replicas)
+                for name, rng in replica.generators().items()}
+
+    def close(self) -> None:
+        """End the threads."""
+        self.pool.shutdown()
+
+    def __enter__(self) -> DataParallel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def add_and_clear(total: np.ndarray, others: list[np.ndarray]) -> None:
+    """total += each of the others, in order; the others become zeros."""
+    for other in others:
+        total += other
+        other.fill(0)

@@ -1,0 +1,51 @@
+"""Linear warm-up, then a cosine down to a floor."""
+
+from __future__ import annotations
+
+import math
+
+from numpygpt.optim.optimizer import Optimizer
+
+
+def warmup_cosine(step: int, max_lr: float, min_lr: float, warmup: int, decay: int) -> float:
+    """The learning rate of update `step`, counted from 0.
+
+    max_lr (step + 1) / warmup while step < warmup; then min_lr + (max_lr - min_lr) (1 + cos(pi r)) / 2 with
+    r = (step - warmup) / (decay - warmup); min_lr from step `decay` on.
+    """
+    if step < warmup:
+        return max_lr * (step + 1) / warmup
+    if step >= decay:
+        return min_lr
+    ratio = (step - warmup) / (decay - warmup)
+    return min_lr + 0.5 * (max_lr - min_lr) * (1 + math.cos(math.pi * ratio))
+
+
+class WarmupCosineLR:
+    """Sets `optimizer.lr` for the coming update: see `warmup_cosine`. Call `step()` after each update.
+
+    Parameters: `max_lr` (default the optimiser's lr), `min_lr`, `warmup` and `decay` in steps, warmup <= decay.
+    Loshchilov and Hutter 2017, and the warm-up of Goyal et al. 2017. Raises ValueError for values out of range.
+    """
+
+    def __init__(self, optimizer: Optimizer, warmup: int, decay: int, min_lr: float = 0.0, max_lr: float | None = None):
+        max_lr = optimizer.lr if max_lr is None else max_lr
+        if not 0 <= warmup <= decay:
+            raise ValueError(f"warm-up must be between 0 and the {decay} steps of the decay, got {warmup}")
+        if not 0 <= min_lr <= max_lr:
+            raise ValueError(f"min_lr must be between 0 and max_lr {max_lr}, got {min_lr}")
+        self.optimizer, self.max_lr, self.min_lr, self.warmup, self.decay = optimizer, max_lr, min_lr, warmup, decay
+        self.load_state_dict({"step": 0})
+
+    def step(self) -> None:
+        """Go on to the next update."""
+        self.load_state_dict({"step": self.current + 1})
+
+    def state_dict(self) -> dict[str, int]:
+        """The number of updates done."""
+        return {"step": self.current}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go to a number of updates done."""
+        self.current = int(state["step"])
+        self.optimizer.lr = warmup_cosine(self.current, self.max_lr, self.min_lr, self.warmup, self.decay)

@@ -1,0 +1,31 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpygpt.nn.modules.module import Module
+from numpygpt.optim.optimizer import Optimizer, check
+
+
+class SGD(Optimizer):
+    """v <- momentum v + g;  p <- p - lr v. With momentum 0, p <- p - lr g.
+
+    Parameters: `model`, `lr`, `momentum` in [0, 1). Raises ValueError for a value out of range.
+    """
+
+    def __init__(self, model: Module, lr: float = 0.1, momentum: float = 0.0):
+        self.momentum = check("momentum", momentum, 0 <= momentum < 1, "at least 0 and below 1")
+        self.moments = ("v",) if momentum else ()
+        super().__init__(model, lr)
+
+    v: np.ndarray
+
+    def update(self, s: slice) -> None:
+        p, g = self.flat.params[s], self.flat.grads[s]
+        if self.momentum:
+            v = self.v[s]
+            v *= self.momentum
+            v += g
+            g = v
+        p -= self.lr * g
