@@ -1,0 +1,77 @@
+"""What a run says of itself before, during and after."""
+
+from __future__ import annotations
+
+import math
+
+from numpygpt.nn.parallel import cores
+from numpygpt.training.baselines import bigram_loss, unigram_loss
+from numpygpt.training.trainer import Trainer
+from numpygpt.utils.cli import shown
+
+INTERPRETER = 70e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model
+
+
+def introduction(trainer: Trainer, out: str) -> str:
+    """The run in a few lines: data, model, step, machine, memory, and what its loss will mean."""
+    c, d, model = trainer.config, trainer.dataset, trainer.model
+    per_step = c.batch_size * c.context * c.accumulate
+    V, tied = d.vocab_size, "tied" if c.tie_weights else "untied"
+    batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate} batches" if c.accumulate > 1 else "")
+    rows = [
+        ("run", f"{shown(out)}, seed {c.seed}"),
+        ("data", f"{shown(c.data)}: {d.meta['corpus']}, {d.meta['tokenizer']['kind']} tokens, vocabulary {V:,}, "
+                 f"{len(d.train):,} tokens to train on, {len(d.val):,} to validate"),
+        ("model", f"{model.n_params():,} parameters: {c.n_layers} layers, {c.n_heads} heads, {c.d_model} wide, context "
+                  f"{c.context}, {c.activation}, {c.positions} positions, {tied} head"),
+        ("step", f"{per_step:,} tokens ({batches}); {c.steps:,} steps read the training part "
+                 f"{c.steps * per_step / len(d.train):.1f} times"),
+        ("machine", f"{trainer.workers} worker{'s' * (trainer.workers > 1)} on {cores()} cores, "
+                    f"{'one BLAS thread each' if trainer.workers > 1 else 'with all BLAS threads'}; about "
+                    f"{memory(trainer) / 1e6:,.0f} MB of memory"),
+        ("loss", f"{math.log(V):.2f} is ln V, knows nothing; {unigram_loss(d.train, d.val, V):.2f} knows how often "
+                 f"each token occurs (unigram), {bigram_loss(d.train, d.val, V):.2f} the token before it too (bigram)"),
+    ]
+    return "\n".join(f"{name:<8} {text}" for name, text in rows)
+
+
+def memory(trainer: Trainer) -> float:
+    """Bytes expected at the peak of a step: parameters, gradients and moments, and what the layers cache."""
+    c, V = trainer.config, trainer.dataset.vocab_size
+    size = {"float32": 4, "float64": 8}[c.dtype]
+    arrays = 1 + trainer.workers + len(trainer.optimizer.moments)
+    d_ff = c.d_ff or 4 * c.d_model
+    d_k, d_v = c.d_k or c.d_model // c.n_heads, c.d_v or c.d_model // c.n_heads
+    heads = c.n_heads * (2 * d_k + 2 * d_v + c.context)  # Q, K, V, O and the weights of each position
+    block = 7 * c.d_model + heads + (3 if c.activation == "gelu" else 2) * d_ff
+    block += 2 * c.d_model if c.dropout else 0  # the masks
+    cached = c.n_layers * block + 8 * c.d_model
+    head = min(V * c.batch_size * c.context, trainer.workers << 21) + 2 * trainer.workers * V * c.d_model
+    return INTERPRETER + size * (arrays * trainer.model.n_params() + c.batch_size * c.context * cached + head)
+
+
+def duration(seconds: float) -> str:
+    """43 s, 5 min 20 s, 2 h 05 min."""
+    s = round(seconds)
+    if s < 60:
+        return f"{s} s"
+    if s < 3600:
+        return f"{s // 60} min {s % 60:02} s"
+    return f"{s // 3600} h {s % 3600 // 60:02} min"
+
+
+def overfitting(history: list[tuple[int, float, float]]) -> str:
+    """A sentence where validation has been rising while training falls, else nothing.
+
+    `history` holds (step, validation loss, mean training loss since the evaluation before), one for each evaluation.
+    Rising means that the last three evaluations are all above the best one, and the last above the first of them.
+    """
+    if len(history) < 4:
+        return ""
+    best = min(history, key=lambda item: item[1])
+    last = history[-3:]
+    if best in last or last[-1][1] <= last[0][1] or last[-1][2] >= best[2]:
+        return ""
+    return (f"validation has risen from {best[1]:.3f} (step {best[0]:,}) to {last[-1][1]:.3f} while training fell from "
+            f"{best[2]:.3f} to {last[-1][2]:.3f}: the model is learning the text by heart. best.npz keeps step "
+            f"{best[0]:,}; more text, more --dropout or fewer --steps would help")

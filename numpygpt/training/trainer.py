@@ -1,0 +1,132 @@
+"""One update of the parameters, and everything that changes from one update to the next."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from numpygpt.models import GPT
+from numpygpt.nn.parallel import DataParallel, cores
+from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
+from numpygpt.optim.lr_scheduler import WarmupCosineLR
+from numpygpt.optim.optimizer import Optimizer
+from numpygpt.training.diagnose import first_not_finite
+from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
+from numpygpt.utils.config import Config
+from numpygpt.utils.data import DataLoader, TokenDataset
+
+
+def make_optimizer(model: GPT, c: Config) -> Optimizer:
+    """The optimiser that the configuration names."""
+    if c.optimizer == "sgd":
+        return SGD(model, c.lr, c.momentum)
+    if c.optimizer == "adam":
+        return Adam(model, c.lr, (c.beta1, c.beta2))
+    return AdamW(model, c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay)
+
+
+class Trainer:
+    """A model in training: `update()` is one step; `save` and `load` keep and restore all that the next one depends on.
+
+    `step`, `tokens` and `seconds` count what was done, earlier sessions included; `best` is the lowest validation loss
+    so far as {"step", "val_loss"}.
+    """
+
+    def __init__(self, config: Config, dataset: TokenDataset):
+        self.config, self.dataset = config, dataset
+        self.model = GPT(**config.model(dataset.vocab_size))
+        self.workers = min(config.workers or cores(), config.batch_size)
+        self.parallel = DataParallel(self.model, self.workers)
+        self.optimizer = make_optimizer(self.model, config)
+        self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
+        self.loader = DataLoader(dataset.train, config.batch_size, config.context, seed=config.seed)
+        self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.best: dict[str, float] = {}
+
+    def update(self) -> dict[str, float]:
+        """One step: gradients of `accumulate` batches, clipping, the optimiser, the next learning rate.
+
+        Returns the numbers of the step. Raises RuntimeError that names the first layer at fault where the loss or the
+        gradient is not finite; the parameters are then those of the step before.
+        """
+        c, loss = self.config, 0.0
+        for _ in range(c.accumulate):
+            x, y = self.loader.next_batch()  # (B, T), (B, T)
+            loss += self.parallel.loss(x, y) / c.accumulate
+            self.parallel.backward(1 / c.accumulate)
+        norm = clip_grad_norm(self.model, c.clip or math.inf)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise RuntimeError(f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1} is not "
+                               f"finite; {first_not_finite(self.model, x, y)}")
+        lr = self.optimizer.lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        self.step += 1
+        self.tokens += c.batch_size * c.context * c.accumulate
+        return {"loss": loss, "grad_norm": norm, "lr": lr}
+
+    def header(self) -> dict[str, Any]:
+        """What a checkpoint says of the run and what sampling needs, without the parameters."""
+        return {"step": self.step, "tokens": self.tokens, "seconds": self.seconds, "best": self.best,
+                "config": self.config.to_dict(), "model": self.model.config,
+                "tokenizer": self.dataset.tokenizer.to_dict(), "data": identity(self.dataset)}
+
+    def save(self, path: Any) -> None:
+        """Everything that the next update depends on."""
+        state = self.optimizer.state_dict()
+        arrays = {f"model/{name}": param for name, param in self.model.params().items()}
+        for moment in self.optimizer.moments:
+            arrays |= {f"optimizer/{moment}/{name}": array for name, array in state[moment].items()}
+        generators = {name: rng.bit_generator.state for name, rng in self.parallel.generators().items()}
+        save_checkpoint(path, {**self.header(), "generators": generators, "loader": self.loader.state_dict(),
+                               "optimizer": {"name": self.config.optimizer, "steps": self.optimizer.steps}}, arrays)
+
+    def save_model(self, path: Any) -> None:
+        """The parameters alone: enough to sample, or to begin another run with."""
+        save_checkpoint(path, self.header(), {f"model/{name}": p for name, p in self.model.params().items()})
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Go on exactly where `save` stood. Raises ValueError where the checkpoint is of another run."""
+        header = checkpoint.header
+        if header["data"] != identity(self.dataset):
+            raise ValueError(f"the run's data or tokenizer ({header['data']['corpus']}) is another than "
+                             f"this folder holds ({self.dataset.meta['corpus']}): give its own with --data")
+        if "optimizer" not in header:
+            raise ValueError("this checkpoint holds a model alone; a run goes on from its ckpt.npz")
+        self.model.load_state_dict(checkpoint.group("model"))
+        moments = {m: checkpoint.group(f"optimizer/{m}") for m in self.optimizer.moments}
+        self.optimizer.load_state_dict({"steps": header["optimizer"]["steps"], **moments})
+        self.schedule.load_state_dict({"step": header["step"]})
+        self.loader.load_state_dict(header["loader"])
+        for name, rng in self.parallel.generators().items():
+            if name in header["generators"]:  # with more workers than before, the new ones start afresh
+                rng.bit_generator.state = header["generators"][name]
+        self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
+        self.best = header["best"]
+
+    def start_from(self, checkpoint: Checkpoint) -> None:
+        """Take over another run's parameters; the optimiser and the counts start anew."""
+        if checkpoint.header["tokenizer"] != self.dataset.tokenizer.to_dict():
+            raise ValueError("the checkpoint's tokenizer is not the data folder's: its token ids mean other text")
+        self.model.load_state_dict(checkpoint.group("model"))
+
+
+def identity(dataset: TokenDataset) -> dict[str, str]:
+    """What makes two data folders the same text in the same tokens."""
+    return {"corpus": dataset.meta["corpus"], "sha256": dataset.meta["sha256"],
+            "tokenizer_sha256": dataset.meta["tokenizer"]["sha256"]}
+
+
+def evaluate(parallel: DataParallel, batches: Any) -> float:
+    """The mean loss in nats a token over all of `batches`, without dropout; the model is then in training again."""
+    parallel.eval()
+    total, count = 0.0, 0
+    for x, y in batches:
+        targets = int(np.count_nonzero(y != parallel.model.ignore_index))
+        total += parallel.loss(x, y) * targets
+        count += targets
+    parallel.train()
+    return total / count

@@ -1,0 +1,156 @@
+"""The configuration of a run: every field with its default and its reason, read from TOML presets and from flags."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from numpygpt.utils.cli import ROOT, nearest, shown
+
+
+def setting(default: Any, why: str, choices: tuple[str, ...] = (), fixed: bool = False) -> Any:
+    """A field with the text that `--help` shows; one that is `fixed` cannot change when a run is resumed."""
+    return field(default=default, metadata={"why": why, "choices": choices, "fixed": fixed})
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. Raises ValueError where values contradict each other. The defaults are the preset `shakespeare_char`."""
+
+    data: str = setting("data/shakespeare_char", "the data folder that datagen.py made")
+    out: str = setting("", "the run folder; runs/PRESET where none is given")
+
+    n_layers: int = setting(4, "blocks: more see more abstract patterns, each costs the same time", fixed=True)
+    n_heads: int = setting(4, "attention heads: how many things a position can look at in each block", fixed=True)
+    d_model: int = setting(256, "width of the model: time and parameters grow with its square", fixed=True)
+    d_ff: int = setting(0, "width inside the feed-forward layers; 0 means 4 d_model, as in GPT-2", fixed=True)
+    d_k: int = setting(0, "size of a head's queries and keys; 0 means d_model / n_heads", fixed=True)
+    d_v: int = setting(0, "size of a head's values; 0 means d_model / n_heads", fixed=True)
+    context: int = setting(128, "tokens that the model sees at once", fixed=True)
+    activation: str = setting("gelu", "in the feed-forward layers; relu is cheaper", ("gelu", "relu"), fixed=True)
+    positions: str = setting("learned", "how a token's place is told", ("learned", "sinusoidal"), fixed=True)
+    tie_weights: bool = setting(True, "one table for token vectors and head: fewer parameters", fixed=True)
+    bias: bool = setting(True, "biases in linear layers and LayerNorm, as in GPT-2", fixed=True)
+    dropout: float = setting(0.1, "share of activations dropped in training, against overfitting")
+    dtype: str = setting("float32", "float64 is for studies and twice as slow", ("float32", "float64"), fixed=True)
+
+    steps: int = setting(8000, "updates of the parameters")
+    batch_size: int = setting(16, "sequences in a batch: more make a steadier gradient and a slower step", fixed=True)
+    accumulate: int = setting(1, "batches that make one update: a larger batch in the same memory", fixed=True)
+    optimizer: str = setting("adamw", "adamw decays weights; sgd is for study", ("adamw", "adam", "sgd"), fixed=True)
+    lr: float = setting(3e-4, "highest learning rate: too high diverges, too low is slow")
+    min_lr: float = setting(3e-5, "learning rate at the end of the cosine; about a tenth of lr")
+    warmup: int = setting(800, "steps in which the rate rises from 0: Adam's averages are still empty then")
+    beta1: float = setting(0.9, "Adam's memory of the gradient")
+    beta2: float = setting(0.99, "Adam's memory of its square; lower than usual, as small batches are noisy")
+    weight_decay: float = setting(0.1, "adamw pulls matrices towards 0 by this times the rate, a mild regulariser")
+    momentum: float = setting(0.0, "sgd's memory of the gradient")
+    clip: float = setting(1.0, "largest norm of the gradient, against rare huge steps; 0 never clips")
+
+    eval_every: int = setting(500, "steps between evaluations; each reads the whole validation part, and saves")
+    sample_tokens: int = setting(120, "tokens of the sample printed at each evaluation; 0 prints none")
+    workers: int = setting(0, "threads that share a batch; 0 means one a core")
+    seed: int = setting(1337, "draws the weights, the batches, the dropout masks and the samples", fixed=True)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.metadata["choices"] and value not in f.metadata["choices"]:
+                raise ValueError(f"{f.name} must be one of {', '.join(f.metadata['choices'])}, got {value!r}")
+        at_least = {1: ("n_layers", "n_heads", "d_model", "context", "steps", "batch_size", "accumulate", "eval_every"),
+                    0: ("d_ff", "d_k", "d_v", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "workers",
+                        "seed")}
+        for least, names in at_least.items():
+            for name in names:
+                if not least <= getattr(self, name) < float("inf"):
+                    raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("dropout", "beta1", "beta2", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        if not (self.d_k and self.d_v) and self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}: change one, or give "
+                             "both d_k and d_v")
+        if not self.min_lr <= self.lr < float("inf"):
+            raise ValueError(f"lr {self.lr} must be finite and at least min_lr {self.min_lr}: lower min_lr with it")
+        if self.warmup > self.steps:
+            raise ValueError(f"warmup {self.warmup} is more than the run's {self.steps} steps: give a smaller --warmup")
+
+    def model(self, vocab_size: int) -> dict[str, Any]:
+        """The arguments of `GPT` for this run."""
+        return {"vocab_size": vocab_size, "max_len": self.context, "d_model": self.d_model, "n_heads": self.n_heads,
+                "n_layers": self.n_layers, "d_ff": self.d_ff or None, "d_k": self.d_k or None, "d_v": self.d_v or None,
+                "dropout": self.dropout, "activation": self.activation, "positions": self.positions,
+                "tie_weights": self.tie_weights, "bias": self.bias, "seed": self.seed, "dtype": self.dtype}
+
+    def to_dict(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def changed(self, values: dict[str, Any], where: str) -> Config:
+        """A copy with `values` in place. Raises ValueError for an unknown name or a value of the wrong type; `where`
+        says whose they are."""
+        types = {f.name: f.type for f in fields(self)}
+        for name, value in values.items():
+            if name not in types:
+                raise ValueError(f"{where}: unknown key {name!r}{nearest(name, types)}")
+            if types[name] == "float" and type(value) is int:
+                values = {**values, name: float(value)}
+            elif type(value).__name__ != types[name]:
+                raise ValueError(f"{where}: {name} must be {ARTICLES[types[name]]}, got {value!r}")
+        return replace(self, **values)
+
+    def to_toml(self) -> str:
+        """Every field as TOML, with its reason as a comment."""
+        return "".join(f"{f.name} = {toml_value(getattr(self, f.name))}  # {f.metadata['why']}\n" for f in fields(self))
+
+
+ARTICLES = {"int": "a whole number", "float": "a number", "str": "a text in quotes", "bool": "true or false"}
+
+
+def toml_value(value: Any) -> str:
+    """A string, number or boolean as TOML; JSON writes all of these alike."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def read_preset(name: str) -> Config:
+    """The preset `name`: configs/NAME.toml, or any TOML file by its path. Its relative data folder is the project's."""
+    path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
+    if not path.is_file():
+        known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
+        raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} There are: {', '.join(known)}, or the path of "
+                                "any .toml file")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{shown(path)} is not TOML: {error}") from error
+    config = Config().changed(values, shown(path))
+    return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for every field: `--d-model 128`, `--no-bias`. What is not given is absent from the parsed arguments."""
+    group = parser.add_argument_group("settings (each has the preset's value; the default shown is shakespeare_char's)")
+    for f in fields(Config):
+        flag, why = "--" + f.name.replace("_", "-"), f.metadata["why"].replace("%", "%%")
+        options: dict[str, Any] = {"dest": f.name, "default": argparse.SUPPRESS}
+        options["help"] = f"{why} (default: {f.default})" if f.default != "" else why
+        if f.type == "bool":
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+        else:
+            options["metavar"] = "|".join(f.metadata["choices"]) or {"int": "N", "float": "X"}.get(f.type, "PATH")
+            group.add_argument(flag, type={"int": int, "float": float, "str": str}[f.type], **options)
+
+
+def given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given as flags. Paths are the user's: relative to the current folder."""
+    values = {f.name: getattr(arguments, f.name) for f in fields(Config) if hasattr(arguments, f.name)}
+    return values | {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}
+
+
+def fixed_names() -> Iterable[str]:
+    """The fields that a resumed run cannot change."""
+    return (f.name for f in fields(Config) if f.metadata["fixed"])
