@@ -1,0 +1,180 @@
+"""What every tokenizer shares: the interface, special tokens, streaming, and reading and writing the file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from numpygpt.tokenizer import checks, storage
+
+Parts = list[tuple[int, str | int]]  # where each part starts in the text; ordinary text, or a special token's id
+
+
+class Tokenizer:
+    """text -> ids -> text. Ids are dense: the ordinary tokens from 0 on, then the special tokens.
+
+    A subclass sets `kind` and `fields` and writes `train`, `_encode`, `_decode`, `_to_fields` and `_from_fields`.
+    `train(text, ...)` and `load(path)` make a tokenizer usable; before that every use raises RuntimeError.
+    A special token stands for something that is not text, such as the end of a document. Its name, met in plain text,
+    is ordinary text unless the caller lists it in `allowed_special`: no corpus and no prompt can forge one.
+    """
+
+    kind = ""
+    fields: tuple[str, ...] = ()  # what a file of this kind holds, next to the header that all kinds share
+
+    def __init__(self) -> None:
+        self.special_tokens: dict[str, int] = {}  # name -> id
+        self._tokens: list[Any] = []  # id -> str, or bytes for BPE; empty until trained
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids, special tokens included."""
+        return len(self._ready()._tokens)
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({f'vocab_size={len(self._tokens)}' if self._tokens else 'untrained'})"
+
+    # -- text to ids
+
+    def encode(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
+        """The ids of `text`; `allowed_special` names the special tokens to recognise in it, "all" for every one."""
+        return self.encode_array(text, allowed_special).tolist()
+
+    def encode_array(self, text: str, allowed_special: Collection[str] | str = ()) -> np.ndarray:
+        """The same ids as a uint32 array: the way to encode a whole corpus."""
+        return self._ready()._encode(text, self._split(text, allowed_special))
+
+    def _split(self, text: str, allowed: Collection[str] | str) -> Parts:
+        """`text` cut at the special tokens that the caller allows."""
+        checks.text(text)
+        names = checks.allowed(allowed, self.special_tokens)
+        if not names:
+            return [(0, text)]
+        longest_first = sorted(names, key=len, reverse=True)  # "<|end|>" must win over "<|end" where both exist
+        parts: Parts = []
+        start = 0
+        for match in re.finditer("|".join(map(re.escape, longest_first)), text):
+            parts += [(start, text[start : match.start()]), (match.start(), self.special_tokens[match[0]])]
+            start = match.end()
+        return [*parts, (start, text[start:])]
+
+    def _encode(self, text: str, parts: Parts) -> np.ndarray:
+        raise NotImplementedError
+
+    # -- ids to text
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of `ids`, a list or a 1-D integer array. ValueError for an id outside the vocabulary."""
+        return self._decode(checks.ids(ids, self.vocab_size))
+
+    def token_text(self, id: int) -> str:
+        """One token as shown to a person; bytes that are no whole character appear as `\\xe2`."""
+        (id,) = checks.ids([id], self.vocab_size)
+        return self._shown(id)
+
+    def stream(self) -> StreamDecoder:
+        """A decoder that takes one id at a time, for text that is shown while it is generated."""
+        return StreamDecoder(self._ready())
+
+    def _decode(self, ids: list[int]) -> str:
+        return "".join(map(self._tokens.__getitem__, ids))
+
+    def _shown(self, id: int) -> str:
+        return self._tokens[id]
+
+    # -- the vocabulary and the file
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything about the tokenizer, ready for JSON; `from_dict` is the way back."""
+        header = {"format": storage.FORMAT, "version": storage.VERSION, "kind": self.kind}
+        return {**header, "special_tokens": dict(self.special_tokens), **self._ready()._to_fields()}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """The tokenizer that `to_dict` described. ValueError where anything in `fields` does not fit."""
+        kinds = {known.kind: known for known in Tokenizer.__subclasses__()}
+        found = kinds[storage.check_header(fields, kinds)]
+        target = cls if issubclass(cls, found) else found  # a subclass of BPETokenizer reads "bpe" as itself
+        if not issubclass(target, cls):
+            raise ValueError(
+                f"this is a {found.kind} tokenizer, but {cls.__name__} reads kind {cls.kind!r}; "
+                f"use {found.__name__} or load_tokenizer(path)"
+            )
+        storage.check_keys(fields, target.fields)
+        tokenizer = target()
+        tokenizer._from_fields(fields)
+        return tokenizer
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the tokenizer to `path` as JSON; a file already there is replaced only by a complete one."""
+        storage.write(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read what `save` wrote. The file may come from a stranger: every field is checked, and nothing is run."""
+        fields = storage.read(path)
+        try:
+            return cls.from_dict(fields)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+    def _to_fields(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _from_fields(self, fields: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _define(self, ordinary: list[Any], special: Iterable[Any], names: Iterable[str]) -> None:
+        """Set the vocabulary: the ordinary tokens, then the special ones (their text, and their names)."""
+        tokens = [*ordinary, *special]
+        checks.distinct(tokens)
+        self._tokens = tokens
+        self.special_tokens = {name: len(ordinary) + i for i, name in enumerate(names)}
+
+    def _ordinary(self) -> list[Any]:
+        return self._tokens[: len(self._tokens) - len(self.special_tokens)]
+
+    def _ready(self) -> Self:
+        if not self._tokens:
+            raise RuntimeError(f"this {type(self).__name__} has no vocabulary yet: train(text) or load(path) first")
+        return self
+
+
+class StreamDecoder:
+    """Ids in, one at a time; text out as soon as it is certain. All pushes and the flush together equal `decode(ids)`.
+
+    This one serves tokens whose text does not depend on their neighbours; BPE and words have their own.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.position = 0
+
+    def push(self, id: int) -> str:
+        """The text that is certain now that `id` has come; it may be empty."""
+        (id,) = checks.ids([id], self.tokenizer.vocab_size, first=self.position)
+        self.position += 1
+        return self._text(id)
+
+    def flush(self) -> str:
+        """What was held back; afterwards the decoder starts afresh."""
+        self.position = 0
+        return self._rest()
+
+    def _text(self, id: int) -> str:
+        return self.tokenizer._tokens[id]
+
+    def _rest(self) -> str:
+        return ""
+
+
+def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
+    """The tokenizer in the file at `path`, of whichever kind it is."""
+    return Tokenizer.load(path)

@@ -1,0 +1,73 @@
+"""One token for each character: the smallest vocabulary, and the longest sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+
+from numpygpt.tokenizer import checks, storage
+from numpygpt.tokenizer.base import Parts, Tokenizer
+
+UNKNOWN = np.uint32(2**32 - 1)  # no id: a vocabulary has at most 0x110000 characters
+
+
+class CharTokenizer(Tokenizer):
+    r"""The vocabulary is the text's characters in the order of their code points, so id 0 is the lowest.
+
+    >>> tok = CharTokenizer().train("hello", special_tokens=("<|endoftext|>",))
+    >>> tok.encode("hole"), tok.special_tokens
+    ([1, 3, 2, 0], {'<|endoftext|>': 4})
+    >>> tok.decode([1, 0, 2, 2, 3])
+    'hello'
+
+    A character outside the vocabulary becomes `<unk>` where that is one of the special tokens; otherwise ValueError.
+    """
+
+    kind = "char"
+    fields = ("vocab",)
+
+    def train(self, text: str, special_tokens: Iterable[str] = ()) -> Self:
+        """Take the vocabulary from `text`."""
+        names = checks.special_names(special_tokens)
+        checks.text(text)
+        if not text:
+            raise ValueError("the text is empty, so it has no characters to learn; pass the corpus")
+        self._set_vocab(sorted(set(text)), names)
+        return self
+
+    def _set_vocab(self, characters: list[str], names: list[str]) -> None:
+        self._define(characters, names, names)
+        # A table from code point to id makes encoding one NumPy lookup. Its last entry serves all larger code points.
+        codes = [ord(character) for character in characters]
+        self._table = np.full(max(codes) + 2, self.special_tokens.get("<unk>", UNKNOWN), dtype=np.uint32)
+        self._table[codes] = np.arange(len(codes), dtype=np.uint32)
+
+    def _encode(self, text: str, parts: Parts) -> np.ndarray:
+        ids = [self._lookup(text, *part) for part in parts]
+        return ids[0] if len(ids) == 1 else np.concatenate(ids)
+
+    def _lookup(self, text: str, start: int, part: str | int) -> np.ndarray:
+        if isinstance(part, int):
+            return np.array([part], dtype=np.uint32)
+        codes = np.frombuffer(part.encode("utf-32-le"), dtype="<u4")  # the code point of each character
+        ids = self._table[np.minimum(codes, len(self._table) - 1)]
+        if (ids == UNKNOWN).any():
+            index = int((ids == UNKNOWN).argmax())
+            raise ValueError(
+                f"the character {part[index]!r} (U+{codes[index]:04X}) at {checks.place(text, start + index)} is "
+                f"not in the vocabulary of {self.vocab_size} tokens; remove it, or train on a text that has it, "
+                f"or with special_tokens=('<unk>',)"
+            )
+        return ids
+
+    def _to_fields(self) -> dict[str, Any]:
+        return {"vocab": self._ordinary()}
+
+    def _from_fields(self, fields: dict[str, Any]) -> None:
+        vocab = storage.check_vocab(fields["vocab"])
+        for place, token in enumerate(vocab):
+            if len(token) != 1:
+                raise storage.wrong(f"vocab[{place}]", "one character", token)
+        self._set_vocab(vocab, storage.check_special(fields["special_tokens"], len(vocab)))

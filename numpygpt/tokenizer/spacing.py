@@ -1,0 +1,47 @@
+"""How the word tokenizer cuts text into elements, and when a space between two of them goes without saying."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from numpygpt.tokenizer.unicode import WHITESPACE, char_classes
+
+JOIN = ""  # the token for "no space here": its text is nothing
+# In every vocabulary, so that no text fails for its spaces: Unicode's white space and Python's four more.
+MARKERS = [JOIN, *WHITESPACE, "\x1c", "\x1d", "\x1e", "\x1f"]
+JOIN_ID, SPACE_ID = MARKERS.index(JOIN), MARKERS.index(" ")
+CLOSING = set(".,;:!?)]}%'\u2019”»…")  # no space before, one after
+OPENING = set("([{“\u2018«¿¡$£€#")  # one before, none after; marks in neither set (- " / *) have none on either side
+
+
+@cache
+def element_pattern() -> re.Pattern[str]:
+    """Spaces, then a word or any single character. An apostrophe belongs to a word inside it, and in front of 'tis."""
+    letter = rf"[\w{char_classes()['M']}]"  # letters, digits, and the accents and vowel signs that stand on them
+    clipped = "bout|cause|em|fore|gainst|mongst|neath|s|scape|t|tis|twas|tween|twere|twill|twixt|twould"
+    word = rf"{letter}+(?:['\u2019]{letter}+)*|['\u2019](?i:{clipped})(?!{letter})"
+    return re.compile(rf"( *)({word}|.)", re.DOTALL)
+
+
+def elements(text: str) -> Iterator[tuple[int, int, str]]:
+    """(number of spaces before, place, element) for each element; spaces at the end of `text` are elements."""
+    for match in element_pattern().finditer(text):
+        spaces, element = match.groups()
+        yield len(spaces), match.start(2), element
+
+
+def space_after(token: str) -> bool:
+    """Whether a space is implied between this token and one with `space_before`."""
+    return token in CLOSING or is_word(token)
+
+
+def space_before(token: str) -> bool:
+    """Whether a space is implied between this token and the one before, if that has `space_after`."""
+    return token in OPENING or is_word(token)
+
+
+def is_word(token: str) -> bool:
+    """Words, and no single mark or white space."""
+    return len(token) > 1 or token.isalnum() or token == "_"

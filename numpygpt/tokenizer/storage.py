@@ -1,0 +1,125 @@
+"""The tokenizer file: JSON for people to read, written whole or not at all, and read with suspicion."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from numpygpt.tokenizer import checks
+
+FORMAT = "numpygpt-tokenizer"
+VERSION = 1
+HEADER = ("format", "version", "kind", "special_tokens")
+
+
+def write(path: str | os.PathLike[str], fields: dict[str, Any]) -> None:
+    """Write `fields` beside `path`, flush it to disk and rename it: a crash leaves the old file or the new one."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist, so {path.name} cannot be saved; make it")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:  # "": the same bytes on every system
+            file.write(to_json(fields))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_json(fields: dict[str, Any]) -> str:
+    """JSON with one line for each field and for each element of a list, so that two files can be compared."""
+    lines = []
+    for key, value in fields.items():
+        if isinstance(value, list) and value:
+            body = ",\n".join(f"    {json.dumps(element, ensure_ascii=False)}" for element in value)
+            lines.append(f"  {json.dumps(key)}: [\n{body}\n  ]")
+        else:
+            lines.append(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def read(path: str | os.PathLike[str]) -> Any:
+    """The JSON value in the file. ValueError for what is no UTF-8 or no JSON, a truncated file for one."""
+    try:
+        return json.loads(Path(path).read_bytes().decode("utf-8"), object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:  # RecursionError: a hundred thousand opening brackets
+        raise ValueError(
+            f"{os.fspath(path)} is not a tokenizer file, or only a part of one ({error}); "
+            f"expected the JSON that tokenizer.save writes: copy or make it again"
+        ) from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return fields
+
+
+def wrong(name: str, expected: str, value: object) -> ValueError:
+    """The error for a field that does not hold what it should."""
+    return ValueError(
+        f"the tokenizer's {name} should be {expected}, got {checks.brief(value)}; "
+        f"the file was damaged or edited: make it again with tokenizer.save"
+    )
+
+
+def check_header(fields: Any, kinds: Collection[str]) -> str:
+    """The kind of tokenizer that `fields` describes, once format and version are known to be ours."""
+    if not isinstance(fields, dict):
+        raise wrong("description", "a dict", fields)
+    if fields.get("format") != FORMAT:
+        raise ValueError(
+            f"this is not a NumpyGPT tokenizer: its format is {checks.brief(fields.get('format'))}, "
+            f"expected {FORMAT!r}; pass a file that tokenizer.save wrote"
+        )
+    version = fields.get("version")
+    if type(version) is not int or version != VERSION:
+        raise ValueError(
+            f"tokenizer format version {checks.brief(version)} is not supported, expected {VERSION}; "
+            f"update NumpyGPT, or save the tokenizer again with this version"
+        )
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise wrong("kind", f"one of {', '.join(map(repr, sorted(kinds)))}", kind)
+    return kind
+
+
+def check_keys(fields: dict[str, Any], own: tuple[str, ...]) -> None:
+    """Raise where a field is missing, or where there is one that this version does not know."""
+    missing = [key for key in (*HEADER, *own) if key not in fields]
+    unknown = [key for key in fields if key not in (*HEADER, *own)]
+    if missing:
+        lacks = ", ".join(map(repr, missing))
+        raise ValueError(f"the tokenizer lacks {lacks}; make the file again with tokenizer.save")
+    if unknown:
+        raise ValueError(
+            f"the tokenizer has fields that version {VERSION} does not know: {checks.brief(unknown)}; "
+            f"remove them, or make the file again with tokenizer.save"
+        )
+
+
+def check_vocab(vocab: Any) -> list[str]:
+    """`vocab` as a list of strings that can be written as UTF-8; the id of a token is its place in the list."""
+    if not isinstance(vocab, list) or not vocab:
+        raise wrong("vocab", "a list of strings", vocab)
+    for place, token in enumerate(vocab):
+        if not isinstance(token, str):
+            raise wrong(f"vocab[{place}]", "a string", token)
+        checks.text(token)
+    return vocab
+
+
+def check_special(special: Any, first: int) -> list[str]:
+    """The special tokens' names in the order of their ids, which must go on from `first` without a gap."""
+    if not isinstance(special, dict) or not all(type(id) is int for id in special.values()):
+        raise wrong("special_tokens", "an object from names to ids", special)
+    if sorted(special.values()) != list(range(first, first + len(special))):
+        expected = f"the ids {first} to {first + len(special) - 1}, each once, after the {first} ordinary tokens"
+        raise wrong("special_tokens", expected, sorted(special.values()))
+    return checks.special_names(sorted(special, key=lambda name: special[name]))
