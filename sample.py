@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Write text with a trained model, from a run folder or a checkpoint alone.
+
+    ./sample.py                          the newest run in runs/
+    ./sample.py runs/quick --prompt "ROMEO:" --temperature 0.8
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from numpygpt.models import GPT
+from numpygpt.models.restore import restore
+from numpygpt.tokenizer import Tokenizer
+from numpygpt.utils import cli
+from numpygpt.utils.checkpoint import Checkpoint
+from numpygpt.utils.text import prompt_ids
+
+
+def parse(argv: list[str] | None = None) -> Namespace:
+    parser = cli.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("run", nargs="?", help="a run folder (its best checkpoint) or a checkpoint file; the newest run where not given")
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; it may be empty")
+    prompt.add_argument("--prompt-file", metavar="FILE", help="read the prompt from a file, - for standard input")
+    add("--max-new-tokens", type=int, default=500, metavar="N", help="length of each sample in tokens")
+    add("--temperature", type=float, default=0.8, metavar="X",
+        help="0 is always the likeliest token, below 1 safer, above 1 wilder")
+    add("--top-k", type=int, metavar="N", help="draw from the N likeliest tokens only, against rare blunders")
+    add("--top-p", type=float, metavar="X", help="draw from the fewest tokens that hold this probability")
+    add("--stop", metavar="TEXT", help="end a sample where this text appears, which is not printed")
+    add("--num-samples", type=int, default=1, metavar="N", help="how many; each has a random generator of its own")
+    add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text")
+    add("--slide", type=int, default=1, metavar="N",
+        help="past the context the window moves on by N tokens at once: 1 sees most, more is faster")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    if args.num_samples < 1:
+        raise ValueError(f"--num-samples must be at least 1, got {args.num_samples}")
+    if args.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    model, tokenizer, checkpoint = restore(args.run or newest_run())
+    prompt = args.prompt if args.prompt_file is None else read_prompt(args.prompt_file)
+    context = prompt_ids(tokenizer, prompt)
+    print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
+    for i in range(args.num_samples):
+        if args.num_samples > 1:
+            print(f"--- sample {i + 1}" if i == 0 else f"\n--- sample {i + 1}", flush=True)
+        write(prompt)
+        for text in pieces(model, tokenizer, context, args, args.seed + i):
+            write(text)
+    write("\n")
+    return 0
+
+
+def newest_run() -> Path:
+    """The run folder under runs/ that was saved last."""
+    found = sorted((cli.ROOT / "runs").glob("*/ckpt.npz"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError(f"there is no trained model yet; train one first: {cli.command('train.py', 'quick')}")
+    return found[-1].parent
+
+
+def read_prompt(name: str) -> str:
+    """The text of a file, or of standard input, exactly as it is."""
+    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the prompt is not UTF-8: byte {error.start} of {name}") from error
+
+
+def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
+    """Which model this is, in one line."""
+    h = checkpoint.header
+    loss = f"best validation loss {h['best']['val_loss']:.3f}" if h["best"] else "not evaluated"
+    return (f"{cli.shown(checkpoint.path)}: step {h['step']:,}, {loss}, trained on {h['data']['corpus']}, "
+            f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
+
+
+def pieces(model: GPT, tokenizer: Tokenizer, context: list[int], args: Namespace, seed: int):
+    """The sample as text, piece by piece: whole characters only, and none of the stop text or what follows it."""
+    decoder, held = tokenizer.stream(), ""
+    steps = model.stream([context], args.max_new_tokens, args.temperature, args.top_k, args.top_p, seed,
+                         slide=args.slide)
+    for ids in steps:
+        held += decoder.push(int(ids[0]))
+        if args.stop and args.stop in held:
+            yield held[: held.index(args.stop)]
+            return
+        keep = partial(held, args.stop) if args.stop else 0  # this much may be the beginning of the stop text
+        yield held[: len(held) - keep]
+        held = held[len(held) - keep :]
+    held += decoder.flush()
+    yield held[: held.index(args.stop)] if args.stop and args.stop in held else held
+
+
+def partial(text: str, stop: str) -> int:
+    """The length of the longest end of `text` that `stop` begins with."""
+    return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if stop.startswith(text[-n:])), 0)
+
+
+def write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+"""Prove the gradients, then run the tests.
+
+First a table: every layer in its configurations, and whole GPTs, against finite differences in float64, every entry of
+every parameter and input. Then the pytest suite. Words after -- go to pytest: ./test.py -- -k attention
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from argparse import Namespace
+
+from numpygpt.nn.gradcheck import gradcheck
+from numpygpt.nn.gradient_cases import gradient_cases
+from numpygpt.utils import cli
+
+TOLERANCE = 1e-6
+
+
+def parse(argv: list[str] | None = None) -> Namespace:
+    parser = cli.ArgumentParser(description=__doc__)
+    parser.add_argument("--gradients", action="store_true", help="the table alone, for a change to one backward")
+    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    wrong = table()
+    if args.gradients or wrong:
+        return 1 if wrong else 0
+    return subprocess.run([sys.executable, "-m", "pytest", *args.pytest], cwd=cli.ROOT).returncode
+
+
+def table() -> int:
+    """Print a row for each case, and what is wrong with those that fail. Returns how many do."""
+    print(f"{'layer':<20} {'configuration':<25} {'checked':<24} {'entries':>7} {'largest error':>14}")
+    entries = cases = 0
+    failed = []
+    for layer, configuration, make, inputs in gradient_cases():
+        report = gradcheck(make(), *inputs, tolerance=TOLERANCE)
+        kinds = [check.kind for check in report.checks]
+        n_inputs, n_params = kinds.count("input"), kinds.count("parameter")
+        checked = ", ".join(check.name for check in report.checks)
+        if len(checked) > 24:
+            checked = f"{n_params} parameters" + (f", {n_inputs} input" if n_inputs else "")
+        print(f"{layer:<20} {configuration:<25} {checked:<24} {report.entries:>7,} {report.error:>14.1e}  "
+              f"{'pass' if report.ok else 'FAIL'}", flush=True)
+        entries, cases = entries + report.entries, cases + 1
+        if not report.ok:
+            failed.append(f"\n{layer}, {configuration}\n{report}")
+    print(f"{entries:,} entries in {cases} cases; the largest error allowed is {TOLERANCE:.0e} of a tensor's largest "
+          f"gradient: {'all pass' if not failed else f'{len(failed)} FAIL'}", flush=True)
+    print("\n".join(failed), end="")
+    return len(failed)
+
+
+if __name__ == "__main__":
+    cli.run(main)
