@@ -1,0 +1,121 @@
+"""Batches of token windows: drawn at random for training, and each token once, in order, for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+class DataLoader:
+    """Endless batches (x, y) of token windows; y is x one token later, so y[:, t] is what follows x[:, :t+1].
+
+        tokens  0 1 2 3 4 5 6 7 8 9,  context T = 3,  an epoch that starts at offset 1:
+        x       [1 2 3] [4 5 6]                        windows lie end to end, in a random order,
+        y       [2 3 4] [5 6 7]                        so an epoch shows no token twice
+
+    Epoch e draws its offset in [0, T) and its order from `default_rng([seed, e])` and nothing else, so two integers,
+    the epoch and the position in it, say where a run stands. Every epoch starts at another offset: the model meets
+    each token in many places of the context. With `shuffle=False` windows come in order from offset 0.
+
+    A batch that reaches the end of an epoch takes the rest of its windows from the next. x and y: (B, T) int64.
+    Raises `ValueError` when `tokens`, a one-dimensional array of integers, has fewer than T + 1.
+    """
+
+    def __init__(self, tokens: np.ndarray, batch_size: int, context: int, seed: int = 0, shuffle: bool = True):
+        self.tokens = _checked(tokens, batch_size, context, least=context + 1)
+        self.batch_size, self.context = batch_size, context
+        self.seed, self.shuffle = seed, shuffle
+        self._steps = np.arange(context + 1)
+        self._start_epoch(0, 0)
+
+    def _start_epoch(self, epoch: int, position: int) -> None:
+        self.epoch, self.position = epoch, position
+        self._order: np.ndarray | None = None  # starts of this epoch's windows: made when the first is asked for
+
+    @property
+    def order(self) -> np.ndarray:
+        """The starts of this epoch's windows, in the order in which they come. (W,)"""
+        if self._order is None:
+            T, N = self.context, len(self.tokens)
+            if self.shuffle:
+                rng = np.random.default_rng([self.seed, self.epoch])
+                offset = int(rng.integers(min(T, N - T)))  # N - T: a text just long enough keeps one whole window
+                self._order = rng.permutation(np.arange(offset, N - T, T))
+            else:
+                self._order = np.arange(0, N - T, T)
+        return self._order
+
+    def next_batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """The next x and y, (B, T) each."""
+        starts = np.empty(self.batch_size, dtype=np.int64)
+        filled = 0
+        while filled < self.batch_size:
+            if self.position == len(self.order):
+                self._start_epoch(self.epoch + 1, 0)
+            some = self.order[self.position : self.position + self.batch_size - filled]
+            starts[filled : filled + len(some)] = some
+            filled += len(some)
+            self.position += len(some)
+        windows = self.tokens[starts[:, None] + self._steps]  # (B, T+1): one gather, from memory or from the file
+        return windows[:, :-1].astype(np.int64, order="C"), windows[:, 1:].astype(np.int64, order="C")
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        while True:
+            yield self.next_batch()
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the loader stands: the epoch, and how many of its windows have been given out."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from where `state_dict()` was taken; tokens, context, seed and shuffle must be what they were then."""
+        if set(state) != {"epoch", "position"}:
+            raise ValueError(f"a loader's state has the keys epoch and position, not {', '.join(sorted(state))}")
+        epoch, position = int(state["epoch"]), int(state["position"])
+        if epoch < 0 or position < 0:
+            raise ValueError(f"a loader's epoch and position are at least 0, not {epoch} and {position}")
+        before = self.epoch, self.position
+        self._start_epoch(epoch, position)
+        if position > len(self.order):
+            windows = len(self.order)
+            self._start_epoch(*before)
+            raise ValueError(
+                f"position {position} lies beyond epoch {epoch}, which has {windows} windows: "
+                "the state is of other tokens, another context or another seed"
+            )
+
+
+def eval_batches(tokens: np.ndarray, batch_size: int, context: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches (x, y), (B, T) int64, whose targets are every token after the first exactly once, in order.
+
+    The windows are the same at every call. The last one is filled up with 0 in x and -1 in y, which the loss ignores;
+    the last batch has as many rows as there are windows left. Raises `ValueError` for fewer than two tokens.
+    """
+    return _eval_batches(_checked(tokens, batch_size, context, least=2), batch_size, context)  # checked now, not lazily
+
+
+def _eval_batches(tokens: np.ndarray, B: int, T: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, len(tokens) - 1, B * T):
+        piece = tokens[start : start + B * T + 1]
+        targets = len(piece) - 1
+        rows = -(-targets // T)
+        x = np.zeros(rows * T, dtype=np.int64)
+        y = np.full(rows * T, -1, dtype=np.int64)
+        x[:targets] = piece[:-1]
+        y[:targets] = piece[1:]
+        yield x.reshape(rows, T), y.reshape(rows, T)
+
+
+def _checked(tokens: np.ndarray, batch_size: int, context: int, least: int) -> np.ndarray:
+    tokens = np.asarray(tokens)  # of a memmap: a plain view of it, which indexes faster
+    if batch_size < 1 or context < 1:
+        raise ValueError(f"batch size and context are at least 1, not {batch_size} and {context}")
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise ValueError(f"tokens are one row of integers, not {tokens.dtype} of shape {tokens.shape}")
+    if len(tokens) < least:
+        raise ValueError(
+            f"{len(tokens):,} tokens are too few: a context of {context} needs at least {least:,}; "
+            "use a longer text or a smaller context"
+        )
+    return tokens
