@@ -2,5 +2,19 @@
 
 from numpygpt.utils.data.corpora import Corpus, load_corpus, read_corpus
 from numpygpt.utils.data.dataloader import DataLoader, eval_batches
+from numpygpt.utils.data.dataset import DEFAULT_FOLDER, TokenDataset
+from numpygpt.utils.data.prepare import prepare, summary
+from numpygpt.utils.data.progress import ProgressBars
 
-__all__ = ["Corpus", "DataLoader", "eval_batches", "load_corpus", "read_corpus"]
+__all__ = [
+    "DEFAULT_FOLDER",
+    "Corpus",
+    "DataLoader",
+    "ProgressBars",
+    "TokenDataset",
+    "eval_batches",
+    "load_corpus",
+    "prepare",
+    "read_corpus",
+    "summary",
+]
