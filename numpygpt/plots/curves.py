@@ -1,0 +1,123 @@
+"""The curves of one run or of several: loss, gradient norm, learning rate, and what each evaluation gained."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from numpygpt.plots.loss import draw_loss
+from numpygpt.plots.runs import Run
+from numpygpt.plots.series import changes, frame, thin
+from numpygpt.plots.style import COLOURS, INK, aside, dress, head, legend, note
+from numpygpt.plots.view import Points, View, draw_smoothed, leave_empty, make_view, number_axis, set_limits
+
+STEMS = 200  # more of them run into each other
+
+
+def draw_curves(figure: Figure, runs: list[Run], x: str = "steps", span: float | None = None, title: str = "") -> None:
+    """Draw the 2 x 2 panel: `x` is steps, tokens or time, `span` the number of rows that a smoothed value averages."""
+    if not 1 <= len(runs) <= len(COLOURS):
+        raise ValueError(f"{len(runs)} runs: a picture takes 1 to {len(COLOURS)}, for more have no colour of their own")
+    view = make_view(runs, x, span)
+    panels = figure.subplots(2, 2, sharex=True)
+    (loss, norm), (rate, change) = panels
+    dress(loss, "Loss", view.label, "nats a token")
+    dress(norm, "Gradient norm", view.label, "norm before clipping")
+    dress(rate, "Learning rate", view.label, "step size of an update")
+    dress(change, "Change since the last evaluation", view.label, "validation loss (nats)")
+    for ax in panels.flat:
+        number_axis(ax, view, max(run.total(view.column) for run in runs) / view.scale)
+    entries = draw_loss(loss, runs, view)
+    draw_norm(norm, runs, view)
+    draw_rate(rate, runs, view)
+    draw_changes(change, runs, view)
+    if entries:
+        columns = 2 if len(entries) > 1 and max(len(name) for _, name in entries) <= 55 else 1
+        legend(figure, entries, loc="outside lower center", ncols=columns)
+    names = ", ".join(run.name for run in runs)
+    head(figure, title or (names if view.single or len(names) <= 60 else f"{len(runs)} runs"))
+
+
+def draw_norm(ax: Axes, runs: list[Run], view: View) -> None:
+    """The norm of all gradients before clipping, on a logarithmic scale when it spans more than a factor of 30."""
+    raw: list[Points] = []
+    calm: list[Points] = []
+    for i, run in enumerate(runs):
+        draw_smoothed(ax, run, "grad_norm", view, view.colours(i)[0], raw, calm)
+    limits = frame(raw, calm)
+    if limits is None:
+        leave_empty(ax, "no gradient norm is finite" if raw else "no gradient norm recorded")
+        return
+    low, high = limits
+    clips = sorted({run.clip for run in runs if run.clip is not None})
+    for clip in clips:
+        ax.axhline(clip, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), label="clip")
+        if low / 4 < clip < high * 4:  # farther off, it would flatten the curve
+            low, high = min(low, clip), max(high, clip)
+    if low > 0 and high / low > 30:
+        ax.set_yscale("log")
+        ax.set_ylim(low / 1.3, high * 1.3)
+    else:
+        set_limits(ax, low, high)
+    if clips:
+        aside(ax, f"dashed: clipped above {', '.join(f'{clip:g}' for clip in clips)}")
+
+
+def draw_rate(ax: Axes, runs: list[Run], view: View) -> None:
+    top = 0.0
+    for i, run in enumerate(runs):
+        table = run.metrics.train
+        if "lr" in table and np.isfinite(table["lr"]).any():
+            ax.plot(
+                *thin(view.x(table), table["lr"]), color=view.colours(i)[0], linewidth=1.6,
+                marker="." if len(table["lr"]) == 1 else None, label=f"{run.name}: lr",
+            )  # fmt: skip
+            top = max(top, float(np.nanmax(table["lr"])))
+    if not ax.lines:
+        leave_empty(ax, "no learning rate recorded")
+        return
+    ax.set_ylim(0, 1.1 * top or 1.0)
+    if top >= 1e-4:  # 0.00005 beside 0.0001, where the default would change to 5e-05
+        ax.yaxis.set_major_formatter(lambda value, _: np.format_float_positional(value, precision=7, trim="-"))
+    else:
+        ax.yaxis.set_major_formatter("{x:g}")
+
+
+def draw_changes(ax: Axes, runs: list[Run], view: View) -> None:
+    """val_loss[i] - val_loss[i-1] at evaluation i: stems for one run, joined points for several, bare ones for many."""
+    drawn = []
+    for i, run in enumerate(runs):
+        x, y = view.x(run.metrics.eval)[1:], changes(run.metrics.eval["val_loss"])
+        if not np.isfinite(y).any():
+            continue
+        drawn.append(y[np.isfinite(y)])
+        colour, few = view.colours(i)[1], len(y) <= STEMS
+        if view.single and few:
+            width = float(np.clip(150 / len(y), 0.6, 3.0))
+            ax.vlines(x, 0, y, color=colour, linewidth=width, label=f"{run.name}: stems")
+        ax.plot(
+            x, y, color=colour, linestyle="-" if few and not view.single else "", linewidth=1.0, marker="o",
+            markersize=float(np.clip(200 / len(y), 1.5, 4.5)), label=f"{run.name}: change",
+        )  # fmt: skip
+    if not drawn:
+        evals = max(len(run.metrics.eval["step"]) for run in runs)
+        reasons = {0: "no evaluation yet", 1: "one evaluation: no change yet"}
+        leave_empty(ax, reasons.get(evals, "no change is finite"))
+        return
+    ax.axhline(0, color=INK, linewidth=0.9, label="zero")
+    scale_changes(ax, np.concatenate(drawn))
+    note(ax, "below 0: better", 0.98, 0.05, ha="right", va="bottom")
+
+
+def scale_changes(ax: Axes, values: np.ndarray) -> None:
+    """Logarithmic to both sides of 0 where the first drop would hide all later ones: -1 beside -0.01."""
+    sizes = np.abs(values[values != 0])
+    if not len(sizes):
+        return
+    grow, near = 1.1, 0.3 * sizes.max()
+    if sizes.max() > 20 * np.median(sizes):
+        grow, near = 1.8, float(10 ** np.floor(np.log10(np.median(sizes))))
+        ax.set_yscale("symlog", linthresh=near)
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:+g}".replace("-", "\N{MINUS SIGN}") if value else "0")
+    ax.set_ylim(min(grow * values.min(), -near / 3), max(grow * values.max(), near / 3))

@@ -1,0 +1,109 @@
+"""A training run as the pictures need it: its numbers, its name, and the summary in one line."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpygpt.plots.series import smooth
+from numpygpt.utils.metrics import Metrics, read_metrics
+
+METRICS = "metrics.jsonl"
+
+
+@dataclass
+class Run:
+    name: str
+    folder: Path
+    metrics: Metrics
+    clip: float | None = None  # the gradient norm at which the run clipped, where its config says so
+
+    def best(self) -> int | None:
+        """The row of the lowest validation loss in `metrics.eval`, or None before the first finite one."""
+        losses = self.metrics.eval["val_loss"]
+        return int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
+
+    def total(self, name: str) -> Any:
+        """The last `step`, `tokens` or `seconds` of the run, whichever kind of row came last."""
+        columns = (self.metrics.train[name], self.metrics.eval[name])
+        return max(column[-1] for column in columns if len(column))
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a run folder, or a metrics file itself. One with no rows yet is a ValueError: there is nothing to draw."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such run folder or metrics file")
+    file = path / METRICS if path.is_dir() else path
+    if not file.exists():
+        raise FileNotFoundError(f"{path} holds no {METRICS}: it is no run folder, or its training has not begun")
+    metrics = read_metrics(file)
+    if not len(metrics.train["step"]) and not len(metrics.eval["step"]):
+        raise ValueError(f"{file} holds no rows yet; wait until the run has written its first, or name another run")
+    folder = file.resolve().parent
+    name = folder.name if file.name == METRICS else file.stem
+    return Run(name, folder, metrics, read_clip(folder / "config.toml"))
+
+
+def read_clip(path: Path) -> float | None:
+    """The number that `clip` is set to in a run's config, at the top or in one of its tables; None where it is not."""
+    if not path.exists():
+        return None
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # tomllib's own error and a wrong encoding are both of this kind
+        raise ValueError(f"{path} is no TOML file ({error}); mend it or take it away") from None
+    tables = [config, *(value for value in config.values() if isinstance(value, dict))]
+    found = [table["clip"] for table in tables if type(table.get("clip")) in (int, float)]
+    return float(found[0]) if found and 0 < found[0] < float("inf") else None
+
+
+def newest_run(folder: Path) -> Path | None:
+    """The run folder below `folder` whose numbers were written to last, or None."""
+    files = sorted(folder.glob(f"*/{METRICS}"), key=lambda file: file.stat().st_mtime)
+    return files[-1].parent if files else None
+
+
+def summary(run: Run, span: float) -> str:
+    """One line: how long the run is and how low its losses are."""
+    steps = run.total("step")
+    size = f"{steps:,} step" if steps == 1 else f"{steps:,} steps"
+    parts = [f"{size}, {tokens(run.total('tokens'))} tokens, {duration(run.total('seconds'))}"]
+    losses = run.metrics.train["loss"]
+    if np.isfinite(losses).any():
+        average = smooth(losses, span)
+        parts.append(f"train loss {average[np.isfinite(average)][-1]:.3f}")
+    broken = int(np.sum(~np.isfinite(losses)))
+    if broken:
+        parts.append(f"loss not finite in {broken:,} of {len(losses):,} updates")
+    best, evals = run.best(), run.metrics.eval
+    if best is None:
+        parts.append("no evaluation yet" if not len(evals["step"]) else "no validation loss is finite")
+    else:
+        low = f"best {evals['val_loss'][best]:.3f} at step {evals['step'][best]:,}"
+        if "bits_per_byte" in evals:
+            low += f" ({evals['bits_per_byte'][best]:.2f} bits a byte)"
+        parts.append(f"validation loss {evals['val_loss'][-1]:.3f}, {low}")
+    return f"{run.name}: " + "; ".join(parts)
+
+
+def tokens(count: float) -> str:
+    """1234567 -> 1.23 M"""
+    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= 0.9995 * size:  # 999,999 is "1 M", not "1e+03 k"
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """5025 -> 1 h 23 min"""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

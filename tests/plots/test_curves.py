@@ -1,0 +1,278 @@
+"""The panels, by what is drawn in them: the artists' data, not that a file came out."""
+
+import numpy as np
+import pytest
+
+from numpygpt.plots import style
+from numpygpt.plots.curves import draw_curves
+from numpygpt.plots.runs import load_run
+from numpygpt.plots.series import smooth
+from numpygpt.utils.metrics import MetricsLog
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes a run whose every number is known and loads it."""
+
+    def run(name="quick", steps=200, every=50, loss=None, val=None, norm=None, config="", **left_out):
+        folder = tmp_path / name
+        folder.mkdir()
+        if config:
+            (folder / "config.toml").write_text(config)
+        loss = loss if loss is not None else lambda s: 1.5 + 2.7 / s
+        val = val if val is not None else lambda s: 1.6 + 2.7 / s
+        norm = norm if norm is not None else lambda s: 0.5 + 0.01 * (s % 7)
+        with MetricsLog(folder / "metrics.jsonl") as log:
+            for s in range(1, steps + 1):
+                values = {"loss": loss(s), "grad_norm": norm(s), "lr": 1e-3 * s / steps}
+                values = {k: v for k, v in values.items() if left_out.get(k, True)}
+                log.log("train", s, tokens=s * 512, seconds=s * 2.0, **values)
+                if every and s % every == 0:
+                    log.log("eval", s, tokens=s * 512, seconds=s * 2.0, val_loss=val(s), bits_per_byte=val(s) / 0.7)
+        return load_run(folder)
+
+    return run
+
+
+def draw(*runs, **options):
+    figure = style.new_figure()
+    draw_curves(figure, list(runs), **options)
+    figure.canvas.draw()  # with the real renderer: limits and ticks are settled, and a bad label would raise
+    return figure, *figure.axes
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.lines}
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts if text.get_text()]
+
+
+def legend_of(host):
+    return [text.get_text() for text in host.get_legend().get_texts()]
+
+
+def test_raw_and_smoothed_loss_and_norm_are_the_columns_and_their_average(make):
+    run = make()
+    _, loss, norm, *_ = draw(run, span=10)
+    for ax, name in ((loss, "loss"), (norm, "grad_norm")):
+        raw, strong = (lines(ax)[f"quick: {name}, {kind}"] for kind in ("raw", "smoothed"))
+        np.testing.assert_array_equal(raw.get_xdata(), np.arange(1, 201))
+        np.testing.assert_array_equal(raw.get_ydata(), run.metrics.train[name])
+        np.testing.assert_allclose(strong.get_ydata(), smooth(run.metrics.train[name], 10))
+        assert raw.get_alpha() < 0.5 and strong.get_alpha() is None
+        assert raw.get_linewidth() < strong.get_linewidth()
+        assert raw.get_color() == strong.get_color()
+
+
+def test_without_smoothing_only_the_raw_line_is_drawn_and_strong(make):
+    _, loss, norm, *_ = draw(make(), span=0)
+    assert "quick: loss, smoothed" not in lines(loss) and "quick: grad_norm, smoothed" not in lines(norm)
+    assert lines(loss)["quick: loss, raw"].get_alpha() is None
+    assert legend_of(loss)[0] == "train"
+
+
+def test_validation_its_best_point_and_the_legend(make):
+    values = {50: 2.0, 100: 1.7, 150: 1.625, 200: 1.8}
+    _, loss, *_ = draw(make(val=values.get), span=10)
+    val, best = lines(loss)["quick: validation"], lines(loss)["quick: best"]
+    assert val.get_xydata().tolist() == [[50, 2.0], [100, 1.7], [150, 1.625], [200, 1.8]]
+    assert best.get_xydata().tolist() == [[150, 1.625]]
+    assert val.get_color() != lines(loss)["quick: loss, raw"].get_color()
+    assert legend_of(loss) == ["train, mean of about 10", "validation", "best 1.625 at step 150"]
+
+
+def test_changes_are_stems_from_zero_at_the_later_evaluation(make):
+    values = {50: 2.0, 100: 1.75, 150: 1.5, 200: 1.625}
+    *_, change = draw(make(val=values.get))
+    assert lines(change)["quick: change"].get_xydata().tolist() == [[100, -0.25], [150, -0.25], [200, 0.125]]
+    (stems,) = change.collections
+    assert [s.tolist() for s in stems.get_segments()] == [
+        [[100, 0], [100, -0.25]],
+        [[150, 0], [150, -0.25]],
+        [[200, 0], [200, 0.125]],
+    ]
+    low, high = change.get_ylim()
+    assert low < -0.25 and high > 0.125 and change.get_yscale() == "linear"
+    assert words(change) == ["below 0: better"]
+
+
+def test_small_changes_are_seen_beside_the_first_drop(make):
+    *_, change = draw(make(steps=500, every=10, val=lambda s: 1.5 + 2.7 * np.exp(-s / 8) + 0.002 * (s % 20)))
+    assert change.get_yscale() == "symlog"
+    pixels = change.transData.transform([(0, -0.02), (0, 0.0), (0, 0.02)])[:, 1]
+    assert (np.diff(pixels) > 0.1 * change.bbox.height).all()
+
+
+def test_many_evaluations_are_points_without_stems(make):
+    *_, change = draw(make(steps=400, every=1))
+    assert len(change.collections) == 0
+    assert len(lines(change)["quick: change"].get_xdata()) == 399
+
+
+def test_learning_rate_from_zero(make):
+    run = make()
+    *_, rate, _ = draw(run)
+    np.testing.assert_array_equal(lines(rate)["quick: lr"].get_ydata(), run.metrics.train["lr"])
+    assert rate.get_ylim()[0] == 0 and rate.get_ylim()[1] > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("x", "scale", "label"),
+    [("steps", 1, "step (updates)"), ("tokens", 512, "training tokens"), ("time", 2 / 60, "training time (minutes)")],
+)
+def test_x_axes(make, x, scale, label):
+    _, *panels = draw(make(), x=x)
+    np.testing.assert_allclose(lines(panels[0])["quick: loss, raw"].get_xdata(), np.arange(1, 201) * scale)
+    np.testing.assert_allclose(lines(panels[0])["quick: validation"].get_xdata(), np.arange(50, 201, 50) * scale)
+    np.testing.assert_allclose(lines(panels[3])["quick: change"].get_xdata(), np.arange(100, 201, 50) * scale)
+    for ax in panels:
+        assert ax.get_xlabel() == label
+        assert ax.get_title(loc="left") and ax.get_ylabel()
+        assert any(tick.get_visible() and tick.get_text() for tick in ax.get_xticklabels())
+
+
+def test_a_short_run_is_in_seconds(make):
+    _, loss, *_ = draw(make(steps=60), x="time")
+    assert loss.get_xlabel() == "training time (seconds)"
+    assert lines(loss)["quick: loss, raw"].get_xdata()[-1] == 120
+
+
+def test_an_unknown_x_axis_is_refused(make):
+    with pytest.raises(ValueError, match="x is 'epochs', and must be one of steps, tokens, time"):
+        draw(make(), x="epochs")
+
+
+def test_the_first_loss_does_not_flatten_the_rest_and_is_said(make):
+    _, loss, *_ = draw(make(steps=2000, every=100), span=10)
+    assert loss.get_ylim()[1] < 3 and loss.get_ylim()[0] < 1.6
+    assert loss.get_title(loc="right") == "starts at 4.20, above the frame"
+
+
+def test_several_runs_have_a_colour_each_and_styles_for_train_and_validation(make):
+    runs = [make("a"), make("b", steps=100), make("c", every=0)]
+    figure, loss, norm, rate, change = draw(*runs, span=5)
+    colours = set()
+    for name in "ab":
+        train, val = lines(loss)[f"{name}: loss, smoothed"], lines(loss)[f"{name}: validation"]
+        assert train.get_color() == val.get_color() == lines(rate)[f"{name}: lr"].get_color()
+        assert train.get_color() == lines(norm)[f"{name}: grad_norm, raw"].get_color()
+        assert val.get_linewidth() > train.get_linewidth() and val.get_linestyle() == "--"
+        assert lines(loss)[f"{name}: best"].get_color() == train.get_color()
+        assert lines(change)[f"{name}: change"].get_linestyle() == "-"
+        colours.add(train.get_color())
+    assert len(colours) == 2 and len(lines(loss)["b: loss, raw"].get_xdata()) == 100
+    assert "c: validation" not in lines(loss) and "c: change" not in lines(change)
+    (box,) = figure.legends
+    assert [t.get_text() for t in box.get_texts()] == [
+        "a: best 1.614 at step 200",
+        "b: best 1.627 at step 100",
+        "c: no evaluation yet",
+    ]
+    assert legend_of(loss) == ["train, mean of about 5", "validation", "best validation"]
+
+
+@pytest.mark.parametrize("name", ["run", "a-run-with-a-rather-long-name", "a-name-without-end" * 8])
+def test_the_legend_of_several_runs_covers_no_panel_and_fits(make, name):
+    figure, *panels = draw(*[make(f"{name}-{i}") for i in range(len(style.COLOURS))])
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.width and box.y0 >= 0
+    assert all(ax.get_tightbbox().y0 >= box.y1 - 1 for ax in panels)
+    assert all(ax.bbox.height > 0.2 * figure.bbox.height for ax in panels)
+    assert [text.get_text().split(": ")[0][-2:] for text in figure.legends[0].get_texts()] == [
+        f"-{i}" for i in range(7)
+    ]
+
+
+def test_a_long_title_takes_more_lines_and_fits(make):
+    figure, *_ = draw(make(), title="word " * 50)
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.width
+    assert figure.get_suptitle().split() == ["word"] * 50
+
+
+def test_more_runs_than_colours_are_refused(make):
+    with pytest.raises(ValueError, match="8 runs: a picture takes 1 to 7"):
+        draw(*[make(str(i), steps=2) for i in range(8)])
+
+
+def test_names_and_titles_stand_as_they_were_typed(make):
+    figure, *_ = draw(make("_a$b$"), make("$x^"), title="costs $5_ and $6")
+    assert [t.get_text()[:5] for t in figure.legends[0].get_texts()] == ["_a$b$", "$x^: "]
+    assert figure.get_suptitle() == "costs $5_ and $6"
+    assert draw(make("$alone$_"))[0].get_suptitle() == "$alone$_"
+
+
+def test_no_evaluation_and_one_evaluation(make):
+    _, loss, _, _, change = draw(make("none", every=0))
+    assert "none: validation" not in lines(loss) and words(change) == ["no evaluation yet"]
+    _, loss, _, _, change = draw(make("one", every=200))
+    assert lines(loss)["one: best"].get_xdata().tolist() == [200]
+    assert words(change) == ["one evaluation: no change yet"] and not change.lines
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_single_step_is_a_visible_point(make, every):
+    _, loss, norm, rate, _ = draw(make(steps=1, every=every))
+    for ax, label in ((loss, "loss, raw"), (norm, "grad_norm, raw"), (rate, "lr")):
+        line = lines(ax)[f"quick: {label}"]
+        assert line.get_marker() == "." and line.get_xdata().tolist() == [1]
+        assert ax.get_ylim()[0] < line.get_ydata()[0] < ax.get_ylim()[1]
+    assert [t.get_text() for t in loss.get_xticklabels() if t.get_visible()].count("1") == 1
+
+
+def test_an_evaluation_before_the_first_update_alone(tmp_path):
+    with MetricsLog(tmp_path / "metrics.jsonl") as log:
+        log.log("eval", 0, tokens=0, seconds=0.0, val_loss=4.17)
+    _, loss, norm, rate, _ = draw(load_run(tmp_path), x="time")
+    assert [label for label in lines(loss) if "validation" in label]
+    assert words(norm) == ["no gradient norm recorded"] and words(rate) == ["no learning rate recorded"]
+
+
+def test_losses_that_are_not_finite_leave_a_gap_and_are_counted(make):
+    _, loss, *_ = draw(make(loss=lambda s: np.nan if 100 <= s < 120 else 2.0), span=10)
+    smoothed = lines(loss)["quick: loss, smoothed"].get_ydata()
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(smoothed)), np.arange(99, 119))
+    assert words(loss) == ["20 losses not finite, first at step 100"]
+    assert np.isfinite(loss.get_ylim()).all()
+
+
+def test_a_run_of_nothing_but_nan_draws_no_false_scale(make):
+    nan = float("nan")
+    _, loss, norm, _, change = draw(make(loss=lambda s: nan, val=lambda s: nan, norm=lambda s: nan))
+    assert words(loss) == ["200 losses not finite, first at step 1"] and len(loss.get_yticks()) == 0
+    assert words(norm) == ["no gradient norm is finite"] and words(change) == ["no change is finite"]
+
+
+def test_a_run_without_norm_and_rate_says_so(make):
+    _, _, norm, rate, _ = draw(make(grad_norm=False, lr=False))
+    assert words(norm) == ["no gradient norm recorded"] and words(rate) == ["no learning rate recorded"]
+
+
+def test_a_clip_level_is_drawn_where_the_config_has_one(make):
+    _, _, norm, *_ = draw(make(config="clip = 1.0\n"))
+    assert set(lines(norm)["clip"].get_ydata()) == {1.0}
+    assert norm.get_ylim()[1] > 1.0 and norm.get_title(loc="right") == "dashed: clipped above 1"
+    _, _, norm, *_ = draw(make("other", config="steps = 3\n"))
+    assert "clip" not in lines(norm)
+
+
+def test_a_clip_level_far_off_does_not_flatten_the_norm(make):
+    _, _, norm, *_ = draw(make(config="[train]\nclip = 100\n"))
+    assert norm.get_ylim()[1] < 1 and "100" in norm.get_title(loc="right")
+
+
+def test_a_norm_over_decades_is_logarithmic(make):
+    _, _, norm, *_ = draw(make(norm=lambda s: 10.0 ** (-s / 50)))
+    assert norm.get_yscale() == "log"
+    assert draw(make("flat"))[2].get_yscale() == "linear"
+
+
+def test_a_long_run_is_thinned_and_keeps_its_spike(make):
+    run = make(steps=20_000, every=0, loss=lambda s: 9.0 if s == 12_345 else 2.0)
+    _, loss, *_ = draw(run, span=100)
+    raw = lines(loss)["quick: loss, raw"]
+    assert len(raw.get_xdata()) <= 3002 and raw.get_ydata().max() == 9.0
+    assert raw.get_xdata()[raw.get_ydata().argmax()] == 12_345
+    assert loss.get_xticklabels()[-2].get_text() == "20,000"

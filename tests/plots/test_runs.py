@@ -1,0 +1,109 @@
+"""Loading a run folder, finding the newest, and the line that sums a run up."""
+
+import os
+
+import pytest
+
+from numpygpt.plots.runs import duration, load_run, newest_run, read_clip, summary, tokens
+from numpygpt.utils.metrics import MetricsLog
+
+
+def write(folder, losses=(3.0, 2.0), evals=()):
+    folder.mkdir(parents=True, exist_ok=True)
+    with MetricsLog(folder / "metrics.jsonl") as log:
+        for step, loss in enumerate(losses, 1):
+            log.log("train", step, tokens=step * 600_000, seconds=step * 47.5, loss=loss)
+        for step, val in evals:
+            log.log("eval", step, tokens=step * 600_000, seconds=step * 47.5, val_loss=val, bits_per_byte=val * 1.5)
+    return folder
+
+
+def test_summary_of_a_run(tmp_path):
+    run = load_run(write(tmp_path / "a", [3.0, 2.0], [(1, 2.5), (2, 2.75)]))
+    assert summary(run, span=0) == (
+        "a: 2 steps, 1.2 M tokens, 1 min 35 s; train loss 2.000; "
+        "validation loss 2.750, best 2.500 at step 1 (3.75 bits a byte)"
+    )
+    assert "train loss 2.333" in summary(run, span=2)  # (3 / 2 + 2) / (1 / 2 + 1)
+
+
+def test_summary_of_less(tmp_path):
+    one = load_run(write(tmp_path / "one", [3.0]))
+    assert summary(one, 5) == "one: 1 step, 600 k tokens, 47.5 s; train loss 3.000; no evaluation yet"
+    nan = float("nan")
+    run = load_run(write(tmp_path / "nan", [3.0, nan], [(2, nan)]))
+    assert summary(run, 1) == (
+        "nan: 2 steps, 1.2 M tokens, 1 min 35 s; train loss 3.000; "
+        "loss not finite in 1 of 2 updates; no validation loss is finite"
+    )
+
+
+def test_the_best_evaluation_skips_nan(tmp_path):
+    run = load_run(write(tmp_path, evals=[(1, float("nan")), (2, 2.0), (3, 2.5)]))
+    assert run.best() == 1 and run.total("step") == 3
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0"), (512, "512"), (4096, "4.1 k"), (999_999, "1 M"), (1_234_567, "1.23 M"), (2e9, "2 G")],
+)
+def test_tokens(count, said):
+    assert tokens(count) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.05, "0.05 s"), (59, "59 s"), (119.6, "2 min 0 s"), (3599, "59 min 59 s"), (5025, "1 h 23 min")],
+)
+def test_duration(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_a_run_is_its_folder_or_its_file(tmp_path):
+    write(tmp_path / "a")
+    assert load_run(tmp_path / "a").name == load_run(tmp_path / "a" / "metrics.jsonl").name == "a"
+    (tmp_path / "a" / "metrics.jsonl").rename(tmp_path / "a" / "old.jsonl")
+    assert load_run(tmp_path / "a" / "old.jsonl").name == "old"
+
+
+def test_what_is_no_run_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such run folder"):
+        load_run(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match=r"holds no metrics\.jsonl"):
+        load_run(tmp_path)
+    (tmp_path / "metrics.jsonl").touch()
+    with pytest.raises(ValueError, match="holds no rows yet"):
+        load_run(tmp_path)
+
+
+def test_the_newest_run_is_the_one_written_to_last(tmp_path):
+    assert newest_run(tmp_path / "gone") is None
+    for age, name in enumerate(["b", "c", "a"]):
+        os.utime(write(tmp_path / name) / "metrics.jsonl", (1e9 - age, 1e9 - age))
+    (tmp_path / "z").mkdir()  # a run folder without numbers is none to draw
+    assert newest_run(tmp_path) == tmp_path / "b"
+
+
+@pytest.mark.parametrize(
+    ("text", "clip"),
+    [
+        ("clip = 1.5", 1.5),
+        ("[optim]\nclip = 2", 2.0),
+        ("clip = 0", None),
+        ("clip = inf", None),
+        ('clip = "no"', None),
+        ("clip = true", None),
+        ("steps = 5", None),
+    ],
+)
+def test_the_clip_level_comes_from_the_config(tmp_path, text, clip):
+    (tmp_path / "config.toml").write_text(text)
+    assert read_clip(tmp_path / "config.toml") == clip
+    assert read_clip(tmp_path / "gone.toml") is None
+
+
+@pytest.mark.parametrize("raw", [b"clip = ", b"\xff\xfe"])
+def test_a_broken_config_is_named(tmp_path, raw):
+    (tmp_path / "config.toml").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"config\.toml is no TOML file"):
+        read_clip(tmp_path / "config.toml")
