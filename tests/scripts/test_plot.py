@@ -1,0 +1,187 @@
+"""./plot.py as it is typed: files, the lines that it prints, and one line with status 2 for each mistake."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from numpygpt.utils.metrics import MetricsLog
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The script and the package in a folder of their own: plot.py looks for runs beside itself."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "plot.py", root)
+    shutil.copytree(ROOT / "numpygpt", root / "numpygpt", ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@pytest.fixture
+def project(copy):
+    yield copy
+    shutil.rmtree(copy / "runs", ignore_errors=True)
+
+
+def write(folder, steps=100, every=25):
+    folder.mkdir(parents=True)
+    with MetricsLog(folder / "metrics.jsonl") as log:
+        for s in range(1, steps + 1):
+            log.log("train", s, tokens=s * 768, seconds=s * 0.5, loss=1.5 + 2 / s, grad_norm=1.0, lr=1e-3)
+            if every and s % every == 0:
+                log.log("eval", s, tokens=s * 768, seconds=s * 0.5, val_loss=1.6 + 2 / s, bits_per_byte=2.3 + 3 / s)
+    return folder
+
+
+def plot(project, *args, backend=None, path=None):
+    env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY", "PYTHONPATH")}
+    env |= {"MPLBACKEND": backend} if backend else {}
+    env |= {"PYTHONPATH": str(path)} if path else {}
+    words = [sys.executable, "-W", "error", "plot.py", *map(str, args)]
+    return subprocess.run(words, cwd=project, env=env, capture_output=True, encoding="utf-8")
+
+
+def refused(done, said):
+    assert done.returncode == 2 and done.stdout == "", done
+    assert done.stderr.startswith("plot.py: error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert said in done.stderr
+
+
+def test_one_run(project):
+    write(project / "runs" / "quick")
+    done = plot(project, "runs/quick")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "quick: 100 steps, 76.8 k tokens, 50 s; train loss 1.520; "
+        "validation loss 1.620, best 1.620 at step 100 (2.33 bits a byte)",
+        "wrote runs/quick/curves.png",
+    ]
+    assert (project / "runs/quick/curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_newest_run_is_taken_and_named(project):
+    for age, name in enumerate(["b", "a", "c"]):
+        os.utime(write(project / "runs" / name, steps=3) / "metrics.jsonl", (1e9 - age, 1e9 - age))
+    done = plot(project)
+    assert done.stdout.startswith("newest run: runs/b\nb: 3 steps"), done
+    assert [p.parent.name for p in project.glob("runs/*/curves.png")] == ["b"]
+
+
+def test_several_runs_go_into_one_picture_beside_them(project):
+    for name in "ab":
+        write(project / "runs" / name)
+    done = plot(project, "runs/a", "runs/b/metrics.jsonl", "runs/a")
+    assert [line.split(" ")[0] for line in done.stdout.splitlines()] == ["a:", "b:", "wrote"], done
+    assert done.stdout.endswith("wrote runs/compare.png\n")
+    assert (project / "runs/compare.png").stat().st_size > 10_000
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(project):
+    for name in ("first/run", "second/run"):
+        write(project / "runs" / name, steps=2)
+    done = plot(project, "runs/first/run", "runs/second/run", "--out", "runs/both.png")
+    assert [line.split(":")[0] for line in done.stdout.splitlines()[:2]] == ["runs/first/run", "runs/second/run"], done
+
+
+@pytest.mark.parametrize(("name", "magic"), [("a.svg", b"<?xml"), ("a.pdf", b"%PDF"), ("a.PNG", b"\x89PNG")])
+def test_the_suffix_of_out_is_the_format(project, name, magic):
+    write(project / "runs" / "quick")
+    done = plot(project, "runs/quick", "--out", f"runs/{name}", "--x", "time", "--smooth", "5", "--title", "My $ run")
+    assert done.returncode == 0, done.stderr
+    assert (project / "runs" / name).read_bytes().startswith(magic)
+    assert not (project / "runs/quick/curves.png").exists()
+
+
+def test_flags_reach_the_picture(project):
+    write(project / "runs" / "quick")
+    pictures = set()
+    for flags in ([], ["--x", "tokens"], ["--x", "time"], ["--smooth", "0"], ["--smooth", "30"], ["--title", "other"]):
+        assert plot(project, "runs/quick", "--out", "runs/a.svg", *flags).returncode == 0
+        pictures.add((project / "runs/a.svg").read_bytes())
+    # 1 % of 100 updates is one: the first and the fourth are the same picture
+    assert len(pictures) == 5
+
+
+def test_smooth_is_the_span_of_the_average_in_the_summary_too(project):
+    write(project / "runs" / "quick", steps=2, every=0)  # losses 3.5 and 2.5
+    assert "train loss 2.500;" in plot(project, "runs/quick", "--smooth", "0").stdout
+    assert "train loss 2.833;" in plot(project, "runs/quick", "--smooth", "2").stdout
+
+
+def test_with_no_run_the_command_that_makes_one_is_said(project):
+    train = "python train.py quick" if os.name == "nt" else "./train.py quick"
+    refused(plot(project), f"no run under runs yet; train one first: {train}")
+
+
+def test_bad_input_is_one_line(project):
+    write(project / "runs" / "quick")
+    (project / "runs" / "empty").mkdir()
+    refused(plot(project, "runs/gone"), "runs/gone: no such run folder or metrics file")
+    refused(plot(project, "runs/empty"), "runs/empty holds no metrics.jsonl")
+    (project / "runs/empty/metrics.jsonl").touch()
+    refused(plot(project, "runs/empty"), "holds no rows yet")
+    (project / "runs/empty/metrics.jsonl").write_text("nonsense\n")
+    refused(plot(project, "runs/empty"), "runs/empty/metrics.jsonl, line 1 is not JSON; delete that line")
+    (project / "runs/quick/config.toml").write_text("clip = \n")
+    refused(plot(project, "runs/quick"), "config.toml is no TOML file")
+
+
+def test_bad_flags_are_one_line(project):
+    write(project / "runs" / "quick")
+    refused(
+        plot(project, "runs/quick", "--out", "a.jpg"), "a.jpg: a picture's name must end in one of .png, .svg, .pdf"
+    )
+    refused(plot(project, "runs/quick", "--out", "gone/a.png"), "--out gone/a.png: there is no folder gone")
+    (project / "runs" / "folder.png").mkdir()
+    refused(plot(project, "runs/quick", "--out", "runs/folder.png"), "runs/folder.png")
+    refused(plot(project, "runs/quick", "--x", "epochs"), "epochs")
+    refused(plot(project, "runs/quick", "--smooth", "0.9"), "a weight of 0.9 for the past is --smooth 10")
+    refused(plot(project, "runs/quick", "--smooth", "-1"), "'-1' is no number of updates from 0 on")
+    refused(plot(project, "runs/quick", "--smooth", "nan"), "'nan' is no number of updates")
+    refused(plot(project, "runs/quick", "--smoth", "5"), "unknown argument --smoth; did you mean --smooth?")
+
+
+def test_show_without_a_screen_is_one_line(project):
+    write(project / "runs" / "quick")
+    refused(plot(project, "runs/quick", "--show", backend="agg"), "--show: no window can be opened here")
+
+
+def test_show_opens_the_window_with_the_same_panels(project, tmp_path):
+    """With a backend that writes down what its window would have shown."""
+    write(project / "runs" / "quick")
+    (tmp_path / "windows.py").write_text(
+        "from matplotlib.backend_bases import FigureManagerBase\n"
+        "from matplotlib.backends.backend_agg import FigureCanvasAgg\n"
+        "class FigureManager(FigureManagerBase):\n"
+        "    @classmethod\n"
+        "    def pyplot_show(cls, *, block=None):\n"
+        "        from matplotlib import pyplot\n"
+        "        print('shown:', [ax.get_title(loc='left') for ax in pyplot.gcf().axes])\n"
+        "class FigureCanvas(FigureCanvasAgg):\n"
+        "    manager_class = FigureManager\n"
+    )
+    done = plot(project, "runs/quick", "--show", backend="module://windows", path=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1:] == [
+        "wrote runs/quick/curves.png",
+        "shown: ['Loss', 'Gradient norm', 'Learning rate', 'Change since the last evaluation']",
+    ]
+
+
+def test_help_gives_a_reason_for_every_flag(project):
+    done = plot(project, "--help")
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    for flag in ("--out FILE", "--x {steps,tokens,time}", "--smooth N", "--show", "--title"):
+        assert flag in text
+    assert "None" not in text and "SUPPRESS" not in text
+
+
+def test_it_can_be_run_by_its_name():
+    assert (ROOT / "plot.py").read_text(encoding="utf-8").startswith("#!/usr/bin/env python3\n")
+    assert os.name == "nt" or os.access(ROOT / "plot.py", os.X_OK)
