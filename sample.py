@@ -22,7 +22,7 @@ from numpygpt.utils.text import prompt_ids
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("run", nargs="?", help="a run folder (its best checkpoint) or a checkpoint file; the newest run where not given")
+    add("run", nargs="?", help="a run folder (its best checkpoint) or a checkpoint file; without it the newest run")
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; it may be empty")
     prompt.add_argument("--prompt-file", metavar="FILE", help="read the prompt from a file, - for standard input")
@@ -79,7 +79,9 @@ def read_prompt(name: str) -> str:
 def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
     """Which model this is, in one line."""
     h = checkpoint.header
-    loss = f"best validation loss {h['best']['val_loss']:.3f}" if h["best"] else "not evaluated"
+    loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
+    if h["last"] and h["last"]["step"] != h["step"]:
+        loss += f" at step {h['last']['step']:,}"
     return (f"{cli.shown(checkpoint.path)}: step {h['step']:,}, {loss}, trained on {h['data']['corpus']}, "
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
 

@@ -47,10 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(config.out)
     dataset = open_data(config)
     trainer = Trainer(config, dataset)
-    if args.resume:
-        trainer.load(checkpoint)
-    elif checkpoint:
-        trainer.start_from(checkpoint)
+    if checkpoint:
+        (trainer.load if args.resume else trainer.start_from)(checkpoint)
     print(introduction(trainer, config.out), flush=True)
     if args.dry_run:
         return 0
@@ -78,7 +76,7 @@ def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
     return config, checkpoint
 
 
-def resumed(args: Namespace) -> tuple[Config, Checkpoint]:
+def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
     """The configuration and the checkpoint of the run that goes on."""
     if args.preset or args.init_from:
         raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
@@ -102,7 +100,13 @@ def open_data(config: Config) -> TokenDataset:
             for note in corpus.notes:
                 print(note, flush=True)
             prepare(corpus, folder, say=print, progress=progress)
-    return TokenDataset.load(folder)
+    dataset = TokenDataset.load(folder)
+    shortest = min(len(dataset.train), len(dataset.val))
+    if config.context >= shortest:
+        raise ValueError(f"a context of {config.context:,} needs more than {config.context:,} tokens in each part, and "
+                         f"{cli.shown(folder)} has {shortest:,} in the smaller one: give a smaller --context, or a "
+                         "longer text to datagen.py")
+    return dataset
 
 
 class Run:
@@ -164,9 +168,10 @@ class Run:
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
         loss = evaluate(t.parallel, eval_batches(d.val, c.batch_size, c.context))
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
+        t.last = {"step": t.step, "val_loss": loss}
         best = not t.best or loss < t.best["val_loss"]
         if best:
-            t.best = {"step": t.step, "val_loss": loss}
+            t.best = t.last
         self.eval_time = time.perf_counter() - start
         t.seconds = time.perf_counter() - self.began
         self.log.log("eval", t.step, tokens=t.tokens, seconds=t.seconds, val_loss=loss, bits_per_byte=bits,

@@ -6,6 +6,7 @@ Batch, time and heads are above one, and a head's size is unlike the time, so th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,4 +84,4 @@ def gradient_cases() -> Iterator[Case]:
         ("chunked loss, untied", ChunkedGPT, {"tie_weights": False, "positions": "sinusoidal"}),
     ]
     for name, kind, options in gpts:
-        yield "GPT", name, lambda kind=kind, options=options: kind(7, 5, 6, 2, 2, **options), (x, ignored)
+        yield "GPT", name, partial(kind, 7, 5, 6, 2, 2, **options), (x, ignored)

@@ -30,8 +30,8 @@ def make_optimizer(model: GPT, c: Config) -> Optimizer:
 class Trainer:
     """A model in training: `update()` is one step; `save` and `load` keep and restore all that the next one depends on.
 
-    `step`, `tokens` and `seconds` count what was done, earlier sessions included; `best` is the lowest validation loss
-    so far as {"step", "val_loss"}.
+    `step`, `tokens` and `seconds` count what was done, earlier sessions included; `last` and `best` are the last and
+    the lowest validation loss so far, each as {"step", "val_loss"}, or empty before the first evaluation.
     """
 
     def __init__(self, config: Config, dataset: TokenDataset):
@@ -43,6 +43,7 @@ class Trainer:
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
         self.loader = DataLoader(dataset.train, config.batch_size, config.context, seed=config.seed)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
+        self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}
 
     def update(self) -> dict[str, float]:
@@ -70,8 +71,8 @@ class Trainer:
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says of the run and what sampling needs, without the parameters."""
-        return {"step": self.step, "tokens": self.tokens, "seconds": self.seconds, "best": self.best,
-                "config": self.config.to_dict(), "model": self.model.config,
+        return {"step": self.step, "tokens": self.tokens, "seconds": self.seconds, "last": self.last,
+                "best": self.best, "config": self.config.to_dict(), "model": self.model.config,
                 "tokenizer": self.dataset.tokenizer.to_dict(), "data": identity(self.dataset)}
 
     def save(self, path: Any) -> None:
@@ -105,7 +106,7 @@ class Trainer:
             if name in header["generators"]:  # with more workers than before, the new ones start afresh
                 rng.bit_generator.state = header["generators"][name]
         self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
-        self.best = header["best"]
+        self.last, self.best = header["last"], header["best"]
 
     def start_from(self, checkpoint: Checkpoint) -> None:
         """Take over another run's parameters; the optimiser and the counts start anew."""

@@ -15,11 +15,19 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the five scripts
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """Descriptions as they are written, and a default behind each flag that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        none = action.default in (None, "") or action.default is False
+        return action.help if none else super()._get_help_string(action)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """argparse with whole flags only, defaults shown in `--help`, and the nearest name to an unknown flag."""
 
     def __init__(self, **kwargs):
-        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+        super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: (\S+)", message)

@@ -93,7 +93,7 @@ class Config:
     def changed(self, values: dict[str, Any], where: str) -> Config:
         """A copy with `values` in place. Raises ValueError for an unknown name or a value of the wrong type; `where`
         says whose they are."""
-        types = {f.name: f.type for f in fields(self)}
+        types = {f.name: str(f.type) for f in fields(self)}
         for name, value in values.items():
             if name not in types:
                 raise ValueError(f"{where}: unknown key {name!r}{nearest(name, types)}")
@@ -121,8 +121,8 @@ def read_preset(name: str) -> Config:
     path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
     if not path.is_file():
         known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
-        raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} There are: {', '.join(known)}, or the path of "
-                                "any .toml file")
+        raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} (presets: {', '.join(known)}; or the path of "
+                                "any .toml file)")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -141,8 +141,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if f.type == "bool":
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
         else:
-            options["metavar"] = "|".join(f.metadata["choices"]) or {"int": "N", "float": "X"}.get(f.type, "PATH")
-            group.add_argument(flag, type={"int": int, "float": float, "str": str}[f.type], **options)
+            options["metavar"] = "|".join(f.metadata["choices"]) or {"int": "N", "float": "X"}.get(str(f.type), "PATH")
+            group.add_argument(flag, type={"int": int, "float": float, "str": str}[str(f.type)], **options)
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
