@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
-from numpygpt.models import GPT
+import numpy as np
+
 from numpygpt.models.restore import restore
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
@@ -48,12 +50,14 @@ def main(argv: list[str] | None = None) -> int:
     model, tokenizer, checkpoint = restore(args.run or newest_run())
     prompt = args.prompt if args.prompt_file is None else read_prompt(args.prompt_file)
     context = prompt_ids(tokenizer, prompt)
+    samples = [model.stream([context], args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed + i,
+                            slide=args.slide) for i in range(args.num_samples)]
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
-    for i in range(args.num_samples):
+    for i, steps in enumerate(samples):
         if args.num_samples > 1:
             print(f"--- sample {i + 1}" if i == 0 else f"\n--- sample {i + 1}", flush=True)
         write(prompt)
-        for text in pieces(model, tokenizer, context, args, args.seed + i):
+        for text in pieces(steps, tokenizer, args.stop):
             write(text)
     write("\n")
     return 0
@@ -86,21 +90,19 @@ def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
 
 
-def pieces(model: GPT, tokenizer: Tokenizer, context: list[int], args: Namespace, seed: int):
+def pieces(steps: Iterator[np.ndarray], tokenizer: Tokenizer, stop: str | None) -> Iterator[str]:
     """The sample as text, piece by piece: whole characters only, and none of the stop text or what follows it."""
     decoder, held = tokenizer.stream(), ""
-    steps = model.stream([context], args.max_new_tokens, args.temperature, args.top_k, args.top_p, seed,
-                         slide=args.slide)
     for ids in steps:
         held += decoder.push(int(ids[0]))
-        if args.stop and args.stop in held:
-            yield held[: held.index(args.stop)]
+        if stop and stop in held:
+            yield held[: held.index(stop)]
             return
-        keep = partial(held, args.stop) if args.stop else 0  # this much may be the beginning of the stop text
+        keep = partial(held, stop) if stop else 0  # this much may be the beginning of the stop text
         yield held[: len(held) - keep]
         held = held[len(held) - keep :]
     held += decoder.flush()
-    yield held[: held.index(args.stop)] if args.stop and args.stop in held else held
+    yield held[: held.index(stop)] if stop and stop in held else held
 
 
 def partial(text: str, stop: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from numpygpt.models import generate
 from numpygpt.nn import init
@@ -110,7 +111,7 @@ class GPT(Module):
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def generate(self, context: np.typing.ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,
+    def generate(self, context: ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,
                  top_p: float | None = None, seed: int = 0, stop: int | None = None, slide: int = 1) -> np.ndarray:
         """context (B, T) with up to max_new_tokens after it: (B, T + n). See `stream` for the arguments.
 
@@ -120,7 +121,7 @@ class GPT(Module):
         new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
         return np.concatenate([context, *(ids[:, None] for ids in new)], axis=1)
 
-    def stream(self, context: np.typing.ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,
+    def stream(self, context: ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,
                top_p: float | None = None, seed: int = 0, stop: int | None = None,
                slide: int = 1) -> Iterator[np.ndarray]:
         """Yield the next token of each sequence, (B,), one step at a time, from context (B, T).

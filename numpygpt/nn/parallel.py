@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -64,11 +65,13 @@ class DataParallel:
             self.map(lambda s: add_and_clear(grads[s], [other[s] for other in others]), self.slices(len(grads)))
 
     def map(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-        """[function(item) for item in items], an item a thread, with one BLAS thread each."""
+        """[function(item) for item in items], an item a thread, with one BLAS thread each and the caller's errstate."""
         if len(items) == 1 and self.workers == 1:
             return [function(items[0])]
         with self.blas.limit(limits=1):
-            return list(self.pool.map(function, items))
+            futures = [self.pool.submit(copy_context().run, function, item) for item in items]
+            wait(futures)  # all of them: none may still run when an error of one goes up
+            return [future.result() for future in futures]
 
     def slices(self, size: int) -> list[slice]:
         """0 .. size cut into one slice a worker."""

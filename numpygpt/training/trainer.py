@@ -53,10 +53,11 @@ class Trainer:
         gradient is not finite; the parameters are then those of the step before.
         """
         c, loss = self.config, 0.0
-        for _ in range(c.accumulate):
-            x, y = self.loader.next_batch()  # (B, T), (B, T)
-            loss += self.parallel.loss(x, y) / c.accumulate
-            self.parallel.backward(1 / c.accumulate)
+        with np.errstate(all="ignore"):  # what is not finite is looked for below, once, and named
+            for _ in range(c.accumulate):
+                x, y = self.loader.next_batch()  # (B, T), (B, T)
+                loss += self.parallel.loss(x, y) / c.accumulate
+                self.parallel.backward(1 / c.accumulate)
         norm = clip_grad_norm(self.model, c.clip or math.inf)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise RuntimeError(f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1} is not "

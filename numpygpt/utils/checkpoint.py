@@ -67,7 +67,7 @@ def load_checkpoint(path: str | Path, only: str = "") -> Checkpoint:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {shown(path)}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes().decode())
             arrays = {name: file[name] for name in file.files if name != "header" and name.startswith(only)}
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, AttributeError, OSError) as error:

@@ -121,8 +121,8 @@ def read_preset(name: str) -> Config:
     path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
     if not path.is_file():
         known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
-        raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} (presets: {', '.join(known)}; or the path of "
-                                "any .toml file)")
+        raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} (presets: {', '.join(known)}; or the path "
+                                "of any .toml file)")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

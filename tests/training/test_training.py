@@ -1,0 +1,178 @@
+"""Training as train.py does it: exact resume, what is measured, what is said."""
+
+import math
+
+import numpy as np
+import pytest
+
+from numpygpt.training import Trainer
+from numpygpt.training.baselines import bigram_loss, bits_per_byte, unigram_loss
+from numpygpt.training.diagnose import first_not_finite
+from numpygpt.training.report import duration, introduction, overfitting
+from numpygpt.training.trainer import evaluate
+from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.utils.config import Config
+from numpygpt.utils.data import Corpus, eval_batches, prepare
+
+SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 3, "steps": 12, "warmup": 3,
+         "dropout": 0.2, "lr": 1e-2, "min_lr": 1e-3, "workers": 2, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    text = "the quick brown fox jumps over the lazy dog. " * 40
+    corpus = Corpus("pangram", text, "a test", "0" * 64, ())
+    return prepare(corpus, tmp_path_factory.mktemp("data") / "pangram", context=8)
+
+
+def trainer(dataset, **changes):
+    return Trainer(Config(**(SMALL | changes)), dataset)
+
+
+def run(t, steps):
+    with t.parallel:
+        return [t.update() for _ in range(steps)]
+
+
+@pytest.mark.parametrize("changes", [{}, {"workers": 1}, {"accumulate": 2}, {"optimizer": "sgd", "momentum": 0.9},
+                                     {"optimizer": "adam"}], ids=str)
+def test_a_resumed_run_equals_an_unbroken_one_to_the_last_bit(dataset, tmp_path, changes):
+    whole = trainer(dataset, **changes)
+    expected = run(whole, 12)
+    first = trainer(dataset, **changes)
+    run(first, 5)
+    first.save(tmp_path / "ckpt.npz")
+    second = trainer(dataset, **changes)
+    second.load(load_checkpoint(tmp_path / "ckpt.npz"))
+    assert run(second, 7) == expected[5:]
+    for name, param in whole.model.params().items():
+        assert np.array_equal(param, second.model.params()[name]), name
+    assert (second.step, second.tokens) == (whole.step, whole.tokens)
+
+
+def test_training_reduces_the_loss_and_repeats_with_its_seed(dataset):
+    first, second = run(trainer(dataset), 12), run(trainer(dataset), 12)
+    assert first == second
+    assert first[-1]["loss"] < first[0]["loss"] - 0.1
+    assert run(trainer(dataset, seed=6), 1) != first[:1]
+
+
+def test_accumulated_batches_take_the_same_step_as_one_large_batch(dataset):
+    same = {"dropout": 0.0, "dtype": "float64", "clip": 0.0}
+    large, small = trainer(dataset, batch_size=6, **same), trainer(dataset, batch_size=3, accumulate=2, **same)
+    a, b = run(large, 4), run(small, 4)
+    assert np.allclose([x["loss"] for x in a], [x["loss"] for x in b], rtol=1e-12)
+    for name, param in large.model.params().items():
+        assert np.allclose(param, small.model.params()[name], rtol=1e-9, atol=1e-12), name
+
+
+def test_a_checkpoint_of_other_data_or_without_an_optimiser_is_refused(dataset, tmp_path):
+    t = trainer(dataset)
+    t.save(tmp_path / "ckpt.npz")
+    t.save_model(tmp_path / "best.npz")
+    other = prepare(Corpus("other", "abcdefgh " * 100, "a test", "1" * 64, ()), tmp_path / "other", context=8)
+    with pytest.raises(ValueError, match="is another than"):
+        trainer(other).load(load_checkpoint(tmp_path / "ckpt.npz"))
+    with pytest.raises(ValueError, match="holds a model alone"):
+        trainer(dataset).load(load_checkpoint(tmp_path / "best.npz"))
+    with pytest.raises(ValueError, match="tokenizer"):
+        trainer(other).start_from(load_checkpoint(tmp_path / "best.npz"))
+
+
+def test_starting_from_a_checkpoint_takes_its_parameters_and_a_new_optimiser(dataset, tmp_path):
+    old = trainer(dataset)
+    run(old, 3)
+    old.save(tmp_path / "ckpt.npz")
+    new = trainer(dataset, seed=9)
+    new.start_from(load_checkpoint(tmp_path / "ckpt.npz"))
+    assert all(np.array_equal(p, old.model.params()[n]) for n, p in new.model.params().items())
+    assert new.step == new.optimizer.steps == 0
+    assert not new.optimizer.m.any()
+
+
+def test_evaluation_is_the_mean_over_every_validation_token_and_changes_nothing(dataset):
+    t = trainer(dataset)
+    before = t.parallel.generators()["0.dropout.rng"].bit_generator.state
+    loss = evaluate(t.parallel, eval_batches(dataset.val, 3, 8))
+    assert t.parallel.generators()["0.dropout.rng"].bit_generator.state == before
+    assert t.model.training
+    t.model.eval()
+    val = np.asarray(dataset.val, np.int64)
+    losses = []  # token by token, each with the context that its window gives it
+    for i in range(len(val) - 1):
+        start = i // 8 * 8
+        logits, _ = t.model(val[None, start : i + 1])
+        row = logits[0, -1].astype(np.float64)
+        losses.append(math.log(np.exp(row).sum()) - row[val[i + 1]])
+    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_baselines_match_counts_by_hand():
+    train, val = np.array([0, 0, 1, 0]), np.array([0, 1])
+    # add-one: p = (3 + 1, 1 + 1, 0 + 1) / 7; the bigram 01 was seen once, and 0 came before something twice
+    assert unigram_loss(train, val, 3) == pytest.approx(-math.log(2 / 7))
+    assert bigram_loss(train, val, 3) == pytest.approx(-math.log((1 + 2 / 7) / (2 + 1)))
+    assert bits_per_byte(math.log(2), tokens=10, n_bytes=40) == pytest.approx(0.25)
+
+
+def test_the_bigram_probabilities_of_every_token_sum_to_one():
+    rng = np.random.default_rng(0)
+    train = rng.integers(0, 5, 60)
+    total = sum(math.exp(-bigram_loss(train, np.array([2, b]), 6)) for b in range(6))
+    assert total == pytest.approx(1)
+
+
+@pytest.mark.parametrize("where", ["blocks.1.ffn.fc", "wte", "ln_f"])
+def test_the_first_layer_that_is_not_finite_is_named(dataset, where):
+    t = trainer(dataset, dropout=0.0)
+    layer = dict(t.model.named_modules())[where]
+    forward = layer.forward
+    vars(layer)["forward"] = lambda X: forward(X) * np.inf
+    x, y = t.loader.next_batch()
+    message = first_not_finite(t.model, x, y)
+    assert f"{where} (" in message and "its output" in message
+    assert "forward" not in vars(t.model.blocks[0])  # the watch is taken off
+
+
+def test_a_gradient_and_a_parameter_that_are_not_finite_are_named(dataset):
+    t = trainer(dataset, dropout=0.0)
+    x, y = t.loader.next_batch()
+    layer = t.model.blocks[0].ffn
+    backward = layer.backward
+    vars(layer)["backward"] = lambda dY: backward(dY) * np.nan
+    assert "blocks.0.ffn (FeedForward): the gradient" in first_not_finite(t.model, x, y)
+    t.model.ln_f.gamma[2] = np.nan
+    assert first_not_finite(t.model, x, y) == "the parameter ln_f.gamma is not finite"
+
+
+def test_a_loss_that_is_not_finite_stops_the_update_before_it_touches_the_parameters(dataset):
+    t = trainer(dataset)
+    t.model.wte.W[:] = np.inf
+    before = t.model.state_dict()
+    with pytest.raises(RuntimeError, match="loss of step 1 is not finite"):
+        run(t, 1)
+    assert t.step == 0
+    assert all(np.array_equal(p, before[n], equal_nan=True) for n, p in t.model.params().items())
+
+
+def test_overfitting_is_told_from_noise():
+    falling = [(0, 4.0, math.nan), (1, 2.0, 2.5), (2, 1.9, 2.0), (3, 1.85, 1.8), (4, 1.86, 1.7)]
+    assert overfitting(falling) == ""
+    rising = [*falling, (5, 1.9, 1.6), (6, 1.95, 1.5)]
+    assert "risen from 1.850 (step 3) to 1.950 while training fell from 1.800 to 1.500" in overfitting(rising)
+    assert overfitting([*falling, (5, 1.95, 1.9), (6, 1.97, 2.0)]) == ""  # training rises too: something else is wrong
+
+
+def test_durations_read_like_a_clock():
+    assert [duration(s) for s in (0.4, 59.6, 61, 3599.9, 7500)] == ["0 s", "1 min 00 s", "1 min 01 s", "1 h 00 min",
+                                                                    "2 h 05 min"]
+
+
+def test_the_introduction_states_parameters_passes_and_baselines(dataset):
+    t = trainer(dataset)
+    text = introduction(t, "runs/x")
+    V = dataset.vocab_size
+    assert f"{t.model.n_params():,} parameters" in text
+    assert f"{math.log(V):.2f} is ln V" in text
+    assert f"{unigram_loss(dataset.train, dataset.val, V):.2f} knows how often" in text
+    assert "2 workers" in text and "24 tokens (3 x 8)" in text

@@ -1,0 +1,83 @@
+"""Presets and settings."""
+
+import argparse
+import tomllib
+
+import pytest
+
+from numpygpt.utils.cli import ROOT
+from numpygpt.utils.config import Config, add_flags, given, read_preset
+
+PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_sets_only_what_differs_from_the_defaults(name):
+    text = (ROOT / "configs" / f"{name}.toml").read_text(encoding="utf-8")
+    values, defaults = tomllib.loads(text), Config().to_dict()
+    assert text.startswith("# ")
+    assert [key for key, value in values.items() if value == defaults[key]] == []
+    config = read_preset(name)
+    assert config.out == str(ROOT / "runs" / name)
+    assert {key: getattr(config, key) for key in values if key != "data"} == {
+        key: value for key, value in values.items() if key != "data"}
+
+
+def test_the_default_preset_is_the_one_that_the_documents_describe():
+    c = read_preset("shakespeare_char")
+    assert (c.n_layers, c.n_heads, c.d_model, c.context, c.batch_size, c.steps) == (4, 4, 256, 128, 16, 8000)
+    assert (c.lr, c.min_lr, c.warmup, c.clip) == (3e-4, 3e-5, 800, 1.0)
+
+
+def test_a_configuration_survives_toml():
+    c = Config(lr=0.1 + 0.2, out='a "quoted" \\ path é', bias=False, d_ff=7)
+    assert Config().changed(tomllib.loads(c.to_toml()), "file") == c
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"d_modle": 3}, "file: unknown key 'd_modle'; did you mean d_model?"),
+    ({"zzz": 3}, "file: unknown key 'zzz'"),
+    ({"steps": "many"}, "file: steps must be a whole number, got 'many'"),
+    ({"steps": 10.5}, "file: steps must be a whole number, got 10.5"),
+    ({"bias": 1}, "file: bias must be true or false, got 1"),
+    ({"lr": True}, "file: lr must be a number, got True"),
+    ({"activation": "swish"}, "activation must be one of gelu, relu, got 'swish'"),
+    ({"d_model": 100, "n_heads": 3}, "d_model 100 is not divisible by n_heads 3"),
+    ({"steps": 10, "warmup": 11}, "warmup 11 is more than the run's 10 steps"),
+    ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+    ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"lr": 1e-5}, "lr 1e-05 must be finite and at least min_lr 3e-05"),
+    ({"lr": float("nan")}, "lr nan must be finite"),
+    ({"clip": -1.0}, "clip must be at least 0, got -1.0"),
+])
+def test_what_is_wrong_is_said_with_the_value(values, message):
+    with pytest.raises(ValueError) as error:
+        Config().changed(values, "file")
+    assert message in str(error.value)
+
+
+def test_a_whole_number_serves_where_a_number_is_expected():
+    assert Config().changed({"clip": 2}, "file").clip == 2.0
+
+
+def test_heads_of_their_own_size_need_not_divide_the_model():
+    assert Config(d_model=100, n_heads=3, d_k=8, d_v=9).model(65)["d_k"] == 8
+
+
+def test_flags_exist_for_every_field_and_only_given_ones_count():
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    assert given(parser.parse_args([])) == {}
+    flags = parser.parse_args(["--d-model", "64", "--no-bias", "--lr", "1e-3", "--activation", "relu"])
+    assert given(flags) == {"d_model": 64, "bias": False, "lr": 1e-3, "activation": "relu"}
+    names = {action.dest for action in parser._actions}
+    assert set(Config().to_dict()) <= names
+
+
+def test_unknown_and_broken_presets_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no preset 'quik'; did you mean quick\\?"):
+        read_preset("quik")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("steps = = 3")
+    with pytest.raises(ValueError, match="is not TOML"):
+        read_preset(str(broken))
