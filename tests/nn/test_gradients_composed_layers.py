@@ -1,0 +1,115 @@
+"""The gradients of attention, the feed-forward network, the block and the losses are the finite differences."""
+
+import math
+
+import numpy as np
+import pytest
+
+from numpygpt.nn import (
+    CrossEntropyLoss,
+    FeedForward,
+    LinearCrossEntropy,
+    MultiHeadAttention,
+    TransformerBlock,
+    Unembedding,
+    gradcheck,
+)
+from numpygpt.nn.modules import attention, loss
+
+# B = 2 sequences, H = 2 or 3 heads and T = 4 or 5 tokens: all above one and unlike the head sizes, so that an axis
+# taken for another one cannot pass.
+FLOAT_LAYERS = {
+    "attention": (MultiHeadAttention(6, 2), (2, 4, 6)),
+    "attention, no bias": (MultiHeadAttention(6, 2, bias=False), (2, 4, 6)),
+    "attention, d_k above d_v": (MultiHeadAttention(4, 2, d_k=3, d_v=2), (2, 4, 4)),
+    "attention, d_k below d_v": (MultiHeadAttention(4, 3, d_k=1, d_v=2), (2, 5, 4)),
+    "attention, d_k alone given": (MultiHeadAttention(4, 2, d_k=5), (2, 3, 4)),
+    "attention, dropout": (MultiHeadAttention(4, 2, dropout=0.3, rng=5), (2, 3, 4)),
+    "feed-forward, gelu": (FeedForward(3), (2, 4, 3)),
+    "feed-forward, relu": (FeedForward(3, 5, activation="relu"), (2, 4, 3)),
+    "feed-forward, no bias": (FeedForward(3, 5, bias=False), (2, 4, 3)),
+    "feed-forward, dropout": (FeedForward(3, 5, dropout=0.3, rng=5), (2, 4, 3)),
+    "block": (TransformerBlock(4, 2, 6), (2, 3, 4)),
+    "block, relu, no bias": (TransformerBlock(4, 2, 6, activation="relu", bias=False), (2, 3, 4)),
+    "block, head sizes, dropout": (TransformerBlock(4, 2, 6, d_k=3, d_v=1, dropout=0.2, rng=5), (2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize(("layer", "shape"), FLOAT_LAYERS.values(), ids=FLOAT_LAYERS)
+def test_gradient_is_the_finite_difference(layer, shape, normal):
+    report = gradcheck(layer, normal(*shape))
+    assert report, report
+    assert report.entries == layer.n_params() + math.prod(shape), "every entry of every tensor is checked"
+
+
+TARGETS = {
+    "all count": [[0, 3, 1], [4, 4, 2]],
+    "some ignored": [[0, -1, 1], [-1, 4, -1]],
+    "one counts": [[-1, -1, -1], [-1, -1, 4]],
+}
+
+
+@pytest.mark.parametrize("targets", TARGETS.values(), ids=TARGETS)
+def test_cross_entropy_gradient_is_the_finite_difference(targets, normal):
+    report = gradcheck(CrossEntropyLoss(), normal(2, 3, 5), np.array(targets))
+    assert report, report
+    assert report.entries == 30
+
+
+@pytest.mark.parametrize("rows_a_chunk", [1, 2, 4, 100])
+@pytest.mark.parametrize("targets", TARGETS.values(), ids=TARGETS)
+def test_chunked_loss_gradient_is_the_finite_difference(targets, rows_a_chunk, normal, monkeypatch):
+    monkeypatch.setattr(loss, "LOGIT_ENTRIES", 5 * rows_a_chunk)  # V = 5
+    report = gradcheck(LinearCrossEntropy(Unembedding(5, 3)), normal(2, 3, 3), np.array(targets))
+    assert report, report
+    assert report.entries == 2 * 3 * 3 + 5 * 3
+
+
+@pytest.mark.parametrize("ignore_index", [0, -100])
+def test_the_ignored_target_can_be_another_one(ignore_index, normal):
+    targets = np.array([1, ignore_index, 3])
+    assert (report := gradcheck(CrossEntropyLoss(ignore_index), normal(3, 5), targets)), report
+    criterion = CrossEntropyLoss(ignore_index)
+    criterion(normal(3, 5), targets)
+    assert not criterion.backward()[1].any()
+
+
+def test_the_gradient_is_zero_where_no_target_counts(normal):
+    targets = np.full((2, 3), -1)
+    assert gradcheck(CrossEntropyLoss(), normal(2, 3, 5), targets)
+    criterion = CrossEntropyLoss()
+    assert criterion(normal(2, 3, 5), targets) == 0.0
+    assert not criterion.backward().any()
+
+
+@pytest.mark.parametrize("rows_a_chunk", [1, 4])
+def test_chunked_loss_equals_head_and_loss_apart(rows_a_chunk, normal, monkeypatch, lively):
+    monkeypatch.setattr(loss, "LOGIT_ENTRIES", 7 * rows_a_chunk)
+    head = lively(Unembedding(7, 3, dtype="float64"))
+    X, targets = normal(2, 5, 3), np.array([[1, -1, 6, 0, 0], [-1, 2, 2, 5, 3]])
+    criterion, chunked = CrossEntropyLoss(), LinearCrossEntropy(head)
+    apart = criterion(head(X), targets)
+    dX_apart, dE_apart = head.backward(criterion.backward(0.3)), head.embedding.dW.copy()
+    head.zero_grad()
+    assert chunked(X, targets) == pytest.approx(apart, rel=1e-14)
+    np.testing.assert_allclose(chunked.backward(0.3), dX_apart, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(head.embedding.dW, dE_apart, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("entries", [1, 2 * 4 * 4, 10**9], ids=["one sequence", "one exactly", "all at once"])
+def test_attention_is_the_same_however_many_sequences_a_piece(entries, normal, monkeypatch, lively):
+    layer = lively(MultiHeadAttention(6, 2, dtype="float64"))
+    X, dY = normal(5, 4, 6), normal(5, 4, 6)
+    Y, dX, dW = layer(X), layer.backward(dY), layer.qkv.dW.copy()
+    layer.zero_grad()
+    monkeypatch.setattr(attention, "SCORE_ENTRIES", entries)
+    np.testing.assert_allclose(layer(X), Y, rtol=1e-12)
+    np.testing.assert_allclose(layer.backward(dY), dX, rtol=1e-12)
+    np.testing.assert_allclose(layer.qkv.dW, dW, rtol=1e-12)
+
+
+def test_dropout_follows_the_mask_that_the_forward_drew(normal):
+    layer = FeedForward(4, 6, dropout=0.5, rng=0, dtype="float64")
+    Y = layer(normal(3, 4))
+    layer.backward(np.ones((3, 4)))
+    np.testing.assert_allclose(layer.proj.db, 2.0 * (Y != 0).sum(axis=0), rtol=1e-14)
