@@ -1,0 +1,62 @@
+"""What a user gets wrong with a layer is said in a sentence with the value in it."""
+
+import numpy as np
+import pytest
+
+from numpygpt.nn import (
+    CrossEntropyLoss,
+    Dropout,
+    Embedding,
+    FeedForward,
+    Linear,
+    LinearCrossEntropy,
+    MultiHeadAttention,
+    PositionalEmbedding,
+    SinusoidalEncoding,
+    Unembedding,
+)
+
+
+def X(*shape):
+    return np.zeros(shape, np.float32)
+
+
+WRONG = {
+    "last axis": (lambda: Linear(3, 2)(X(4, 5)), r"Linear\(3, 2\) needs a last axis of 3, got \(4, 5\)"),
+    "id too large": (lambda: Embedding(5, 2)(np.array([1, 5])), r"token id 5 is outside this table of 5 \(0 to 4\)"),
+    "id below 0": (lambda: Embedding(5, 2)(np.array([1, -2])), "token id -2 is outside"),
+    "float ids": (lambda: Embedding(5, 2)(np.array([1.0])), "token ids must be integers, got an array of float64"),
+    "target too large": (lambda: CrossEntropyLoss()(X(2, 3), np.array([0, 3])), "token id 3 is outside"),
+    "target below 0": (lambda: CrossEntropyLoss()(X(2, 3), np.array([-2, 0])), "token id -2 is outside"),
+    "target too large, in chunks": (lambda: LinearCrossEntropy(Unembedding(3, 2))(X(2, 2), np.array([0, 3])),
+                                    "token id 3 is outside"),
+    "too long, learned": (lambda: PositionalEmbedding(3, 2)(X(1, 4, 2)), "4 tokens do not fit the context of 3"),
+    "too long, sinusoids": (lambda: SinusoidalEncoding(3, 2)(X(1, 2, 2), 2), "4 tokens do not fit the context of 3"),
+    "heads": (lambda: MultiHeadAttention(4, 3), "d_model 4 is not divisible by n_heads 3"),
+    "heads, one size": (lambda: MultiHeadAttention(4, 3, d_k=2), "give both d_k and d_v"),
+    "activation": (lambda: FeedForward(4, activation="swish"), "activation must be one of relu, gelu, got 'swish'"),
+    "dropout 1": (lambda: Dropout(1.0), "dropout must be at least 0 and below 1, got 1.0"),
+    "dropout below 0": (lambda: Dropout(-0.1), "dropout must be at least 0 and below 1, got -0.1"),
+    "dropout NaN": (lambda: Dropout(float("nan")), "dropout must be .* got nan"),
+}
+
+
+@pytest.mark.parametrize(("act", "message"), WRONG.values(), ids=WRONG)
+def test_the_error_says_what_came_and_what_is_expected(act, message):
+    with pytest.raises(ValueError, match=message):
+        act()
+
+
+def test_a_loss_in_evaluation_has_no_gradient_to_give():
+    loss = LinearCrossEntropy(Unembedding(3, 2)).eval()
+    assert loss(X(2, 2), np.array([0, 2])) == pytest.approx(np.log(3), rel=1e-6)
+    with pytest.raises(RuntimeError, match=r"call train\(\)"):
+        loss.backward()
+
+
+def test_the_chunked_loss_goes_back_once():
+    loss = LinearCrossEntropy(Unembedding(3, 2))
+    loss(X(2, 2), np.array([0, 2]))
+    loss.backward()
+    with pytest.raises(RuntimeError, match="once"):
+        loss.backward()

@@ -1,0 +1,177 @@
+"""What holds for a layer without any reference: arguments untouched, dtype kept, causality, statistics."""
+
+import numpy as np
+import pytest
+
+from numpygpt.nn import (
+    GELU,
+    CrossEntropyLoss,
+    Dropout,
+    Embedding,
+    FeedForward,
+    LayerNorm,
+    Linear,
+    LinearCrossEntropy,
+    MultiHeadAttention,
+    PositionalEmbedding,
+    ReLU,
+    SinusoidalEncoding,
+    Softmax,
+    TransformerBlock,
+    Unembedding,
+)
+
+C = 6
+LAYERS = {
+    "Linear": lambda dtype: Linear(C, C, dtype=dtype),
+    "PositionalEmbedding": lambda dtype: PositionalEmbedding(5, C, dtype=dtype),
+    "SinusoidalEncoding": lambda dtype: SinusoidalEncoding(5, C, dtype=dtype),
+    "LayerNorm": lambda dtype: LayerNorm(C, dtype=dtype),
+    "Softmax": lambda dtype: Softmax(),
+    "ReLU": lambda dtype: ReLU(),
+    "GELU": lambda dtype: GELU(),
+    "Dropout": lambda dtype: Dropout(0.5, rng=0),
+    "MultiHeadAttention": lambda dtype: MultiHeadAttention(C, 2, dropout=0.5, dtype=dtype),
+    "FeedForward": lambda dtype: FeedForward(C, dropout=0.5, dtype=dtype),
+    "TransformerBlock": lambda dtype: TransformerBlock(C, 2, dropout=0.5, dtype=dtype),
+    "Unembedding": lambda dtype: Unembedding(C, C, dtype=dtype),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_arguments_are_left_alone_and_the_dtype_is_kept(make, dtype, normal):
+    layer, X, dY = make(dtype), normal(2, 4, C, dtype=dtype), normal(2, 4, C, dtype=dtype)
+    before = X.copy(), dY.copy()
+    Y = layer(X)  # X and dY are read-only: writing to them would raise
+    dX = layer.backward(dY)
+    assert Y.shape == dX.shape == X.shape and Y.dtype == dX.dtype == np.dtype(dtype)
+    assert all(grad.dtype == np.dtype(dtype) for grad in layer.grads().values())
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(dY, before[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_losses_leave_arguments_alone_and_keep_the_dtype(dtype, normal, make_batch):
+    X, (_, targets) = normal(2, 4, C, dtype=dtype), make_batch(C, (2, 4), ignored=[2])
+    before = X.copy()
+    for loss in (CrossEntropyLoss(), LinearCrossEntropy(Unembedding(C, C, dtype=dtype))):
+        assert type(loss(X, targets)) is float
+        assert loss.backward().dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(X, before)
+
+
+def test_a_linear_layer_at_rank_one_is_the_product_by_hand():
+    layer = Linear(2, 3, dtype="float64")
+    layer.W, layer.b = [[1, 2, 3], [4, 5, 6]], [10, 20, 30]
+    assert layer(np.array([1.0, 2.0])).tolist() == [19, 32, 45]
+
+
+def test_layer_norm_makes_rows_of_mean_zero_and_variance_one(normal):
+    Y = LayerNorm(50, eps=1e-12, dtype="float64")(5 + 3 * normal(4, 50))
+    np.testing.assert_allclose(Y.mean(axis=-1), 0, atol=1e-14)
+    np.testing.assert_allclose(Y.var(axis=-1), 1, rtol=1e-10)
+
+
+def test_layer_norm_of_a_constant_row_is_its_shift():
+    layer = LayerNorm(4)
+    layer.beta = [1, 2, 3, 4]
+    np.testing.assert_array_equal(layer(np.full((2, 4), 7, np.float32)), [[1, 2, 3, 4]] * 2)
+
+
+def test_layer_norm_gradient_does_not_see_a_shift_or_a_scaling_of_the_row(normal):
+    """Y does not change along (1, 1, ..) nor (with eps 0) along Xhat, so dX is orthogonal to both."""
+    layer = LayerNorm(8, eps=0.0, dtype="float64")
+    layer(normal(5, 8))
+    dX = layer.backward(normal(5, 8))
+    assert np.abs(dX).max() > 0.1
+    np.testing.assert_allclose(dX.sum(axis=-1), 0, atol=1e-14)
+    np.testing.assert_allclose((dX * layer.Xhat).sum(axis=-1), 0, atol=1e-14)
+
+
+def test_attention_weights_are_a_distribution_over_the_past(normal, lively):
+    layer = lively(MultiHeadAttention(C, 2, dtype="float64"))
+    layer(normal(2, 5, C))
+    np.testing.assert_allclose(layer.P.sum(axis=-1), 1, rtol=1e-14)
+    assert not np.triu(layer.P, k=1).any()
+    assert (layer.P[..., np.tri(5, dtype=bool)] > 0).all()
+
+
+def test_nothing_of_a_later_token_reaches_an_attention_output_or_its_gradient(normal, lively):
+    layer = lively(MultiHeadAttention(C, 2, dtype="float64"))
+    X, dY = normal(2, 5, C), np.array(normal(2, 5, C))
+    changed = X.copy()
+    changed[:, 3:] = 100 * normal(2, 2, C)
+    Y = layer(X)
+    np.testing.assert_array_equal(layer(changed)[:, :3], Y[:, :3])
+    assert not np.allclose(layer(changed)[:, 3:], Y[:, 3:])
+    dY[:, 3:] = 0  # a loss of the first three outputs alone
+    layer(X)
+    dX = layer.backward(dY)
+    assert not dX[:, 3:].any() and dX[:, :3].all()
+
+
+def test_the_key_bias_has_no_gradient(normal, lively):
+    """It adds the same number to all scores of a query, which softmax ignores."""
+    layer = lively(MultiHeadAttention(C, 2, d_k=4, dtype="float64"))
+    layer(normal(3, 5, C))
+    layer.backward(normal(3, 5, C))
+    dq, dk = np.abs(layer.qkv.db[:8]).max(), np.abs(layer.qkv.db[8:16]).max()
+    assert dq > 0.1
+    assert dk < 1e-12 * dq  # what rounding leaves of a sum of a few hundred float64 terms
+
+
+def test_equal_keys_give_the_mean_of_the_values(normal):
+    layer = MultiHeadAttention(4, 1, dtype="float64")
+    layer.qkv.W[:, :8] = 0  # no scores
+    layer.qkv.W[:, 8:], layer.proj.W = np.eye(4), np.eye(4)
+    X = normal(2, 5, 4)
+    means = X.cumsum(axis=1) / np.arange(1, 6)[:, None]
+    np.testing.assert_allclose(layer(X), means, rtol=1e-12)
+
+
+def test_dropout_keeps_the_expectation_and_the_share():
+    layer = Dropout(0.25, rng=0)
+    Y = layer(np.ones(100_000, np.float32))
+    assert set(np.unique(Y).tolist()) == {0.0, float(np.float32(4 / 3))}
+    # The share of zeros has a standard deviation of sqrt(0.25 * 0.75 / 1e5) = 0.0014: five of them.
+    assert (Y == 0).mean() == pytest.approx(0.25, abs=0.007)
+
+
+def test_dropout_passes_everything_in_evaluation_and_at_zero(normal):
+    X = normal(3, 4)
+    for layer in (Dropout(0.5, rng=0).eval(), Dropout(0.0, rng=0)):
+        state = layer.rng.bit_generator.state
+        assert layer(X) is X and layer.backward(X) is X
+        assert layer.rng.bit_generator.state == state, "no random number is drawn for nothing"
+
+
+def test_dropout_draws_another_mask_each_time_and_the_same_from_the_same_seed():
+    X = np.ones((20, 20), np.float32)
+    one, two = Dropout(0.5, rng=3), Dropout(0.5, rng=3)
+    first = one(X)
+    np.testing.assert_array_equal(two(X), first)
+    assert not np.array_equal(one(X), first)
+
+
+def test_sinusoids_are_their_formula():
+    P = SinusoidalEncoding(50, 6, dtype="float64").P
+    for t in (0, 1, 49):
+        for i in range(3):
+            angle = t / 10000 ** (2 * i / 6)
+            assert P[t, 2 * i] == pytest.approx(np.sin(angle), abs=1e-14)
+            assert P[t, 2 * i + 1] == pytest.approx(np.cos(angle), abs=1e-14)
+
+
+def test_embedding_looks_rows_up():
+    layer = Embedding(4, 2)
+    ids = np.array([[3, 0], [0, 1]], np.uint16)
+    np.testing.assert_array_equal(layer(ids), [[layer.W[3], layer.W[0]], [layer.W[0], layer.W[1]]])
+
+
+def test_weights_start_with_the_standard_deviation_asked_for():
+    W = Linear(400, 300, rng=0).W
+    assert W.std() == pytest.approx(1 / 20, rel=0.02)  # 120,000 draws: its own deviation is 0.2 %
+    assert Linear(400, 300, std=0.3, rng=0).W.std() == pytest.approx(0.3, rel=0.02)
+    assert Embedding(400, 300, rng=0).W.std() == pytest.approx(0.02, rel=0.02)
+    assert not Linear(4, 3).b.any() and (LayerNorm(4).gamma == 1).all() and not LayerNorm(4).beta.any()
