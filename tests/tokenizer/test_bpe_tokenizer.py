@@ -1,0 +1,124 @@
+"""Byte pair encoding as a tokenizer: bytes, sizes, incomplete characters, long pieces."""
+
+import random
+import sys
+
+import pytest
+
+from numpygpt.tokenizer import BPETokenizer, bpe
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The 256 bytes and no merges."""
+    return BPETokenizer().train("", vocab_size=256)
+
+
+def test_without_merges_ids_are_bytes(plain):
+    assert plain.vocab_size == 256 and plain.kind == "bpe"
+    assert plain.encode("né🙂") == list("né🙂".encode())
+    assert [plain.decode([byte]) for byte in (65, 10, 0)] == ["A", "\n", "\0"]
+
+
+def test_the_order_of_ids_is_bytes_merges_special_tokens():
+    tok = BPETokenizer().train("low low lower", special_tokens=("<|endoftext|>",))
+    # The pieces are "low", " low", " lower". lo and ow occur three times; l+o is (108, 111) and goes first.
+    assert [tok.token_text(id) for id in range(256, tok.vocab_size)] == ["lo", "low", " low", "<|endoftext|>"]
+    assert tok.encode("low lower slow") == [257, 258, 101, 114, 32, 115, 257]
+    assert tok.special_tokens == {"<|endoftext|>": 259}
+
+
+def test_every_character_of_unicode_comes_back(plain):
+    tok = BPETokenizer().train("aé日🙂 " * 9)
+    for start in range(0, sys.maxunicode + 1, 0x1000):
+        text = "".join(chr(code) for code in range(start, start + 0x1000) if not 0xD800 <= code < 0xE000)
+        assert tok.decode(tok.encode_array(text)) == text
+
+
+def test_vocab_size_tells_the_truth_when_merges_run_out():
+    tok = BPETokenizer().train("abab", vocab_size=1000, special_tokens=("<|a|>", "<|b|>"))
+    assert tok.vocab_size == 256 + 1 + 2
+    assert BPETokenizer().train("the cat the dog" * 9, vocab_size=260).vocab_size == 260
+    assert BPETokenizer().train("abab", vocab_size=258, special_tokens=("<|a|>", "<|b|>")).vocab_size == 258
+
+
+def test_min_freq():
+    def learnt(min_freq):
+        tok = BPETokenizer().train("xy xy xz", min_freq=min_freq)
+        return [tok.token_text(id) for id in range(256, tok.vocab_size)]
+
+    # The pieces are "xy", " xy", " xz": the pairs space+x and x+y both occur twice, and space is the smaller byte.
+    assert learnt(3) == []
+    assert learnt(2) == [" x"]
+    assert learnt(1) == [" x", "xy", " xy", " xz"]
+
+
+@pytest.mark.parametrize("size", [255, 0, -1, 257, 300.0, True, None])
+def test_vocab_size_is_checked(size):
+    names = ("<|a|>", "<|b|>")
+    with pytest.raises(ValueError, match=r"vocab_size must be an integer of at least 258 \(256 bytes and 2 special"):
+        BPETokenizer().train("abc", vocab_size=size, special_tokens=names)
+    with pytest.raises(ValueError, match="min_freq must be an integer of at least 1, got 0"):
+        BPETokenizer().train("abc", min_freq=0)
+
+
+def test_incomplete_characters(plain):
+    euro = list("€".encode())  # three bytes
+    assert plain.token_text(euro[0]) == r"\xe2"
+    assert plain.decode(euro[:2]) == plain.decode([0xFF]) == "\ufffd"
+    assert plain.decode([*euro[:2], 65]) == "\ufffdA"
+    stream = plain.stream()
+    assert [stream.push(byte) for byte in euro] == ["", "", "€"]
+    assert stream.push(euro[0]) == "" and stream.flush() == "\ufffd"
+    assert [stream.push(byte) for byte in (euro[0], 65)] == ["", "\ufffdA"] and stream.flush() == ""
+
+
+def test_token_text_shows_the_bytes_that_are_no_character():
+    tok = BPETokenizer().train("🙂🙂🙂🙁🙁")
+    texts = [tok.token_text(id) for id in range(256, tok.vocab_size)]
+    # The two are f0 9f 99 82 and f0 9f 99 81; of the pairs that occur five times 9f 99 is the smaller.
+    assert texts[:3] == [r"\x9f\x99", r"\xf0\x9f\x99", r"\x82\xf0\x9f\x99"]
+    assert texts[3] == r"\x82🙂\xf0\x9f\x99"
+
+
+def test_streaming_random_bytes_equals_decoding(plain):
+    rng = random.Random(0)
+    hard = [0xE2, 0x82, 0xAC, 0xF0, 0x9F, 0x99, 0x82, 0xC0, 0xED, 0xA0, 0x80, 0xF4, 0x90, 0xFF, 65]
+    for _ in range(2000):
+        ids = rng.choices(hard, k=rng.randrange(10))
+        stream = plain.stream()
+        assert "".join([stream.push(id) for id in ids]) + stream.flush() == plain.decode(ids)
+
+
+def test_a_special_token_ends_an_incomplete_character():
+    tok = BPETokenizer().train("", vocab_size=257, special_tokens=("é",))
+    ids = [0xE2, 256, 65]
+    stream = tok.stream()
+    assert "".join([stream.push(id) for id in ids]) + stream.flush() == tok.decode(ids) == "\ufffdéA"
+
+
+def test_merges_stay_inside_pieces():
+    tok = BPETokenizer().train("dog. dog. dog. dog1 dog1 don't can't won't")
+    texts = [tok.token_text(id) for id in range(256, tok.vocab_size)]
+    assert " dog" in texts and "'t" in texts
+    assert not any("g." in text or "g1" in text or "n'" in text for text in texts)
+
+
+@pytest.mark.parametrize("unit", ["a", "the", "._", " ", "日本"])
+def test_a_long_line_without_cuts(unit):
+    text = unit * (30_000 // len(unit)) + "x"
+    tok = BPETokenizer().train(text, vocab_size=400)
+    assert tok.decode(tok.encode(text)) == text
+    assert len(tok.encode(text)) < 100
+
+
+def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
+    words = [f"{a}{b}" for a in "abcdef" for b in "uvwxyz"]
+    text = " ".join(words * 3)
+    expected = BPETokenizer().train(text).encode(text)
+    monkeypatch.setattr(bpe, "CACHED_PIECES", 4)
+    tok = BPETokenizer().train(text)
+    assert tok.encode(text) == tok.encode(text) == expected
+    assert len(tok._cache) <= 4
+    tok.encode("z" * 1000)
+    assert all(len(piece) <= bpe.CACHED_LENGTH for piece in tok._cache)

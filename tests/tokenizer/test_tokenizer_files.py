@@ -1,0 +1,202 @@
+"""Saving and loading: the same tokenizer comes back, the same bytes go out, and a bad file is refused by name."""
+
+import copy
+import json
+import os
+
+import pytest
+
+from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer, storage
+
+
+def test_a_tokenizer_comes_back(tok, tmp_path, hard_texts):
+    path = tmp_path / "tokenizer.json"
+    tok.save(path)
+    for loaded in (load_tokenizer(path), type(tok).load(str(path)), Tokenizer.load(path)):
+        assert type(loaded) is type(tok)
+        assert loaded.to_dict() == tok.to_dict()
+        assert (loaded.vocab_size, loaded.special_tokens) == (tok.vocab_size, tok.special_tokens)
+        for text in hard_texts:
+            assert loaded.encode(text) == tok.encode(text)
+            assert loaded.decode(tok.encode(text)) == text
+
+
+def test_files_are_stable_to_the_byte(tok, tmp_path):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    tok.save(first)
+    load_tokenizer(first).save(second)
+    assert first.read_bytes() == second.read_bytes()
+    assert b"\r" not in first.read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["first.json", "second.json"]  # no temporary file is left
+
+
+def test_the_dict_is_json_and_a_copy(tok):
+    fields = tok.to_dict()
+    assert (fields["format"], fields["version"], fields["kind"]) == ("numpygpt-tokenizer", 1, tok.kind)
+    again = Tokenizer.from_dict(json.loads(json.dumps(fields)))
+    assert again.to_dict() == fields
+    fields["special_tokens"].clear()
+    fields[type(tok).fields[-1]].clear()
+    assert tok.to_dict() == again.to_dict()
+
+
+def test_lowercase_is_kept(tmp_path):
+    WordTokenizer(lowercase=True).train("a b").save(tmp_path / "t.json")
+    assert WordTokenizer.load(tmp_path / "t.json").decode(load_tokenizer(tmp_path / "t.json").encode("A B")) == "a b"
+
+
+def test_a_failed_save_leaves_the_old_file(tok, tmp_path, monkeypatch):
+    path = tmp_path / "tokenizer.json"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(storage.os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        tok.save(path)
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["tokenizer.json"]
+
+
+def test_missing_files_and_folders(tok, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"does not exist, so t\.json cannot be saved"):
+        tok.save(tmp_path / "nowhere" / "t.json")
+    with pytest.raises(FileNotFoundError):
+        load_tokenizer(tmp_path / "nothing.json")
+
+
+def test_every_truncation_is_refused(tok, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tok.save(path)
+    whole = path.read_bytes().rstrip()
+    for length in [*range(0, len(whole), max(1, len(whole) // 40)), len(whole) - 1]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer file, or only a part of one"):
+            load_tokenizer(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"not json", b'{"a": 1, "a": 2}', b"[" * 200_000, b"1" * 10_000, b"\xef\xbb\xbf{}"]
+)
+def test_what_is_no_json_is_refused(content, tmp_path):
+    (tmp_path / "t.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.json is not a tokenizer file"):
+        load_tokenizer(tmp_path / "t.json")
+
+
+def test_the_path_is_in_the_message(tmp_path):
+    (tmp_path / "t.json").write_text('{"format": "other"}')
+    with pytest.raises(ValueError, match=r"t\.json: this is not a NumpyGPT tokenizer: its format is 'other', expected"):
+        load_tokenizer(tmp_path / "t.json")
+
+
+def test_a_class_refuses_another_kind():
+    fields = CharTokenizer().train("abc").to_dict()
+    with pytest.raises(ValueError, match="a char tokenizer, but BPETokenizer reads kind 'bpe'; use CharTokenizer"):
+        BPETokenizer.from_dict(fields)
+
+
+def test_a_subclass_reads_the_kind_of_its_parent():
+    class Mine(BPETokenizer):
+        pass
+
+    assert type(Mine.from_dict(BPETokenizer().train("abab").to_dict())) is Mine
+
+
+HEADER_CHANGES = [
+    ({"format": None}, "not a NumpyGPT tokenizer: its format is None"),
+    ({"version": 2}, "version 2 is not supported, expected 1; update NumpyGPT"),
+    ({"version": "1"}, "version '1' is not supported"),
+    ({"version": True}, "version True is not supported"),
+    ({"kind": "sentence"}, "kind should be one of 'bpe', 'char', 'word', got 'sentence'"),
+    ({"kind": ["char"]}, "kind should be one of"),
+    ({"extra": 1}, "fields that version 1 does not know.*extra"),
+    ({"special_tokens": ["<|pad|>"]}, "special_tokens should be an object from names to ids"),
+    ({"special_tokens": {"<|pad|>": True}}, "special_tokens should be an object from names to ids"),
+    ({"special_tokens": {"<|pad|>": 0}}, "special_tokens should be the ids"),
+    ({"special_tokens": {"<|pad|>": 10**6}}, "special_tokens should be the ids"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), HEADER_CHANGES)
+def test_a_wrong_header_is_refused(tok, change, message):
+    with pytest.raises(ValueError, match=message):
+        Tokenizer.from_dict({**tok.to_dict(), **change})
+
+
+def test_special_ids_must_be_dense_and_names_writable(tok):
+    first = tok.vocab_size - 2
+    for special, message in [
+        ({"<a>": first, "<b>": first + 2}, "special_tokens should be the ids"),
+        ({"<a>": first, "<b>": first}, "special_tokens should be the ids"),
+        ({"": first}, "non-empty str"),
+        ({"\ud800": first}, "lone surrogate"),
+        ({" ": first}, "' ' occurs 2 times"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Tokenizer.from_dict({**tok.to_dict(), "special_tokens": special})
+
+
+def test_the_order_of_special_tokens_in_the_file_does_not_matter(tok):
+    fields = tok.to_dict()
+    fields["special_tokens"] = dict(reversed(fields["special_tokens"].items()))
+    assert Tokenizer.from_dict(fields).to_dict() == tok.to_dict()
+
+
+def test_a_missing_field_is_named(tok):
+    for key in tok.to_dict():
+        fields = tok.to_dict()
+        del fields[key]
+        with pytest.raises(ValueError, match=key):
+            Tokenizer.from_dict(fields)
+    with pytest.raises(ValueError, match="description should be a dict, got a list of 9"):
+        Tokenizer.from_dict([0] * 9)
+
+
+MARKERS = WordTokenizer().train("a").to_dict()["vocab"][:-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "message"),
+    [
+        ("char", "vocab", "abc", "vocab should be a list of strings, got 'abc'"),
+        ("char", "vocab", [], "vocab should be a list of strings"),
+        ("char", "vocab", {"a": 0}, "vocab should be a list of strings"),
+        ("char", "vocab", ["a", 1], r"vocab\[1\] should be a string, got 1"),
+        ("char", "vocab", ["a", "bc"], r"vocab\[1\] should be one character, got 'bc'"),
+        ("char", "vocab", ["a", ""], r"vocab\[1\] should be one character, got ''"),
+        ("char", "vocab", ["a", "\ud800"], r"lone surrogate U\+D800"),
+        ("char", "vocab", ["a", "b", "a"], "the token 'a' occurs 2 times"),
+        ("word", "vocab", ["a", "b"], "a list that starts with the 30 white-space tokens"),
+        ("word", "vocab", [*MARKERS, "a", "a"], "the token 'a' occurs 2 times"),
+        ("word", "vocab", [*MARKERS, ""], "the token '' occurs 2 times"),
+        ("word", "vocab", [*MARKERS, None], r"vocab\[30\] should be a string"),
+        ("word", "lowercase", 1, "lowercase should be true or false, got 1"),
+        ("bpe", "merges", None, "merges should be a list of pairs of strings, got None"),
+        ("bpe", "merges", [["a", "b", "c"]], r"merges\[0\] should be a pair of strings"),
+        ("bpe", "merges", ["ab"], r"merges\[0\] should be a pair of strings"),
+        ("bpe", "merges", [[97, 98]], r"merges\[0\] should be a pair of strings, got \[97, 98\]"),
+        ("bpe", "merges", [["a", "b"], ["ab", "cd"]], r"merges\[1\] should be a pair of bytes or.* got 'cd'"),
+        ("bpe", "merges", [["ab", "c"], ["a", "b"]], r"merges\[0\] should be a pair of bytes or of earlier"),
+        ("bpe", "merges", [["a", "\u0100"]], r"merges\[0\] should be a pair of bytes or of earlier"),
+        ("bpe", "merges", [["a", ""]], r"merges\[0\] should be a pair of bytes or of earlier"),
+        ("bpe", "merges", [["a", "b"], ["a", "b"]], r"merges\[1\] should be a new token, not a duplicate"),
+        ("bpe", "merges", [["a", "b"], ["b", "c"], ["ab", "c"], ["a", "bc"]], r"merges\[3\] should be a new token"),
+    ],
+)
+def test_a_wrong_vocabulary_is_refused(kind, field, value, message, make):
+    fields = copy.deepcopy(make(kind, "a b").to_dict())
+    fields[field] = value
+    with pytest.raises(ValueError, match=message):
+        Tokenizer.from_dict(fields)
+
+
+def test_the_file_is_for_people(tmp_path):
+    BPETokenizer().train("low low lower", special_tokens=("<|pad|>",)).save(tmp_path / "bpe.json")
+    assert (tmp_path / "bpe.json").read_text(encoding="utf-8") == (
+        '{\n  "format": "numpygpt-tokenizer",\n  "version": 1,\n  "kind": "bpe",\n'
+        '  "special_tokens": {"<|pad|>": 259},\n'
+        '  "merges": [\n    ["l", "o"],\n    ["lo", "w"],\n    [" ", "low"]\n  ]\n}\n'
+    )
+    CharTokenizer().train("é\n").save(tmp_path / "char.json")
+    assert '    "\\n",\n    "é"\n' in (tmp_path / "char.json").read_text(encoding="utf-8")
