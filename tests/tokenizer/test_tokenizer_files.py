@@ -150,7 +150,7 @@ def test_a_missing_field_is_named(tok):
         with pytest.raises(ValueError, match=key):
             Tokenizer.from_dict(fields)
     with pytest.raises(ValueError, match="description should be a dict, got a list of 9"):
-        Tokenizer.from_dict([0] * 9)
+        Tokenizer.from_dict([0] * 9)  # type: ignore[arg-type]
 
 
 MARKERS = WordTokenizer().train("a").to_dict()["vocab"][:-1]
