@@ -23,9 +23,9 @@ def replace(ids, pair, new):
 
 def naive_learn(pieces, n_merges, min_freq):
     words = [(list(piece), count) for piece, count in pieces.items()]
-    merges: list[tuple[int, ...]] = []
+    merges: list[tuple[int, int]] = []
     while len(merges) < n_merges:
-        counts: Counter[tuple[int, ...]] = Counter()
+        counts: Counter[tuple[int, int]] = Counter()
         for ids, count in words:
             for pair in pairwise(ids):
                 counts[pair] += count
