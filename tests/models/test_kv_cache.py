@@ -66,7 +66,7 @@ def test_generation_past_the_context_crops_to_the_last_tokens(given, positions, 
     ids = model.generate(x, 20, temperature)
     assert ids.shape == (3, given + 20)
     np.testing.assert_array_equal(ids, crop_and_recompute(model, x, 20, Sampling(temperature)))
-    assert all(len(set(row)) > 2 for row in ids[:, -15:].tolist()), "or a wrong context could go unnoticed"
+    assert len(np.unique(ids[:, -15:])) > 3, "with one token repeated a wrong context could go unnoticed"
 
 
 def test_greedy_generation_is_the_loop_that_everyone_writes(make_gpt, make_batch):
