@@ -1,0 +1,138 @@
+"""The GPT against the same model made of PyTorch's functions: logits, loss, every named gradient, ten AdamW steps."""
+
+import math
+
+import numpy as np
+import pytest
+
+from numpygpt.optim import AdamW, clip_grad_norm
+from numpygpt.optim.lr_scheduler import WarmupCosineLR
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+
+CONFIGS = {
+    f"{'tied' if tie else 'untied'}, {activation}, {positions}": {
+        "tie_weights": tie, "activation": activation, "positions": positions}
+    for tie in (True, False) for activation in ("gelu", "relu") for positions in ("learned", "sinusoidal")
+}
+CONFIGS["no bias"] = {"bias": False}
+CONFIGS["head sizes"] = {"d_k": 3, "d_v": 5}
+
+
+class Reference:
+    """The same weights under the same names; PyTorch's layer norm, attention, activation, loss and gradients."""
+
+    def __init__(self, model):
+        self.config = model.config
+        self.p = {name: torch.tensor(value, requires_grad=True) for name, value in model.state_dict().items()}
+
+    def linear(self, name, X):
+        return F.linear(X, self.p[f"{name}.W"].T, self.p.get(f"{name}.b"))  # PyTorch's weight is (out, in)
+
+    def norm(self, name, X):
+        return F.layer_norm(X, X.shape[-1:], self.p[f"{name}.gamma"], self.p.get(f"{name}.beta"))
+
+    def attention(self, name, X):
+        H, C = self.config["n_heads"], self.config["d_model"]
+        d_k, d_v = self.config["d_k"] or C // H, self.config["d_v"] or C // H
+        QKV = self.linear(f"{name}.qkv", X).split([H * d_k, H * d_k, H * d_v], dim=-1)
+        Q, K, V = (part.unflatten(-1, (H, -1)).transpose(1, 2) for part in QKV)  # (B, H, T, D)
+        O = F.scaled_dot_product_attention(Q, K, V, is_causal=True)
+        return self.linear(f"{name}.proj", O.transpose(1, 2).flatten(2))
+
+    def positions(self, T):
+        if self.config["positions"] == "learned":
+            return self.p["wpe.W"][:T]
+        t, i = torch.arange(T, dtype=torch.float64)[:, None], torch.arange(0, self.config["d_model"], 2)
+        angle = t / 10000 ** (i / self.config["d_model"])
+        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)  # sines and cosines take turns
+
+    def __call__(self, x, y):
+        x, y = torch.tensor(x), torch.tensor(y)
+        X = F.embedding(x, self.p["wte.W"]) + self.positions(x.shape[1])
+        for i in range(self.config["n_layers"]):
+            X = X + self.attention(f"blocks.{i}.attn", self.norm(f"blocks.{i}.ln1", X))
+            A = self.linear(f"blocks.{i}.ffn.fc", self.norm(f"blocks.{i}.ln2", X))
+            A = F.gelu(A, approximate="tanh") if self.config["activation"] == "gelu" else F.relu(A)
+            X = X + self.linear(f"blocks.{i}.ffn.proj", A)
+        logits = self.norm("ln_f", X) @ self.p["wte.W" if self.config["tie_weights"] else "head.embedding.W"].T
+        return logits, F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-1)
+
+
+def assert_close(got, expected, name=None):
+    """To 1e-9 of the tensor's scale: float64 sums in another order differ by some 1e-15."""
+    expected = expected.detach().numpy()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("ignored", [(), (0, 5, 7, 17)], ids=["all count", "some ignored"])
+@pytest.mark.parametrize("way", ["forward", "loss"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_logits_loss_and_every_gradient(config, way, ignored, make_gpt, make_batch):
+    model, (x, y) = make_gpt(**config), make_batch(ignored=ignored)
+    reference = Reference(model)
+    logits, loss = reference(x, y)
+    loss.backward()
+    assert_close(model(x)[0], logits, "logits")
+    got = model.loss(x, y) if way == "loss" else model(x, targets=y)[1]
+    assert got == pytest.approx(loss.item(), rel=1e-12)
+    model.backward()
+    for name, grad in model.grads().items():
+        assert_close(grad, reference.p[name].grad, name)
+
+
+def test_float32_is_the_reference_to_float32_precision(make_gpt, make_batch):
+    """Against the float64 reference at the same weights: a few hundred roundings of 6e-8 each."""
+    model, (x, y) = make_gpt(dtype="float32"), make_batch()
+    reference = Reference(model.replica().astype("float64"))
+    _, loss = reference(x, y)
+    loss.backward()
+    assert model.loss(x, y) == pytest.approx(loss.item(), rel=1e-5)
+    model.backward()
+    for name, grad in model.grads().items():
+        scale = reference.p[name].grad.abs().max().item()
+        if not name.endswith("qkv.b"):  # a third of it, the key bias, is 0 and rounding alone
+            np.testing.assert_allclose(grad, reference.p[name].grad, rtol=0, atol=1e-4 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_ten_steps_of_adamw_with_decay_clipping_and_a_schedule(config, make_gpt, make_batch):
+    model = make_gpt(**config)
+    reference = Reference(model)
+    optimizer = AdamW(model, lr=0.03, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.2)
+    schedule = WarmupCosineLR(optimizer, warmup=3, decay=8, min_lr=0.003)
+    decayed = [p for p in reference.p.values() if p.ndim >= 2]
+    others = [p for p in reference.p.values() if p.ndim < 2]
+    torch_optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.2},
+                                         {"params": others, "weight_decay": 0.0}], betas=(0.9, 0.95), eps=1e-6)
+    clipped = []
+    for step in range(10):
+        x, y = make_batch(seed=step, ignored=[step])
+        optimizer.zero_grad()
+        loss = model.loss(x, y)
+        model.backward()
+        norm = clip_grad_norm(model, 0.5)
+        optimizer.step()
+        schedule.step()
+
+        lr = 0.03 * (step + 1) / 3 if step < 3 else 0.003
+        if 3 <= step < 8:
+            lr = 0.003 + 0.027 * 0.5 * (1 + math.cos(math.pi * (step - 3) / 5))
+        for group in torch_optimizer.param_groups:
+            group["lr"] = lr
+        torch_optimizer.zero_grad()
+        _, torch_loss = reference(x, y)
+        torch_loss.backward()
+        grads = [p.grad for p in reference.p.values()]
+        torch_norm = torch.nn.utils.get_total_norm(grads)
+        for grad in grads:  # clip_grad_norm_ divides by norm + 1e-6: compared in test_parity_optim
+            grad *= min(1.0, 0.5 / torch_norm)
+        torch_optimizer.step()
+
+        assert loss == pytest.approx(torch_loss.item(), rel=1e-9), f"step {step}"
+        assert norm == pytest.approx(torch_norm.item(), rel=1e-9), f"step {step}"
+        clipped.append(norm > 0.5)
+    assert any(clipped), "clipping was at work"
+    for name, param in model.params().items():
+        assert_close(param, reference.p[name], name)
