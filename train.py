@@ -181,7 +181,8 @@ class Run:
         self.history.append((t.step, loss, train))
         self.losses.clear()
         left = f", {duration(self.left())} left" if self.step_times and t.step < c.steps else ""
-        say(f"step {t.step:>6,}  train {train:.3f}  val {loss:.3f}  perplexity {math.exp(min(loss, 700)):,.2f}  "
+        before = f"{train:.3f}" if t.step else "    -"
+        say(f"step {t.step:>6,}  train {before}  val {loss:.3f}  perplexity {math.exp(min(loss, 700)):,.2f}  "
             f"{bits:.3f} bits/byte  {duration(t.seconds)}{left}{'  best' if best else ''}")
         if warning := overfitting(self.history):
             say(f"note: {warning}")

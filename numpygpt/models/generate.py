@@ -10,9 +10,13 @@ import numpy as np
 
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
+from numpygpt.nn.modules.embedding import check_ids
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT
+
+
+GREEDY = 1e-30  # a temperature below this would divide beyond the range of float32
 
 
 @dataclass(frozen=True)
@@ -38,10 +42,11 @@ def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
     Tokens as likely as the k-th are all kept. Top-p keeps the fewest tokens whose probabilities reach p, at least one
     (Holtzman et al. 2020, nucleus sampling). Temperature 0 puts everything on the most likely token.
     """
-    if how.temperature == 0:
+    if how.temperature < GREEDY:
         return np.eye(logits.shape[-1], dtype=logits.dtype)[logits.argmax(axis=-1)]
     # The maximum goes off first: a tiny temperature then gives -inf, a probability of 0, and never inf - inf.
-    scores = (logits - logits.max(axis=-1, keepdims=True)) / how.temperature
+    with np.errstate(over="ignore"):
+        scores = (logits - logits.max(axis=-1, keepdims=True)) / how.temperature
     if how.top_k is not None and how.top_k < scores.shape[-1]:
         kth = np.partition(scores, -how.top_k, axis=-1)[:, -how.top_k, None]
         scores[scores < kth] = -np.inf
@@ -58,12 +63,12 @@ def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
 
 def sample(logits: np.ndarray, how: Sampling, rngs: list[np.random.Generator]) -> np.ndarray:
     """One token (B,) for each row of logits (B, V), drawn with the row's own generator."""
-    if how.temperature == 0:
+    if how.temperature < GREEDY:
         return logits.argmax(axis=-1)
-    cumulative = probabilities(logits, how).cumsum(axis=-1)  # (B, V)
-    u = np.array([rng.random() for rng in rngs], logits.dtype)  # uniform in [0, 1)
-    # The first token whose cumulative probability is above u. The last sum is 1 only up to rounding, so u is scaled.
-    return (cumulative <= (u * cumulative[:, -1])[:, None]).sum(axis=-1).clip(max=logits.shape[-1] - 1)
+    cumulative = probabilities(logits, how).cumsum(axis=-1, dtype=np.float64)  # (B, V)
+    total = cumulative[:, -1]  # 1 only up to rounding, so the uniform draw from [0, 1) is scaled to it, and stays below
+    u = np.minimum([rng.random() for rng in rngs] * total, np.nextafter(total, 0))
+    return (cumulative <= u[:, None]).sum(axis=-1)  # the first token whose cumulative probability is above u
 
 
 def new_caches(model: GPT, batch: int) -> list[KVCache]:
@@ -77,6 +82,7 @@ def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
     """The generator behind `GPT.stream`: arguments are checked here, at the call; tokens come as they are asked for."""
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
+    check_ids(context, model.config["vocab_size"])
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
     if not 1 <= slide <= model.max_len:

@@ -33,6 +33,7 @@ class GPT(Module):
     """
 
     ignore_index = -1  # a target with this value does not count
+    loss_from = ""  # what the last loss came from: "logits", "chunks", or nothing to go back from
 
     def __init__(self, vocab_size: int, max_len: int, d_model: int, n_heads: int, n_layers: int,
                  d_ff: int | None = None, *, d_k: int | None = None, d_v: int | None = None, dropout: float = 0.0,
@@ -43,8 +44,8 @@ class GPT(Module):
             "d_ff": d_ff, "d_k": d_k, "d_v": d_v, "dropout": dropout, "activation": activation, "positions": positions,
             "tie_weights": tie_weights, "bias": bias, "seed": seed, "dtype": str(np.dtype(dtype)),
         }
-        for name in ("vocab_size", "max_len", "d_model", "n_heads", "n_layers"):
-            if self.config[name] < 1:
+        for name in ("vocab_size", "max_len", "d_model", "n_heads", "n_layers", "d_ff", "d_k", "d_v"):
+            if self.config[name] is not None and self.config[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {self.config[name]}")
         if positions not in POSITIONS:
             raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
@@ -88,20 +89,26 @@ class GPT(Module):
     def forward(self, x: np.ndarray, targets: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
         """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets."""
         logits = self.head(self.hidden(x))
-        self.loss_made = "logits"
+        self.loss_from = "" if targets is None else "logits"
         return logits, None if targets is None else self.criterion(logits, targets)
 
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The loss alone, without ever holding all logits: the faster way to train."""
-        self.loss_made = "chunks"
+        self.loss_from = "chunks"
         return self.head_loss(self.hidden(x), y)
 
     def backward(self, scale: float = 1.0) -> None:
-        """Add scale * dloss/dW to every gradient dW; `scale` 1/k makes this one of k micro-batches."""
-        if self.loss_made == "logits":
+        """Add scale * dloss/dW to every gradient dW; `scale` 1/k makes this one of k micro-batches.
+
+        Once after `loss`, or after `forward` with targets; else RuntimeError.
+        """
+        if not self.loss_from:
+            raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) or forward(x, targets=y)")
+        if self.loss_from == "logits":
             dX = self.head.backward(self.criterion.backward(scale))  # (B, T, C)
         else:
             dX = self.head_loss.backward(scale)
+        self.loss_from = ""
         dX = self.ln_f.backward(dX)
         for block in reversed(self.blocks):
             dX = block.backward(dX)

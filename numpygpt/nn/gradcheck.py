@@ -153,5 +153,5 @@ def _compare(name: str, kind: str, got: np.ndarray, expected: np.ndarray, floor:
         return Check(name, kind, 0, 0.0, (), 0.0, 0.0)
     index = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
     scale = max(np.abs(expected).max(), np.abs(got).max(), floor, np.finfo(np.float64).tiny)
-    return Check(name, kind, difference.size, float(difference[index] / scale), index, float(expected[index]),
-                 float(got[index]))
+    error = float(difference[index] / scale) if np.isfinite(difference[index]) else np.inf
+    return Check(name, kind, difference.size, error, index, float(expected[index]), float(got[index]))

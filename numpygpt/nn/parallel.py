@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from numpygpt.nn.functional import pieces
+
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -48,6 +50,8 @@ class DataParallel:
 
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more."""
+        for replica in self.replicas[1:]:
+            replica.train(self.model.training)  # model.train() and model.eval() are heard by the model alone
         shards = [(replica, xs, ys) for replica, xs, ys in zip(
             self.replicas, np.array_split(x, self.workers), np.array_split(y, self.workers), strict=True) if len(xs)]
         counts = [int((ys != self.model.ignore_index).sum()) for _, _, ys in shards]
@@ -62,7 +66,7 @@ class DataParallel:
         others = [replica.flat().grads for replica, _ in self.shares if replica is not self.model]
         if others:
             grads = self.model.flat().grads
-            self.map(lambda s: add_and_clear(grads[s], [other[s] for other in others]), self.slices(len(grads)))
+            self.share(lambda s: add_and_clear(grads[s], [other[s] for other in others]), list(pieces(len(grads), 1)))
 
     def map(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
         """[function(item) for item in items], an item a thread, with one BLAS thread each and the caller's errstate."""
@@ -73,20 +77,11 @@ class DataParallel:
             wait(futures)  # all of them: none may still run when an error of one goes up
             return [future.result() for future in futures]
 
-    def slices(self, size: int) -> list[slice]:
-        """0 .. size cut into one slice a worker."""
-        edges = [size * i // self.workers for i in range(self.workers + 1)]
-        return [slice(a, b) for a, b in itertools.pairwise(edges)]
-
-    def train(self, mode: bool = True) -> DataParallel:
-        """Training mode in every replica."""
-        for replica in self.replicas:
-            replica.train(mode)
-        return self
-
-    def eval(self) -> DataParallel:
-        """Evaluation mode in every replica."""
-        return self.train(False)
+    def share(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+        """[function(item) for item in items], many items dealt out in runs of neighbours, one run a worker."""
+        edges = [len(items) * i // self.workers for i in range(self.workers + 1)]
+        runs = [items[a:b] for a, b in itertools.pairwise(edges)]
+        return [result for run in self.map(lambda run: [function(item) for item in run], runs) for result in run]
 
     def generators(self) -> dict[str, np.random.Generator]:
         """Every replica's random generators, by replica and dotted name."""

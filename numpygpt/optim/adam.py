@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim.optimizer import Optimizer, check
 
 
@@ -21,7 +22,8 @@ class Adam(Optimizer):
     m: np.ndarray
     v: np.ndarray
 
-    def __init__(self, model: Module, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
+    def __init__(self, model: Module | DataParallel, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8):
         for name, beta in zip(("beta1", "beta2"), betas, strict=True):
             check(name, beta, 0 <= beta < 1, "at least 0 and below 1")
         self.betas, self.eps = betas, check("eps", eps, eps > 0, "above 0")
@@ -50,8 +52,8 @@ class AdamW(Adam):
     Biases, gains and shifts are not decayed. Loshchilov and Hutter 2019, algorithm 2. `weight_decay` is at least 0.
     """
 
-    def __init__(self, model: Module, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.01):
+    def __init__(self, model: Module | DataParallel, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0.01):
         self.weight_decay = check("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
         super().__init__(model, lr, betas, eps)
 

@@ -6,19 +6,25 @@ import math
 
 import numpy as np
 
+from numpygpt.nn.functional import pieces
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.parallel import DataParallel
+from numpygpt.optim.optimizer import share
 
 
-def clip_grad_norm(model: Module, max_norm: float) -> float:
+def clip_grad_norm(model: Module | DataParallel, max_norm: float) -> float:
     """Scale all gradients so that their norm together is at most `max_norm`; return the norm before.
 
     The direction stays: g <- g min(1, max_norm / |g|). Pascanu et al. 2013. A norm that is not finite is returned and
-    nothing is scaled; `math.inf` as `max_norm` measures only. Raises ValueError unless max_norm > 0.
+    nothing is scaled; `math.inf` as `max_norm` measures only. With a DataParallel, its threads share the work. Raises
+    ValueError unless max_norm > 0.
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm}")
-    g = model.flat().grads
-    norm = math.sqrt(np.dot(g, g))
+    parallel = model if isinstance(model, DataParallel) else None
+    g = (model.model if isinstance(model, DataParallel) else model).flat().grads
+    slices = list(pieces(len(g), 1))
+    norm = math.sqrt(sum(share(parallel, lambda s: float(np.dot(g[s], g[s])), slices)))
     if math.isfinite(norm) and norm > max_norm:
-        g *= max_norm / norm
+        share(parallel, lambda s: np.multiply(g[s], max_norm / norm, out=g[s]), slices)
     return norm

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from numpygpt.nn.functional import CACHE_ENTRIES, pieces
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.parallel import DataParallel
 
 
 class Optimizer:
     """Base: `step()` updates the parameters from the gradients, `zero_grad()` clears these, `lr` can be set.
 
-    A subclass names its running arrays (`moments`) and writes `update(s)` for a slice `s` of the flat arrays.
+    `model` is a Module, or a DataParallel, whose threads then share the work. A subclass names its running arrays
+    (`moments`) and writes `update(s)` for a slice `s` of the flat arrays.
     """
 
     moments: tuple[str, ...] = ()
 
-    def __init__(self, model: Module, lr: float):
-        self.model, self.flat, self.steps = model, model.flat(), 0
+    def __init__(self, model: Module | DataParallel, lr: float):
+        self.parallel = model if isinstance(model, DataParallel) else None
+        self.model: Module = model.model if isinstance(model, DataParallel) else model
+        self.flat, self.steps = self.model.flat(), 0
         self.lr = check("lr", lr, 0 <= lr < float("inf"), "at least 0 and finite")
         for name in self.moments:
             setattr(self, name, np.zeros_like(self.flat.params))
@@ -34,8 +38,7 @@ class Optimizer:
             raise RuntimeError("the model's parameters were moved (astype, or another optimiser of a larger module) "
                                "since this optimiser was made: make the optimiser anew")
         self.steps += 1
-        for s in self.slices():
-            self.update(s)
+        share(self.parallel, self.update, list(self.slices()))
 
     def slices(self) -> Iterator[slice]:
         """Cache-sized slices of the flat arrays; none crosses from the matrices to the vectors."""
@@ -56,9 +59,9 @@ class Optimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises ValueError where it is of another optimiser or another model."""
-        missing = [name for name in ("steps", *self.moments) if name not in state]
-        if missing:
-            raise ValueError(f"the state is not one of {type(self).__name__}: it has no {', '.join(missing)}")
+        if set(state) != {"steps", *self.moments}:
+            raise ValueError(f"the state has {', '.join(sorted(state))}, and {type(self).__name__} needs "
+                             f"{', '.join(sorted(('steps', *self.moments)))}: it is of another optimiser")
         for moment in self.moments:
             views = self.flat.views(getattr(self, moment))
             if {k: v.shape for k, v in views.items()} != {k: np.shape(v) for k, v in state[moment].items()}:
@@ -66,6 +69,11 @@ class Optimizer:
             for name, view in views.items():
                 view[...] = state[moment][name]
         self.steps = int(state["steps"])
+
+
+def share(parallel: DataParallel | None, function: Callable[[slice], Any], slices: list[slice]) -> list[Any]:
+    """[function(s) for s in slices], on the workers' threads where there are any."""
+    return parallel.share(function, slices) if parallel else [function(s) for s in slices]
 
 
 def check(name: str, value: float, right: bool, rule: str) -> float:

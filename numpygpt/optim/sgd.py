@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim.optimizer import Optimizer, check
 
 
@@ -14,17 +15,17 @@ class SGD(Optimizer):
     Parameters: `model`, `lr`, `momentum` in [0, 1). Raises ValueError for a value out of range.
     """
 
-    def __init__(self, model: Module, lr: float = 0.1, momentum: float = 0.0):
+    def __init__(self, model: Module | DataParallel, lr: float = 0.1, momentum: float = 0.0):
         self.momentum = check("momentum", momentum, 0 <= momentum < 1, "at least 0 and below 1")
-        self.moments = ("v",) if momentum else ()
+        self.moments = ("velocity",) if momentum else ()
         super().__init__(model, lr)
 
-    v: np.ndarray
+    velocity: np.ndarray
 
     def update(self, s: slice) -> None:
         p, g = self.flat.params[s], self.flat.grads[s]
         if self.momentum:
-            v = self.v[s]
+            v = self.velocity[s]
             v *= self.momentum
             v += g
             g = v

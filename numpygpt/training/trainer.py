@@ -18,7 +18,7 @@ from numpygpt.utils.config import Config
 from numpygpt.utils.data import DataLoader, TokenDataset
 
 
-def make_optimizer(model: GPT, c: Config) -> Optimizer:
+def make_optimizer(model: DataParallel, c: Config) -> Optimizer:
     """The optimiser that the configuration names."""
     if c.optimizer == "sgd":
         return SGD(model, c.lr, c.momentum)
@@ -39,7 +39,7 @@ class Trainer:
         self.model = GPT(**config.model(dataset.vocab_size))
         self.workers = min(config.workers or cores(), config.batch_size)
         self.parallel = DataParallel(self.model, self.workers)
-        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer = make_optimizer(self.parallel, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
         self.loader = DataLoader(dataset.train, config.batch_size, config.context, seed=config.seed)
         self.step, self.tokens, self.seconds = 0, 0, 0.0
@@ -58,7 +58,7 @@ class Trainer:
                 x, y = self.loader.next_batch()  # (B, T), (B, T)
                 loss += self.parallel.loss(x, y) / c.accumulate
                 self.parallel.backward(1 / c.accumulate)
-        norm = clip_grad_norm(self.model, c.clip or math.inf)
+        norm = clip_grad_norm(self.parallel, c.clip or math.inf)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise RuntimeError(f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1} is not "
                                f"finite; {first_not_finite(self.model, x, y)}")
@@ -124,11 +124,11 @@ def identity(dataset: TokenDataset) -> dict[str, str]:
 
 def evaluate(parallel: DataParallel, batches: Any) -> float:
     """The mean loss in nats a token over all of `batches`, without dropout; the model is then in training again."""
-    parallel.eval()
+    parallel.model.eval()
     total, count = 0.0, 0
     for x, y in batches:
         targets = int(np.count_nonzero(y != parallel.model.ignore_index))
         total += parallel.loss(x, y) * targets
         count += targets
-    parallel.train()
+    parallel.model.train()
     return total / count

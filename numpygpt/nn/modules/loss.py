@@ -25,7 +25,7 @@ class CrossEntropyLoss(Module):
 
     def forward(self, logits: np.ndarray, targets: np.ndarray) -> float:  # (..., V), (...)
         self.shape, self.targets = logits.shape, targets.reshape(-1)
-        check_targets(self.targets, logits.shape[-1], self.ignore_index)
+        check_targets(targets, logits.shape, self.ignore_index)
         total, count, self.P = F.cross_entropy(rows(logits), self.targets, self.ignore_index)
         self.count = max(count, 1)
         return total / self.count
@@ -49,7 +49,7 @@ class LinearCrossEntropy(Module):
 
     def forward(self, X: np.ndarray, targets: np.ndarray) -> float:  # (..., C), (...)
         X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
-        check_targets(t, len(E), self.ignore_index)
+        check_targets(targets, (*X.shape[:-1], len(E)), self.ignore_index)
         dX, dE = (np.empty_like(X2), np.zeros_like(E)) if self.training else (None, None)
         loss, count = 0.0, 0
         for s in pieces(len(t), len(E), LOGIT_ENTRIES):
@@ -72,6 +72,8 @@ class LinearCrossEntropy(Module):
         return dX.reshape(self.shape)  # (..., C)
 
 
-def check_targets(targets: np.ndarray, vocab_size: int, ignore_index: int) -> None:
-    """ValueError unless every target is a token id or `ignore_index`."""
-    check_ids(np.where(targets == ignore_index, 0, targets), vocab_size)
+def check_targets(targets: np.ndarray, shape: tuple[int, ...], ignore_index: int) -> None:
+    """ValueError unless there is a target for each row of logits of this shape (..., V), an id or `ignore_index`."""
+    if targets.shape != shape[:-1]:
+        raise ValueError(f"targets of shape {targets.shape} do not fit logits of shape {shape}: one for each row")
+    check_ids(np.where(targets == ignore_index, 0, targets), shape[-1])
