@@ -33,7 +33,6 @@ def test_a_small_temperature_comes_down_to_zero(temperature, dtype):
     np.testing.assert_array_equal(P, [[1, 0, 0, 0], [0, 0, 0, 1]])
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeWarning, reason="-1 / 1e-40 overflows; 0 / 1e-300 is 0 / 0 in float32")
 @pytest.mark.parametrize("temperature", [1e-40, 1e-300])
 def test_a_temperature_below_float32_comes_down_to_zero(temperature):
     P = probabilities(LOGITS.astype("float32"), Sampling(temperature))
@@ -116,7 +115,6 @@ def test_a_draw_takes_the_first_token_whose_sum_is_above_it(u, token):
     assert sample(logits, Sampling(), [Draws(u)]).tolist() == [token]
 
 
-@pytest.mark.xfail(strict=True, reason="a draw just below 1 is rounded to 1 in float32, beyond the last token's sum")
 def test_the_highest_draw_still_takes_a_token_that_is_possible():
     logits = np.array([[0.0, 0.0, -5.0]], np.float32)
     assert sample(logits, Sampling(top_k=2), [Draws(1 - 2**-53)]).tolist() == [1]
