@@ -39,6 +39,11 @@ def test_a_temperature_below_float32_comes_down_to_zero(temperature):
     np.testing.assert_array_equal(P, [[1, 0, 0, 0], [0, 0, 0, 1]])
 
 
+def test_a_quotient_beyond_float32_is_a_probability_of_zero_without_a_warning():
+    logits = np.array([[0.0, 1e10]], np.float32)
+    np.testing.assert_array_equal(probabilities(logits, Sampling(1e-30)), [[0, 1]])
+
+
 def test_a_small_temperature_shares_between_equals():
     P = probabilities(np.array([[3.0, 1.0, 3.0]]), Sampling(1e-4))
     np.testing.assert_array_equal(P, [[0.5, 0, 0.5]])
