@@ -79,6 +79,7 @@ class GPT(Module):
 
     def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None) -> np.ndarray:  # x: (B, T)
         """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens."""
+        self.loss_from = ""  # the layers' caches will be those of x: an earlier loss has nothing to go back from
         X = self.wte(x)  # (B, T, C)
         X = self.wpe(X, caches[0].length if caches else 0)
         X = self.dropout(X)
@@ -89,13 +90,17 @@ class GPT(Module):
     def forward(self, x: np.ndarray, targets: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
         """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets."""
         logits = self.head(self.hidden(x))
-        self.loss_from = "" if targets is None else "logits"
-        return logits, None if targets is None else self.criterion(logits, targets)
+        if targets is None:
+            return logits, None
+        loss = self.criterion(logits, targets)
+        self.loss_from = "logits"
+        return logits, loss
 
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The loss alone, without ever holding all logits: the faster way to train."""
+        loss = self.head_loss(self.hidden(x), y)
         self.loss_from = "chunks"
-        return self.head_loss(self.hidden(x), y)
+        return loss
 
     def backward(self, scale: float = 1.0) -> None:
         """Add scale * dloss/dW to every gradient dW; `scale` 1/k makes this one of k micro-batches.

@@ -42,7 +42,7 @@ class DataParallel:
         workers = cores() if workers is None else workers
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
-        self.model, self.workers = model, workers
+        self.model, self.workers, self.flat = model, workers, model.flat()
         self.replicas = [model, *(model.replica() for _ in range(workers - 1))]
         self.blas = ThreadpoolController().select(user_api="blas")
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")
@@ -50,6 +50,9 @@ class DataParallel:
 
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more."""
+        if self.model.flat() is not self.flat:
+            raise RuntimeError("the model's parameters were moved (astype, or an optimiser of a larger module) since "
+                               "these workers were made: make the DataParallel anew")
         for replica in self.replicas[1:]:
             replica.train(self.model.training)  # model.train() and model.eval() are heard by the model alone
         shards = [(replica, xs, ys) for replica, xs, ys in zip(
@@ -61,11 +64,14 @@ class DataParallel:
         return sum(loss * share for loss, (_, share) in zip(losses, self.shares, strict=True))
 
     def backward(self, scale: float = 1.0) -> None:
-        """Add scale * dloss/dW to the model's gradients. After `loss`."""
-        self.map(lambda item: item[0].backward(scale * item[1]), self.shares)
-        others = [replica.flat().grads for replica, _ in self.shares if replica is not self.model]
+        """Add scale * dloss/dW to the model's gradients. Once after `loss`; else RuntimeError."""
+        shares, self.shares = self.shares, []
+        if not shares:
+            raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) first")
+        self.map(lambda item: item[0].backward(scale * item[1]), shares)
+        others = [replica.flat().grads for replica, _ in shares if replica is not self.model]
         if others:
-            grads = self.model.flat().grads
+            grads = self.flat.grads
             self.share(lambda s: add_and_clear(grads[s], [other[s] for other in others]), list(pieces(len(grads), 1)))
 
     def map(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
