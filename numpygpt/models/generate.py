@@ -10,7 +10,7 @@ import numpy as np
 
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.embedding import check_ids
+from numpygpt.nn.modules.checks import check_ids
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT
@@ -55,7 +55,6 @@ def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
         order = np.argsort(-P, axis=-1, kind="stable")
         ordered = np.take_along_axis(P, order, axis=-1)
         beyond = ordered.cumsum(axis=-1) - ordered >= how.top_p  # those before it already hold p
-        beyond[:, 0] = False
         np.put_along_axis(P, order, np.where(beyond, 0, ordered), axis=-1)
         P /= P.sum(axis=-1, keepdims=True)
     return P
@@ -85,6 +84,8 @@ def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
     check_ids(context, model.config["vocab_size"])
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     if not 1 <= slide <= model.max_len:
         raise ValueError(f"slide must be between 1 and the context length {model.max_len}, got {slide}")
     return _stream(model, context, max_new_tokens, how, seed, stop, slide)

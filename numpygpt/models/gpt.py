@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from numpygpt.models import generate
 from numpygpt.nn import init
 from numpygpt.nn.modules.attention import KVCache
+from numpygpt.nn.modules.checks import check_sizes
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
@@ -44,9 +45,10 @@ class GPT(Module):
             "d_ff": d_ff, "d_k": d_k, "d_v": d_v, "dropout": dropout, "activation": activation, "positions": positions,
             "tie_weights": tie_weights, "bias": bias, "seed": seed, "dtype": str(np.dtype(dtype)),
         }
-        for name in ("vocab_size", "max_len", "d_model", "n_heads", "n_layers", "d_ff", "d_k", "d_v"):
-            if self.config[name] is not None and self.config[name] < 1:
-                raise ValueError(f"{name} must be at least 1, got {self.config[name]}")
+        check_sizes(vocab_size=vocab_size, max_len=max_len, d_model=d_model, n_heads=n_heads, n_layers=n_layers,
+                    d_ff=d_ff, d_k=d_k, d_v=d_v)
+        if np.dtype(dtype).kind != "f":
+            raise ValueError(f"dtype must be a floating-point type such as float32, got {dtype}")
         if positions not in POSITIONS:
             raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
         rng = np.random.default_rng(seed)
@@ -75,10 +77,16 @@ class GPT(Module):
                 std = 0.02 / math.sqrt(2 * len(self.blocks)) if name.endswith("proj.W") else 0.02
                 param[...] = init.normal(rng, param.shape, std, param.dtype)
 
+    def astype(self, dtype: np.typing.DTypeLike) -> Self:
+        self.config["dtype"] = str(np.dtype(dtype))
+        return super().astype(dtype)
+
     # -- forward and backward ----------------------------------------------------------------------------------------
 
     def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None) -> np.ndarray:  # x: (B, T)
         """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens."""
+        if getattr(x, "ndim", 0) != 2:
+            raise ValueError(f"token ids must be an integer array of shape (B, T), got {np.shape(x)}")
         self.loss_from = ""  # the layers' caches will be those of x: an earlier loss has nothing to go back from
         X = self.wte(x)  # (B, T, C)
         X = self.wpe(X, caches[0].length if caches else 0)
@@ -131,7 +139,7 @@ class GPT(Module):
         """
         context = np.asarray(context)
         new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
-        return np.concatenate([context, *(ids[:, None] for ids in new)], axis=1)
+        return np.concatenate([context.astype(np.int64), *(ids[:, None] for ids in new)], axis=1)
 
     def stream(self, context: ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,
                top_p: float | None = None, seed: int = 0, stop: int | None = None,

@@ -38,7 +38,7 @@ def softmax(X: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
 
 
 def softmax_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """dY_i/dX_j = Y_i (1[i = j] - Y_j), hence dX_j = Y_j (dY_j - sum_i dY_i Y_i)."""
+    """∂Y_i/∂X_j = Y_i (1[i = j] - Y_j), hence dX_j = Y_j (dY_j - sum_i dY_i Y_i)."""
     return Y * (dY - (dY * Y).sum(axis=-1, keepdims=True))
 
 
@@ -59,7 +59,7 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray, ignore_index: int = -
 
 
 def cross_entropy_backward(P: np.ndarray, targets: np.ndarray, ignore_index: int = -1) -> np.ndarray:
-    """d(sum of the losses)/dlogits = softmax(logits) - onehot(target), and zero in the rows that do not count.
+    """∂(sum of the losses)/∂logits = softmax(logits) - onehot(target), and zero in the rows that do not count.
 
     Overwrites P, which `cross_entropy` made, and returns it.
     """
@@ -90,19 +90,19 @@ def gelu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gelu_backward(dY: np.ndarray, X: np.ndarray, tanh: np.ndarray) -> np.ndarray:
-    """dY/dX = (1 + tanh u)/2 + X/2 (1 - tanh^2 u) du/dX  with  du/dX = s (1 + 3 c X^2)."""
+    """∂Y/∂X = (1 + tanh u)/2 + X/2 (1 - tanh^2 u) ∂u/∂X  with  ∂u/∂X = s (1 + 3 c X^2)."""
     dX = np.empty_like(X, order="C")
     for dy, x, t, dx in _in_cache(dY, X, tanh, dX):
         np.multiply(x, x, out=dx)
         dx *= 3 * GELU_CUBIC
         dx += 1
         dx *= x
-        dx *= GELU_SCALE  # x du/dx
+        dx *= GELU_SCALE  # x ∂u/∂x
         sech2 = t * t
         np.subtract(1, sech2, out=sech2)
         dx *= sech2
         dx += t
-        dx += 1  # 1 + tanh u + x (1 - tanh^2 u) du/dx
+        dx += 1  # 1 + tanh u + x (1 - tanh^2 u) ∂u/∂x
         dx *= 0.5
         dx *= dy
     return dX

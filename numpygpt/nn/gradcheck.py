@@ -75,7 +75,8 @@ def gradcheck(module: Module, *inputs: Any, seed: int = 0, eps: float = 1e-4, to
     The module itself is left alone: a float64 copy is checked, its parameters drawn anew with entries of order one
     (with small ones an error hides under the tolerance) unless `randomize=False`. Inputs are passed read-only, the
     gradients start from noise, so that `=` for `+=` fails, and random generators start alike at each call, so that
-    dropout keeps its mask. The error of a tensor is max |got - expected| / max |expected|.
+    dropout keeps its mask. The error of a tensor is max |got - expected| over the largest entry of either (and over at
+    least FLOOR of the largest gradient of all).
     """
     rng = np.random.default_rng(seed)
     twin = copy.deepcopy(module).astype(np.float64)
@@ -92,6 +93,8 @@ def gradcheck(module: Module, *inputs: Any, seed: int = 0, eps: float = 1e-4, to
     got |= {name: grad - noise[name] for name, grad in twin.grads().items()}
     tensors = {f"X{i}": x for i, x in enumerate(arrays) if x.dtype.kind == "f"} | twin.params()
     expected = {name: _differences(lambda: float(np.sum(G * run())), x, eps) for name, x in tensors.items()}
+    if not any(x.size for x in tensors.values()):
+        raise ValueError(f"{type(module).__name__} has nothing to check: no parameter, and no entry in a float input")
     floor = FLOOR * max((np.abs(value).max(initial=0) for value in expected.values()), default=0)
     params = twin.params()
     checks = (_compare(name, "parameter" if name in params else "input", got[name], expected[name], floor)

@@ -61,7 +61,7 @@ class DataParallel:
         total = max(sum(counts), 1)
         self.shares = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
         losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
-        return sum(loss * share for loss, (_, share) in zip(losses, self.shares, strict=True))
+        return float(sum(loss * share for loss, (_, share) in zip(losses, self.shares, strict=True)))
 
     def backward(self, scale: float = 1.0) -> None:
         """Add scale * dloss/dW to the model's gradients. Once after `loss`; else RuntimeError."""

@@ -62,11 +62,14 @@ class Optimizer:
         if set(state) != {"steps", *self.moments}:
             raise ValueError(f"the state has {', '.join(sorted(state))}, and {type(self).__name__} needs "
                              f"{', '.join(sorted(('steps', *self.moments)))}: it is of another optimiser")
+        shapes = {name: shape for name, (_, shape) in self.flat.layout.items()}
+        for moment in self.moments:  # all are looked at before one is taken over
+            found = {name: np.shape(array) for name, array in state[moment].items()}
+            wrong = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+            if wrong:
+                raise ValueError(f"the state's {moment} does not fit this model's parameters: {', '.join(wrong)}")
         for moment in self.moments:
-            views = self.flat.views(getattr(self, moment))
-            if {k: v.shape for k, v in views.items()} != {k: np.shape(v) for k, v in state[moment].items()}:
-                raise ValueError(f"the state's {moment} does not fit this model's parameters")
-            for name, view in views.items():
+            for name, view in self.flat.views(getattr(self, moment)).items():
                 view[...] = state[moment][name]
         self.steps = int(state["steps"])
 

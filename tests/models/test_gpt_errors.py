@@ -72,3 +72,20 @@ def test_nothing_may_run_between_loss_and_backward(way, make_gpt, make_batch):
 def test_inner_sizes_of_zero_are_named(name, make_gpt):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         make_gpt(**{name: 0})
+
+
+@pytest.mark.parametrize("x", [[[1, 2]], np.array([1, 2]), np.zeros((1, 2, 3), int)], ids=["list", "1-D", "3-D"])
+def test_ids_of_another_rank_are_an_error(x, make_gpt):
+    with pytest.raises(ValueError, match=r"token ids must be an integer array of shape \(B, T\)"):
+        make_gpt().forward(x)
+
+
+def test_only_floating_point_types_are_taken_and_astype_is_remembered(make_gpt):
+    with pytest.raises(ValueError, match="dtype must be a floating-point type such as float32, got int32"):
+        make_gpt(dtype="int32")
+    assert make_gpt(dtype="float32").astype("float64").config["dtype"] == "float64"
+
+
+def test_an_empty_batch_has_a_loss_of_zero(make_gpt, make_batch):
+    model, (x, y) = make_gpt(), make_batch()
+    assert model.loss(x[:0], y[:0]) == 0.0

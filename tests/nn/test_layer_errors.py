@@ -8,6 +8,7 @@ from numpygpt.nn import (
     Dropout,
     Embedding,
     FeedForward,
+    LayerNorm,
     Linear,
     LinearCrossEntropy,
     MultiHeadAttention,
@@ -22,7 +23,12 @@ def X(*shape):
 
 
 WRONG = {
-    "last axis": (lambda: Linear(3, 2)(X(4, 5)), r"Linear\(3, 2\) needs a last axis of 3, got \(4, 5\)"),
+    "last axis": (lambda: Linear(3, 2)(X(4, 5)), r"Linear needs a last axis of 3, got \(4, 5\)"),
+    "an axis of one": (lambda: LayerNorm(4)(X(2, 1)), r"LayerNorm needs a last axis of 4, got \(2, 1\)"),
+    "positions": (lambda: PositionalEmbedding(3, 2)(X(1, 2, 1)), "PositionalEmbedding needs a last axis of 2"),
+    "sinusoids": (lambda: SinusoidalEncoding(3, 2)(X(1, 2, 1)), "SinusoidalEncoding needs a last axis of 2"),
+    "no heads": (lambda: MultiHeadAttention(4, 0), "n_heads must be at least 1, got 0"),
+    "no width inside": (lambda: FeedForward(4, 0), "must be at least 1, got 0"),
     "id too large": (lambda: Embedding(5, 2)(np.array([1, 5])), r"token id 5 is outside this table of 5 \(0 to 4\)"),
     "id below 0": (lambda: Embedding(5, 2)(np.array([1, -2])), "token id -2 is outside"),
     "float ids": (lambda: Embedding(5, 2)(np.array([1.0])), "token ids must be integers, got an array of float64"),

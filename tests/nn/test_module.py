@@ -119,3 +119,18 @@ def test_parameters_stay_reachable_by_attribute_after_an_optimiser_moved_them():
     optimizer.step()
     np.testing.assert_array_equal(layer.params()["W"], before - 1)
     assert layer.params()["W"] is layer.W
+
+
+def test_modules_in_dicts_and_nested_lists_are_found():
+    class Holder(Module):
+        def __init__(self):
+            self.parts = {"a": Linear(2, 2, rng=0), "b": [Linear(2, 2, rng=1), [Linear(2, 2, rng=2)]]}
+
+    names = set(Holder().params())
+    assert names == {f"parts.{place}.{p}" for place in ("a", "b.0", "b.1.0") for p in "Wb"}
+
+
+def test_a_parameter_is_registered_once():
+    layer = Linear(2, 2, rng=0)
+    with pytest.raises(ValueError, match="Linear has a parameter 'W' already"):
+        layer.param("W", layer.W)

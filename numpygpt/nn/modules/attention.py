@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from numpygpt.nn.functional import pieces, softmax
+from numpygpt.nn.modules.checks import check_sizes
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.linear import Linear
 from numpygpt.nn.modules.module import Module
@@ -40,6 +41,7 @@ class MultiHeadAttention(Module):
     def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, *,
                  bias: bool = True, dropout: float = 0.0, rng: np.random.Generator | int | None = None,
                  dtype: str = "float32"):
+        check_sizes(d_model=d_model, n_heads=n_heads, d_k=d_k, d_v=d_v)
         if (d_k is None or d_v is None) and d_model % n_heads:
             raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}: change one, or give "
                              "both d_k and d_v")
@@ -98,7 +100,7 @@ class MultiHeadAttention(Module):
     def heads(self, X: np.ndarray) -> np.ndarray:
         """(B, T, H D) -> (B, H, T, D), as a view."""
         B, T, _ = X.shape
-        return X.reshape(B, T, self.n_heads, -1).swapaxes(1, 2)
+        return X.reshape(B, T, self.n_heads, X.shape[-1] // self.n_heads).swapaxes(1, 2)
 
     def extra_repr(self) -> str:
         return f"n_heads={self.n_heads}, d_k={self.d_k}, d_v={self.d_v}"

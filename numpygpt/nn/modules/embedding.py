@@ -6,6 +6,7 @@ import numpy as np
 
 from numpygpt.nn import init
 from numpygpt.nn.functional import rows
+from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.module import Module
 
 
@@ -63,13 +64,3 @@ class Unembedding(Module):
         X2, dY2 = rows(self.X), rows(dY)  # (N, C), (N, V)
         self.embedding.dW += dY2.T @ X2  # forward: logits = X E^T   so  dE = dY^T X
         return (dY2 @ self.embedding.W).reshape(self.X.shape)  #      and dX = dY E
-
-
-def check_ids(ids: np.ndarray, n: int) -> None:
-    """ValueError unless `ids` are integers in 0 .. n - 1 (NumPy would read a negative one from the end in silence)."""
-    if ids.dtype.kind not in "iu":
-        raise ValueError(f"token ids must be integers, got an array of {ids.dtype}")
-    if ids.size and not (0 <= ids.min() and ids.max() < n):
-        wrong = ids[(ids < 0) | (ids >= n)].flat[0]
-        raise ValueError(f"token id {wrong} is outside this table of {n} (0 to {n - 1}): "
-                         "was the text encoded with another tokenizer?")

@@ -8,6 +8,7 @@ import numpy as np
 
 from numpygpt.nn import init
 from numpygpt.nn.functional import rows
+from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
 
 
@@ -29,6 +30,7 @@ class Linear(Module):
 
     def __init__(self, d_in: int, d_out: int, bias: bool = True, *, std: float | None = None,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
+        check_sizes(d_in=d_in, d_out=d_out)
         self.d_in, self.d_out, self.bias = d_in, d_out, bias
         std = 1 / math.sqrt(d_in) if std is None else std
         self.param("W", init.normal(np.random.default_rng(rng), (d_in, d_out), std, dtype))
@@ -36,8 +38,7 @@ class Linear(Module):
             self.param("b", init.zeros((d_out,), dtype))
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., in)
-        if X.shape[-1] != self.d_in:
-            raise ValueError(f"Linear({self.d_in}, {self.d_out}) needs a last axis of {self.d_in}, got {X.shape}")
+        check_width(self, X, self.d_in)
         self.X = X
         Y = rows(X) @ self.W  # (N, out): one large product instead of one a sequence
         if self.bias:

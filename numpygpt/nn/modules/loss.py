@@ -6,7 +6,8 @@ import numpy as np
 
 from numpygpt.nn import functional as F
 from numpygpt.nn.functional import pieces, rows
-from numpygpt.nn.modules.embedding import Unembedding, check_ids
+from numpygpt.nn.modules.checks import check_ids
+from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
 
 LOGIT_ENTRIES = 1 << 20  # logits held at once: 4 MB in float32

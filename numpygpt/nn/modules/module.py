@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class Module:
 
     def param(self, name: str, value: np.ndarray) -> None:
         """Register a parameter: `self.<name>` holds `value`, and `self.d<name>` its gradient, zeros at first."""
+        if name in self._params:
+            raise ValueError(f"{type(self).__name__} has a parameter {name!r} already")
         self._params += (name,)
         self._owned |= {name, "d" + name}
         vars(self)[name] = value
@@ -70,12 +72,9 @@ class Module:
     # -- walking -----------------------------------------------------------------------------------------------------
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of the modules directly inside, in the order in which they were set."""
+        """(name, module) of the modules directly inside, also in lists and dicts, in the order of the attributes."""
         for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
-            elif isinstance(value, (list, tuple)):
-                yield from ((f"{name}.{i}", item) for i, item in enumerate(value) if isinstance(item, Module))
+            yield from _modules(name, value)
 
     def named_modules(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
         """(dotted name, module) of this module and all inside it; one that is used twice is named once."""
@@ -97,7 +96,10 @@ class Module:
         return self._named_arrays("")
 
     def params(self) -> dict[str, np.ndarray]:
-        """The parameters by dotted name: live arrays, so that `param -= lr * grad` trains."""
+        """The parameters by dotted name: live arrays, so that `param -= lr * grad` trains.
+
+        A GPT's stay the same for life; those of a bare layer move once, when `flat()` or an optimiser first takes it.
+        """
         return dict(self._named_arrays(""))
 
     def grads(self) -> dict[str, np.ndarray]:
@@ -124,13 +126,13 @@ class Module:
         for grad in self.grads().values():
             grad.fill(0)
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Training mode: dropout drops. Returns self."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Evaluation mode: dropout passes everything. Returns self."""
         return self.train(False)
 
@@ -151,7 +153,7 @@ class Module:
         for name, param in params.items():
             param[...] = state[name]
 
-    def astype(self, dtype: np.typing.DTypeLike) -> Module:
+    def astype(self, dtype: np.typing.DTypeLike) -> Self:
         """Convert parameters, gradients and constants. Returns self. Optimisers made before must be made anew."""
         for _, module in self.named_modules():
             module._flat = None
@@ -174,7 +176,7 @@ class Module:
                 full = f"{prefix}.{name}" if prefix else name
                 vars(module)[name], vars(module)["d" + name] = params[full], grads[full]
 
-    def replica(self) -> Module:
+    def replica(self) -> Self:
         """A twin for another thread: the same parameter arrays, with gradients, caches and generators of its own."""
         flat = self.flat()
         twin_flat = Flat(flat.params, np.zeros_like(flat.grads), flat.layout, flat.n_matrix)
@@ -197,3 +199,12 @@ class Module:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
         head = f"{type(self).__name__}({self.extra_repr()}"
         return head + ("\n  " + "\n  ".join(lines) + "\n)" if lines else ")")
+
+
+def _modules(name: str, value: Any) -> Iterator[tuple[str, Module]]:
+    """The modules that an attribute holds: itself, or those in a list, tuple or dict."""
+    if isinstance(value, Module):
+        yield name, value
+    elif isinstance(value, (list, tuple, dict)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _modules(f"{name}.{key}", item)

@@ -6,6 +6,7 @@ import numpy as np
 
 from numpygpt.nn import init
 from numpygpt.nn.functional import rows
+from numpygpt.nn.modules.checks import check_width
 from numpygpt.nn.modules.module import Module
 
 
@@ -28,6 +29,7 @@ class LayerNorm(Module):
             self.param("beta", init.zeros((d_model,), dtype))
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
+        check_width(self, X, self.d_model)
         Xhat = X - X.mean(axis=-1, keepdims=True)  # (..., C)
         self.rstd = 1 / np.sqrt(row_mean(Xhat, Xhat) + self.eps)  # (..., 1): the mean of Xhat^2 is the variance
         Xhat *= self.rstd

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.modules.checks import check_width
 from numpygpt.nn.modules.module import Module
 
 
@@ -26,6 +27,7 @@ class PositionalEmbedding(Module):
         self.param("W", init.normal(np.random.default_rng(rng), (max_len, d_model), std, dtype))
 
     def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
+        check_width(self, X, self.d_model)
         self.place = place(X, start, self.max_len)
         return X + self.W[self.place]  # (B, T, C)
 
@@ -55,6 +57,7 @@ class SinusoidalEncoding(Module):
         self.constant("P", P.astype(dtype))
 
     def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
+        check_width(self, X, self.d_model)
         return X + self.P[place(X, start, self.max_len)]  # (B, T, C)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
