@@ -166,7 +166,8 @@ class Run:
     def evaluate(self) -> None:
         """Validation loss over the whole validation part, checkpoints, one line, a short sample."""
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
-        loss = evaluate(t.parallel, eval_batches(d.val, c.batch_size, c.context))
+        rows = max(c.batch_size, 2048 // c.context)  # small batches are slow, and evaluation needs no small ones
+        loss = evaluate(t.parallel, eval_batches(d.val, rows, c.context))
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
         t.last = {"step": t.step, "val_loss": loss}
         best = not t.best or loss < t.best["val_loss"]

@@ -1,0 +1,255 @@
+"""The same model in each library, in its fastest ordinary form: a function that makes a function of one step.
+
+Every maker takes a Case and returns a callable; a call of it is one training step (random data, clipping at 1, AdamW)
+or, for decoding, the writing of `Case.T - 1` tokens after one, and returns how many steps or tokens it did.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks.cases import Case
+
+Step = Callable[[], int]
+LR, BETAS, EPS, DECAY = 3e-4, (0.9, 0.95), 1e-8, 0.1
+
+
+def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, case.V, (case.B, case.T)), rng.integers(0, case.V, (case.B, case.T))
+
+
+def numpygpt(case: Case) -> Step:
+    from numpygpt import GPT
+    from numpygpt.nn.parallel import DataParallel
+    from numpygpt.optim import AdamW, clip_grad_norm
+
+    model = GPT(case.V, case.T, case.C, case.H, case.L)
+    if case.decode:
+        return lambda: model.generate(np.zeros((1, 1), int), case.T - 1, temperature=1.0).shape[1] - 1
+    parallel = DataParallel(model)
+    optimizer = AdamW(parallel, LR, BETAS, EPS, DECAY)
+    x, y = batch(case)
+
+    def step() -> int:
+        parallel.loss(x, y)
+        parallel.backward()
+        clip_grad_norm(parallel, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return 1
+
+    return step
+
+
+def products(case: Case) -> Step:
+    """The floor: only a step's matrix products, a shard of the batch on each thread, with one BLAS thread each."""
+    from threadpoolctl import threadpool_limits
+
+    from numpygpt.nn.parallel import cores
+
+    B, T, C, V = case.B, case.T, case.C, case.V
+    workers = cores()
+    rng = np.random.default_rng(0)
+
+    def array(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    W = {shape: array(*shape) for shape in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C))}
+    E = array(V, C)
+    N, b, D = B * T // workers, B // workers, C // case.H
+    inputs = [{n: array(N, n) for n in {C, 3 * C, 4 * C}} for _ in range(workers)]
+    heads = [[array(b, case.H, T, D) for _ in range(3)] for _ in range(workers)]
+    scores = [array(b, case.H, T, T) for _ in range(workers)]
+
+    def shard(i: int) -> None:
+        X, (Q, K, V_), P = inputs[i], heads[i], scores[i]
+        for _ in range(case.L):
+            for (m, n), w in W.items():
+                _ = X[m] @ w  # forward
+                _ = X[n] @ w.T  # dX
+                _ = X[m].T @ X[n]  # dW
+            for _ in range(2):  # scores and output; their gradients
+                np.matmul(Q, K.swapaxes(-1, -2), out=P)
+                _ = P @ V_
+            _ = P @ K
+            _ = P.swapaxes(-1, -2) @ Q
+        for start in range(0, N, max(1, (1 << 20) // V)):
+            x = X[C][start : start + max(1, (1 << 20) // V)]
+            logits = x @ E.T
+            _ = logits @ E
+            _ = logits.T @ x
+
+    def step() -> int:
+        threads = [threading.Thread(target=shard, args=(i,)) for i in range(workers)]
+        with threadpool_limits(1, "blas"):
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        return 1
+
+    return step
+
+
+def torch_model(case: Case):
+    """The GPT of numpygpt.models.gpt in PyTorch, with its fused attention."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            C = case.C
+            self.ln1, self.ln2 = nn.LayerNorm(C), nn.LayerNorm(C)
+            self.qkv, self.proj = nn.Linear(C, 3 * C), nn.Linear(C, C)
+            self.fc, self.out = nn.Linear(C, 4 * C), nn.Linear(4 * C, C)
+
+        def forward(self, x):
+            B, T, C = x.shape
+            q, k, v = (part.view(B, T, case.H, -1).transpose(1, 2) for part in self.qkv(self.ln1(x)).split(C, dim=2))
+            o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.proj(o.transpose(1, 2).reshape(B, T, C))
+            return x + self.out(F.gelu(self.fc(self.ln2(x)), approximate="tanh"))
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wte, self.wpe = nn.Embedding(case.V, case.C), nn.Embedding(case.T, case.C)
+            self.blocks = nn.Sequential(*(Block() for _ in range(case.L)))
+            self.ln_f = nn.LayerNorm(case.C)
+            for param in self.parameters():
+                if param.ndim >= 2:
+                    nn.init.normal_(param, std=0.02)
+
+        def forward(self, x, y):
+            h = self.wte(x) + self.wpe(torch.arange(x.shape[1]))
+            logits = F.linear(self.ln_f(self.blocks(h)), self.wte.weight)
+            return F.cross_entropy(logits.view(-1, case.V), y.view(-1))
+
+    torch.manual_seed(0)
+    return Model()
+
+
+def torch_step(case: Case, form: str) -> Step:
+    import torch
+
+    model = torch_model(case)
+    groups = [{"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": DECAY},
+              {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS, fused=True)
+    forward = torch.compile(model) if form == "compile" else model
+    x, y = (torch.from_numpy(a) for a in batch(case))
+
+    def step() -> int:
+        with torch.autocast("cpu", torch.bfloat16, enabled=form == "bf16"):
+            loss = forward(x, y)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return 1
+
+    return step
+
+
+def jax_step(case: Case) -> Step:
+    import jax
+    import jax.numpy as jnp
+
+    C, H, L = case.C, case.H, case.L
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int):
+        return jnp.asarray(0.02 * rng.standard_normal(shape, dtype=np.float32))
+
+    def norm_params():
+        return {"g": jnp.ones(C), "b": jnp.zeros(C)}
+
+    def linear_params(m: int, n: int):
+        return {"W": normal(m, n), "b": jnp.zeros(n)}
+
+    params = {"wte": normal(case.V, C), "wpe": normal(case.T, C), "ln_f": norm_params(), "blocks": [
+        {"ln1": norm_params(), "qkv": linear_params(C, 3 * C), "proj": linear_params(C, C), "ln2": norm_params(),
+         "fc": linear_params(C, 4 * C), "out": linear_params(4 * C, C)} for _ in range(L)]}
+
+    def norm(p, x):
+        x = x - x.mean(-1, keepdims=True)
+        return x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-5) * p["g"] + p["b"]
+
+    def linear(p, x):
+        return x @ p["W"] + p["b"]
+
+    def loss_of(params, x, y):
+        h = params["wte"][x] + params["wpe"]
+        for p in params["blocks"]:
+            q, k, v = (part.reshape(*x.shape, H, C // H)
+                       for part in jnp.split(linear(p["qkv"], norm(p["ln1"], h)), 3, axis=-1))
+            h = h + linear(p["proj"], jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(*x.shape, C))
+            h = h + linear(p["out"], jax.nn.gelu(linear(p["fc"], norm(p["ln2"], h)), approximate=True))
+        logits = jax.nn.log_softmax(norm(params["ln_f"], h) @ params["wte"].T)
+        return -jnp.take_along_axis(logits, y[..., None], -1).mean()
+
+    def update(state, x, y):
+        params, m, v, t = state
+        grads = jax.grad(loss_of)(params, x, y)
+        size = jnp.sqrt(sum((g * g).sum() for g in jax.tree.leaves(grads)))
+        grads = jax.tree.map(lambda g: g * jnp.minimum(1, 1 / size), grads)
+        t, (b1, b2) = t + 1, BETAS
+        m = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, m, grads)
+        v = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, v, grads)
+        params = jax.tree.map(
+            lambda p, m, v: p * (1 - LR * DECAY * (p.ndim >= 2))
+            - LR * (m / (1 - b1**t)) / (jnp.sqrt(v / (1 - b2**t)) + EPS), params, m, v)
+        return params, m, v, t
+
+    fast = jax.jit(update, donate_argnums=0)
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    state = [(params, zeros, jax.tree.map(jnp.zeros_like, params), jnp.zeros(()))]
+    x, y = (jnp.asarray(a) for a in batch(case))
+
+    def step() -> int:
+        state[0] = jax.block_until_ready(fast(state[0], x, y))
+        return 1
+
+    return step
+
+
+def huggingface_decode(case: Case) -> Step:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=case.V, n_positions=case.T, n_embd=case.C, n_layer=case.L,
+                                       n_head=case.H, bos_token_id=0, eos_token_id=None, pad_token_id=0)).eval()
+    start = torch.zeros((1, 1), dtype=torch.long)
+
+    def step() -> int:
+        with torch.inference_mode():
+            out = model.generate(start, attention_mask=torch.ones_like(start), max_new_tokens=case.T - 1,
+                                 do_sample=True, top_k=0, use_cache=True)
+        return out.shape[1] - 1
+
+    return step
+
+
+MAKERS: dict[str, tuple[str, Callable[[Case], Step]]] = {  # name -> (the package it needs, maker)
+    "numpygpt": ("numpy", numpygpt),
+    "products": ("numpy", products),
+    "torch": ("torch", lambda case: torch_step(case, "eager")),
+    "torch-compile": ("torch", lambda case: torch_step(case, "compile")),
+    "torch-bf16": ("torch", lambda case: torch_step(case, "bf16")),
+    "jax": ("jax", jax_step),
+    "huggingface": ("transformers", huggingface_decode),
+}
+
+
+def missing(peer: str) -> str:
+    """The package that this peer needs and this machine lacks, or nothing."""
+    package = MAKERS[peer][0]
+    return "" if importlib.util.find_spec(package) else package
