@@ -14,7 +14,8 @@ from numpygpt.nn.gradient_cases import gradient_cases
 from numpygpt.utils.cli import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted({c.split("   ")[0] for c in re.findall(r"\./(?:datagen|train|sample|plot|test)\.py(?: [^`&\n|]*)?", TEXT)})
+FOUND = re.findall(r"\./(?:datagen|train|sample|plot|test)\.py(?: [^`&\n|]*)?", TEXT)
+COMMANDS = sorted({command.split("   ")[0] for command in FOUND})
 
 
 def test_the_python_blocks_print_what_stands_under_them():
