@@ -43,7 +43,7 @@ def memory(trainer: Trainer) -> float:
     d_ff = c.d_ff or 4 * c.d_model
     d_k, d_v = c.d_k or c.d_model // c.n_heads, c.d_v or c.d_model // c.n_heads
     heads = c.n_heads * (2 * d_k + 2 * d_v + c.context)  # Q, K, V, O and the weights of each position
-    block = 7 * c.d_model + heads + (3 if c.activation == "gelu" else 2) * d_ff
+    block = 7 * c.d_model + heads + (2 if c.activation == "gelu" else 1) * d_ff
     block += 2 * c.d_model if c.dropout else 0  # the masks
     cached = c.n_layers * block + 8 * c.d_model
     head = min(V * c.batch_size * c.context, trainer.workers << 21) + 2 * trainer.workers * V * c.d_model

@@ -55,32 +55,34 @@ def test_cross_entropy_of_a_hopeless_and_of_a_certain_target():
     assert total == 0.0
 
 
-@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4), (300, 500), (2, 70_000)])
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4), (700, 500), (2, 300_000)])
 def test_gelu_is_its_formula_in_pieces_of_any_size(shape, normal):
     X = 3 * normal(*shape)
-    Y, tanh = F.gelu(X)
-    expected = np.tanh(math.sqrt(2 / math.pi) * (X + 0.044715 * X**3))
-    np.testing.assert_allclose(tanh, expected, rtol=1e-12, atol=1e-300)
-    np.testing.assert_allclose(Y, 0.5 * X * (1 + expected), rtol=1e-12, atol=1e-15)
+    Y, slope = F.gelu(X)
+    s, c = math.sqrt(2 / math.pi), 0.044715
+    tanh = np.tanh(s * (X + c * X**3))
+    np.testing.assert_allclose(Y, 0.5 * X * (1 + tanh), rtol=1e-12, atol=1e-15)
+    expected = 0.5 * (1 + tanh) + 0.5 * X * (1 - tanh**2) * s * (1 + 3 * c * X**2)
+    np.testing.assert_allclose(slope, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_gelu_takes_arrays_in_any_memory_order(normal):
     X, dY = normal(4, 6), normal(4, 6)
-    (Y, tanh), dX = F.gelu(X), F.gelu_backward(dY, X, F.gelu(X)[1])
-    Yt, tanh_t = F.gelu(np.asfortranarray(X))
+    Y, slope = F.gelu(X)
+    dX = F.gelu_backward(dY, slope)
+    Yt, slope_t = F.gelu(np.asfortranarray(X))
     np.testing.assert_array_equal(Yt, Y)
-    np.testing.assert_array_equal(F.gelu_backward(dY.T.copy().T, np.asfortranarray(X), tanh_t), dX)
-    Ys, tanh_s = F.gelu(X[:, ::2])
+    np.testing.assert_array_equal(F.gelu_backward(np.asfortranarray(dY), slope_t), dX)
+    Ys, slope_s = F.gelu(X[:, ::2])
     np.testing.assert_array_equal(Ys, Y[:, ::2])
-    np.testing.assert_array_equal(F.gelu_backward(dY[:, ::2], X[:, ::2], tanh_s), dX[:, ::2])
-    np.testing.assert_array_equal(tanh_s, tanh[:, ::2])
+    np.testing.assert_array_equal(F.gelu_backward(dY[:, ::2], slope_s), dX[:, ::2])
 
 
 def test_gelu_far_from_zero_is_the_identity_or_nothing():
     X = np.array([-1e4, -50, 50, 1e4], np.float32)
-    Y, tanh = F.gelu(X)
+    Y, slope = F.gelu(X)
     np.testing.assert_array_equal(Y, [0, 0, 50, 1e4])
-    np.testing.assert_array_equal(F.gelu_backward(np.ones_like(X), X, tanh), [0, 0, 1, 1])
+    np.testing.assert_array_equal(F.gelu_backward(np.ones_like(X), slope), [0, 0, 1, 1])
 
 
 def test_relu_and_its_gradient_by_hand():

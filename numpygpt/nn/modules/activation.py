@@ -20,15 +20,14 @@ class ReLU(Module):
 
 
 class GELU(Module):
-    """Y = X/2 (1 + tanh(sqrt(2/pi) (X + 0.044715 X^3))), GPT-2's form. X, Y: (...). Caches X and the tanh."""
+    """Y = X/2 (1 + tanh(sqrt(2/pi) (X + 0.044715 X^3))), GPT-2's form. X, Y: (...). Caches ∂Y/∂X."""
 
     def forward(self, X: np.ndarray) -> np.ndarray:
-        self.X = X
-        Y, self.tanh = F.gelu(X)
+        Y, self.slope = F.gelu(X)
         return Y
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
-        return F.gelu_backward(dY, self.X, self.tanh)
+        return F.gelu_backward(dY, self.slope)
 
 
 class Softmax(Module):
