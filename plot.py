@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 
 from numpygpt.plots import style
 from numpygpt.plots.curves import draw_curves
-from numpygpt.plots.runs import Run, load_run, newest_run, summary
+from numpygpt.plots.runs import METRICS, Run, load_run, summary
 from numpygpt.plots.view import COLUMN, default_span
 from numpygpt.utils import cli
+from numpygpt.utils.checkpoint import newest_run
 
 
 @dataclass
@@ -81,7 +82,7 @@ def parse(argv: list[str] | None = None) -> Config:
 def find_runs(config: Config) -> list[Run]:
     paths = list(dict.fromkeys(path.resolve() for path in config.runs))  # a run named twice is drawn once
     if not paths:
-        newest = newest_run(cli.ROOT / "runs")
+        newest = newest_run(cli.ROOT / "runs", METRICS)
         if newest is None:
             raise FileNotFoundError(
                 f"no run under {cli.shown(cli.ROOT / 'runs')} yet; train one first: {cli.command('train.py', 'quick')}"

@@ -17,7 +17,7 @@ import numpy as np
 from numpygpt.models.restore import restore
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import Checkpoint
+from numpygpt.utils.checkpoint import Checkpoint, newest_run
 from numpygpt.utils.text import prompt_ids
 
 
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--num-samples must be at least 1, got {args.num_samples}")
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
-    model, tokenizer, checkpoint = restore(args.run or newest_run())
+    model, tokenizer, checkpoint = restore(args.run or newest())
     prompt = args.prompt if args.prompt_file is None else read_prompt(args.prompt_file)
     context = prompt_ids(tokenizer, prompt)
     samples = [model.stream([context], args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed + i,
@@ -57,18 +57,18 @@ def main(argv: list[str] | None = None) -> int:
         if args.num_samples > 1:
             print(f"--- sample {i + 1}" if i == 0 else f"\n--- sample {i + 1}", flush=True)
         write(prompt)
-        for text in pieces(steps, tokenizer, args.stop):
+        for text in pieces(steps, tokenizer, context, args.stop):
             write(text)
     write("\n")
     return 0
 
 
-def newest_run() -> Path:
+def newest() -> Path:
     """The run folder under runs/ that was saved last."""
-    found = sorted((cli.ROOT / "runs").glob("*/ckpt.npz"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    found = newest_run(cli.ROOT / "runs", "ckpt.npz")
+    if found is None:
         raise FileNotFoundError(f"there is no trained model yet; train one first: {cli.command('train.py', 'quick')}")
-    return found[-1].parent
+    return found
 
 
 def read_prompt(name: str) -> str:
@@ -90,9 +90,11 @@ def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
 
 
-def pieces(steps: Iterator[np.ndarray], tokenizer: Tokenizer, stop: str | None) -> Iterator[str]:
+def pieces(steps: Iterator[np.ndarray], tokenizer: Tokenizer, context: list[int], stop: str | None) -> Iterator[str]:
     """The sample as text, piece by piece: whole characters only, and none of the stop text or what follows it."""
     decoder, held = tokenizer.stream(), ""
+    for id in context:
+        decoder.push(id)  # the prompt is on the screen already, but whether a space follows it depends on it
     for ids in steps:
         held += decoder.push(int(ids[0]))
         if stop and stop in held:
@@ -101,7 +103,7 @@ def pieces(steps: Iterator[np.ndarray], tokenizer: Tokenizer, stop: str | None) 
         keep = partial(held, stop) if stop else 0  # this much may be the beginning of the stop text
         yield held[: len(held) - keep]
         held = held[len(held) - keep :]
-    held += decoder.flush()
+    held += decoder.flush().rstrip("\ufffd")  # the bytes of a character that was not finished
     yield held[: held.index(stop)] if stop and stop in held else held
 
 

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from argparse import Namespace
 
+from numpygpt.gradient_cases import gradient_cases
 from numpygpt.nn.gradcheck import gradcheck
-from numpygpt.nn.gradient_cases import gradient_cases
 from numpygpt.utils import cli
 
 TOLERANCE = 1e-6

@@ -20,14 +20,15 @@ from tqdm import tqdm
 
 from numpygpt.training import Trainer
 from numpygpt.training.baselines import bits_per_byte
-from numpygpt.training.report import duration, introduction, overfitting
+from numpygpt.training.diagnose import NotFinite
+from numpygpt.training.report import introduction, overfitting
+from numpygpt.training.start import begun, open_data, resumed
 from numpygpt.training.trainer import evaluate
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.utils.config import Config, add_flags, fixed_names, given, read_preset
-from numpygpt.utils.data import DEFAULT_FOLDER, ProgressBars, TokenDataset, eval_batches, load_corpus, prepare
-from numpygpt.utils.metrics import MetricsLog
-from numpygpt.utils.text import prompt_ids
+from numpygpt.utils.config import add_flags
+from numpygpt.utils.data import eval_batches
+from numpygpt.utils.metrics import MetricsLog, read_metrics
+from numpygpt.utils.text import duration, prompt_ids
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -45,8 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     config, checkpoint = resumed(args) if args.resume else begun(args)
     out = Path(config.out)
-    dataset = open_data(config)
-    trainer = Trainer(config, dataset)
+    trainer = Trainer(config, open_data(config, make=not args.dry_run, say=say))
     if checkpoint:
         (trainer.load if args.resume else trainer.start_from)(checkpoint)
     print(introduction(trainer, config.out), flush=True)
@@ -55,58 +55,11 @@ def main(argv: list[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.toml").write_text(config.to_toml(), encoding="utf-8", newline="")
     with trainer.parallel, MetricsLog(out / "metrics.jsonl", trainer.step if args.resume else None) as log:
-        Run(trainer, out, log).go()
+        run = Run(trainer, out, log)
+        if args.resume:
+            run.remember()
+        run.go()
     return 0
-
-
-def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
-    """The configuration of a new run, and the checkpoint that it takes its parameters from, if any."""
-    config = read_preset(args.preset or "shakespeare_char")
-    checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/") if args.init_from else None
-    if checkpoint:  # the shape of the model is the checkpoint's
-        shape = {name: checkpoint.header["config"][name] for name in config.model(1).keys() & config.to_dict().keys()}
-        shape |= {"context": checkpoint.header["config"]["context"]}
-        config = config.changed({**shape, "dropout": config.dropout, "seed": config.seed}, args.init_from)
-    config = config.changed(given(args), "flags")
-    held = [name for name in ("ckpt.npz", "metrics.jsonl") if (Path(config.out) / name).exists()]
-    if held and not args.dry_run:
-        out = cli.shown(config.out)
-        raise ValueError(f"{out} already holds a run; go on with it by {cli.command('train.py', '--resume', out)}, or "
-                         "give another folder with --out")
-    return config, checkpoint
-
-
-def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
-    """The configuration and the checkpoint of the run that goes on."""
-    if args.preset or args.init_from:
-        raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
-    checkpoint = load_checkpoint(find_checkpoint(args.resume, prefer=("ckpt.npz",)))
-    old = Config().changed(checkpoint.header["config"], cli.shown(checkpoint.path))
-    config = old.changed({"out": str(checkpoint.path.parent.resolve())} | given(args), "flags")
-    for name in fixed_names():
-        if getattr(config, name) != getattr(old, name):
-            raise ValueError(f"a resumed run keeps its {name} of {getattr(old, name)}; for another one begin a new run "
-                             "(with --init-from to keep what was learned)")
-    return config, checkpoint
-
-
-def open_data(config: Config) -> TokenDataset:
-    """The data folder; the default one is made where it is missing, as datagen.py would."""
-    folder = Path(config.data)
-    if folder.resolve() == DEFAULT_FOLDER.resolve() and not folder.exists():
-        print(f"{cli.shown(folder)} is missing: making it, as {cli.command('datagen.py')} would", flush=True)
-        with ProgressBars() as progress:
-            corpus = load_corpus("default", progress=progress)
-            for note in corpus.notes:
-                print(note, flush=True)
-            prepare(corpus, folder, say=print, progress=progress)
-    dataset = TokenDataset.load(folder)
-    shortest = min(len(dataset.train), len(dataset.val))
-    if config.context >= shortest:
-        raise ValueError(f"a context of {config.context:,} needs more than {config.context:,} tokens in each part, and "
-                         f"{cli.shown(folder)} has {shortest:,} in the smaller one: give a smaller --context, or a "
-                         "longer text to datagen.py")
-    return dataset
 
 
 class Run:
@@ -122,28 +75,41 @@ class Run:
         self.history: list[tuple[int, float, float]] = []  # step, validation loss, mean training loss before it
 
     def go(self) -> None:
-        t, c, first = self.trainer, self.config, self.trainer.step
+        t, c = self.trainer, self.config
         old = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
         slow = 0.5 if sys.stderr.isatty() else 60  # into a file, a line a minute is enough
-        bar = tqdm(total=c.steps, initial=first, unit="step", mininterval=slow, dynamic_ncols=True, leave=False)
+        bar = tqdm(total=c.steps, initial=t.step, unit="step", mininterval=slow, dynamic_ncols=True, leave=False)
         try:
+            if t.step == 0:
+                self.save()  # from here on there is a checkpoint to go on from
             while True:
                 due = t.step % c.eval_every == 0 or t.step == c.steps
-                if due and (t.step > first or first == 0):
+                if due and t.last.get("step") != t.step:
                     self.evaluate()
                 if t.step >= c.steps or self.stopping:
                     break
                 self.update(bar)
-        except RuntimeError as error:
+        except NotFinite as error:
             self.log.flush()
-            raise RuntimeError(f"{error}. The last good checkpoint is {cli.shown(self.out / 'ckpt.npz')}. The usual "
-                               f"cause is too high a learning rate: try --lr {c.lr / 3:.0e}, or a longer --warmup"
-                               ) from error
+            saved = cli.shown(self.out / "ckpt.npz")
+            raise NotFinite(f"{error}. The last good checkpoint is {saved}. The usual cause is too high a learning "
+                            f"rate: try --lr {c.lr / 3:.0e}, or a longer --warmup") from error
         finally:
             bar.close()
             for s, handler in old.items():
                 signal.signal(s, handler)
         self.finish()
+
+    def remember(self) -> None:
+        """What the sessions before have measured, for the next line and for the warning against overfitting."""
+        metrics = read_metrics(self.out / "metrics.jsonl")
+        steps, losses = metrics.train["step"], metrics.train["loss"]
+        before = 0
+        for step, val_loss in zip(metrics.eval["step"], metrics.eval["val_loss"], strict=True):
+            between = losses[(steps > before) & (steps <= step)]
+            self.history.append((int(step), float(val_loss), float(between.mean()) if len(between) else math.nan))
+            before = step
+        self.losses = losses[steps > before].tolist()
 
     def stop(self, signum: int, frame: Any) -> None:
         """The first Ctrl-C lets the step finish; the second stops at once."""
@@ -166,8 +132,7 @@ class Run:
     def evaluate(self) -> None:
         """Validation loss over the whole validation part, checkpoints, one line, a short sample."""
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
-        rows = max(c.batch_size, 2048 // c.context)  # small batches are slow, and evaluation needs no small ones
-        loss = evaluate(t.parallel, eval_batches(d.val, rows, c.context))
+        loss = evaluate(t.parallel, eval_batches(d.val, c.batch_size, c.context))
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
         t.last = {"step": t.step, "val_loss": loss}
         best = not t.best or loss < t.best["val_loss"]
@@ -203,9 +168,9 @@ class Run:
     def save(self, best: bool = False) -> None:
         """The run's metrics reach the disk before the checkpoint that counts them."""
         self.log.flush()
-        self.trainer.save(self.out / "ckpt.npz")
         if best:
             self.trainer.save_model(self.out / "best.npz")
+        self.trainer.save(self.out / "ckpt.npz")
 
     def step_time(self) -> float:
         """The median time of a step, in seconds."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from numpygpt.models.gpt import GPT
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.utils.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.cli import shown
 
 
@@ -15,12 +15,12 @@ def restore(run: str | Path) -> tuple[GPT, Tokenizer, Checkpoint]:
 
     Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
     """
-    checkpoint = load_checkpoint(find_checkpoint(run), only="model/")
+    checkpoint = load_checkpoint(find_checkpoint(run), only="model/", needs=MODEL_KEYS)
     try:
         model = GPT(**checkpoint.header["model"])
         tokenizer = Tokenizer.from_dict(checkpoint.header["tokenizer"])
         model.load_state_dict(checkpoint.group("model"))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, MemoryError) as error:
         raise ValueError(f"{shown(checkpoint.path)} does not hold a whole model: {error}") from error
     model.eval()
     return model, tokenizer, checkpoint

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from numpygpt.plots.series import smooth
+from numpygpt.utils.cli import command
 from numpygpt.utils.metrics import Metrics, read_metrics
+from numpygpt.utils.text import duration
 
 METRICS = "metrics.jsonl"
 
@@ -37,7 +39,7 @@ def load_run(path: str | Path) -> Run:
     """Read a run folder, or a metrics file itself. One with no rows yet is a ValueError: there is nothing to draw."""
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such run folder or metrics file")
+        raise FileNotFoundError(f"{path}: no such run folder or metrics file; make one: {command('train.py', 'quick')}")
     file = path / METRICS if path.is_dir() else path
     if not file.exists():
         raise FileNotFoundError(f"{path} holds no {METRICS}: it is no run folder, or its training has not begun")
@@ -60,12 +62,6 @@ def read_clip(path: Path) -> float | None:
     tables = [config, *(value for value in config.values() if isinstance(value, dict))]
     found = [table["clip"] for table in tables if type(table.get("clip")) in (int, float)]
     return float(found[0]) if found and 0 < found[0] < float("inf") else None
-
-
-def newest_run(folder: Path) -> Path | None:
-    """The run folder below `folder` whose numbers were written to last, or None."""
-    files = sorted(folder.glob(f"*/{METRICS}"), key=lambda file: file.stat().st_mtime)
-    return files[-1].parent if files else None
 
 
 def summary(run: Run, span: float) -> str:
@@ -97,13 +93,3 @@ def tokens(count: float) -> str:
         if count >= 0.9995 * size:  # 999,999 is "1 M", not "1e+03 k"
             return f"{count / size:.3g}{letter}"
     return f"{count:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """5025 -> 1 h 23 min"""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

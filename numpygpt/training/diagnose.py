@@ -9,8 +9,12 @@ import numpy as np
 from numpygpt.models import GPT
 
 
-def first_not_finite(model: GPT, x: np.ndarray, y: np.ndarray) -> str:
-    """Run the batch again, watching every module's output and then every gradient; name the first that is not finite.
+class NotFinite(RuntimeError):
+    """A loss, a gradient or a parameter is NaN or infinite."""
+
+
+def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -> str:
+    """Run the batches (x, y) again, watching every module's output and every gradient; name the first not finite.
 
     The modules are watched by covering `forward` and `backward` of this one model for the time of the call, so that
     the layers need no check of their own.
@@ -35,11 +39,13 @@ def first_not_finite(model: GPT, x: np.ndarray, y: np.ndarray) -> str:
         vars(module)["backward"] = watch(module.backward, f"the first layer at fault is {name} ({kind}): the gradient "
                                                           "that it passes on")
     try:
+        model.train()
         with np.errstate(all="ignore"):
-            model.loss(x, y)
-            model.backward()
+            for x, y in batches:
+                model.loss(x, y)
+                model.backward()
     finally:
         for _, module in modules:
             del vars(module)["forward"], vars(module)["backward"]
         model.zero_grad()
-    return found[0] if found else "run again on this batch, every layer's output and gradient was finite"
+    return found[0] if found else "run again, every layer's output and gradient was finite"

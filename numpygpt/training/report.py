@@ -18,6 +18,8 @@ def introduction(trainer: Trainer, out: str) -> str:
     per_step = c.batch_size * c.context * c.accumulate
     V, tied = d.vocab_size, "tied" if c.tie_weights else "untied"
     batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate} batches" if c.accumulate > 1 else "")
+    unknown = d.tokenizer.special_tokens.get("<unk>")
+    share = 0.0 if unknown is None else float((d.val == unknown).mean())
     rows = [
         ("run", f"{shown(out)}, seed {c.seed}"),
         ("data", f"{shown(c.data)}: {d.meta['corpus']}, {d.meta['tokenizer']['kind']} tokens, vocabulary {V:,}, "
@@ -32,6 +34,9 @@ def introduction(trainer: Trainer, out: str) -> str:
         ("loss", f"{math.log(V):.2f} is ln V, knows nothing; {unigram_loss(d.train, d.val, V):.2f} knows how often "
                  f"each token occurs (unigram), {bigram_loss(d.train, d.val, V):.2f} the token before it too (bigram)"),
     ]
+    if share:
+        rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed: bits a byte look "
+                             "better than they are"))
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
 
 
@@ -48,16 +53,6 @@ def memory(trainer: Trainer) -> float:
     cached = c.n_layers * block + 8 * c.d_model
     head = min(V * c.batch_size * c.context, trainer.workers << 21) + 2 * trainer.workers * V * c.d_model
     return INTERPRETER + size * (arrays * trainer.model.n_params() + c.batch_size * c.context * cached + head)
-
-
-def duration(seconds: float) -> str:
-    """43 s, 5 min 20 s, 2 h 05 min."""
-    s = round(seconds)
-    if s < 60:
-        return f"{s} s"
-    if s < 3600:
-        return f"{s // 60} min {s % 60:02} s"
-    return f"{s // 3600} h {s % 3600 // 60:02} min"
 
 
 def overfitting(history: list[tuple[int, float, float]]) -> str:

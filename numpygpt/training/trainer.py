@@ -12,7 +12,7 @@ from numpygpt.nn.parallel import DataParallel, cores
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
-from numpygpt.training.diagnose import first_not_finite
+from numpygpt.training.diagnose import NotFinite, first_not_finite
 from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
 from numpygpt.utils.data import DataLoader, TokenDataset
@@ -49,19 +49,19 @@ class Trainer:
     def update(self) -> dict[str, float]:
         """One step: gradients of `accumulate` batches, clipping, the optimiser, the next learning rate.
 
-        Returns the numbers of the step. Raises RuntimeError that names the first layer at fault where the loss or the
+        Returns the numbers of the step. Raises NotFinite that names the first layer at fault where the loss or the
         gradient is not finite; the parameters are then those of the step before.
         """
         c, loss = self.config, 0.0
-        with np.errstate(all="ignore"):  # what is not finite is looked for below, once, and named
-            for _ in range(c.accumulate):
-                x, y = self.loader.next_batch()  # (B, T), (B, T)
+        batches = [self.loader.next_batch() for _ in range(c.accumulate)]
+        with np.errstate(all="ignore"):  # what is not finite is looked for below, and named
+            for x, y in batches:  # (B, T), (B, T)
                 loss += self.parallel.loss(x, y) / c.accumulate
                 self.parallel.backward(1 / c.accumulate)
-        norm = clip_grad_norm(self.parallel, c.clip or math.inf)
+            norm = clip_grad_norm(self.parallel, c.clip or math.inf)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise RuntimeError(f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1} is not "
-                               f"finite; {first_not_finite(self.model, x, y)}")
+            what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
+            raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
         lr = self.optimizer.lr
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -77,7 +77,9 @@ class Trainer:
                 "tokenizer": self.dataset.tokenizer.to_dict(), "data": identity(self.dataset)}
 
     def save(self, path: Any) -> None:
-        """Everything that the next update depends on."""
+        """Everything that the next update depends on. Raises NotFinite rather than keep parameters that are not."""
+        if not np.isfinite(self.model.flat().params).all():
+            raise NotFinite(f"the parameters after step {self.step} are not finite, so they were not saved")
         state = self.optimizer.state_dict()
         arrays = {f"model/{name}": param for name, param in self.model.params().items()}
         for moment in self.optimizer.moments:
@@ -123,12 +125,17 @@ def identity(dataset: TokenDataset) -> dict[str, str]:
 
 
 def evaluate(parallel: DataParallel, batches: Any) -> float:
-    """The mean loss in nats a token over all of `batches`, without dropout; the model is then in training again."""
+    """The mean loss in nats a token over all of `batches`, without dropout; the model is then in training again. Raises
+    NotFinite where it is none."""
     parallel.model.eval()
     total, count = 0.0, 0
-    for x, y in batches:
-        targets = int(np.count_nonzero(y != parallel.model.ignore_index))
-        total += parallel.loss(x, y) * targets
-        count += targets
+    with np.errstate(all="ignore"):
+        for x, y in batches:
+            targets = int(np.count_nonzero(y != parallel.model.ignore_index))
+            loss = parallel.loss(x, y)
+            if not math.isfinite(loss):
+                raise NotFinite(f"the validation loss is not finite; {first_not_finite(parallel.model, [(x, y)])}")
+            total += loss * targets
+            count += targets
     parallel.model.train()
     return total / count

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.utils.cli import shown
+from numpygpt.utils.cli import command, shown
 
 FORMAT, VERSION = "numpygpt-checkpoint", 1
 
@@ -58,26 +58,41 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def load_checkpoint(path: str | Path, only: str = "") -> Checkpoint:
-    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it.
+MODEL_KEYS = ("step", "last", "best", "config", "model", "tokenizer", "data")
+RUN_KEYS = (*MODEL_KEYS, "tokens", "seconds", "generators", "loader", "optimizer")
+
+
+def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = ()) -> Checkpoint:
+    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it. `needs` names what must stand
+    in its header: MODEL_KEYS to sample or begin with, RUN_KEYS to go on.
 
     Raises FileNotFoundError, or ValueError for a file that is cut off, damaged, or of another format or version.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {shown(path)}")
+        raise FileNotFoundError(f"there is no checkpoint {shown(path)}; train a model first: "
+                                f"{command('train.py', 'quick')}")
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes().decode())
             arrays = {name: file[name] for name in file.files if name != "header" and name.startswith(only)}
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, AttributeError, OSError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, AttributeError, MemoryError, OSError) as error:
         raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program ({error}): take another one, "
                          "such as best.npz or ckpt.npz beside it") from error
     found = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
     if found != (FORMAT, VERSION):
         raise ValueError(f"{shown(path)} has format {found[0]!r} version {found[1]!r}, and this program reads {FORMAT} "
                          f"version {VERSION}")
+    missing = [name for name in needs if name not in header]
+    if missing:
+        raise ValueError(f"{shown(path)} lacks {', '.join(missing)}: it does not hold a whole model")
     return Checkpoint(path, header, arrays)
+
+
+def newest_run(runs: Path, name: str) -> Path | None:
+    """The run folder below `runs` whose file `name` was written last, or None."""
+    files = sorted(runs.glob(f"*/{name}"), key=lambda file: file.stat().st_mtime)
+    return files[-1].parent if files else None
 
 
 def find_checkpoint(run: str | Path, prefer: tuple[str, ...] = ("best.npz", "ckpt.npz")) -> Path:
@@ -88,4 +103,5 @@ def find_checkpoint(run: str | Path, prefer: tuple[str, ...] = ("best.npz", "ckp
     for name in prefer:
         if (run / name).is_file():
             return run / name
-    raise FileNotFoundError(f"{shown(run)} holds no checkpoint ({' or '.join(prefer)})")
+    raise FileNotFoundError(f"{shown(run)} holds no checkpoint ({' or '.join(prefer)}); train a model first: "
+                            f"{command('train.py', 'quick')}")

@@ -49,7 +49,7 @@ class Config:
     beta1: float = setting(0.9, "Adam's memory of the gradient")
     beta2: float = setting(0.99, "Adam's memory of its square; lower than usual, as small batches are noisy")
     weight_decay: float = setting(0.1, "adamw pulls matrices towards 0 by this times the rate, a mild regulariser")
-    momentum: float = setting(0.0, "sgd's memory of the gradient")
+    momentum: float = setting(0.0, "sgd's memory of the gradient", fixed=True)
     clip: float = setting(1.0, "largest norm of the gradient, against rare huge steps; 0 never clips")
 
     eval_every: int = setting(500, "steps between evaluations; each reads the whole validation part, and saves")

@@ -1,4 +1,4 @@
-"""Prompts."""
+"""Prompts, and times in words."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
         return tokenizer.encode("\n")[:1]
     except ValueError:
         return [0]
+
+
+def duration(seconds: float) -> str:
+    """43 s, 5 min 20 s, 2 h 05 min."""
+    s = round(seconds)
+    if s < 60:
+        return f"{s} s"
+    if s < 3600:
+        return f"{s // 60} min {s % 60:02} s"
+    return f"{s // 3600} h {s % 3600 // 60:02} min"

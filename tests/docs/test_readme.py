@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from numpygpt.gradient_cases import gradient_cases
 from numpygpt.nn.gradcheck import gradcheck
-from numpygpt.nn.gradient_cases import gradient_cases
 from numpygpt.utils.cli import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from numpygpt.plots.runs import duration, load_run, newest_run, read_clip, summary, tokens
+from numpygpt.plots.runs import METRICS, load_run, read_clip, summary, tokens
+from numpygpt.utils.checkpoint import newest_run
 from numpygpt.utils.metrics import MetricsLog
 
 
@@ -29,7 +30,7 @@ def test_summary_of_a_run(tmp_path):
 
 def test_summary_of_less(tmp_path):
     one = load_run(write(tmp_path / "one", [3.0]))
-    assert summary(one, 5) == "one: 1 step, 600 k tokens, 47.5 s; train loss 3.000; no evaluation yet"
+    assert summary(one, 5) == "one: 1 step, 600 k tokens, 48 s; train loss 3.000; no evaluation yet"
     nan = float("nan")
     run = load_run(write(tmp_path / "nan", [3.0, nan], [(2, nan)]))
     assert summary(run, 1) == (
@@ -51,14 +52,6 @@ def test_tokens(count, said):
     assert tokens(count) == said
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.05, "0.05 s"), (59, "59 s"), (119.6, "2 min 0 s"), (3599, "59 min 59 s"), (5025, "1 h 23 min")],
-)
-def test_duration(seconds, said):
-    assert duration(seconds) == said
-
-
 def test_a_run_is_its_folder_or_its_file(tmp_path):
     write(tmp_path / "a")
     assert load_run(tmp_path / "a").name == load_run(tmp_path / "a" / "metrics.jsonl").name == "a"
@@ -77,11 +70,11 @@ def test_what_is_no_run_is_said(tmp_path):
 
 
 def test_the_newest_run_is_the_one_written_to_last(tmp_path):
-    assert newest_run(tmp_path / "gone") is None
+    assert newest_run(tmp_path / "gone", METRICS) is None
     for age, name in enumerate(["b", "c", "a"]):
         os.utime(write(tmp_path / name) / "metrics.jsonl", (1e9 - age, 1e9 - age))
     (tmp_path / "z").mkdir()  # a run folder without numbers is none to draw
-    assert newest_run(tmp_path) == tmp_path / "b"
+    assert newest_run(tmp_path, METRICS) == tmp_path / "b"
 
 
 @pytest.mark.parametrize(

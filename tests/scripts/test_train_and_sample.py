@@ -1,7 +1,9 @@
 """The scripts as a user calls them, on a tiny model."""
 
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import time
 
 import pytest
 
-from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.metrics import read_metrics
 
@@ -94,8 +96,64 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(data, run, tmp
     assert f"done: {steps} steps" in resumed.stdout
 
 
-def test_resuming_keeps_the_model_and_the_data(run):
+def test_a_run_that_was_stopped_before_its_first_step_goes_on(data, tmp_path):
+    out = tmp_path / "early"
+    done = script("train.py", *TINY, "--data", data, "--out", out, "--steps", 10)
+    assert done.returncode == 0, done.stderr
+    header = dict(load_checkpoint(out / "ckpt.npz").header)
+    kept = load_checkpoint(out / "ckpt.npz").arrays
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "metrics.jsonl").write_bytes(b"")  # what a kill before the first save leaves
+    assert script("train.py", *TINY, "--data", data, "--out", again, "--steps", 10).returncode == 0
+    rows = (out / "metrics.jsonl").read_text().splitlines()
+    (out / "metrics.jsonl").write_text(rows[0] + "\n")  # stopped after the evaluation at step 0
+    counts = {"step": 0, "tokens": 0, "last": {"step": 0, "val_loss": 2.9}, "best": {"step": 0, "val_loss": 2.9}}
+    counts |= {"loader": {"epoch": 0, "position": 0}, "optimizer": {"name": "adamw", "steps": 0}}
+    save_checkpoint(out / "ckpt.npz", header | counts, kept)
+    resumed = script("train.py", "--resume", out)
+    assert resumed.returncode == 0, resumed.stderr
+    assert read_metrics(out / "metrics.jsonl").eval["step"].tolist() == [0, 10]
+
+
+def test_the_warning_against_overfitting_remembers_the_sessions_before(run):
     out, _ = run
+    spec = importlib.util.spec_from_file_location("script_train", ROOT / "train.py")
+    train = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(train)
+    remembering = train.Run.__new__(train.Run)
+    remembering.out, remembering.history, remembering.losses = out, [], []
+    remembering.remember()
+    metrics = read_metrics(out / "metrics.jsonl")
+    assert [step for step, _, _ in remembering.history] == [0, 10, 20, 30]
+    assert [val for _, val, _ in remembering.history] == metrics.eval["val_loss"].tolist()
+    assert remembering.history[2][2] == pytest.approx(metrics.train["loss"][10:20].mean())
+    assert remembering.losses == []
+
+
+def test_a_space_after_the_prompt_is_kept_by_a_word_model(tmp_path):
+    (tmp_path / "text.txt").write_text("the cat sat on the mat and the dog sat on the rug . " * 40, encoding="utf-8")
+    folder, out = tmp_path / "words", tmp_path / "run"
+    assert script("datagen.py", "--input", tmp_path / "text.txt", "--tokenizer", "word", "--out", folder,
+                  "--context", 16).returncode == 0
+    assert script("train.py", *TINY, "--data", folder, "--out", out).returncode == 0
+    text = script("sample.py", out, "--prompt", "the cat", "--max-new-tokens", 5, "--temperature", 0).stdout
+    assert text.startswith("the cat ") and "cats" not in text
+
+
+def test_a_dry_run_makes_no_data(tmp_path):
+    shutil.copytree(ROOT / "numpygpt", tmp_path / "numpygpt", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    shutil.copy(ROOT / "train.py", tmp_path)
+    done = subprocess.run([sys.executable, tmp_path / "train.py", "--dry-run"], capture_output=True, text=True)
+    one_line(done, "there is no data folder", "datagen.py")
+    assert not (tmp_path / "data").exists()
+
+
+def test_resuming_keeps_the_model_and_the_data(run, tmp_path):
+    out, _ = run
+    one_line(script("train.py", "--resume", out, "--out", tmp_path), "give no --out with --resume")
+    one_line(script("train.py", "--resume", out, "--steps", 20, "--warmup", 5), "has done 30 steps already")
     one_line(script("train.py", "--resume", out, "--d-model", 32), "keeps its d_model of 16")
     one_line(script("train.py", "quick", "--resume", out), "give neither a preset nor --init-from")
     one_line(script("train.py", "--resume", out / "nothing"), "no checkpoint")
@@ -132,6 +190,11 @@ def test_a_dry_run_writes_nothing(data, tmp_path):
     done = script("train.py", *TINY, "--data", data, "--out", tmp_path / "x", "--dry-run")
     assert done.returncode == 0 and "parameters" in done.stdout
     assert os.listdir(tmp_path) == []
+
+
+def test_a_checkpoint_of_another_shape_is_not_begun_with(run, data, tmp_path):
+    done = script("train.py", "--init-from", run[0], "--data", data, "--out", tmp_path / "x", "--context", 8)
+    one_line(done, "--init-from keeps the checkpoint's context of 16")
 
 
 def test_a_loss_that_is_not_finite_names_the_layer_and_the_last_checkpoint(data, tmp_path):

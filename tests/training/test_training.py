@@ -7,12 +7,13 @@ import pytest
 
 from numpygpt.training import Trainer
 from numpygpt.training.baselines import bigram_loss, bits_per_byte, unigram_loss
-from numpygpt.training.diagnose import first_not_finite
-from numpygpt.training.report import duration, introduction, overfitting
+from numpygpt.training.diagnose import NotFinite, first_not_finite
+from numpygpt.training.report import introduction, overfitting
 from numpygpt.training.trainer import evaluate
 from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.config import Config
 from numpygpt.utils.data import Corpus, eval_batches, prepare
+from numpygpt.utils.text import duration
 
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 3, "steps": 12, "warmup": 3,
          "dropout": 0.2, "lr": 1e-2, "min_lr": 1e-3, "workers": 2, "seed": 5}
@@ -129,7 +130,7 @@ def test_the_first_layer_that_is_not_finite_is_named(dataset, where):
     forward = layer.forward
     vars(layer)["forward"] = lambda X: forward(X) * np.inf
     x, y = t.loader.next_batch()
-    message = first_not_finite(t.model, x, y)
+    message = first_not_finite(t.model, [(x, y)])
     assert f"{where} (" in message and "its output" in message
     assert "forward" not in vars(t.model.blocks[0])  # the watch is taken off
 
@@ -140,19 +141,40 @@ def test_a_gradient_and_a_parameter_that_are_not_finite_are_named(dataset):
     layer = t.model.blocks[0].ffn
     backward = layer.backward
     vars(layer)["backward"] = lambda dY: backward(dY) * np.nan
-    assert "blocks.0.ffn (FeedForward): the gradient" in first_not_finite(t.model, x, y)
+    assert "blocks.0.ffn (FeedForward): the gradient" in first_not_finite(t.model, [(x, y)])
     t.model.ln_f.gamma[2] = np.nan
-    assert first_not_finite(t.model, x, y) == "the parameter ln_f.gamma is not finite"
+    assert first_not_finite(t.model, [(x, y)]) == "the parameter ln_f.gamma is not finite"
 
 
 def test_a_loss_that_is_not_finite_stops_the_update_before_it_touches_the_parameters(dataset):
     t = trainer(dataset)
     t.model.wte.W[:] = np.inf
     before = t.model.state_dict()
-    with pytest.raises(RuntimeError, match="loss of step 1 is not finite"):
+    with pytest.raises(NotFinite, match="loss of step 1 is not finite"):
         run(t, 1)
     assert t.step == 0
     assert all(np.array_equal(p, before[n], equal_nan=True) for n, p in t.model.params().items())
+
+
+def test_the_fault_is_looked_for_in_every_batch_that_was_accumulated(dataset):
+    t = trainer(dataset, accumulate=2, dropout=0.0)
+    first, second = t.loader.next_batch(), t.loader.next_batch()
+    only = np.setdiff1d(first[0], second[0])
+    assert len(only), "the two batches need a character that one of them lacks"
+    forward = t.model.wte.forward
+    vars(t.model.wte)["forward"] = lambda ids: forward(ids) * (np.nan if np.isin(only[0], ids) else 1)
+    assert "wte (Embedding): its output" in first_not_finite(t.model, [first, second])
+    assert "was finite" in first_not_finite(t.model, [second])
+
+
+def test_an_evaluation_and_a_save_that_are_not_finite_are_refused(dataset, tmp_path):
+    t = trainer(dataset)
+    t.model.blocks[1].ln2.gamma[0] = np.inf
+    with pytest.raises(NotFinite, match="the validation loss is not finite; the parameter blocks.1.ln2.gamma"):
+        evaluate(t.parallel, eval_batches(dataset.val, 3, 8))
+    with pytest.raises(NotFinite, match="they were not saved"):
+        t.save(tmp_path / "ckpt.npz")
+    assert not (tmp_path / "ckpt.npz").exists()
 
 
 def test_overfitting_is_told_from_noise():
@@ -161,6 +183,15 @@ def test_overfitting_is_told_from_noise():
     rising = [*falling, (5, 1.9, 1.6), (6, 1.95, 1.5)]
     assert "risen from 1.850 (step 3) to 1.950 while training fell from 1.800 to 1.500" in overfitting(rising)
     assert overfitting([*falling, (5, 1.95, 1.9), (6, 1.97, 2.0)]) == ""  # training rises too: something else is wrong
+
+
+def test_unknown_tokens_are_said_to_flatter_the_bits_a_byte(tmp_path):
+    text = "one two three four five six seven eight nine ten " * 30 + "eleven twelve thirteen " * 20
+    words = prepare(Corpus("numbers", text, "a test", "2" * 64, ()), tmp_path / "words", tokenizer="word", context=8)
+    unknown = words.tokenizer.special_tokens["<unk>"]
+    share = np.mean(np.asarray(words.val) == unknown)
+    assert share > 0.1
+    assert f"{share:.1%} of the validation tokens are <unk>" in introduction(trainer(words), "runs/x")
 
 
 def test_durations_read_like_a_clock():

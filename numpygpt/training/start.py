@@ -1,0 +1,79 @@
+"""How a run begins: from a preset and flags, from another run's parameters, or where it was stopped."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+from numpygpt.utils import cli
+from numpygpt.utils.checkpoint import MODEL_KEYS, RUN_KEYS, Checkpoint, find_checkpoint, load_checkpoint
+from numpygpt.utils.config import Config, fixed_names, given, read_preset
+from numpygpt.utils.data import DEFAULT_FOLDER, ProgressBars, TokenDataset, load_corpus, prepare
+
+SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
+         "bias")  # what parameters of a checkpoint fit into
+
+
+def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
+    """The configuration of a new run, and the checkpoint that it takes its parameters from, if any."""
+    config, flags, checkpoint = read_preset(args.preset or "shakespeare_char"), given(args), None
+    if args.init_from:
+        checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
+        shape = {name: checkpoint.header["config"][name] for name in SHAPE}
+        keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
+        config = config.changed(shape, cli.shown(checkpoint.path))
+    config = config.changed(flags, "flags")
+    if not args.dry_run:
+        check_free(Path(config.out))
+    return config, checkpoint
+
+
+def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
+    """The configuration and the checkpoint of the run that goes on."""
+    if args.preset or args.init_from:
+        raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
+    checkpoint = load_checkpoint(find_checkpoint(args.resume, prefer=("ckpt.npz",)), needs=RUN_KEYS)
+    old, flags = Config().changed(checkpoint.header["config"], cli.shown(checkpoint.path)), given(args)
+    keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
+    if "out" in flags:
+        raise ValueError("a resumed run goes on in its own folder: give no --out with --resume")
+    config = old.changed({"out": str(checkpoint.path.parent.resolve())} | flags, "flags")
+    if config.steps < checkpoint.header["step"]:
+        raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: --steps must be at least that")
+    return config, checkpoint
+
+
+def keep_fixed(fixed: dict[str, object], flags: dict[str, object], rule: str) -> None:
+    """ValueError for a flag that contradicts what is fixed."""
+    for name, value in flags.items():
+        if fixed.get(name, value) != value:
+            raise ValueError(f"{rule} {name} of {fixed[name]}; for another one begin a new run")
+
+
+def check_free(out: Path) -> None:
+    """ValueError where the folder holds a run: it is neither overwritten nor continued in silence."""
+    metrics = out / "metrics.jsonl"
+    if (out / "ckpt.npz").exists() or (metrics.exists() and metrics.stat().st_size):
+        shown = cli.shown(out)
+        raise ValueError(f"{shown} already holds a run; go on with it by {cli.command('train.py', '--resume', shown)}, "
+                         "or give another folder with --out")
+
+
+def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDataset:
+    """The data folder. The default one is made, as datagen.py would, where it is missing and `make` allows it."""
+    folder = Path(config.data)
+    if make and folder.resolve() == DEFAULT_FOLDER.resolve() and not folder.exists():
+        say(f"{cli.shown(folder)} is missing: making it, as {cli.command('datagen.py')} would")
+        with ProgressBars() as progress:
+            corpus = load_corpus("default", progress=progress)
+            for note in corpus.notes:
+                say(note)
+            prepare(corpus, folder, say=say, progress=progress)
+    dataset = TokenDataset.load(folder)
+    shortest = min(len(dataset.train), len(dataset.val))
+    if config.context >= shortest:
+        raise ValueError(f"a context of {config.context:,} needs more than {config.context:,} tokens in each part, and "
+                         f"{cli.shown(folder)} has {shortest:,} in the smaller one: give a smaller --context, or a "
+                         "longer text to datagen.py")
+    return dataset
