@@ -35,8 +35,8 @@ def introduction(trainer: Trainer, out: str) -> str:
                  f"each token occurs (unigram), {bigram_loss(d.train, d.val, V):.2f} the token before it too (bigram)"),
     ]
     if share:
-        rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed: bits a byte look "
-                             "better than they are"))
+        rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed: bits a byte "
+                             "look better than they are"))
     return "\n".join(f"{name:<8} {text}" for name, text in rows)
 
 

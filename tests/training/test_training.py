@@ -186,7 +186,7 @@ def test_overfitting_is_told_from_noise():
 
 
 def test_unknown_tokens_are_said_to_flatter_the_bits_a_byte(tmp_path):
-    text = "one two three four five six seven eight nine ten " * 30 + "eleven twelve thirteen " * 20
+    text = "one two three four five six seven eight nine ten " * 30 + "eleven twelve thirteen " * 7
     words = prepare(Corpus("numbers", text, "a test", "2" * 64, ()), tmp_path / "words", tokenizer="word", context=8)
     unknown = words.tokenizer.special_tokens["<unk>"]
     share = np.mean(np.asarray(words.val) == unknown)
