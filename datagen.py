@@ -6,6 +6,10 @@ With no arguments: Tiny Shakespeare, a token for each character, in data/shakesp
 
 from __future__ import annotations
 
+import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
+
+# isort: split
+
 import argparse
 from pathlib import Path
 

@@ -10,6 +10,10 @@ Each run gets a line in the terminal too: how long it is and how low its losses 
 
 from __future__ import annotations
 
+import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
+
+# isort: split
+
 import argparse
 import math
 from dataclasses import dataclass, field

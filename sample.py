@@ -7,6 +7,10 @@
 
 from __future__ import annotations
 
+import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
+
+# isort: split
+
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -14,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from numpygpt.models.generate import blas_for
 from numpygpt.models.restore import restore
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
@@ -53,12 +58,13 @@ def main(argv: list[str] | None = None) -> int:
     samples = [model.stream([context], args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed + i,
                             slide=args.slide) for i in range(args.num_samples)]
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
-    for i, steps in enumerate(samples):
-        if args.num_samples > 1:
-            print(f"--- sample {i + 1}" if i == 0 else f"\n--- sample {i + 1}", flush=True)
-        write(prompt)
-        for text in pieces(steps, tokenizer, context, args.stop):
-            write(text)
+    with blas_for(model):
+        for i, steps in enumerate(samples):
+            if args.num_samples > 1:
+                print(f"--- sample {i + 1}" if i == 0 else f"\n--- sample {i + 1}", flush=True)
+            write(prompt)
+            for text in pieces(steps, tokenizer, context, args.stop):
+                write(text)
     write("\n")
     return 0
 

@@ -8,6 +8,10 @@
 
 from __future__ import annotations
 
+import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
+
+# isort: split
+
 import math
 import signal
 import sys
@@ -22,7 +26,7 @@ from numpygpt.training import Trainer
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.diagnose import NotFinite
 from numpygpt.training.report import introduction, overfitting
-from numpygpt.training.start import begun, open_data, resumed
+from numpygpt.training.start import begun, changes, open_data, resumed
 from numpygpt.training.trainer import evaluate
 from numpygpt.utils import cli
 from numpygpt.utils.config import add_flags
@@ -50,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     if checkpoint:
         (trainer.load if args.resume else trainer.start_from)(checkpoint)
     print(introduction(trainer, config.out), flush=True)
+    if args.resume:
+        print(f"resumed  at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
     if args.dry_run:
         return 0
     out.mkdir(parents=True, exist_ok=True)
@@ -77,8 +83,8 @@ class Run:
     def go(self) -> None:
         t, c = self.trainer, self.config
         old = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        slow = 0.5 if sys.stderr.isatty() else 60  # into a file, a line a minute is enough
-        bar = tqdm(total=c.steps, initial=t.step, unit="step", mininterval=slow, dynamic_ncols=True, leave=False)
+        bar = tqdm(total=c.steps, initial=t.step, unit="step", dynamic_ncols=True, leave=False,
+                   disable=not sys.stderr.isatty())  # a file has no use for a bar
         try:
             if t.step == 0:
                 self.save()  # from here on there is a checkpoint to go on from

@@ -1,20 +1,28 @@
 """NumpyGPT: a GPT in NumPy in which every gradient is written by hand."""
 
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
+SCRIPTS = ("datagen.py", "train.py", "sample.py", "plot.py", "test.py")
+script = Path(sys.argv[0]).name if sys.argv and Path(sys.argv[0]).name in SCRIPTS else ""
+# The library needs the first three; whoever runs a script wants to hear of all that is missing at once.
+needed = ("numpy", "threadpoolctl", "tqdm", *(("matplotlib", "pytest") if script else ()))
+missing = [package for package in needed if find_spec(package) is None]
+trouble = ""
 if sys.version_info < (3, 11):  # noqa: UP036 - a clone is run by whichever python3 there is
-    raise ImportError(f"NumpyGPT needs Python 3.11 or later; this is {sys.version.split()[0]}")
-try:
-    import numpy  # noqa: F401
-    import threadpoolctl  # noqa: F401
-    import tqdm  # noqa: F401
-except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError(
-        f"{missing.name} is not installed. In the project's folder: python3 -m venv .venv, then "
-        ". .venv/bin/activate, then pip install -r requirements.txt", name=missing.name) from None
+    trouble = f"NumpyGPT needs Python 3.11 or later; this is {sys.version.split()[0]}"
+elif missing:
+    trouble = (f"not installed: {', '.join(missing)}. In the project's folder: python3 -m venv .venv && "
+               ". .venv/bin/activate && pip install -r requirements.txt (the second of these in each new terminal)")
+if trouble and script:
+    sys.stderr.write(f"{script}: error: {trouble}\n")
+    sys.exit(2)
+if trouble:
+    raise ImportError(trouble)
 
-from numpygpt.models import GPT
-from numpygpt.nn.gradcheck import gradcheck
+from numpygpt.models import GPT  # noqa: E402
+from numpygpt.nn.gradcheck import gradcheck  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = ["GPT", "gradcheck"]

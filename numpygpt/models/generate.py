@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ import numpy as np
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_ids
+from numpygpt.nn.parallel import blas_threads
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT
 
 
+SMALL = 20_000_000  # parameters; below, one BLAS thread writes as fast as two
 GREEDY = 1e-30  # a temperature below this would divide beyond the range of float32
 
 
@@ -114,6 +117,12 @@ def _stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling,
         yield ids[:, n].copy()
         if done.all():
             return
+
+
+def blas_for(model: GPT) -> AbstractContextManager:
+    """One BLAS thread for a small model, whose products are too small to share: a second thread gains nothing, and on a
+    busy machine the two wait for each other. All of them for a large one."""
+    return blas_threads(1) if model.n_params() < SMALL else nullcontext()
 
 
 def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache]) -> np.ndarray:

@@ -138,7 +138,8 @@ class GPT(Module):
         Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it.
         """
         context = np.asarray(context)
-        new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
+        with generate.blas_for(self):
+            new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
         return np.concatenate([context.astype(np.int64), *(ids[:, None] for ids in new)], axis=1)
 
     def stream(self, context: ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,

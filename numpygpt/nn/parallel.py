@@ -6,13 +6,26 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from contextvars import copy_context
+from functools import cache
 from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from numpygpt.nn.functional import pieces
+
+
+@cache
+def blas() -> ThreadpoolController:
+    """The BLAS libraries of this process; looking for them takes milliseconds, so it is done once."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+def blas_threads(n: int) -> AbstractContextManager:
+    """A `with` block in which BLAS uses at most n threads; afterwards as many as before."""
+    return blas().limit(limits=n)
 
 
 def cores() -> int:
@@ -44,7 +57,6 @@ class DataParallel:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self.model, self.workers, self.flat = model, workers, model.flat()
         self.replicas = [model, *(model.replica() for _ in range(workers - 1))]
-        self.blas = ThreadpoolController().select(user_api="blas")
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self.shares: list[tuple[Any, float]] = []  # (replica, its share of the targets) of the last loss
 
@@ -78,7 +90,7 @@ class DataParallel:
         """[function(item) for item in items], an item a thread, with one BLAS thread each and the caller's errstate."""
         if len(items) == 1 and self.workers == 1:
             return [function(items[0])]
-        with self.blas.limit(limits=1):
+        with blas_threads(1):
             futures = [self.pool.submit(copy_context().run, function, item) for item in items]
             wait(futures)  # all of them: none may still run when an error of one goes up
             return [future.result() for future in futures]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 from numpygpt.nn.parallel import cores
 from numpygpt.training.baselines import bigram_loss, unigram_loss
@@ -30,10 +31,12 @@ def introduction(trainer: Trainer, out: str) -> str:
                  f"{c.steps * per_step / len(d.train):.1f} times"),
         ("machine", f"{trainer.workers} worker{'s' * (trainer.workers > 1)} on {cores()} cores, "
                     f"{'one BLAS thread each' if trainer.workers > 1 else 'with all BLAS threads'}; about "
-                    f"{memory(trainer) / 1e6:,.0f} MB of memory"),
+                    f"{memory(trainer) / 1e6:,.0f} MB of memory{too_much(memory(trainer))}"),
         ("loss", f"{math.log(V):.2f} is ln V, knows nothing; {unigram_loss(d.train, d.val, V):.2f} knows how often "
                  f"each token occurs (unigram), {bigram_loss(d.train, d.val, V):.2f} the token before it too (bigram)"),
     ]
+    rows.append(("lines", "train is the mean since the line before and val the whole validation part, in nats a token; "
+                 "perplexity is e^val; bits/byte, val by the byte, compares across tokenizers"))
     if share:
         rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed: bits a byte "
                              "look better than they are"))
@@ -53,6 +56,15 @@ def memory(trainer: Trainer) -> float:
     cached = c.n_layers * block + 8 * c.d_model
     head = min(V * c.batch_size * c.context, trainer.workers << 21) + 2 * trainer.workers * V * c.d_model
     return INTERPRETER + size * (arrays * trainer.model.n_params() + c.batch_size * c.context * cached + head)
+
+
+def too_much(expected: float) -> str:
+    """A word of warning where that is more than the machine has, as far as it tells."""
+    try:
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return ""
+    return f", MORE THAN THE {has / 1e6:,.0f} MB THAT THIS MACHINE HAS" if expected > has else ""
 
 
 def overfitting(history: list[tuple[int, float, float]]) -> str:

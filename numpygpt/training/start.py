@@ -44,6 +44,13 @@ def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
     return config, checkpoint
 
 
+def changes(checkpoint: Checkpoint | None, config: Config) -> str:
+    """What a resumed run does otherwise than before, as `; lr 0.001 -> 0.0005`."""
+    old = checkpoint.header["config"] if checkpoint else {}
+    new = config.to_dict()
+    return "".join(f"; {name} {old[name]} -> {new[name]}" for name in old if name != "out" and old[name] != new[name])
+
+
 def keep_fixed(fixed: dict[str, object], flags: dict[str, object], rule: str) -> None:
     """ValueError for a flag that contradicts what is fixed."""
     for name, value in flags.items():
@@ -53,6 +60,8 @@ def keep_fixed(fixed: dict[str, object], flags: dict[str, object], rule: str) ->
 
 def check_free(out: Path) -> None:
     """ValueError where the folder holds a run: it is neither overwritten nor continued in silence."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{cli.shown(out)} is a file; give a folder with --out")
     metrics = out / "metrics.jsonl"
     if (out / "ckpt.npz").exists() or (metrics.exists() and metrics.stat().st_size):
         shown = cli.shown(out)

@@ -77,8 +77,8 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
             header = json.loads(file["header"].tobytes().decode())
             arrays = {name: file[name] for name in file.files if name != "header" and name.startswith(only)}
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, AttributeError, MemoryError, OSError) as error:
-        raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program ({error}): take another one, "
-                         "such as best.npz or ckpt.npz beside it") from error
+        raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program; a run folder holds two, best.npz "
+                         "and ckpt.npz: try the other one") from error
     found = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
     if found != (FORMAT, VERSION):
         raise ValueError(f"{shown(path)} has format {found[0]!r} version {found[1]!r}, and this program reads {FORMAT} "

@@ -46,8 +46,8 @@ def nearest(name: str, names) -> str:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit: status 2 and one line for what a user got wrong, 130 for Ctrl-C.
 
-    `ValueError`, `RuntimeError` and `OSError` are the user's errors; everything else is a bug of ours and keeps its
-    traceback. `NUMPYGPT_TRACEBACK=1` shows the traceback in every case.
+    `ValueError`, `RuntimeError`, `OSError` and `MemoryError` are the user's errors; everything else is a bug of ours
+    and keeps its traceback. `NUMPYGPT_TRACEBACK=1` shows the traceback in every case.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -57,7 +57,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:  # `./sample.py | head`: the reader left, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
         if os.environ.get("NUMPYGPT_TRACEBACK"):
             raise
         sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {describe(error)}\n")
@@ -71,6 +71,8 @@ def describe(error: Exception) -> str:
     """The error's message; for one from the operating system, the reason and the file instead of its number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {shown(error.filename)}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"this does not fit into memory ({error}): make the model, the batch or the context smaller"
     return str(error)
 
 

@@ -256,3 +256,22 @@ def test_the_configuration_of_a_run_is_written_whole(run):
     assert values["d_model"] == 16 and values["seed"] == 1337
     header = load_checkpoint(run[0] / "ckpt.npz").header
     assert json.loads(json.dumps(values)) == header["config"]
+
+
+@pytest.mark.parametrize("name", ["datagen.py", "train.py", "sample.py", "plot.py", "test.py"])
+def test_missing_packages_are_said_in_one_line(name):
+    done = subprocess.run([sys.executable, "-S", ROOT / name], capture_output=True, text=True)  # -S: none are found
+    one_line(done, f"{name}: error: not installed: numpy, threadpoolctl, tqdm, matplotlib, pytest", "pip install -r")
+
+
+def test_a_resumed_run_says_what_it_changes(run, tmp_path):
+    copied = tmp_path / "copy"
+    shutil.copytree(run[0], copied)
+    done = script("train.py", "--resume", copied, "--steps", 31, "--lr", "2e-2")
+    assert done.returncode == 0, done.stderr
+    assert "resumed  at step 30 of 31; steps 30 -> 31; lr 0.01 -> 0.02\n" in done.stdout
+
+
+def test_a_model_beyond_the_memory_is_one_line(data):
+    done = script("train.py", "--data", data, "--context", 16, "--d-model", 2**24, "--dry-run")  # a petabyte
+    one_line(done, "does not fit into memory")
