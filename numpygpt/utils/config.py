@@ -119,6 +119,8 @@ def toml_value(value: Any) -> str:
 def read_preset(name: str) -> Config:
     """The preset `name`: configs/NAME.toml, or any TOML file by its path. Its relative data folder is the project's."""
     path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
+    if not path.is_file() and name.endswith(".toml"):
+        raise FileNotFoundError(f"there is no preset file {shown(path)}")
     if not path.is_file():
         known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
         raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} (presets: {', '.join(known)}; or the path "

@@ -89,6 +89,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"{VERSION}: {_anew(folder)}"
         )
     missing = [key for key in REQUIRED if key not in meta]
+    inner = {"train": ("tokens", "bytes"), "val": ("tokens", "bytes"), "tokenizer": ("kind", "sha256")}
+    missing += [f"{key}.{name}" for key, names in inner.items() for name in names
+                if key in meta and (not isinstance(meta[key], dict) or name not in meta[key])]
     if missing or meta["dtype"] not in ("uint16", "uint32"):
         raise ValueError(f"{shown(path)} lacks {', '.join(missing) or 'a dtype that is known'}: {_anew(folder)}")
     return meta

@@ -119,6 +119,15 @@ def test_damage_is_named_in_one_line_with_the_command(folder, kind):
     assert "\n" not in line and "datagen.py --input FILE --out" in line
 
 
+@pytest.mark.parametrize(("part", "key"), [("val", "tokens"), ("train", "bytes"), ("tokenizer", "sha256")])
+def test_meta_that_lacks_an_inner_key_is_named(folder, part, key):
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    del meta[part][key]
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"lacks {part}.{key}: make the folder anew"):
+        TokenDataset.load(folder)
+
+
 def test_meta_that_lacks_a_key_is_named(folder):
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     del meta["split"], meta["train"]
