@@ -95,6 +95,8 @@ class Run:
                 if t.step >= c.steps or self.stopping:
                     break
                 self.update(bar)
+            if t.step < c.steps:
+                self.save()
         except NotFinite as error:
             self.log.flush()
             saved = cli.shown(self.out / "ckpt.npz")
@@ -189,7 +191,6 @@ class Run:
     def finish(self) -> None:
         t, run = self.trainer, cli.shown(self.out)
         if t.step < self.config.steps:
-            self.save()
             say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Go on with:\n"
                 f"    {cli.command('train.py', '--resume', run)}")
             return

@@ -57,6 +57,7 @@ class DataParallel:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self.model, self.workers, self.flat = model, workers, model.flat()
         self.replicas = [model, *(model.replica() for _ in range(workers - 1))]
+        self.grads = [replica.flat().grads for replica in self.replicas]  # each one's, as one array
         self.pool = ThreadPoolExecutor(workers, thread_name_prefix="worker")
         self.shares: list[tuple[Any, float]] = []  # (replica, its share of the targets) of the last loss
 
@@ -81,9 +82,8 @@ class DataParallel:
         if not shares:
             raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) first")
         self.map(lambda item: item[0].backward(scale * item[1]), shares)
-        others = [replica.flat().grads for replica, _ in shares if replica is not self.model]
+        grads, *others = self.grads[: len(shares)]  # the model's own come first; replicas without a shard are left out
         if others:
-            grads = self.flat.grads
             self.share(lambda s: add_and_clear(grads[s], [other[s] for other in others]), list(pieces(len(grads), 1)))
 
     def map(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:

@@ -21,8 +21,8 @@ def clip_grad_norm(model: Module | DataParallel, max_norm: float) -> float:
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm}")
-    parallel = model if isinstance(model, DataParallel) else None
-    g = (model.model if isinstance(model, DataParallel) else model).flat().grads
+    parallel, flat = (model, model.flat) if isinstance(model, DataParallel) else (None, model.flat())
+    g = flat.grads
     slices = list(pieces(len(g), 1))
     norm = math.sqrt(sum(share(parallel, lambda s: float(np.dot(g[s], g[s])), slices)))
     if math.isfinite(norm) and norm > max_norm:
