@@ -47,9 +47,13 @@ def numpygpt(case: Case) -> Step:
 
 
 def products(case: Case) -> Step:
-    """The floor: only a step's matrix products, a shard of the batch on each thread, with one BLAS thread each."""
+    """The floor: a step's matrix products alone, in the same blocks, a shard on each thread, with one BLAS thread each."""
     from threadpoolctl import threadpool_limits
 
+    from numpygpt.nn import MultiHeadAttention
+    from numpygpt.nn.functional import pieces
+    from numpygpt.nn.modules.attention import KEEP_WEIGHTS
+    from numpygpt.nn.modules.loss import LOGIT_ENTRIES, LOGIT_ROWS
     from numpygpt.nn.parallel import cores
 
     B, T, C, V = case.B, case.T, case.C, case.V
@@ -64,25 +68,29 @@ def products(case: Case) -> Step:
     N, b, D = B * T // workers, B // workers, C // case.H
     inputs = [{n: array(N, n) for n in {C, 3 * C, 4 * C}} for _ in range(workers)]
     heads = [[array(b, case.H, T, D) for _ in range(3)] for _ in range(workers)]
-    scores = [array(b, case.H, T, T) for _ in range(workers)]
+    mha = MultiHeadAttention(C, case.H)
 
     def shard(i: int) -> None:
-        X, (Q, K, V_), P = inputs[i], heads[i], scores[i]
+        X, (Q, K, V_) = inputs[i], heads[i]
         for _ in range(case.L):
             for (m, n), w in W.items():
                 _ = X[m] @ w  # forward
                 _ = X[n] @ w.T  # dX
                 _ = X[m].T @ X[n]  # dW
-            for _ in range(2):  # scores and output; their gradients
-                np.matmul(Q, K.swapaxes(-1, -2), out=P)
-                _ = P @ V_
-            _ = P @ K
-            _ = P.swapaxes(-1, -2) @ Q
-        for start in range(0, N, max(1, (1 << 20) // V)):
-            x = X[C][start : start + max(1, (1 << 20) // V)]
-            logits = x @ E.T
+            for s, r, seen in mha.blocks(b, T, T):
+                P = Q[s, :, r] @ K[s, :, seen].swapaxes(-1, -2)  # scores
+                _ = P @ V_[s, :, seen]  # output
+                _ = Q[s, :, r] @ V_[s, :, seen].swapaxes(-1, -2)  # dP
+                _ = P @ K[s, :, seen]  # dQ
+                for _ in range(2):  # dK, dV
+                    _ = P.swapaxes(-1, -2) @ Q[s, :, r]
+                if T > KEEP_WEIGHTS:
+                    _ = Q[s, :, r] @ K[s, :, seen].swapaxes(-1, -2)  # scores again
+        for s in pieces(N, V, max(LOGIT_ENTRIES, LOGIT_ROWS * V)):
+            logits = X[C][s] @ E.T
             _ = logits @ E
-            _ = logits.T @ x
+            for v in pieces(V, C, LOGIT_ENTRIES):
+                _ = logits[:, v].T @ X[C][s]
 
     def step() -> int:
         threads = [threading.Thread(target=shard, args=(i,)) for i in range(workers)]

@@ -53,7 +53,7 @@ def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
     if how.top_k is not None and how.top_k < scores.shape[-1]:
         kth = np.partition(scores, -how.top_k, axis=-1)[:, -how.top_k, None]
         scores[scores < kth] = -np.inf
-    P = softmax(scores, out=scores)
+    P = softmax(scores)
     if how.top_p is not None and how.top_p < 1:
         order = np.argsort(-P, axis=-1, kind="stable")
         ordered = np.take_along_axis(P, order, axis=-1)

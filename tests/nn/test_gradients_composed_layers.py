@@ -60,6 +60,7 @@ def test_cross_entropy_gradient_is_the_finite_difference(targets, normal):
 @pytest.mark.parametrize("targets", TARGETS.values(), ids=TARGETS)
 def test_chunked_loss_gradient_is_the_finite_difference(targets, rows_a_chunk, normal, monkeypatch):
     monkeypatch.setattr(loss, "LOGIT_ENTRIES", 5 * rows_a_chunk)  # V = 5
+    monkeypatch.setattr(loss, "LOGIT_ROWS", 1)
     report = gradcheck(LinearCrossEntropy(Unembedding(5, 3)), normal(2, 3, 3), np.array(targets))
     assert report, report
     assert report.entries == 2 * 3 * 3 + 5 * 3
@@ -85,6 +86,7 @@ def test_the_gradient_is_zero_where_no_target_counts(normal):
 @pytest.mark.parametrize("rows_a_chunk", [1, 4])
 def test_chunked_loss_equals_head_and_loss_apart(rows_a_chunk, normal, monkeypatch, lively):
     monkeypatch.setattr(loss, "LOGIT_ENTRIES", 7 * rows_a_chunk)
+    monkeypatch.setattr(loss, "LOGIT_ROWS", 1)
     head = lively(Unembedding(7, 3, dtype="float64"))
     X, targets = normal(2, 5, 3), np.array([[1, -1, 6, 0, 0], [-1, 2, 2, 5, 3]])
     criterion, chunked = CrossEntropyLoss(), LinearCrossEntropy(head)
@@ -94,6 +96,41 @@ def test_chunked_loss_equals_head_and_loss_apart(rows_a_chunk, normal, monkeypat
     assert chunked(X, targets) == pytest.approx(apart, rel=1e-14)
     np.testing.assert_allclose(chunked.backward(0.3), dX_apart, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(head.embedding.dW, dE_apart, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("keep", [0, 100], ids=["weights made again", "weights kept"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 7])
+def test_attention_in_blocks_of_rows_is_attention(rows, keep, normal, monkeypatch, lively):
+    plain = lively(MultiHeadAttention(6, 2, dtype="float64"))
+    X, dY = normal(3, 7, 6), normal(3, 7, 6)
+    Y, dX = plain(X), plain.backward(dY)
+    monkeypatch.setattr(attention, "ROWS", rows)
+    monkeypatch.setattr(attention, "KEEP_WEIGHTS", keep)
+    blocked = MultiHeadAttention(6, 2, dtype="float64")
+    blocked.load_state_dict(plain.state_dict())
+    np.testing.assert_allclose(blocked(X), Y, rtol=1e-12)
+    assert len(blocked.kept) == -(-7 // rows)  # a ragged last block too
+    assert blocked.kept[-1].shape == (3, 2, (7 - 1) % rows + 1, 7 if keep else 1)
+    np.testing.assert_allclose(blocked.backward(dY), dX, rtol=1e-12, atol=1e-14)
+    for name, grad in blocked.grads().items():
+        np.testing.assert_allclose(grad, plain.grads()[name], rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(blocked.weights(), plain.weights(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("keep", [0, 100], ids=["weights made again", "weights kept"])
+def test_attention_in_blocks_of_rows_passes_gradcheck(keep, normal, monkeypatch):
+    monkeypatch.setattr(attention, "ROWS", 2)
+    monkeypatch.setattr(attention, "KEEP_WEIGHTS", keep)
+    assert gradcheck(MultiHeadAttention(6, 2, d_k=2, d_v=3), normal(2, 5, 6))
+
+
+def test_attention_keeps_memory_that_grows_with_the_context_and_not_with_its_square(normal):
+    layer = MultiHeadAttention(8, 2)
+    kept = []
+    for T in (1024, 2048):
+        layer(np.array(normal(1, T, 8), np.float32))
+        kept.append(sum(array.nbytes for array in (layer.Q.base, layer.O, *layer.kept)))
+    assert kept[1] == 2 * kept[0]
 
 
 @pytest.mark.parametrize("entries", [1, 2 * 4 * 4, 10**9], ids=["one sequence", "one exactly", "all at once"])

@@ -14,7 +14,7 @@ class AttentionWith(MultiHeadAttention):
         self.fault = fault
 
     def backward(self, dY):
-        fault, (Q, K, V, P) = self.fault, (self.Q, self.K, self.V, self.P)
+        fault, (Q, K, V, P) = self.fault, (self.Q, self.K, self.V, self.weights())
         dO = self.heads(self.proj.backward(dY))
         dV = (P if fault == "weights not transposed" else P.swapaxes(-1, -2)) @ dO
         dP = dO @ V.swapaxes(-1, -2)

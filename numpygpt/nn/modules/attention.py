@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from numpygpt.nn.functional import pieces, softmax
+from numpygpt.nn.functional import pieces, softmax_lse
 from numpygpt.nn.modules.checks import check_sizes
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.linear import Linear
 from numpygpt.nn.modules.module import Module
 
 SCORE_ENTRIES = 1 << 17  # scores of about half a megabyte are made, used and left in the L2 cache
+ROWS = 128  # rows of a block: what none of them can see is skipped
+KEEP_WEIGHTS = 256  # in a context up to this long the weights P are kept for backward; beyond, they are computed again
 
 
 class KVCache:
@@ -35,8 +38,12 @@ class MultiHeadAttention(Module):
 
     X, Y: (B, T, C); Q, K: (B, H, T, d_k); V: (B, H, T, d_v); d_k and d_v default to C / H and may be any size. The mask
     is -inf above the diagonal: a token sees itself and those before it. One product `qkv` makes Q, K and V, as in
-    GPT-2. Caches Q (scaled), K, V, the weights P and the heads' output O. Vaswani et al. 2017, section 3.2.
+    GPT-2. The weights P are made a block of rows at a time. Caches Q (scaled), K, V, the heads' output O and, of each
+    block, P; in a context beyond KEEP_WEIGHTS only the log of each row's sum, from which backward makes P again, so
+    that memory grows with T and not with T^2. Vaswani et al. 2017, section 3.2; the rows: Dao et al. 2022.
     """
+
+    mask: np.ndarray
 
     def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, *,
                  bias: bool = True, dropout: float = 0.0, rng: np.random.Generator | int | None = None,
@@ -53,6 +60,7 @@ class MultiHeadAttention(Module):
         self.proj = Linear(n_heads * self.d_v, d_model, bias, rng=rng, dtype=dtype)
         self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
         self.scale = 1 / math.sqrt(self.d_k)
+        self.constant("mask", np.triu(np.full((ROWS, ROWS), -np.inf, dtype), k=1))  # within a block of rows
 
     def forward(self, X: np.ndarray, cache: KVCache | None = None) -> np.ndarray:  # X: (B, T, C)
         B, T, _ = X.shape
@@ -61,36 +69,60 @@ class MultiHeadAttention(Module):
         if cache is not None:
             K, V = cache.append(K, V)
         S = K.shape[2]  # tokens seen: T, and those in the cache
-        mask = np.triu(np.full((T, S), -np.inf, X.dtype), k=1 + S - T)  # (T, S)
-        P = np.empty((B, self.n_heads, T, S), X.dtype)
         O = np.empty((B, T, self.n_heads * self.d_v), X.dtype)
         heads = self.heads(O)  # (B, H, T, d_v): a view, so that concatenating the heads costs nothing
-        for s in pieces(B, self.n_heads * T * S, SCORE_ENTRIES):  # a few sequences at a time stay in cache
-            np.matmul(Q[s], K[s].swapaxes(-1, -2), out=P[s])  # (b, H, T, S): the scores
-            P[s] += mask
-            softmax(P[s], out=P[s])
-            np.matmul(P[s], V[s], out=heads[s])  # (b, H, T, d_v)
-        self.Q, self.K, self.V, self.P, self.O = Q, K, V, P, O
+        self.kept: list[np.ndarray] = []  # of each block P, or where the context is long the log of its rows' sums
+        for s, r, seen in self.blocks(B, T, S):
+            P, lse = softmax_lse(self.scores(Q[s, :, r], K[s, :, seen]))  # (b, H, rows, seen), (b, H, rows, 1)
+            np.matmul(P, V[s, :, seen], out=heads[s, :, r])  # (b, H, rows, d_v)
+            self.kept.append(P if S <= KEEP_WEIGHTS else lse)
+        self.Q, self.K, self.V, self.O = Q, K, V, O
         return self.dropout(self.proj(O))  # (B, T, C)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
-        Q, K, V = self.Q, self.K, self.V
-        B, H, T, _ = Q.shape
+        Q, K, V, O = self.Q, self.K, self.V, self.heads(self.O)
+        B, _, T, _ = Q.shape
         dO = self.heads(self.proj.backward(self.dropout.backward(dY)))  # (B, H, T, d_v)
-        O = self.heads(self.O)
-        dQKV = np.empty((B, T, self.qkv.d_out), dY.dtype)
+        dQKV = np.zeros((B, T, self.qkv.d_out), dY.dtype)
         dQ, dK, dV = self.split(dQKV)
-        for s in pieces(B, H * T * T, SCORE_ENTRIES):
-            P = self.P[s]  # (b, H, T, T)
-            np.matmul(P.swapaxes(-1, -2), dO[s], out=dV[s])  # forward: O = P V        so  dV = P^T dO
-            dS = dO[s] @ V[s].swapaxes(-1, -2)  #                                      and dP = dO V^T
+        share = np.einsum("bhtd,bhtd->bht", dO, O)[..., None]  # (B, H, T, 1)
+        for (s, r, seen), P in zip(self.blocks(B, T, T), self.kept, strict=True):
+            if T > KEEP_WEIGHTS:  # P is the log of the sums: softmax(S) = exp(S - lse)
+                P = np.exp(self.scores(Q[s, :, r], K[s, :, seen]) - P)
+            dV[s, :, seen] += P.swapaxes(-1, -2) @ dO[s, :, r]  # forward: O = P V     so  dV = P^T dO
+            dS = dO[s, :, r] @ V[s, :, seen].swapaxes(-1, -2)  #                       and dP = dO V^T
             # forward: P = softmax(S), so dS = P (dP - sum_j dP P); the sum is that of dO O, as O = P V.
-            dS -= np.einsum("bhtd,bhtd->bht", dO[s], O[s])[..., None]
+            dS -= share[s, :, r]
             dS *= P  # forward: S = Q K^T + mask; P is 0 where the mask is, and so is dS
-            np.matmul(dS, K[s], out=dQ[s])  #                                          so  dQ = dS K
-            np.matmul(dS.swapaxes(-1, -2), Q[s], out=dK[s])  #                         and dK = dS^T Q
+            np.matmul(dS, K[s, :, seen], out=dQ[s, :, r])  #                           so  dQ = dS K
+            dK[s, :, seen] += dS.swapaxes(-1, -2) @ Q[s, :, r]  #                      and dK = dS^T Q
         dQ *= self.scale  # forward: Q *= scale (Q above is the scaled one, which dK needs)
         return self.qkv.backward(dQKV)  # (B, T, C)
+
+    def blocks(self, B: int, T: int, S: int) -> Iterator[tuple[slice, slice, slice]]:
+        """(sequences, rows, the tokens that these rows see) in blocks whose scores stay in the cache; S - T tokens came
+        before the first row. What lies beyond a block's last row is masked for all of it, and never computed."""
+        for first in range(0, T, len(self.mask)):
+            rows = slice(first, min(first + len(self.mask), T))
+            seen = slice(0, S - T + rows.stop)
+            for s in pieces(B, self.n_heads * (rows.stop - first) * seen.stop, SCORE_ENTRIES):
+                yield s, rows, seen
+
+    def scores(self, Q: np.ndarray, K: np.ndarray) -> np.ndarray:
+        """Q K^T + mask for the last rows of a context: (b, H, rows, d_k), (b, H, seen, d_k) -> (b, H, rows, seen)."""
+        rows = Q.shape[2]
+        S = Q @ K.swapaxes(-1, -2)
+        if rows > 1:  # the last row sees everything
+            S[..., -rows:] += self.mask[:rows, :rows]
+        return S
+
+    def weights(self) -> np.ndarray:
+        """P (B, H, T, S) of the last forward, whole and made anew: to look at, not for backward."""
+        B, H, T, _ = self.Q.shape
+        P = np.zeros((B, H, T, self.K.shape[2]), self.Q.dtype)  # zeros where a token cannot look
+        for s, r, seen in self.blocks(B, T, self.K.shape[2]):
+            P[s, :, r, seen] = softmax_lse(self.scores(self.Q[s, :, r], self.K[s, :, seen]))[0]
+        return P
 
     def split(self, QKV: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(B, T, H (2 d_k + d_v)) -> Q, K (B, H, T, d_k) and V (B, H, T, d_v), as views."""

@@ -10,7 +10,8 @@ from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
 
-LOGIT_ENTRIES = 1 << 20  # logits held at once: 4 MB in float32
+LOGIT_ENTRIES = 1 << 20  # logits held at once: 4 MB in float32,
+LOGIT_ROWS = 128  # or this many rows, whichever is more: fewer would read and write all of dE too often
 
 
 class CrossEntropyLoss(Module):
@@ -27,7 +28,7 @@ class CrossEntropyLoss(Module):
     def forward(self, logits: np.ndarray, targets: np.ndarray) -> float:  # (..., V), (...)
         self.shape, self.targets = logits.shape, targets.reshape(-1)
         check_targets(targets, logits.shape, self.ignore_index)
-        total, count, self.P = F.cross_entropy(rows(logits), self.targets, self.ignore_index)
+        total, count, self.P = F.cross_entropy(rows(logits).copy(), self.targets, self.ignore_index)
         self.count = max(count, 1)
         return total / self.count
 
@@ -47,30 +48,40 @@ class LinearCrossEntropy(Module):
 
     def __init__(self, head: Unembedding, ignore_index: int = -1):
         self.head, self.ignore_index = head, ignore_index
+        self.dX: np.ndarray | None = None
+        self.dE: np.ndarray | None = None
 
     def forward(self, X: np.ndarray, targets: np.ndarray) -> float:  # (..., C), (...)
         X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
         check_targets(targets, (*X.shape[:-1], len(E)), self.ignore_index)
-        dX, dE = (np.empty_like(X2), np.zeros_like(E)) if self.training else (None, None)
+        dX, dE = (np.empty_like(X2), self.zeros(E)) if self.training else (None, None)
         loss, count = 0.0, 0
-        for s in pieces(len(t), len(E), LOGIT_ENTRIES):
+        for s in pieces(len(t), len(E), max(LOGIT_ENTRIES, LOGIT_ROWS * len(E))):
             total, n, P = F.cross_entropy(X2[s] @ E.T, t[s], self.ignore_index)  # forward: logits = X E^T
             loss, count = loss + total, count + n
             if dX is not None and dE is not None:
                 dlogits = F.cross_entropy_backward(P, t[s], self.ignore_index)
                 np.matmul(dlogits, E, out=dX[s])  #                                     so  dX = dlogits E
-                dE += dlogits.T @ X2[s]  #                                              and dE = dlogits^T X
-        self.shape, self.dX, self.dE, self.count = X.shape, dX, dE, max(count, 1)
+                for v in pieces(len(E), E.shape[1], LOGIT_ENTRIES):  # a part of the vocabulary at a time
+                    dE[v] += dlogits[:, v].T @ X2[s]  #                                 and dE = dlogits^T X
+        self.shape, self.dX, self.count = X.shape, dX, max(count, 1)
         return loss / self.count
 
     def backward(self, scale: float = 1.0) -> np.ndarray:
-        if self.dX is None or self.dE is None:
+        dX, self.dX, dE = self.dX, None, self.dE
+        if dX is None or dE is None:
             raise RuntimeError("no gradient to go back from: call train(), then the forward pass, then backward() once")
-        dX, dE, self.dX, self.dE = self.dX, self.dE, None, None
         dX *= scale / self.count  # forward: L = total / count
         dE *= scale / self.count
         self.head.embedding.dW += dE
         return dX.reshape(self.shape)  # (..., C)
+
+    def zeros(self, E: np.ndarray) -> np.ndarray:
+        """Zeros for dE, in the array of the call before: a large one is slow to get from the system at every step."""
+        if self.dE is None or self.dE.dtype != E.dtype:
+            self.dE = np.empty_like(E)
+        self.dE.fill(0)
+        return self.dE
 
 
 def check_targets(targets: np.ndarray, shape: tuple[int, ...], ignore_index: int) -> None:
