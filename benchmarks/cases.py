@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: B sequences of T tokens, C wide, H heads, L layers, a vocabulary of V; tied head, GELU."""
+    """One row of the table: B sequences of T tokens, C wide, H heads, L layers, a vocabulary of V."""
 
     name: str
     B: int
@@ -18,6 +18,8 @@ class Case:
     V: int
     peers: tuple[str, ...]
     decode: bool = False
+    activation: str = "gelu"
+    tied: bool = True  # the head is the token table
     seconds: float = 3.0  # a turn of each peer takes about this long
 
 
@@ -28,6 +30,8 @@ CASES = {
         Case("char", 16, 128, 256, 4, 4, 65, TRAINING),
         Case("quick", 12, 64, 128, 4, 4, 65, TRAINING, seconds=1.5),
         Case("bpe", 16, 128, 256, 4, 4, 6551, TRAINING),
+        Case("char-relu", 16, 128, 256, 4, 4, 65, TRAINING, activation="relu", tied=False),
+        Case("bpe-relu", 16, 128, 256, 4, 4, 6551, TRAINING, activation="relu", tied=False),
         Case("long", 2, 1024, 256, 4, 4, 65, TRAINING),
         Case("gpt2", 4, 256, 768, 12, 12, 50257, ("products", "torch", "torch-bf16"), seconds=8.0),
         Case("decode", 1, 128, 256, 4, 4, 65, ("huggingface",), decode=True),

@@ -28,7 +28,7 @@ def numpygpt(case: Case) -> Step:
     from numpygpt.nn.parallel import DataParallel
     from numpygpt.optim import AdamW, clip_grad_norm
 
-    model = GPT(case.V, case.T, case.C, case.H, case.L)
+    model = GPT(case.V, case.T, case.C, case.H, case.L, activation=case.activation, tie_weights=case.tied)
     if case.decode:
         return lambda: model.generate(np.zeros((1, 1), int), case.T - 1, temperature=1.0).shape[1] - 1
     parallel = DataParallel(model)
@@ -47,7 +47,7 @@ def numpygpt(case: Case) -> Step:
 
 
 def products(case: Case) -> Step:
-    """The floor: a step's matrix products alone, in the same blocks, a shard on each thread, with one BLAS thread each."""
+    """The floor: a step's matrix products alone, in the same blocks, a shard a thread, one BLAS thread each."""
     from threadpoolctl import threadpool_limits
 
     from numpygpt.nn import MultiHeadAttention
@@ -123,7 +123,8 @@ def torch_model(case: Case):
             q, k, v = (part.view(B, T, case.H, -1).transpose(1, 2) for part in self.qkv(self.ln1(x)).split(C, dim=2))
             o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + self.proj(o.transpose(1, 2).reshape(B, T, C))
-            return x + self.out(F.gelu(self.fc(self.ln2(x)), approximate="tanh"))
+            h = self.fc(self.ln2(x))
+            return x + self.out(F.relu(h) if case.activation == "relu" else F.gelu(h, approximate="tanh"))
 
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -131,13 +132,16 @@ def torch_model(case: Case):
             self.wte, self.wpe = nn.Embedding(case.V, case.C), nn.Embedding(case.T, case.C)
             self.blocks = nn.Sequential(*(Block() for _ in range(case.L)))
             self.ln_f = nn.LayerNorm(case.C)
+            self.head = nn.Linear(case.C, case.V, bias=False)
+            if case.tied:
+                self.head.weight = self.wte.weight
             for param in self.parameters():
                 if param.ndim >= 2:
                     nn.init.normal_(param, std=0.02)
 
         def forward(self, x, y):
             h = self.wte(x) + self.wpe(torch.arange(x.shape[1]))
-            logits = F.linear(self.ln_f(self.blocks(h)), self.wte.weight)
+            logits = self.head(self.ln_f(self.blocks(h)))
             return F.cross_entropy(logits.view(-1, case.V), y.view(-1))
 
     torch.manual_seed(0)
@@ -172,6 +176,7 @@ def jax_step(case: Case) -> Step:
 
     C, H, L = case.C, case.H, case.L
     rng = np.random.default_rng(0)
+    act = jax.nn.relu if case.activation == "relu" else jax.nn.gelu  # gelu is the tanh form by default
 
     def normal(*shape: int):
         return jnp.asarray(0.02 * rng.standard_normal(shape, dtype=np.float32))
@@ -185,6 +190,8 @@ def jax_step(case: Case) -> Step:
     params = {"wte": normal(case.V, C), "wpe": normal(case.T, C), "ln_f": norm_params(), "blocks": [
         {"ln1": norm_params(), "qkv": linear_params(C, 3 * C), "proj": linear_params(C, C), "ln2": norm_params(),
          "fc": linear_params(C, 4 * C), "out": linear_params(4 * C, C)} for _ in range(L)]}
+    if not case.tied:
+        params["head"] = normal(case.V, C)
 
     def norm(p, x):
         x = x - x.mean(-1, keepdims=True)
@@ -199,8 +206,8 @@ def jax_step(case: Case) -> Step:
             q, k, v = (part.reshape(*x.shape, H, C // H)
                        for part in jnp.split(linear(p["qkv"], norm(p["ln1"], h)), 3, axis=-1))
             h = h + linear(p["proj"], jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(*x.shape, C))
-            h = h + linear(p["out"], jax.nn.gelu(linear(p["fc"], norm(p["ln2"], h)), approximate=True))
-        logits = jax.nn.log_softmax(norm(params["ln_f"], h) @ params["wte"].T)
+            h = h + linear(p["out"], act(linear(p["fc"], norm(p["ln2"], h))))
+        logits = jax.nn.log_softmax(norm(params["ln_f"], h) @ params["wte" if case.tied else "head"].T)
         return -jnp.take_along_axis(logits, y[..., None], -1).mean()
 
     def update(state, x, y):

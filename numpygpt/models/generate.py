@@ -16,6 +16,7 @@ from numpygpt.nn.parallel import blas_threads
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT
+    from numpygpt.nn.modules.module import Module
 
 
 SMALL = 20_000_000  # parameters; below, one BLAS thread writes as fast as two
@@ -103,12 +104,12 @@ def _stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling,
     done = np.zeros(B, bool)
     seen = 0  # ids[:, start:seen] are in the caches
     start = max(0, given - model.max_len)
-    caches = new_caches(model, B)
+    caches, modules = new_caches(model, B), [module for _, module in model.named_modules()]
     for n in range(given, given + max_new_tokens):
         if n - start > model.max_len:  # full: every position changes, so the caches are of no use any more
             start = n - model.max_len + slide - 1
             seen, caches = start, new_caches(model, B)
-        logits = next_logits(model, ids[:, max(seen, start) : n], caches)
+        logits = next_logits(model, ids[:, max(seen, start) : n], caches, modules)
         seen = n
         ids[:, n] = sample(logits, how, rngs)
         if stop is not None:
@@ -125,11 +126,17 @@ def blas_for(model: GPT) -> AbstractContextManager:
     return blas_threads(1) if model.n_params() < SMALL else nullcontext()
 
 
-def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache]) -> np.ndarray:
-    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches."""
-    training = model.training
-    model.eval()
+def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache], modules: list[Module]) -> np.ndarray:
+    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches.
+
+    `modules` are all of the model's, found once a text. Those in training mode, if any, are set back to it afterwards:
+    between two tokens of a stream the model may be trained on.
+    """
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
     try:
         return model.head(model.hidden(new, caches)[:, -1])  # only the last position predicts something new
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True

@@ -42,7 +42,7 @@ def softmax_lse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     top = X.max(axis=-1, keepdims=True)
     X -= top
     np.exp(X, out=X)
-    total = X @ np.ones((X.shape[-1], 1), X.dtype)  # row sums, as a product: a fifth of the time of sum(axis=-1)
+    total = X.sum(axis=-1, keepdims=True)
     X /= total
     return X, top + np.log(total)
 

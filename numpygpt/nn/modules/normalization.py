@@ -30,7 +30,7 @@ class LayerNorm(Module):
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.d_model)
-        Xhat = X - X.mean(axis=-1, keepdims=True)  # (..., C)
+        Xhat = X - X.sum(axis=-1, keepdims=True) / self.d_model  # (..., C)
         self.rstd = 1 / np.sqrt(row_mean(Xhat, Xhat) + self.eps)  # (..., 1): the mean of Xhat^2 is the variance
         Xhat *= self.rstd
         self.Xhat = Xhat
@@ -48,7 +48,7 @@ class LayerNorm(Module):
         # forward: Xhat = (X - mean) rstd. X also moves its row's mean and variance, so their shares go off:
         # dX = rstd (dXhat - mean(dXhat) - Xhat mean(dXhat Xhat))
         share = row_mean(dXhat, Xhat)  # (..., 1)
-        dXhat -= dXhat.mean(axis=-1, keepdims=True)
+        dXhat -= dXhat.sum(axis=-1, keepdims=True) / self.d_model
         dXhat -= Xhat * share
         dXhat *= self.rstd
         return dXhat  # (..., C), by now dX
@@ -59,4 +59,4 @@ class LayerNorm(Module):
 
 def row_mean(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """The mean of A * B over the last axis, kept as an axis of one, without the array A * B."""
-    return np.einsum("...c,...c->...", A, B)[..., None] / A.shape[-1]
+    return np.vecdot(A, B)[..., None] / A.shape[-1]
