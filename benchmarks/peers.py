@@ -13,6 +13,13 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.cases import Case
+from numpygpt import GPT
+from numpygpt.nn import MultiHeadAttention
+from numpygpt.nn.functional import pieces
+from numpygpt.nn.modules.attention import KEEP_WEIGHTS
+from numpygpt.nn.modules.loss import LOGIT_ENTRIES, LOGIT_ROWS
+from numpygpt.nn.parallel import DataParallel, blas_threads, cores
+from numpygpt.optim import AdamW, clip_grad_norm
 
 Step = Callable[[], int]
 LR, BETAS, EPS, DECAY = 3e-4, (0.9, 0.95), 1e-8, 0.1
@@ -23,15 +30,10 @@ def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, case.V, (case.B, case.T)), rng.integers(0, case.V, (case.B, case.T))
 
 
-def numpygpt(case: Case) -> Step:
-    from numpygpt import GPT
-    from numpygpt.nn.parallel import DataParallel
-    from numpygpt.optim import AdamW, clip_grad_norm
-
+def training(case: Case, workers: int | None = None) -> tuple[DataParallel, Step]:
+    """The project's own training step, and the workers that do it."""
     model = GPT(case.V, case.T, case.C, case.H, case.L, activation=case.activation, tie_weights=case.tied)
-    if case.decode:
-        return lambda: model.generate(np.zeros((1, 1), int), case.T - 1, temperature=1.0).shape[1] - 1
-    parallel = DataParallel(model)
+    parallel = DataParallel(model, workers)
     optimizer = AdamW(parallel, LR, BETAS, EPS, DECAY)
     x, y = batch(case)
 
@@ -43,19 +45,18 @@ def numpygpt(case: Case) -> Step:
         optimizer.zero_grad()
         return 1
 
-    return step
+    return parallel, step
+
+
+def numpygpt(case: Case) -> Step:
+    if not case.decode:
+        return training(case)[1]
+    model = GPT(case.V, case.T, case.C, case.H, case.L)
+    return lambda: model.generate(np.zeros((1, 1), int), case.T - 1, temperature=1.0).shape[1] - 1
 
 
 def products(case: Case) -> Step:
     """The floor: a step's matrix products alone, in the same blocks, a shard a thread, one BLAS thread each."""
-    from threadpoolctl import threadpool_limits
-
-    from numpygpt.nn import MultiHeadAttention
-    from numpygpt.nn.functional import pieces
-    from numpygpt.nn.modules.attention import KEEP_WEIGHTS
-    from numpygpt.nn.modules.loss import LOGIT_ENTRIES, LOGIT_ROWS
-    from numpygpt.nn.parallel import cores
-
     B, T, C, V = case.B, case.T, case.C, case.V
     workers = cores()
     rng = np.random.default_rng(0)
@@ -94,7 +95,7 @@ def products(case: Case) -> Step:
 
     def step() -> int:
         threads = [threading.Thread(target=shard, args=(i,)) for i in range(workers)]
-        with threadpool_limits(1, "blas"):
+        with blas_threads(1):
             for thread in threads:
                 thread.start()
             for thread in threads:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 
+from numpygpt.nn.modules.attention import KEEP_WEIGHTS, ROWS
+from numpygpt.nn.modules.loss import LOGIT_ENTRIES, LOGIT_ROWS
 from numpygpt.nn.parallel import cores
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.trainer import Trainer
@@ -50,11 +52,13 @@ def memory(trainer: Trainer) -> float:
     arrays = 1 + trainer.workers + len(trainer.optimizer.moments)
     d_ff = c.d_ff or 4 * c.d_model
     d_k, d_v = c.d_k or c.d_model // c.n_heads, c.d_v or c.d_model // c.n_heads
-    heads = c.n_heads * (2 * d_k + 2 * d_v + c.context)  # Q, K, V, O and the weights of each position
+    seen = (c.context + min(c.context, ROWS)) // 2  # by the block of an average row
+    heads = c.n_heads * (2 * d_k + 2 * d_v + (seen if c.context <= KEEP_WEIGHTS else 1))  # Q, K, V, O and the weights
     block = 7 * c.d_model + heads + (2 if c.activation == "gelu" else 1) * d_ff
     block += 2 * c.d_model if c.dropout else 0  # the masks
     cached = c.n_layers * block + 8 * c.d_model
-    head = min(V * c.batch_size * c.context, trainer.workers << 21) + 2 * trainer.workers * V * c.d_model
+    logits = min(V * c.batch_size * c.context, trainer.workers * max(LOGIT_ENTRIES, LOGIT_ROWS * V))
+    head = logits + trainer.workers * V * c.d_model
     return INTERPRETER + size * (arrays * trainer.model.n_params() + c.batch_size * c.context * cached + head)
 
 

@@ -15,7 +15,7 @@ from numpygpt.nn.modules.module import Module
 
 SCORE_ENTRIES = 1 << 17  # scores of about half a megabyte are made, used and left in the L2 cache
 ROWS = 128  # rows of a block: what none of them can see is skipped
-KEEP_WEIGHTS = 512  # in a context up to this long the weights P are kept for backward; beyond, they are computed again
+KEEP_WEIGHTS = 1024  # in a context up to this long the weights P are kept for backward; beyond, they are computed again
 
 
 class KVCache:

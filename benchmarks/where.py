@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Where the time of a training step goes: by kind of layer, and what a constant of the layout changes.
+
+    python benchmarks/where.py parts char quick       time by part, for one worker's share of the batch
+    python benchmarks/where.py ideas                  the step with and without each idea, in turn
+    python benchmarks/where.py ideas long             those of one case
+
+Let nothing else run meanwhile.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.cases import CASES, Case  # noqa: E402
+from benchmarks.peers import training  # noqa: E402
+from numpygpt.nn.modules import attention, loss  # noqa: E402
+from numpygpt.nn.parallel import blas_threads, cores  # noqa: E402
+from numpygpt.optim import optimizer  # noqa: E402
+from numpygpt.utils import cli  # noqa: E402
+
+IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (the last is ours)
+    ("char", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
+    ("quick", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
+    ("long", attention, "ROWS", (1024, 32, 64, 256, attention.ROWS)),
+    ("long", attention, "KEEP_WEIGHTS", (512, attention.KEEP_WEIGHTS)),
+    ("bpe", loss, "LOGIT_ROWS", (1, 2048, loss.LOGIT_ROWS)),
+    ("char", optimizer, "CACHE_ENTRIES", (1 << 15, 1 << 26, optimizer.CACHE_ENTRIES)),
+)
+
+
+def parse(argv: list[str] | None = None) -> Namespace:
+    parser = cli.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("parts", "ideas"))
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
+    for name in args.cases:
+        if name not in CASES:
+            raise ValueError(f"no case {name!r}{cli.nearest(name, CASES)} (there are {', '.join(CASES)})")
+    if args.what == "parts":
+        for name in args.cases or ["char"]:
+            parts(CASES[name])
+    else:
+        for case, module, constant, values in IDEAS:
+            if not args.cases or case in args.cases:
+                compare(CASES[case], module, constant, values)
+    return 0
+
+
+def parts(case: Case, steps: int = 30) -> None:
+    """Milliseconds a step in each kind of layer itself, without the layers inside it."""
+    share = replace(case, B=max(1, case.B // cores()))
+    parallel, step = training(share, workers=1)
+    spent: dict[str, float] = defaultdict(float)
+    inside = [0.0]  # seconds that the calls made by the running call have taken
+
+    def timed(name: str, function: Callable) -> Callable:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            inside.append(0.0)
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            took = time.perf_counter() - start
+            spent[name] += took - inside.pop()
+            inside[-1] += took
+            return result
+        return call
+
+    for module in {type(m): m for _, m in parallel.model.named_modules()}:
+        for method in ("forward", "backward"):
+            if method in vars(module):
+                setattr(module, method, timed(f"{module.__name__}.{method}", vars(module)[method]))
+    with blas_threads(1):
+        step()
+        spent.clear()
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        whole = time.perf_counter() - start
+    spent["clipping, update, clearing"] = whole - sum(spent.values())
+    print(f"| {case.name}, {share.B} of {case.B} sequences, one thread | ms a step | share |\n|---|---|---|")
+    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        if seconds > 0.005 * whole:
+            print(f"| {name} | {1e3 * seconds / steps:.1f} | {seconds / whole:.0%} |")
+    print(f"| all | {1e3 * whole / steps:.1f} | |", flush=True)
+
+
+def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ...], rounds: int = 5) -> None:
+    """Median ms a step for each value of a constant, the values taking turns."""
+    ours = getattr(module, constant)
+    steps, times = [], [[] for _ in values]
+    for value in values:
+        setattr(module, constant, value)  # a mask is made with the layer
+        steps.append(training(case)[1])
+    for _ in range(rounds):
+        for value, step, found in zip(values, steps, times, strict=True):
+            setattr(module, constant, value)
+            step()
+            end = time.perf_counter() + case.seconds / 3
+            while time.perf_counter() < end:
+                start = time.perf_counter()
+                step()
+                found.append(1e3 * (time.perf_counter() - start))
+    setattr(module, constant, ours)
+    for value, found in zip(values, times, strict=True):
+        print(f"| {case.name} | {constant} = {value:,} | {median(found):.1f} ms a step |", flush=True)
+
+
+if __name__ == "__main__":
+    cli.run(main)
