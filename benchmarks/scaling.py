@@ -34,7 +34,7 @@ from numpygpt.utils import cli  # noqa: E402
 BASE = CASES["char"]
 SWEEPS = {  # what changes, and to what; the rest is `char`
     "C": (64, 128, 256, 512), "T": (64, 128, 256, 512, 1024), "L": (2, 4, 8), "V": (65, 1024, 8192, 32768),
-    "B": (4, 8, 16, 32), "workers": tuple(range(1, cores() + 1)),
+    "B": (4, 8, 16, 32), "workers": tuple(range(1, cores() + 2)),
 }
 LARGE = Case("gpt2-medium", 2, 256, 1024, 16, 24, 50257, ())
 

@@ -133,12 +133,26 @@ def table(case: Case, results: dict[str, dict[str, float]]) -> list[str]:
     return rows
 
 
+def summary(rows: list[str]) -> list[str]:
+    """The same as one line a case: our time, and every other's time in ours (above 1: we are faster)."""
+    cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in rows]
+    others = list(dict.fromkeys(who for _, who, *_ in cells if who != OURS))
+    lines = [f"| case | {OURS} | {' | '.join(others)} | {OURS} memory | torch or huggingface |",
+             "|---|---|" + "---|" * (len(others) + 2)]
+    for case in dict.fromkeys(case for case, *_ in cells):
+        of = {who: rest for name, who, *rest in cells if name == case}
+        ratios = [f"{of[who][1]}x" if who in of else "" for who in others]
+        memory = next((f"{of[who][3]}x" for who in ("torch", "huggingface") if who in of), "")
+        lines.append(f"| {case} | {of[OURS][0]} | {' | '.join(ratios)} | {of[OURS][2]} | {memory} |")
+    return lines
+
+
 def document(rows: list[str]) -> str:
     head = ["| case | who | time | in ours | peak memory | in ours |", "|---|---|---|---|---|---|"]
     found = [(name, version(name)) for name in ("numpy", "torch", "jax", "transformers")]
     versions = ", ".join(f"{name} {number}" for name, number in found if number)
     where = f"Measured on {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
-    return "\n".join([where, "", *head, *rows, ""])
+    return "\n".join([where, "", *summary(rows), "", *head, *rows, ""])
 
 
 def version(package: str) -> str:

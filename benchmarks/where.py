@@ -4,6 +4,7 @@
     python benchmarks/where.py parts char quick       time by part, for one worker's share of the batch
     python benchmarks/where.py ideas                  the step with and without each idea, in turn
     python benchmarks/where.py ideas long             those of one case
+    python benchmarks/where.py rates                  how fast one thread multiplies, in NumPy and in PyTorch
 
 Let nothing else run meanwhile.
 """
@@ -21,11 +22,13 @@ from statistics import median
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cases import CASES, Case  # noqa: E402
-from benchmarks.peers import training  # noqa: E402
+from benchmarks.peers import missing, training  # noqa: E402
 from numpygpt.nn.modules import attention, loss  # noqa: E402
 from numpygpt.nn.parallel import blas_threads, cores  # noqa: E402
 from numpygpt.optim import optimizer  # noqa: E402
@@ -37,13 +40,14 @@ IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, mod
     ("long", attention, "ROWS", (1024, 32, 64, 256, attention.ROWS)),
     ("long", attention, "KEEP_WEIGHTS", (512, attention.KEEP_WEIGHTS)),
     ("bpe", loss, "LOGIT_ROWS", (1, 2048, loss.LOGIT_ROWS)),
+    ("gpt2", loss, "LOGIT_ROWS", (1, loss.LOGIT_ROWS)),
     ("char", optimizer, "CACHE_ENTRIES", (1 << 15, 1 << 26, optimizer.CACHE_ENTRIES)),
 )
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("parts", "ideas"))
+    parser.add_argument("what", choices=("parts", "ideas", "rates"))
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
     return parser.parse_args(argv)
 
@@ -56,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.what == "parts":
         for name in args.cases or ["char"]:
             parts(CASES[name])
+    elif args.what == "rates":
+        rates(CASES["char"])
     else:
         for case, module, constant, values in IDEAS:
             if not args.cases or case in args.cases:
@@ -119,6 +125,42 @@ def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ..
     setattr(module, constant, ours)
     for value, found in zip(values, times, strict=True):
         print(f"| {case.name} | {constant} = {value:,} | {median(found):.1f} ms a step |", flush=True)
+
+
+def rates(case: Case, repeats: int = 30) -> None:
+    """GFLOP/s of the products of a Linear on one thread, and GB/s at which decoding reads all weights of the blocks."""
+    rng, N, C = np.random.default_rng(0), case.B * case.T // cores(), case.C
+    print("| product, one thread | NumPy | PyTorch |\n|---|---|---|")
+    with blas_threads(1):
+        for m, n in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C)):
+            arrays = [rng.standard_normal(shape, dtype=np.float32) for shape in ((N, m), (m, n), (N, n))]
+            tensors: list[Any] = []
+            if not missing("torch"):
+                import torch
+                torch.set_num_threads(1)
+                tensors = [torch.from_numpy(array) for array in arrays]
+            for name, product in (("X W", lambda X, W, dY: X @ W), ("dY W^T", lambda X, W, dY: dY @ W.T),
+                                  ("X^T dY", lambda X, W, dY: X.T @ dY)):
+                speeds = [2e-9 * N * m * n / typical(product, of, repeats) for of in (arrays, tensors) if of]
+                print(f"| {name}, {m} to {n} | {' | '.join(f'{speed:.0f} GFLOP/s' for speed in speeds)} |", flush=True)
+        weights = [rng.standard_normal(shape, dtype=np.float32)
+                   for _ in range(case.L) for shape in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C))]
+        row = {m: rng.standard_normal((1, m), dtype=np.float32) for m in (C, 4 * C)}
+        seconds = typical(lambda: [row[len(W)] @ W for W in weights], [], repeats)
+        size = sum(W.nbytes for W in weights)
+        speed = f"{1e3 * seconds:.2f} ms, {size / seconds / 1e9:.0f} GB/s"
+        print(f"| one row by {size / 1e6:.1f} MB of weights | {speed} | |")
+
+
+def typical(function: Callable, arguments: list, repeats: int) -> float:
+    """Median seconds of a call, after one to warm up."""
+    function(*arguments)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function(*arguments)
+        times.append(time.perf_counter() - start)
+    return median(times)
 
 
 if __name__ == "__main__":
