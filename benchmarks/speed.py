@@ -137,7 +137,7 @@ def summary(rows: list[str]) -> list[str]:
     """The same as one line a case: our time, and every other's time in ours (above 1: we are faster)."""
     cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in rows]
     others = list(dict.fromkeys(who for _, who, *_ in cells if who != OURS))
-    lines = [f"| case | {OURS} | {' | '.join(others)} | {OURS} memory | torch or huggingface |",
+    lines = [f"| case | {OURS} | {' | '.join(others)} | {OURS} memory | theirs |",
              "|---|---|" + "---|" * (len(others) + 2)]
     for case in dict.fromkeys(case for case, *_ in cells):
         of = {who: rest for name, who, *rest in cells if name == case}

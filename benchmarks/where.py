@@ -87,17 +87,21 @@ def parts(case: Case, steps: int = 30) -> None:
             return result
         return call
 
-    for module in {type(m): m for _, m in parallel.model.named_modules()}:
-        for method in ("forward", "backward"):
-            if method in vars(module):
-                setattr(module, method, timed(f"{module.__name__}.{method}", vars(module)[method]))
-    with blas_threads(1):
-        step()
-        spent.clear()
-        start = time.perf_counter()
-        for _ in range(steps):
+    plain = [(layer, method, vars(layer)[method]) for layer in {type(m): m for _, m in parallel.model.named_modules()}
+             for method in ("forward", "backward") if method in vars(layer)]
+    for layer, method, function in plain:
+        setattr(layer, method, timed(f"{layer.__name__}.{method}", function))
+    try:
+        with blas_threads(1):
             step()
-        whole = time.perf_counter() - start
+            spent.clear()
+            start = time.perf_counter()
+            for _ in range(steps):
+                step()
+            whole = time.perf_counter() - start
+    finally:
+        for layer, method, function in plain:
+            setattr(layer, method, function)
     spent["clipping, update, clearing"] = whole - sum(spent.values())
     print(f"| {case.name}, {share.B} of {case.B} sequences, one thread | ms a step | share |\n|---|---|---|")
     for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpygpt.models.generate import Sampling, new_caches, next_logits, sample
+from numpygpt.nn.modules import attention
 
 CONFIGS = {
     "as it comes": {}, "sinusoidal": {"positions": "sinusoidal"}, "untied": {"tie_weights": False},
@@ -15,9 +16,12 @@ CONFIGS = {
     ("float64", 1e-12),
     ("float32", 1e-4),  # another shape of product sums in another order: some hundred roundings of 6e-8 each
 ])
-@pytest.mark.parametrize("steps", [[1] * 6, [6], [3, 1, 2], [5, 1]], ids=str)
+@pytest.mark.parametrize("steps", [[1] * 6, [6], [3, 1, 2], [1, 5], [5, 1]], ids=str)
+@pytest.mark.parametrize("rows", [2, 128])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_cached_logits_are_those_of_the_whole_sequence(config, steps, dtype, tolerance, make_gpt, make_batch):
+def test_cached_logits_are_those_of_the_whole_sequence(config, rows, steps, dtype, tolerance, make_gpt, make_batch,
+                                                       monkeypatch):
+    monkeypatch.setattr(attention, "ROWS", rows)  # with 2, a piece of three tokens after others is two blocks
     model, (x, _) = make_gpt(dtype=dtype, **config).eval(), make_batch()
     logits, _ = model(x)
     caches, end = new_caches(model, 3), 0

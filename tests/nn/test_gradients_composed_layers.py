@@ -150,3 +150,17 @@ def test_dropout_follows_the_mask_that_the_forward_drew(normal):
     Y = layer(normal(3, 4))
     layer.backward(np.ones((3, 4)))
     np.testing.assert_allclose(layer.proj.db, 2.0 * (Y != 0).sum(axis=0), rtol=1e-14)
+
+
+def test_a_chunked_loss_that_failed_has_no_gradient_to_go_back_from(normal):
+    head = Unembedding(5, 3, dtype="float64")
+    layer, targets = LinearCrossEntropy(head), np.arange(4)
+    layer(normal(4, 3), targets)
+    with pytest.raises(ValueError):
+        layer(normal(4, 2), targets)
+    with pytest.raises(RuntimeError, match="no gradient"):
+        layer.backward()
+    layer.head = Unembedding(7, 3, dtype="float64")  # another table: another array for its gradient
+    layer(normal(4, 3), targets)
+    layer.backward()
+    assert np.abs(layer.head.embedding.dW).max() > 0.01

@@ -39,8 +39,8 @@ class MultiHeadAttention(Module):
     X, Y: (B, T, C); Q, K: (B, H, T, d_k); V: (B, H, T, d_v); d_k and d_v default to C / H and may be any size. The mask
     is -inf above the diagonal: a token sees itself and those before it. One product `qkv` makes Q, K and V, as in
     GPT-2. The weights P are made a block of rows at a time. Caches Q (scaled), K, V, the heads' output O and, of each
-    block, P; in a context beyond KEEP_WEIGHTS only the log of each row's sum, from which backward makes P again, so
-    that memory grows with T and not with T^2. Vaswani et al. 2017, section 3.2; the rows: Dao et al. 2022.
+    block, P; in a context beyond KEEP_WEIGHTS only each row's log sum exp, from which backward makes P again, so that
+    memory grows with T and not with T^2. Vaswani et al. 2017, section 3.2; the rows: Dao et al. 2022.
     """
 
     mask: np.ndarray
@@ -71,7 +71,7 @@ class MultiHeadAttention(Module):
         S = K.shape[2]  # tokens seen: T, and those in the cache
         O = np.empty((B, T, self.n_heads * self.d_v), X.dtype)
         heads = self.heads(O)  # (B, H, T, d_v): a view, so that concatenating the heads costs nothing
-        self.kept: list[np.ndarray] = []  # of each block P, or where the context is long the log of its rows' sums
+        self.kept: list[np.ndarray] = []  # of each block P, or where the context is long its rows' log sum exp
         for s, r, seen in self.blocks(B, T, S):
             P, lse = softmax_lse(self.scores(Q[s, :, r], K[s, :, seen]))  # (b, H, rows, seen), (b, H, rows, 1)
             np.matmul(P, V[s, :, seen], out=heads[s, :, r])  # (b, H, rows, d_v)
@@ -87,7 +87,7 @@ class MultiHeadAttention(Module):
         dQ, dK, dV = self.split(dQKV)
         share = np.einsum("bhtd,bhtd->bht", dO, O)[..., None]  # (B, H, T, 1)
         for (s, r, seen), P in zip(self.blocks(B, T, T), self.kept, strict=True):
-            if T > KEEP_WEIGHTS:  # P is the log of the sums: softmax(S) = exp(S - lse)
+            if T > KEEP_WEIGHTS:  # P is log sum exp: softmax(S) = exp(S - lse)
                 P = np.exp(self.scores(Q[s, :, r], K[s, :, seen]) - P)
             dV[s, :, seen] += P.swapaxes(-1, -2) @ dO[s, :, r]  # forward: O = P V     so  dV = P^T dO
             dS = dO[s, :, r] @ V[s, :, seen].swapaxes(-1, -2)  #                       and dP = dO V^T
@@ -112,7 +112,7 @@ class MultiHeadAttention(Module):
         """Q K^T + mask for the last rows of a context: (b, H, rows, d_k), (b, H, seen, d_k) -> (b, H, rows, seen)."""
         rows = Q.shape[2]
         S = Q @ K.swapaxes(-1, -2)
-        if rows > 1:  # the last row sees everything
+        if rows > 1:  # a single row sees everything
             S[..., -rows:] += self.mask[:rows, :rows]
         return S
 

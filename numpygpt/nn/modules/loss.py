@@ -43,7 +43,8 @@ class LinearCrossEntropy(Module):
 
     X: (..., C) hidden states, targets: (...), L: a float; equal to CrossEntropyLoss()(head(X), targets). In training
     the gradient is taken in the same pass, chunk by chunk, since the logits are at hand only then; `backward(scale)`
-    scales it, adds the head's share to its dW, and returns dX. Caches dL/dX and dL/dE.
+    scales it, adds the head's share to its dW, and returns dX. Caches the gradients of the losses' sum by X and by E,
+    and the number of targets; the array of the second stays for the next step.
     """
 
     def __init__(self, head: Unembedding, ignore_index: int = -1):
@@ -54,10 +55,14 @@ class LinearCrossEntropy(Module):
     def forward(self, X: np.ndarray, targets: np.ndarray) -> float:  # (..., C), (...)
         X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
         check_targets(targets, (*X.shape[:-1], len(E)), self.ignore_index)
+        self.dX = None  # of the call before
         dX, dE = (np.empty_like(X2), self.zeros(E)) if self.training else (None, None)
         loss, count = 0.0, 0
-        for s in pieces(len(t), len(E), max(LOGIT_ENTRIES, LOGIT_ROWS * len(E))):
-            total, n, P = F.cross_entropy(X2[s] @ E.T, t[s], self.ignore_index)  # forward: logits = X E^T
+        chunk = max(LOGIT_ENTRIES // len(E), LOGIT_ROWS)  # rows
+        room = np.empty((min(chunk, len(t)), len(E)), X2.dtype)  # for the logits of each chunk in turn
+        for s in pieces(len(t), 1, chunk):
+            logits = np.matmul(X2[s], E.T, out=room[: len(t[s])])  # forward: logits = X E^T
+            total, n, P = F.cross_entropy(logits, t[s], self.ignore_index)
             loss, count = loss + total, count + n
             if dX is not None and dE is not None:
                 dlogits = F.cross_entropy_backward(P, t[s], self.ignore_index)
@@ -78,7 +83,7 @@ class LinearCrossEntropy(Module):
 
     def zeros(self, E: np.ndarray) -> np.ndarray:
         """Zeros for dE, in the array of the call before: a large one is slow to get from the system at every step."""
-        if self.dE is None or self.dE.dtype != E.dtype:
+        if self.dE is None or (self.dE.shape, self.dE.dtype) != (E.shape, E.dtype):
             self.dE = np.empty_like(E)
         self.dE.fill(0)
         return self.dE

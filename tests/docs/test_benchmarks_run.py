@@ -1,0 +1,37 @@
+"""The benchmarks of docs/PERFORMANCE.md do what they say, on a case that takes a moment."""
+
+import json
+
+from benchmarks import scaling, speed, where
+from benchmarks.cases import Case
+
+TINY = Case("tiny", 4, 8, 8, 2, 1, 11, (), seconds=0.01)
+
+
+def test_scaling_measures_a_step_and_counts_what_is_kept():
+    found = scaling.one(TINY, workers=2)
+    assert found["params"] == 11 * 8 + 8 * 8 + 12 * 64 + 13 * 8 + 2 * 8  # tables, block, ln_f
+    assert found["ms"] > 0 and found["MB"] > 1
+    kept = 4 * 4 * 8 * (16 * 8 + 2 * 8)  # floats of each of the 32 tokens: 16 C + H T, in a block
+    assert kept <= 1e6 * found["kept"] <= 1.5 * kept
+
+
+def test_parts_add_up(capsys):
+    where.parts(TINY, steps=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("| Linear.backward |") for line in lines)
+    times = [float(line.split("|")[2]) for line in lines[2:]]
+    assert sum(times[:-1]) <= times[-1] + 0.1 * len(times)
+
+
+def test_the_summary_puts_the_cases_into_lines():
+    results = {"numpygpt": {"ms": 2.0, "MB": 100.0}, "torch": {"ms": 3.0, "MB": 150.0}}
+    assert speed.summary(speed.table(TINY, results))[2:] == ["| tiny | 2 ms a step | 1.50x | 100 MB | 1.50x |"]
+
+
+def test_commands_of_the_document_are_accepted():
+    assert where.parse(["parts", "char", "quick"]).cases == ["char", "quick"]
+    assert where.parse(["ideas"]).what == "ideas" and where.parse(["rates"]).what == "rates"
+    assert scaling.parse(["--large"]).large
+    assert speed.parse(["--markdown", "FILE"]).markdown == "FILE"
+    assert json.loads(json.dumps(scaling.SWEEPS))["V"][0] == 65
