@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpygpt import GPT
 from numpygpt.nn import MultiHeadAttention
 from numpygpt.nn.functional import pieces
 from numpygpt.nn.modules.attention import KEEP_WEIGHTS
-from numpygpt.nn.modules.loss import LOGIT_ENTRIES, LOGIT_ROWS
+from numpygpt.nn.modules.loss import LOGIT_ENTRIES, chunk_rows
 from numpygpt.nn.parallel import DataParallel, blas_threads, cores
 from numpygpt.optim import AdamW, clip_grad_norm
 
@@ -28,6 +29,17 @@ LR, BETAS, EPS, DECAY = 3e-4, (0.9, 0.95), 1e-8, 0.1
 def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     return rng.integers(0, case.V, (case.B, case.T)), rng.integers(0, case.V, (case.B, case.T))
+
+
+def timed(step: Step, seconds: float, least: int = 1) -> list[float]:
+    """Milliseconds a step (or a token) of each call made in so many seconds, at least `least` of them."""
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < least or time.perf_counter() < end:
+        start = time.perf_counter()
+        done = step()
+        times.append(1e3 * (time.perf_counter() - start) / done)
+    return times
 
 
 def training(case: Case, workers: int | None = None) -> tuple[DataParallel, Step]:
@@ -87,7 +99,7 @@ def products(case: Case) -> Step:
                     _ = P.swapaxes(-1, -2) @ Q[s, :, r]
                 if T > KEEP_WEIGHTS:
                     _ = Q[s, :, r] @ K[s, :, seen].swapaxes(-1, -2)  # scores again
-        for s in pieces(N, V, max(LOGIT_ENTRIES, LOGIT_ROWS * V)):
+        for s in pieces(N, 1, chunk_rows(V)):
             logits = X[C][s] @ E.T
             _ = logits @ E
             for v in pieces(V, C, LOGIT_ENTRIES):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cases import CASES, Case  # noqa: E402
-from benchmarks.peers import batch, training  # noqa: E402
+from benchmarks.peers import batch, timed, training  # noqa: E402
 from benchmarks.speed import peak_memory  # noqa: E402
 from numpygpt.nn.modules.module import Module  # noqa: E402
 from numpygpt.nn.parallel import cores  # noqa: E402
@@ -79,11 +78,7 @@ def one(case: Case, workers: int) -> dict[str, float]:
     parallel, step = training(case, workers)
     for _ in range(2):
         step()
-    times, end = [], time.perf_counter() + case.seconds
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - start))
+    times = timed(step, case.seconds, least=3)
     parallel.loss(*batch(case))
     kept = sum(cached(replica) for replica in parallel.replicas)
     return {"ms": median(times), "MB": peak_memory(), "kept": kept / 1e6, "params": parallel.model.n_params()}

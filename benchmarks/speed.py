@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cases import CASES, OURS, Case  # noqa: E402
-from benchmarks.peers import MAKERS, missing  # noqa: E402
+from benchmarks.peers import MAKERS, missing, timed  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
 
 
@@ -69,12 +69,7 @@ def work(case_name: str, peer: str) -> int:
         step()
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
-        times, end = [], time.perf_counter() + float(line)
-        while not times or time.perf_counter() < end:
-            start = time.perf_counter()
-            done = step()
-            times.append(1e3 * (time.perf_counter() - start) / done)
-        print(json.dumps({"ms": median(times), "MB": peak_memory()}), flush=True)
+        print(json.dumps({"ms": median(timed(step, float(line))), "MB": peak_memory()}), flush=True)
     return 0
 
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cases import CASES, Case  # noqa: E402
-from benchmarks.peers import missing, training  # noqa: E402
+from benchmarks.peers import missing, timed, training  # noqa: E402
 from numpygpt.nn.modules import attention, loss  # noqa: E402
 from numpygpt.nn.parallel import blas_threads, cores  # noqa: E402
 from numpygpt.optim import optimizer  # noqa: E402
@@ -76,7 +76,7 @@ def parts(case: Case, steps: int = 30) -> None:
     spent: dict[str, float] = defaultdict(float)
     inside = [0.0]  # seconds that the calls made by the running call have taken
 
-    def timed(name: str, function: Callable) -> Callable:
+    def watched(name: str, function: Callable) -> Callable:
         def call(*args: Any, **kwargs: Any) -> Any:
             inside.append(0.0)
             start = time.perf_counter()
@@ -90,7 +90,7 @@ def parts(case: Case, steps: int = 30) -> None:
     plain = [(layer, method, vars(layer)[method]) for layer in {type(m): m for _, m in parallel.model.named_modules()}
              for method in ("forward", "backward") if method in vars(layer)]
     for layer, method, function in plain:
-        setattr(layer, method, timed(f"{layer.__name__}.{method}", function))
+        setattr(layer, method, watched(f"{layer.__name__}.{method}", function))
     try:
         with blas_threads(1):
             step()
@@ -121,11 +121,7 @@ def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ..
         for value, step, found in zip(values, steps, times, strict=True):
             setattr(module, constant, value)
             step()
-            end = time.perf_counter() + case.seconds / 3
-            while time.perf_counter() < end:
-                start = time.perf_counter()
-                step()
-                found.append(1e3 * (time.perf_counter() - start))
+            found.extend(timed(step, case.seconds / 3))
     setattr(module, constant, ours)
     for value, found in zip(values, times, strict=True):
         print(f"| {case.name} | {constant} = {value:,} | {median(found):.1f} ms a step |", flush=True)

@@ -48,7 +48,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Clear the gradients."""
-        share(self.parallel, lambda s: self.flat.grads[s].fill(0), list(self.slices()))
+        self.flat.grads.fill(0)
 
     def state_dict(self) -> dict[str, Any]:
         """{"steps": int, moment: {dotted name: array}}: copies."""

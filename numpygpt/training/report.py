@@ -6,7 +6,7 @@ import math
 import os
 
 from numpygpt.nn.modules.attention import KEEP_WEIGHTS, ROWS
-from numpygpt.nn.modules.loss import LOGIT_ENTRIES, LOGIT_ROWS
+from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.nn.parallel import cores
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.trainer import Trainer
@@ -57,7 +57,7 @@ def memory(trainer: Trainer) -> float:
     block = 7 * c.d_model + heads + (2 if c.activation == "gelu" else 1) * d_ff
     block += 2 * c.d_model if c.dropout else 0  # the masks
     cached = c.n_layers * block + 8 * c.d_model
-    logits = min(V * c.batch_size * c.context, trainer.workers * max(LOGIT_ENTRIES, LOGIT_ROWS * V))
+    logits = V * min(c.batch_size * c.context, trainer.workers * chunk_rows(V))
     head = logits + trainer.workers * V * c.d_model
     return INTERPRETER + size * (arrays * trainer.model.n_params() + c.batch_size * c.context * cached + head)
 

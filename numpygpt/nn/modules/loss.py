@@ -58,7 +58,7 @@ class LinearCrossEntropy(Module):
         self.dX = None  # of the call before
         dX, dE = (np.empty_like(X2), self.zeros(E)) if self.training else (None, None)
         loss, count = 0.0, 0
-        chunk = max(LOGIT_ENTRIES // len(E), LOGIT_ROWS)  # rows
+        chunk = chunk_rows(len(E))
         room = np.empty((min(chunk, len(t)), len(E)), X2.dtype)  # for the logits of each chunk in turn
         for s in pieces(len(t), 1, chunk):
             logits = np.matmul(X2[s], E.T, out=room[: len(t[s])])  # forward: logits = X E^T
@@ -87,6 +87,11 @@ class LinearCrossEntropy(Module):
             self.dE = np.empty_like(E)
         self.dE.fill(0)
         return self.dE
+
+
+def chunk_rows(vocab_size: int) -> int:
+    """How many rows of logits LinearCrossEntropy holds at once."""
+    return max(LOGIT_ENTRIES // vocab_size, LOGIT_ROWS)
 
 
 def check_targets(targets: np.ndarray, shape: tuple[int, ...], ignore_index: int) -> None:
