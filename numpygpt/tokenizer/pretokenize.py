@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import cache
-from operator import itemgetter
 
-from numpygpt.tokenizer.unicode import WHITESPACE, char_classes
+from numpygpt.tokenizer.unicode import WHITESPACE, ranges, read_table
+from numpygpt.tokenizer.unicode_table import LETTERS, NUMBERS
+
+HIGH = r"\U00010000-\U0010ffff"  # beyond the first 65,536 code points: emoji, rare Han, old scripts
 
 
 @cache
-def gpt2_pattern() -> re.Pattern[str]:
+def gpt2_pattern(high: bool) -> re.Pattern[str]:
     r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
     (GPT-2, encoder.py.) `\s+(?!\S)` leaves the last space of a run to the word behind it: " word" is one piece
-    wherever it stands.
+    wherever it stands. Without `high`, only for text that has no character in HIGH.
     """
-    L, N, S = char_classes()["L"], char_classes()["N"], re.escape(WHITESPACE)
-    return re.compile(rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{L}]+| ?[{N}]+| ?[^{S}{L}{N}]+|[{S}]+(?![^{S}])|[{S}]+")
+    letter_runs, number_runs, S = read_table(LETTERS), read_table(NUMBERS), re.escape(WHITESPACE)
+    L, N = ranges(letter_runs, last=0xFFFF), ranges(number_runs, last=0xFFFF)
+    letters, numbers, others = f"[{L}]++", f"[{N}]++", f"[^{S}{L}{N}]++"
+    if high:
+        high_L, high_N = ranges(letter_runs, first=0x10000), ranges(number_runs, first=0x10000)
+        letters, numbers = either(L, high_L), either(N, high_N)
+        others = either(f"^{S}{L}{N}{HIGH}", f"^{high_L}{high_N}")
+    return re.compile(rf"'(?:[stmd]|re|ve|ll)| ?{letters}| ?{numbers}| ?{others}|[{S}]+(?![^{S}])|[{S}]+")
 
 
-def pretokenize(text: str) -> Iterator[str]:
+def either(low: str, high: str) -> str:
+    """One or more of [low] or [high]. `re` has a bitmap for the ranges up to U+FFFF, but tries those above one after
+    the other for each character that is not in the class; so these are looked at for characters in HIGH only."""
+    return rf"(?:[{low}]++|(?=[{HIGH}])[{high}])++"
+
+
+def pretokenize(text: str) -> list[str]:
     """The pieces of `text` one after the other; joined, they are `text`."""
-    return map(itemgetter(0), gpt2_pattern().finditer(text))
+    high = not text.isascii() and re.search(f"[{HIGH}]", text) is not None
+    return gpt2_pattern(high).findall(text)
