@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from numpygpt.tokenizer import checks, storage
+from numpygpt.tokenizer.stream import Chunk, Pieces, chunks, ordered_map
 
 Parts = list[tuple[int, str | int]]  # where each part starts in the text; ordinary text, or a special token's id
 
 
 class Tokenizer:
-    """text -> ids -> text. Ids are dense: the ordinary tokens from 0 on, then the special tokens.
+    """text -> ids -> text. Ids are dense, from 0 on. Training puts the special tokens behind the ordinary ones.
 
     A subclass sets `kind` and `fields` and writes `train`, `_encode`, `_decode`, `_to_fields` and `_from_fields`.
     `train(text, ...)` and `load(path)` make a tokenizer usable; before that every use raises RuntimeError.
+    With `lowercase` every text is made lower case before it is encoded, special tokens excepted.
     A special token stands for something that is not text, such as the end of a document. Its name, met in plain text,
     is ordinary text unless the caller lists it in `allowed_special`: no corpus and no prompt can forge one.
     """
 
     kind = ""
     fields: tuple[str, ...] = ()  # what a file of this kind holds, next to the header that all kinds share
+    dropped = 0  # after training: the different words that were too rare to be counted in the memory allowed
 
-    def __init__(self) -> None:
+    def __init__(self, lowercase: bool = False) -> None:
+        self.lowercase = bool(lowercase)
         self.special_tokens: dict[str, int] = {}  # name -> id
         self._tokens: list[Any] = []  # id -> str, or bytes for BPE; empty until trained
 
@@ -41,6 +45,10 @@ class Tokenizer:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({f'vocab_size={len(self._tokens)}' if self._tokens else 'untrained'})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process a tokenizer travels as what its file says."""
+        return type(self).from_dict, (self.to_dict(),)
+
     # -- text to ids
 
     def encode(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
@@ -48,25 +56,68 @@ class Tokenizer:
         return self.encode_array(text, allowed_special).tolist()
 
     def encode_array(self, text: str, allowed_special: Collection[str] | str = ()) -> np.ndarray:
-        """The same ids as a uint32 array: the way to encode a whole corpus."""
+        """The same ids as a uint32 array. (N,)"""
         return self._ready()._encode(text, self._split(text, allowed_special))
+
+    def encode_stream(self, pieces: Pieces, workers: int = 1) -> Iterator[np.ndarray]:
+        """The ids of a text of any length that comes in pieces, array after array; together, those of the whole text.
+
+        A `Special` among the pieces becomes that token. `workers` processes share the work (see `ordered_map`).
+        """
+        done, last = 0, None
+        results = ordered_map(self._ready()._encode_chunk, chunks(pieces), workers)
+        while True:
+            try:
+                length, ids = next(results)
+            except StopIteration:
+                return
+            except ValueError as error:
+                where = f" (counted from character {done:,} of the text)" if done else ""
+                raise ValueError(f"{error}{where}") from None
+            yield ids if last is None else self._continued(last, ids)
+            done += length
+            last = int(ids[-1]) if len(ids) else last
+
+    def _encode_chunk(self, chunk: Chunk) -> tuple[int, np.ndarray]:
+        """(number of characters, ids)"""
+        parts: Parts = []
+        text = ""
+        for part in chunk:
+            parts.append((len(text), self._cased(part) if isinstance(part, str) else self._special_id(part.name)))
+            text += part if isinstance(part, str) else ""
+        return len(text), self._encode(text, parts)
 
     def _split(self, text: str, allowed: Collection[str] | str) -> Parts:
         """`text` cut at the special tokens that the caller allows."""
         checks.text(text)
         names = checks.allowed(allowed, self.special_tokens)
         if not names:
-            return [(0, text)]
+            return [(0, self._cased(text))]
         longest_first = sorted(names, key=len, reverse=True)  # "<|end|>" must win over "<|end" where both exist
         parts: Parts = []
         start = 0
         for match in re.finditer("|".join(map(re.escape, longest_first)), text):
-            parts += [(start, text[start : match.start()]), (match.start(), self.special_tokens[match[0]])]
+            parts += [(start, self._cased(text[start : match.start()])), (match.start(), self.special_tokens[match[0]])]
             start = match.end()
-        return [*parts, (start, text[start:])]
+        return [*parts, (start, self._cased(text[start:]))]
+
+    def _cased(self, text: str) -> str:
+        return text.lower() if self.lowercase else text
+
+    def _special_id(self, name: str) -> int:
+        if name not in self.special_tokens:
+            raise ValueError(
+                f"the text has the special token {checks.brief(name)}, which this tokenizer lacks; "
+                f"it has {', '.join(map(repr, self.special_tokens)) or 'none'}"
+            )
+        return self.special_tokens[name]
 
     def _encode(self, text: str, parts: Parts) -> np.ndarray:
         raise NotImplementedError
+
+    def _continued(self, last: int, ids: np.ndarray) -> np.ndarray:
+        """`ids`, encoded as if a text began there, as what follows the id `last` in the same text."""
+        return ids
 
     # -- ids to text
 
@@ -93,7 +144,7 @@ class Tokenizer:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything about the tokenizer, ready for JSON; `from_dict` is the way back."""
-        header = {"format": storage.FORMAT, "version": storage.VERSION, "kind": self.kind}
+        header = {"format": storage.FORMAT, "version": storage.VERSION, "kind": self.kind, "lowercase": self.lowercase}
         return {**header, "special_tokens": dict(self.special_tokens), **self._ready()._to_fields()}
 
     @classmethod
@@ -108,7 +159,9 @@ class Tokenizer:
                 f"use {found.__name__} or load_tokenizer(path)"
             )
         storage.check_keys(fields, target.fields)
-        tokenizer = target()
+        if not isinstance(fields["lowercase"], bool):
+            raise storage.wrong("lowercase", "true or false", fields["lowercase"])
+        tokenizer = target(fields["lowercase"])
         tokenizer._from_fields(fields)
         return tokenizer
 
@@ -131,15 +184,19 @@ class Tokenizer:
     def _from_fields(self, fields: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def _define(self, ordinary: list[Any], special: Iterable[Any], names: Iterable[str]) -> None:
-        """Set the vocabulary: the ordinary tokens, then the special ones (their text, and their names)."""
-        tokens = [*ordinary, *special]
+    def _define(self, ordinary: list[Any], special: dict[str, int], texts: Iterable[Any] | None = None) -> None:
+        """Set the vocabulary: the special tokens at their ids (`texts`: what they decode to, else their names), and
+        the ordinary ones at the others, in order."""
+        tokens = list(ordinary)
+        for id, text in sorted(zip(special.values(), texts or special, strict=True)):
+            tokens.insert(id, text)
         checks.distinct(tokens)
         self._tokens = tokens
-        self.special_tokens = {name: len(ordinary) + i for i, name in enumerate(names)}
+        self.special_tokens = special
 
     def _ordinary(self) -> list[Any]:
-        return self._tokens[: len(self._tokens) - len(self.special_tokens)]
+        special = set(self.special_tokens.values())
+        return [token for id, token in enumerate(self._tokens) if id not in special]
 
     def _ready(self) -> Self:
         if not self._tokens:

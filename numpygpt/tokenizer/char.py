@@ -9,6 +9,7 @@ import numpy as np
 
 from numpygpt.tokenizer import checks, storage
 from numpygpt.tokenizer.base import Parts, Tokenizer
+from numpygpt.tokenizer.stream import Pieces, chunks
 
 UNKNOWN = np.uint32(2**32 - 1)  # no id: a vocabulary has at most 0x110000 characters
 
@@ -28,21 +29,23 @@ class CharTokenizer(Tokenizer):
     kind = "char"
     fields = ("vocab",)
 
-    def train(self, text: str, special_tokens: Iterable[str] = ()) -> Self:
-        """Take the vocabulary from `text`."""
+    def train(self, text: str | Pieces, special_tokens: Iterable[str] = ()) -> Self:
+        """Take the vocabulary from `text`, or from the pieces of one."""
         names = checks.special_names(special_tokens)
-        checks.text(text)
-        if not text:
+        characters: set[str] = set()
+        for chunk in chunks(text):
+            characters.update(*(self._cased(part) for part in chunk if isinstance(part, str)))
+        if not characters:
             raise ValueError("the text is empty, so it has no characters to learn; pass the corpus")
-        self._set_vocab(sorted(set(text)), names)
+        self._set_vocab(sorted(characters), {name: len(characters) + i for i, name in enumerate(names)})
         return self
 
-    def _set_vocab(self, characters: list[str], names: list[str]) -> None:
-        self._define(characters, names, names)
+    def _set_vocab(self, characters: list[str], special: dict[str, int]) -> None:
+        self._define(characters, special)
         # A table from code point to id makes encoding one NumPy lookup. Its last entry serves all larger code points.
         codes = [ord(character) for character in characters]
-        self._table = np.full(max(codes) + 2, self.special_tokens.get("<unk>", UNKNOWN), dtype=np.uint32)
-        self._table[codes] = np.arange(len(codes), dtype=np.uint32)
+        self._table = np.full(max(codes) + 2, special.get("<unk>", UNKNOWN), dtype=np.uint32)
+        self._table[codes] = np.delete(np.arange(self.vocab_size, dtype=np.uint32), list(special.values()))
 
     def _encode(self, text: str, parts: Parts) -> np.ndarray:
         ids = [self._lookup(text, *part) for part in parts]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
+from operator import itemgetter
 
-from numpygpt.tokenizer.unicode import WHITESPACE, char_classes
+from numpygpt.tokenizer.unicode import char_classes
 
 JOIN = ""  # the token for "no space here": its text is nothing
-# In every vocabulary, so that no text fails for its spaces: Unicode's white space and Python's four more.
-MARKERS = [JOIN, *WHITESPACE, "\x1c", "\x1d", "\x1e", "\x1f"]
-JOIN_ID, SPACE_ID = MARKERS.index(JOIN), MARKERS.index(" ")
+MARKERS = [JOIN, " ", "\n"]  # in every vocabulary; other white space where the training text has it
 CLOSING = set(".,;:!?)]}%'\u2019”»…")  # no space before, one after
 OPENING = set("([{“\u2018«¿¡$£€#")  # one before, none after; marks in neither set (- " / *) have none on either side
 
@@ -25,11 +24,14 @@ def element_pattern() -> re.Pattern[str]:
     return re.compile(rf"( *)({word}|.)", re.DOTALL)
 
 
-def elements(text: str) -> Iterator[tuple[int, int, str]]:
-    """(number of spaces before, place, element) for each element; spaces at the end of `text` are elements."""
-    for match in element_pattern().finditer(text):
-        spaces, element = match.groups()
-        yield len(spaces), match.start(2), element
+def elements(text: str) -> list[tuple[str, str]]:
+    """(the spaces before it, element) for each element; spaces at the end of `text` are elements."""
+    return element_pattern().findall(text)
+
+
+def words(text: str, lowercase: bool = False) -> Iterator[str]:
+    """The elements without their spaces."""
+    return map(itemgetter(1), elements(text.lower() if lowercase else text))
 
 
 def space_after(token: str) -> bool:

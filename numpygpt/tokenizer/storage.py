@@ -11,8 +11,8 @@ from typing import Any
 from numpygpt.tokenizer import checks
 
 FORMAT = "numpygpt-tokenizer"
-VERSION = 1
-HEADER = ("format", "version", "kind", "special_tokens")
+VERSION = 2
+HEADER = ("format", "version", "kind", "lowercase", "special_tokens")
 
 
 def write(path: str | os.PathLike[str], fields: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ def check_keys(fields: dict[str, Any], own: tuple[str, ...]) -> None:
 
 
 def check_vocab(vocab: Any) -> list[str]:
-    """`vocab` as a list of strings that can be written as UTF-8; the id of a token is its place in the list."""
+    """`vocab` as a list of strings that can be written as UTF-8: the ordinary tokens in the order of their ids."""
     if not isinstance(vocab, list) or not vocab:
         raise wrong("vocab", "a list of strings", vocab)
     for place, token in enumerate(vocab):
@@ -115,11 +115,13 @@ def check_vocab(vocab: Any) -> list[str]:
     return vocab
 
 
-def check_special(special: Any, first: int) -> list[str]:
-    """The special tokens' names in the order of their ids, which must go on from `first` without a gap."""
+def check_special(special: Any, ordinary: int) -> dict[str, int]:
+    """The special tokens, name -> id: different ids, in a vocabulary that has `ordinary` other tokens."""
     if not isinstance(special, dict) or not all(type(id) is int for id in special.values()):
         raise wrong("special_tokens", "an object from names to ids", special)
-    if sorted(special.values()) != list(range(first, first + len(special))):
-        expected = f"the ids {first} to {first + len(special) - 1}, each once, after the {first} ordinary tokens"
+    size = ordinary + len(special)
+    if len(set(special.values())) < len(special) or not all(0 <= id < size for id in special.values()):
+        expected = f"different ids below {size}, the size of the vocabulary"
         raise wrong("special_tokens", expected, sorted(special.values()))
-    return checks.special_names(sorted(special, key=lambda name: special[name]))
+    checks.special_names(special)
+    return dict(sorted(special.items(), key=lambda item: item[1]))

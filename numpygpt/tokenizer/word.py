@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from numpygpt.tokenizer import checks, spacing, storage
 from numpygpt.tokenizer.base import Parts, StreamDecoder, Tokenizer
-from numpygpt.tokenizer.spacing import JOIN, JOIN_ID, MARKERS, SPACE_ID
+from numpygpt.tokenizer.spacing import JOIN, MARKERS
+from numpygpt.tokenizer.stream import Pieces, count
 
 UNKNOWN = "<unk>"
 
@@ -27,107 +27,127 @@ class WordTokenizer(Tokenizer):
 
     One space is implied after a word or closing punctuation where a word or opening punctuation follows. Where the
     text has something else, the spaces are tokens, or the token <join> says that there is none; so known words decode
-    exactly (with `lowercase`, to lower case). An unknown word becomes `<unk>` where there is one, else ValueError.
+    exactly (with `lowercase`, to lower case). What is unknown becomes `<unk>` where there is one, else ValueError.
     """
 
     kind = "word"
-    fields = ("lowercase", "vocab")
-
-    def __init__(self, lowercase: bool = False) -> None:
-        super().__init__()
-        self.lowercase = bool(lowercase)
+    fields = ("vocab",)
 
     def train(
-        self, text: str, vocab_size: int | None = None, min_freq: int = 1, special_tokens: Iterable[str] = ()
+        self,
+        text: str | Pieces,
+        vocab_size: int | None = None,
+        min_freq: int = 1,
+        special_tokens: Iterable[str] = (),
+        workers: int = 1,
     ) -> Self:
         """Take the most frequent words of `text`, of equally frequent ones the first in the order of code points.
 
-        `vocab_size` bounds the whole vocabulary, `min_freq` drops rarer words; either adds `<unk>` if it drops any.
+        `text` may come in pieces. `vocab_size` bounds the whole vocabulary, `min_freq` drops rarer words; either adds
+        `<unk>` if it drops any. `dropped` says how many rare words were given up so that the counts fit into memory.
         """
         names = checks.special_names(special_tokens)
         checks.at_least("min_freq", min_freq, 1)
         if vocab_size is not None:
             least = len(MARKERS) + len({*names, UNKNOWN}) + 1
             checks.at_least("vocab_size", vocab_size, least, " (white space, special tokens, <unk> and one word)")
-        checks.text(text)
-        counts = Counter(word for _, _, word in spacing.elements(self._cased(text)))
+        counts = count(partial(spacing.words, lowercase=self.lowercase), text, workers)
+        self.dropped = counts.dropped
+        if all(word.isspace() for word in counts):
+            raise ValueError("the text has no words to learn, only white space or nothing; pass the corpus")
         for marker in MARKERS:
             counts.pop(marker, None)
-        if not counts:
-            raise ValueError("the text has no words to learn, only white space or nothing; pass the corpus")
         words = sorted((word for word in counts if counts[word] >= min_freq), key=lambda word: (-counts[word], word))
         size = len(MARKERS) + len(words) + len(names)
-        if UNKNOWN not in names and (len(words) < len(counts) or (vocab_size or size) < size):
+        lost = len(words) < len(counts) or counts.dropped or (vocab_size or size) < size
+        if lost and UNKNOWN not in names:
             names = [UNKNOWN, *names]
         if vocab_size is not None:
             words = words[: vocab_size - len(MARKERS) - len(names)]
-        self._set_vocab(MARKERS + words, names)
+        vocab = MARKERS + words
+        self._set_vocab(vocab, {name: len(vocab) + i for i, name in enumerate(names)})
         return self
 
     def stream(self) -> StreamDecoder:
         """A decoder that takes one id at a time; a space comes with the word behind it."""
         return WordStreamDecoder(self._ready())
 
-    def _set_vocab(self, tokens: list[str], names: list[str]) -> None:
-        self._define(tokens, names, names)
-        self._ids = {token: id for id, token in enumerate(tokens)}
+    def _set_vocab(self, vocab: list[str], special: dict[str, int]) -> None:
+        self._define(vocab, special)
+        self._ids = {token: id for id, token in enumerate(self._tokens) if token not in special}
+        self._join, self._space = self._ids[JOIN], self._ids[" "]
         # <unk> stands for a word and is spaced like one; other special tokens stand for no text and have no spaces.
-        spaced = tokens + [name if name == UNKNOWN else JOIN for name in names]
-        self._space_after = [spacing.space_after(token) for token in spaced]
-        self._space_before = [spacing.space_before(token) for token in spaced]
-
-    def _cased(self, text: str) -> str:
-        return text.lower() if self.lowercase else text
+        spaced = [JOIN if token in special and token != UNKNOWN else token for token in self._tokens]
+        self._space_after = np.array([spacing.space_after(token) for token in spaced])
+        self._space_before = np.array([spacing.space_before(token) for token in spaced])
 
     def _encode(self, text: str, parts: Parts) -> np.ndarray:
-        ids = array("I")
-        last = JOIN_ID  # the start of the text implies no space
-        for spaces, id in self._spaced_ids(text, parts):
-            implied = self._implied(last, id)
-            if spaces != implied:
-                ids.extend([SPACE_ID] * spaces or [JOIN_ID])
-            ids.append(id)
-            last = id
-        return np.array(ids, dtype=np.uint32)
-
-    def _spaced_ids(self, text: str, parts: Parts) -> Iterator[tuple[int, int]]:
-        """(number of spaces before, id) for each element and special token."""
-        unknown = self.special_tokens.get(UNKNOWN)
+        known, unknown = self._ids, self.special_tokens.get(UNKNOWN, -1)
+        spaces: list[int] = []  # for each element, the number of spaces before it
+        found: list[int] = []  # and its id
         for start, part in parts:
             if isinstance(part, int):
-                yield 0, part
+                spaces.append(0)
+                found.append(part)
                 continue
-            for spaces, place, element in spacing.elements(self._cased(part)):
-                id = self._ids.get(element, unknown)
-                if id is None:
-                    raise ValueError(
-                        f"the word {checks.brief(element)} at {checks.place(text, start + place)} is not in the "
-                        f"vocabulary of {self.vocab_size} tokens; remove it, or train on a text that has it, "
-                        f"or with special_tokens=('<unk>',)"
-                    )
-                yield spaces, id
+            elements = spacing.elements(part)
+            spaces += [len(before) for before, _ in elements]
+            found += [known.get(element, unknown) for _, element in elements]
+            if unknown < 0 and -1 in found:
+                self._refuse(text, start, elements)
+        ids = np.array(found, dtype=np.uint32)
+        return self._with_spaces(np.array(spaces, dtype=np.int64), ids) if found else ids
 
-    def _implied(self, left: int, right: int) -> int:
-        """The number of spaces that go without saying between two neighbouring ids, 0 or 1."""
-        return self._space_after[left] and self._space_before[right]
+    def _with_spaces(self, spaces: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """`ids` with tokens for the spaces where they are not those that go without saying. Both (N,)."""
+        implied = self._implied(np.append(np.uint32(self._join), ids[:-1]), ids)  # the text's start implies no space
+        extra = np.where(spaces == implied, 0, np.maximum(spaces, 1))  # tokens before each: the spaces, or one <join>
+        place = np.arange(len(ids)) + np.cumsum(extra)
+        whole = np.full(place[-1] + 1, self._space, dtype=np.uint32)
+        joined = (spaces == 0) & (extra == 1)
+        whole[place[joined] - 1] = self._join
+        whole[place] = ids
+        return whole
+
+    def _continued(self, last: int, ids: np.ndarray) -> np.ndarray:
+        """As if nothing had been cut there: the space that goes without saying between the two has no token."""
+        space = ids[:1] == self._space
+        if len(ids) > 1 and space and ids[1] != self._space and self._implied(last, int(ids[1])):
+            return ids[1:]
+        if len(ids) and not space and self._implied(last, int(ids[0])):
+            return np.append(np.uint32(self._join), ids)
+        return ids
+
+    def _refuse(self, text: str, start: int, elements: list[tuple[str, str]]) -> None:
+        """Raise for the first unknown element of the part of `text` that begins at `start`."""
+        for before, element in elements:
+            start += len(before)
+            if element not in self._ids:
+                raise ValueError(
+                    f"the word {checks.brief(element)} at {checks.place(text, start)} is not in the vocabulary of "
+                    f"{self.vocab_size} tokens; remove it, or train on a text that has it, "
+                    f"or with special_tokens=('<unk>',)"
+                )
+            start += len(element)
+
+    def _implied(self, left: Any, right: Any) -> Any:
+        """The number of spaces that go without saying between two neighbouring ids, 0 or 1; arrays of ids too."""
+        return self._space_after[left] & self._space_before[right]
 
     def _decode(self, ids: list[int]) -> str:
-        gaps = map(self._implied, [JOIN_ID, *ids], ids)
+        gaps = self._implied([self._join, *ids[:-1]], ids) if ids else ()
         return "".join(" " + self._tokens[id] if gap else self._tokens[id] for gap, id in zip(gaps, ids, strict=True))
 
     def _shown(self, id: int) -> str:
-        return "<join>" if id == JOIN_ID else self._tokens[id]
+        return "<join>" if id == self._join else self._tokens[id]
 
     def _to_fields(self) -> dict[str, Any]:
-        return {"lowercase": self.lowercase, "vocab": self._ordinary()}
+        return {"vocab": self._ordinary()}
 
     def _from_fields(self, fields: dict[str, Any]) -> None:
-        if not isinstance(fields["lowercase"], bool):
-            raise storage.wrong("lowercase", "true or false", fields["lowercase"])
         vocab = storage.check_vocab(fields["vocab"])
         if vocab[: len(MARKERS)] != MARKERS:
             raise storage.wrong("vocab", f"a list that starts with the {len(MARKERS)} white-space tokens", vocab)
-        self.lowercase = fields["lowercase"]
         self._set_vocab(vocab, storage.check_special(fields["special_tokens"], len(vocab)))
 
 
@@ -137,7 +157,7 @@ class WordStreamDecoder(StreamDecoder):
     def __init__(self, tokenizer: WordTokenizer) -> None:
         super().__init__(tokenizer)
         self.words = tokenizer
-        self.left = JOIN_ID
+        self.left = tokenizer._join
 
     def _text(self, id: int) -> str:
         gap = " " if self.words._implied(self.left, id) else ""
@@ -145,5 +165,5 @@ class WordStreamDecoder(StreamDecoder):
         return gap + self.words._tokens[id]
 
     def _rest(self) -> str:
-        self.left = JOIN_ID
+        self.left = self.words._join
         return ""

@@ -4,6 +4,9 @@ import random
 from collections import Counter
 from itertools import pairwise
 
+import pytest
+
+from numpygpt.tokenizer import merges as merges_module
 from numpygpt.tokenizer.merges import apply_merges, learn_merges
 
 
@@ -43,6 +46,12 @@ def naive_apply(ids, merged):
     return ids
 
 
+def applied(ids, merged):
+    """`ids` with the merges in `merged`, pair -> id, whose ranks are the order of the ids."""
+    pairs = sorted(merged, key=lambda pair: merged[pair])
+    return apply_merges(ids, {pair: rank for rank, pair in enumerate(pairs)}, [merged[pair] for pair in pairs])
+
+
 def random_pieces(rng):
     letters = rng.choice([b"a", b"ab", b"abc", b"abcdefgh"])  # few letters: many overlaps such as aaaa and abab
     words = [bytes(rng.choices(letters, k=rng.randrange(1, 25))) for _ in range(rng.randrange(1, 12))]
@@ -59,17 +68,17 @@ def test_a_small_example_worked_by_hand():
     assert learn_merges(pieces, 6)[4:] == [(p, ug), (hug, s)]
     assert learn_merges(pieces, 99)[6:] == [(b, un)]
     merged = {(u, g): ug, (u, n): un, (h, ug): hug, (p, un): pun}
-    assert apply_merges(list(b"hugs"), merged) == [hug, s]
-    assert apply_merges(list(b"bug"), merged) == [b, ug]
-    assert apply_merges(list(b"unhug"), merged) == [un, hug]
+    assert applied(list(b"hugs"), merged) == [hug, s]
+    assert applied(list(b"bug"), merged) == [b, ug]
+    assert applied(list(b"unhug"), merged) == [un, hug]
 
 
 def test_overlapping_pairs():
     assert learn_merges({b"aaaa": 1}, 9) == [(97, 97)]  # aa occurs at three places; then aa aa is left, once
     assert learn_merges({b"aaaaa": 1}, 9, min_freq=1) == [(97, 97), (256, 97), (256, 257)]
     merged = {(97, 97): 256}
-    assert apply_merges(list(b"aaaaa"), merged) == [256, 256, 97]
-    assert apply_merges(list(b"baaab"), merged) == [98, 256, 97, 98]
+    assert applied(list(b"aaaaa"), merged) == [256, 256, 97]
+    assert applied(list(b"baaab"), merged) == [98, 256, 97, 98]
 
 
 def test_learning_equals_the_naive_algorithm():
@@ -79,13 +88,15 @@ def test_learning_equals_the_naive_algorithm():
         assert learn_merges(pieces, 30, min_freq) == naive_learn(pieces, 30, min_freq)
 
 
-def test_applying_equals_the_naive_algorithm():
+@pytest.mark.parametrize("long", [0, 128])
+def test_applying_equals_the_naive_algorithm(long, monkeypatch):
+    monkeypatch.setattr(merges_module, "LONG", long)  # 0: by the heap, whatever the length
     rng = random.Random(1)
     for _ in range(400):
         merged = {pair: 256 + k for k, pair in enumerate(learn_merges(random_pieces(rng), 40, min_freq=1))}
         ids = list(bytes(rng.choices(b"abcd", k=rng.randrange(60))))
         before = list(ids)
-        assert apply_merges(ids, merged) == naive_apply(ids, merged)
+        assert applied(ids, merged) == naive_apply(ids, merged)
         assert ids == before
 
 
@@ -107,8 +118,8 @@ def test_the_order_of_the_pieces_does_not_matter():
 
 def test_nothing_to_merge():
     assert learn_merges({}, 5) == learn_merges({b"a": 9}, 5) == learn_merges({b"ab": 9}, 0) == []
-    assert apply_merges([], {(97, 98): 256}) == []
-    assert apply_merges([97], {(97, 98): 256}) == [97]
+    assert applied([], {(97, 98): 256}) == []
+    assert applied([97], {(97, 98): 256}) == [97]
 
 
 def test_progress_is_told_and_ends_with_the_truth():

@@ -15,12 +15,12 @@ def shown(text, like=None):
 
 
 def words(text):
-    return [element for _, _, element in elements(text) if not element.isspace()]
+    return [element for _, element in elements(text) if not element.isspace()]
 
 
 def test_ordinary_prose_needs_no_tokens_for_spaces():
     text = "Speak, speak. First (citizen): you know; it is so! Is it? [Yes]\nAll: 'twas good."
-    assert shown(text) == [element for _, _, element in elements(text)]
+    assert shown(text) == [element for _, element in elements(text)]
     assert " " not in shown(text) and "<join>" not in shown(text)
 
 
@@ -46,12 +46,19 @@ def test_accents_and_vowel_signs_stay_in_their_word():
     assert words("cafe\u0301 हिन्दी naïve 3 snake_case") == ["cafe\u0301", "हिन्दी", "naïve", "3", "snake_case"]
 
 
-def test_no_text_fails_for_its_white_space():
+def test_spaces_and_new_lines_are_always_known():
     tok = WordTokenizer().train("word")
+    for text in (" ", "\n", "word  word\n\n word ", " \n \n  "):
+        assert tok.decode(tok.encode(text)) == text
+
+
+def test_other_white_space_is_learned_from_the_text():
     spaces = [chr(code) for code in range(0x3001) if chr(code).isspace()]
-    assert set(spaces) == set(MARKERS) - {""}
+    tok = WordTokenizer().train("word".join(["", *spaces, ""]))
     for text in ["".join(spaces), *spaces, *(f"word{s}{s}word" for s in spaces), " \n \r\n\t "]:
         assert tok.decode(tok.encode(text)) == text
+    with pytest.raises(ValueError, match=r"the word '\\t' at index 4"):
+        WordTokenizer().train("word").encode("word\tword")
 
 
 def test_words_are_ranked_by_frequency_then_alphabet():
@@ -69,7 +76,7 @@ def test_vocab_size_caps_and_adds_unk():
     assert capped.special_tokens == {"<unk>": full - 2, "<|pad|>": full - 1}
     assert capped.decode(capped.encode("a b, c")) == "a <unk><unk> <unk>"
     with pytest.raises(ValueError, match=f"vocab_size must be an integer of at least {len(MARKERS) + 2}"):
-        WordTokenizer().train(text, vocab_size=10)
+        WordTokenizer().train(text, vocab_size=4)
 
 
 def test_min_freq_cuts_and_adds_unk():

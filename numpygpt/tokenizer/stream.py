@@ -1,0 +1,160 @@
+"""Texts that do not fit into memory: cut into chunks that can be worked on one by one, on all cores, in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, TypeVar
+
+from numpygpt.tokenizer import checks
+from numpygpt.tokenizer.unicode import WHITESPACE
+
+CHUNK = 1 << 20  # characters: a few hundredths of a second of work
+UNCUT = 16 * CHUNK  # a text without white space for so long is cut where it stands
+DISTINCT = 500_000  # different words that are counted at the same time: about 100 MB
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Special:
+    """A special token, by name, in a stream of pieces: the text before it ends here."""
+
+    name: str
+
+
+Pieces = Iterable["str | Special"]  # one text in pieces, cut anywhere, and special tokens
+Chunk = list["str | Special"]
+
+
+def chunks(pieces: str | Pieces, size: int = CHUNK) -> Iterator[Chunk]:
+    """The same text in chunks of about `size` characters, cut only where white space follows another character.
+
+    No word and no piece of GPT-2's pattern reaches over such a place, so chunks can be counted and encoded one by one.
+    """
+    chunk: Chunk = []
+    run: list[str] = []  # the end of the text so far, which may not be whole yet
+    length, enough = 0, size
+    for piece in _bounded(pieces, size):
+        if isinstance(piece, Special):
+            chunk += ["".join(run), piece]
+            run, length = [], length + 1
+        else:
+            run.append(piece)
+            length += len(piece)
+        if length < enough:
+            continue
+        text = "".join(run)
+        cut = _last_cut(text) or (len(text) if len(text) >= UNCUT else 0)
+        if chunk or cut:
+            yield [*chunk, text[:cut]]
+        chunk, run, length = [], [text[cut:]], len(text) - cut
+        enough = max(size, min(2 * length, UNCUT))  # where there is no cut: look again when there is much more
+    if chunk or any(run):
+        yield [*chunk, "".join(run)]
+
+
+def runs(text: str) -> Iterator[str]:
+    """One text in such chunks."""
+    for chunk in chunks(text):
+        yield from (part for part in chunk if isinstance(part, str))
+
+
+def _bounded(pieces: str | Pieces, size: int) -> Iterator[str | Special]:
+    """The pieces, long ones in parts of at most `size` characters, each checked to be text."""
+    for piece in [pieces] if isinstance(pieces, str) else pieces:
+        if isinstance(piece, Special):
+            yield piece
+            continue
+        checks.text(piece)
+        for start in range(0, len(piece), size):
+            yield piece[start : start + size]
+
+
+def _last_cut(text: str) -> int:
+    """The last place in `text` where white space follows another character, or 0."""
+    found = _cut_pattern().match(text)
+    return found.end() if found else 0
+
+
+@cache
+def _cut_pattern() -> re.Pattern[str]:
+    space = re.escape(WHITESPACE)
+    return re.compile(rf".*[^{space}](?=[{space}])", re.DOTALL)  # .* starts at the end and goes back: a short way
+
+
+class Count(Counter[str]):
+    """How often each word of a text occurs; `dropped` is the number of rare words that were given up for memory."""
+
+    dropped = 0
+
+
+def count(
+    words: Callable[[str], Iterable[str]], pieces: str | Pieces, workers: int = 1, distinct: int = DISTINCT
+) -> Count:
+    """Count what `words` finds in the text. Memory grows with the number of different words, up to `distinct`.
+
+    Beyond that the rarest so far are dropped until at most half are left (Manku and Motwani 2002, Approximate
+    Frequency Counts over Data Streams): frequent words keep their counts, to within what was dropped of them.
+    """
+    total = Count()
+    for part in ordered_map(partial(_count_chunk, words), chunks(pieces), workers):
+        total.update(part)
+        rare = 0
+        while len(total) > (distinct // 2 if rare else distinct):
+            rare += 1
+            for word in [word for word, times in total.items() if times <= rare]:
+                del total[word]
+                total.dropped += 1
+    return total
+
+
+def _count_chunk(words: Callable[[str], Iterable[str]], chunk: Chunk) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for part in chunk:
+        if isinstance(part, str):
+            counts.update(words(part))
+    return counts
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
+    """`map(function, items)` on `workers` processes, in order, with a few items under way at a time.
+
+    `function` and the items must be picklable; `function` travels once. A script that asks for more than one worker
+    needs `if __name__ == "__main__":`, since each worker imports it.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    spawn = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(function,))
+    pending: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(_work, item))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_function: Callable[[Any], Any]  # in a worker process: what it was started for
+
+
+def _begin(function: Callable[[Any], Any]) -> None:
+    global _function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
+    _function = function
+
+
+def _work(item: Any) -> Any:
+    return _function(item)
