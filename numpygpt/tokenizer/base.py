@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from numpygpt.tokenizer import checks, storage
+from numpygpt.tokenizer import checks, formats, storage
 from numpygpt.tokenizer.stream import Chunk, Pieces, chunks, ordered_map
 
 Parts = list[tuple[int, str | int]]  # where each part starts in the text; ordinary text, or a special token's id
@@ -171,10 +171,13 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote. The file may come from a stranger: every field is checked, and nothing is run."""
+        """Read what `save` wrote, or a tokenizer.json of Hugging Face's with byte-level BPE (see formats.py).
+
+        The file may come from a stranger: every field is checked, and nothing is run.
+        """
         fields = storage.read(path)
         try:
-            return cls.from_dict(fields)
+            return cls.from_dict(formats.from_huggingface(fields) if formats.is_huggingface(fields) else fields)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 from array import array
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from numpygpt.tokenizer import checks, storage
+from numpygpt.tokenizer import checks, formats, storage
 from numpygpt.tokenizer.base import Parts, StreamDecoder, Tokenizer
 from numpygpt.tokenizer.merges import Pair, apply_merges, learn_merges
 from numpygpt.tokenizer.pretokenize import pretokenize
@@ -34,7 +35,7 @@ class BPETokenizer(Tokenizer):
 
     Every text can be encoded; nothing is unknown. Ids that are no whole UTF-8 together decode to U+FFFD.
     (Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 2.2.)
-    A vocabulary from elsewhere (`from_gpt2`, `from_huggingface`) keeps its own order of ids.
+    A vocabulary from elsewhere (`from_gpt2`, `load` of a tokenizer.json of Hugging Face's) keeps its own order of ids.
     """
 
     kind = "bpe"
@@ -68,6 +69,15 @@ class BPETokenizer(Tokenizer):
             tokens.append(tokens[first] + tokens[second])
         self._set_vocab(tokens, merges, {name: len(tokens) + i for i, name in enumerate(names)})
         return self
+
+    @classmethod
+    def from_gpt2(cls, vocab_bpe: str | os.PathLike[str], encoder_json: str | os.PathLike[str]) -> Self:
+        """GPT-2's own tokenizer from the two files that it was published with: 50,257 ids, the last <|endoftext|>."""
+        return cls.from_dict(formats.from_gpt2(vocab_bpe, encoder_json))
+
+    def save_huggingface(self, path: str | os.PathLike[str]) -> None:
+        """Write the tokenizer.json that Hugging Face's `tokenizers` and `transformers` read; `load` reads it too."""
+        storage.write(path, formats.to_huggingface(self.to_dict()))
 
     def stream(self) -> StreamDecoder:
         """A decoder that takes one id at a time and never shows half a character."""

@@ -34,11 +34,12 @@ Pieces = Iterable["str | Special"]  # one text in pieces, cut anywhere, and spec
 Chunk = list["str | Special"]
 
 
-def chunks(pieces: str | Pieces, size: int = CHUNK) -> Iterator[Chunk]:
-    """The same text in chunks of about `size` characters, cut only where white space follows another character.
+def chunks(pieces: str | Pieces, size: int | None = None) -> Iterator[Chunk]:
+    """The same text in chunks of about `size` (CHUNK) characters, cut only where white space follows another character.
 
     No word and no piece of GPT-2's pattern reaches over such a place, so chunks can be counted and encoded one by one.
     """
+    size = size or CHUNK
     chunk: Chunk = []
     run: list[str] = []  # the end of the text so far, which may not be whole yet
     length, enough = 0, size
@@ -97,13 +98,14 @@ class Count(Counter[str]):
 
 
 def count(
-    words: Callable[[str], Iterable[str]], pieces: str | Pieces, workers: int = 1, distinct: int = DISTINCT
+    words: Callable[[str], Iterable[str]], pieces: str | Pieces, workers: int = 1, distinct: int | None = None
 ) -> Count:
-    """Count what `words` finds in the text. Memory grows with the number of different words, up to `distinct`.
+    """Count what `words` finds in the text. Memory grows with the number of different words, up to `distinct` of them.
 
     Beyond that the rarest so far are dropped until at most half are left (Manku and Motwani 2002, Approximate
     Frequency Counts over Data Streams): frequent words keep their counts, to within what was dropped of them.
     """
+    distinct = distinct or DISTINCT
     total = Count()
     for part in ordered_map(partial(_count_chunk, words), chunks(pieces), workers):
         total.update(part)

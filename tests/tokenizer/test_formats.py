@@ -1,0 +1,182 @@
+"""Byte-level BPE in the files of others: GPT-2's two, and Hugging Face's tokenizer.json."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from numpygpt.tokenizer import BPETokenizer, CharTokenizer, formats, load_tokenizer
+
+END = "<|endoftext|>"
+
+
+@pytest.fixture(scope="module")
+def gpt2_folder():
+    default = Path(__file__).resolve().parents[3] / "shared" / "data" / "gpt2"
+    folder = Path(os.environ.get("NUMPYGPT_GPT2", default))
+    if not (folder / "vocab.bpe").is_file():
+        pytest.skip("no GPT-2 files: set NUMPYGPT_GPT2 to the folder of vocab.bpe and encoder.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gpt2(gpt2_folder):
+    return BPETokenizer.from_gpt2(gpt2_folder / "vocab.bpe", gpt2_folder / "encoder.json")
+
+
+@pytest.fixture
+def small():
+    return BPETokenizer().train("low low lower lowest 🙂🙂 日本日本", special_tokens=(END, "<|pad|>"))
+
+
+def huggingface(tok, tmp_path):
+    tok.save_huggingface(tmp_path / "hf.json")
+    return json.loads((tmp_path / "hf.json").read_text(encoding="utf-8"))
+
+
+def loaded(file, tmp_path):
+    (tmp_path / "changed.json").write_text(json.dumps(file), encoding="utf-8")
+    return load_tokenizer(tmp_path / "changed.json")
+
+
+def test_the_byte_alphabet_is_one_to_one_and_visible():
+    alphabet = formats.byte_alphabet()
+    assert sorted(alphabet) == list(range(256)) and len(set(alphabet.values())) == 256
+    assert chr(alphabet[ord(" ")]) == "Ġ" and chr(alphabet[ord("\n")]) == "Ċ" and chr(alphabet[0]) == "Ā"
+    assert all(chr(code).isprintable() and not chr(code).isspace() for code in alphabet.values())
+    assert all(formats.latin_1()[code] == byte for byte, code in alphabet.items())
+
+
+def test_gpt2s_known_ids(gpt2):
+    assert gpt2.vocab_size == 50257 and gpt2.special_tokens == {END: 50256}
+    assert gpt2.encode("Hello, world!") == [15496, 11, 995, 0]
+    assert gpt2.encode(END) == [27, 91, 437, 1659, 5239, 91, 29]
+    assert gpt2.encode(END, allowed_special="all") == [50256]
+    assert gpt2.decode([15496, 50256, 995]) == f"Hello{END} world"
+
+
+def test_gpt2_comes_back_from_both_formats(gpt2, tmp_path, hard_texts):
+    gpt2.save(tmp_path / "ours.json")
+    gpt2.save_huggingface(tmp_path / "theirs.json")
+    for name in ("ours.json", "theirs.json"):
+        twin = load_tokenizer(tmp_path / name)
+        assert twin.to_dict() == gpt2.to_dict()
+        assert [twin.encode(text) for text in hard_texts] == [gpt2.encode(text) for text in hard_texts]
+    assert all(gpt2.decode(gpt2.encode(text)) == text for text in hard_texts)
+
+
+def test_a_small_vocabulary_in_gpt2s_two_files(tmp_path):
+    letters = [chr(code) for code in sorted(formats.byte_alphabet().values())]
+    ids = {token: id for id, token in enumerate([*letters, "lo", "Ġlo", END])}
+    (tmp_path / "encoder.json").write_text(json.dumps(ids), encoding="utf-8")
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\nl o\nĠ lo\n", encoding="utf-8")
+    tok = BPETokenizer.from_gpt2(tmp_path / "vocab.bpe", tmp_path / "encoder.json")
+    assert tok.special_tokens == {END: 258}
+    assert tok.encode("lo lo!") == [256, 257, 0]  # "!" is the first visible byte
+    assert tok.decode([256, 257, 0, 258]) == f"lo lo!{END}"
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\nl o\nx\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"merges\[1\] should be a pair of strings"):
+        BPETokenizer.from_gpt2(tmp_path / "vocab.bpe", tmp_path / "encoder.json")
+    (tmp_path / "vocab.bpe").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"vocab\.bpe is not UTF-8"):
+        BPETokenizer.from_gpt2(tmp_path / "vocab.bpe", tmp_path / "encoder.json")
+    with pytest.raises(FileNotFoundError):
+        BPETokenizer.from_gpt2(tmp_path / "vocab.bpe", tmp_path / "none.json")
+
+
+def test_there_and_back_again(small, tmp_path, hard_texts):
+    file = huggingface(small, tmp_path)
+    assert file["model"]["merges"][0] == "l o" and file["model"]["vocab"]["Ġlow"] > 255
+    assert [token["content"] for token in file["added_tokens"]] == [END, "<|pad|>"]
+    twin = load_tokenizer(tmp_path / "hf.json")
+    assert type(twin) is BPETokenizer and twin.to_dict() == small.to_dict()
+    assert type(BPETokenizer.load(tmp_path / "hf.json")) is BPETokenizer
+    with pytest.raises(ValueError, match="a bpe tokenizer, but CharTokenizer reads"):
+        CharTokenizer.load(tmp_path / "hf.json")
+
+
+def test_merges_may_be_lists_and_special_tokens_may_come_first(small, tmp_path):
+    file = huggingface(small, tmp_path)
+    model = file["model"]
+    model["merges"] = [merge.split(" ") for merge in model["merges"]]
+    order = [END, "<|pad|>", *(token for token in model["vocab"] if token not in small.special_tokens)]
+    model["vocab"] = {token: id for id, token in enumerate(order)}
+    file["added_tokens"][0]["id"], file["added_tokens"][1]["id"] = 0, 1
+    tok = loaded(file, tmp_path)
+    assert tok.special_tokens == {END: 0, "<|pad|>": 1}
+    assert tok.encode("lowest 日") == [id + 2 for id in small.encode("lowest 日")]
+    assert tok.decode([0, *tok.encode("low"), 1]) == f"{END}low<|pad|>"
+    tok.save(tmp_path / "ours.json")
+    assert load_tokenizer(tmp_path / "ours.json").to_dict() == tok.to_dict()
+    assert huggingface(tok, tmp_path)["model"]["vocab"] == model["vocab"]
+
+
+def test_two_merges_may_make_the_same_token(tmp_path):
+    file = huggingface(BPETokenizer().train("abab abc", vocab_size=258, min_freq=1), tmp_path)
+    ids = {chr(code): byte for byte, code in formats.byte_alphabet().items()}
+    file["model"]["vocab"] = {**ids, "ab": 256, "bc": 257, "abc": 258}
+    file["model"]["merges"] = ["b c", "a b", "a bc", "ab c"]
+    tok = loaded(file, tmp_path)
+    assert tok.encode("abc") == [258] and tok.encode("abbc") == [256, 257]
+
+
+def test_a_byte_without_a_token_is_named(tmp_path):
+    file = huggingface(BPETokenizer().train("", vocab_size=256), tmp_path)
+    file["model"]["vocab"] = {"a": 0, "b": 1, "ab": 2}
+    file["model"]["merges"] = ["a b"]
+    tok = loaded(file, tmp_path)
+    assert tok.encode("aab") == [0, 2]
+    with pytest.raises(ValueError, match="no token for the byte 0x63, which 'abc' has"):
+        tok.encode("abc")
+
+
+def test_lower_case_cannot_be_written(tmp_path):
+    with pytest.raises(ValueError, match="lower case by Python's rules"):
+        BPETokenizer(lowercase=True).train("Aa").save_huggingface(tmp_path / "x.json")
+    assert not (tmp_path / "x.json").exists()
+
+
+CHANGES = [
+    (("model", "type"), "WordPiece", "its model and pre_tokenizer are 'WordPiece' and 'ByteLevel', expected BPE and"),
+    (("pre_tokenizer",), None, "pre_tokenizer are 'BPE' and None"),
+    (("pre_tokenizer", "type"), "Whitespace", "'BPE' and 'Whitespace'"),
+    (("pre_tokenizer", "add_prefix_space"), True, "adds a space or leaves out"),
+    (("pre_tokenizer", "use_regex"), False, "adds a space or leaves out"),
+    (("model", "ignore_merges"), True, "ignore_merges = True"),
+    (("model", "byte_fallback"), True, "byte_fallback = True"),
+    (("model", "dropout"), 0.1, "dropout = 0.1"),
+    (("model", "end_of_word_suffix"), "</w>", "end_of_word_suffix = '</w>'"),
+    (("normalizer",), {"type": "NFC"}, "it has the normalizer {'type': 'NFC'}"),
+    (("post_processor",), {"type": "TemplateProcessing"}, "it has the post_processor .* which adds tokens"),
+    (("added_tokens", 0, "lstrip"), True, r"its added token '<\|endoftext\|>' has lstrip"),
+    (("added_tokens", 0, "id"), 5, "vocab should be .* tokens with the ids from 0 on, each once"),
+    (("added_tokens", 0, "id"), None, "vocab should be .* tokens with the ids from 0 on, each once"),
+    (("added_tokens",), 5, "added_tokens should be a list"),
+    (("added_tokens",), [5], "added_tokens should be a list of objects with content and id"),
+    (("model", "vocab"), ["a"], r"model\.vocab should be an object"),
+    (("model", "vocab", "€"), 10**6, "vocab should be .* tokens with the ids from 0 on"),
+    (("model", "merges"), None, "merges should be a list of pairs"),
+    (("model", "merges"), ["a b c"], r"merges\[0\] should be a pair of strings"),
+    (("model", "merges"), [[1, 2]], r"merges\[0\] should be a pair of strings"),
+    (("model", "merges"), ["q q"], r"merges\[0\] should be two tokens of the vocabulary that make a third"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "message"), CHANGES)
+def test_what_would_give_other_ids_is_refused(place, value, message, small, tmp_path):
+    file = huggingface(small, tmp_path)
+    inner = file
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with pytest.raises(ValueError, match=message):
+        loaded(file, tmp_path)
+
+
+def test_a_token_outside_the_byte_alphabet_is_named(small, tmp_path):
+    file = huggingface(small, tmp_path)
+    vocab = file["model"]["vocab"]
+    vocab["€"] = vocab.pop("Ġlow")
+    with pytest.raises(ValueError, match="tokens in GPT-2's byte alphabet, got '€'"):
+        loaded(file, tmp_path)
