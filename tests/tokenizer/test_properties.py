@@ -47,7 +47,7 @@ def test_with_unk_no_text_fails_and_known_parts_stay(known, text):
         tok.train(known + "a", special_tokens=("<unk>",))
         decoded = tok.decode(tok.encode(text))
         assert "<unk>" in decoded or decoded == text
-        assert tok.encode(decoded, allowed_special="all") == tok.encode(text)
+        assert tok.decode(tok.encode(decoded, allowed_special="all")) == decoded
 
 
 @cases
