@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import codecs
 import os
-from array import array
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 
 from numpygpt.tokenizer import checks, formats, storage
 from numpygpt.tokenizer.base import Parts, StreamDecoder, Tokenizer
-from numpygpt.tokenizer.merges import Pair, apply_merges, learn_merges
+from numpygpt.tokenizer.merges import MergeTable, Pair, apply_merges, learn_merges
 from numpygpt.tokenizer.pretokenize import pretokenize
 from numpygpt.tokenizer.stream import Pieces, count, runs
 
 BYTES = [bytes([byte]) for byte in range(256)]
 CACHED_PIECES = 1 << 17  # a few tens of MB; a corpus repeats its words, so nearly every piece is found
-CACHED_LENGTH = 64  # characters; longer pieces hardly ever come back
+LONG = 64  # bytes: such pieces hardly ever come back, and are not kept
 
 
 class BPETokenizer(Tokenizer):
@@ -87,10 +87,11 @@ class BPETokenizer(Tokenizer):
         """`ordinary`: the tokens but the special ones, in the order of their ids; `merges`: pairs of ids, by rank."""
         self._define(ordinary, special, [name.encode("utf-8") for name in special])
         ids = {token: id for id, token in enumerate(self._tokens) if id not in special.values()}
-        self._byte_ids = [ids.get(byte, -1) for byte in BYTES]
+        self._byte_ids = np.array([ids.get(byte, -1) for byte in BYTES])
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
         self._made = [ids[self._tokens[first] + self._tokens[second]] for first, second in self._ranks]
-        self._cache = PieceCache(self._encode_piece)
+        self._table = MergeTable(self._ranks, self._made, self.vocab_size)
+        self._cache: dict[str, bytes] = {}  # the ids of a piece as the bytes of a uint32 array, which join fastest
 
     def _encode(self, text: str, parts: Parts) -> np.ndarray:
         ids = []
@@ -99,16 +100,37 @@ class BPETokenizer(Tokenizer):
                 ids.append(np.uint32(part).tobytes())
                 continue
             for run in runs(part):
-                ids += map(self._cache.__getitem__, pretokenize(run))
+                pieces = pretokenize(run)
+                long = self._remember(pieces)
+                ids += map(self._cache.__getitem__, pieces)
+                for piece in long:
+                    del self._cache[piece]
         return np.frombuffer(bytearray().join(ids), dtype=np.uint32)  # a bytearray: the array can be written to
 
-    def _encode_piece(self, piece: str) -> bytes:
-        """The ids of one piece as the bytes of a uint32 array: these are joined faster than lists of numbers."""
-        ids = [self._byte_ids[byte] for byte in piece.encode("utf-8")]
-        if -1 in ids:  # only in a vocabulary from elsewhere
-            raise ValueError(f"this vocabulary has no token for the byte 0x{piece.encode()[ids.index(-1)]:02x}, "
-                             f"which {checks.brief(piece)} has")
-        return array("I", apply_merges(ids, self._ranks, self._made)).tobytes()
+    def _remember(self, pieces: list[str]) -> list[str]:
+        """See to it that all `pieces` are in the cache; those that are too long to stay there."""
+        new = set(pieces).difference(self._cache)
+        if len(self._cache) + len(new) > CACHED_PIECES:
+            self._cache.clear()
+            new = set(pieces)
+        texts = {piece: piece.encode("utf-8") for piece in new}
+        long = [piece for piece, text in texts.items() if len(text) > LONG]
+        for piece in long:
+            ids = self._bytes_to_ids(texts.pop(piece)).tolist()
+            self._cache[piece] = np.array(apply_merges(ids, self._ranks, self._made), dtype=np.uint32).tobytes()
+        if texts:
+            lengths = np.fromiter(map(len, texts.values()), dtype=np.int64, count=len(texts))
+            all_ids, lengths = self._table.apply(self._bytes_to_ids(b"".join(texts.values())), lengths)
+            joined, ends = all_ids.astype(np.uint32).tobytes(), (4 * np.cumsum(lengths)).tolist()
+            self._cache.update(zip(texts, (joined[a:b] for a, b in pairwise([0, *ends])), strict=True))
+        return long
+
+    def _bytes_to_ids(self, text: bytes) -> np.ndarray:
+        ids = self._byte_ids[np.frombuffer(text, dtype=np.uint8)]
+        if ids.min() < 0:  # only in a vocabulary from elsewhere
+            byte = text[ids.argmin()]
+            raise ValueError(f"this vocabulary has no token for the byte 0x{byte:02x}, which the text has")
+        return ids
 
     def _decode(self, ids: list[int]) -> str:
         return b"".join(map(self._tokens.__getitem__, ids)).decode("utf-8", errors="replace")
@@ -142,22 +164,6 @@ class ByteStreamDecoder(StreamDecoder):
 
     def _rest(self) -> str:
         return self.bytes.decode(b"", final=True)
-
-
-class PieceCache(dict[str, bytes]):
-    """What each piece is encoded to; a corpus repeats its words."""
-
-    def __init__(self, encode: Callable[[str], bytes]) -> None:
-        super().__init__()
-        self.encode = encode
-
-    def __missing__(self, piece: str) -> bytes:
-        ids = self.encode(piece)
-        if len(piece) <= CACHED_LENGTH:
-            if len(self) >= CACHED_PIECES:
-                self.clear()
-            self[piece] = ids
-        return ids
 
 
 def _latin_1(token: str) -> bytes:

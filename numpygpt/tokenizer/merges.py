@@ -13,7 +13,6 @@ import numpy as np
 Pair = tuple[int, int]
 NONE = -1  # in place of an id: the end of a piece, or a place that was merged into the one before it
 NEVER = 1 << 62  # the rank of a pair that is no merge
-LONG = 128  # tokens: from here on a heap is faster than a look at every rank
 REPORT_EVERY = 64  # merges between two calls of `progress`
 
 
@@ -114,26 +113,9 @@ def _places_of_pairs(ids: np.ndarray) -> Iterable[tuple[Pair, np.ndarray]]:
 def apply_merges(ids: list[int], ranks: Mapping[Pair, int], made: list[int]) -> list[int]:
     """`ids` with every merge applied: always the one of lowest rank, of several places the first.
 
-    `ranks` maps pairs to their rank, the order in which they were learnt, and `made[rank]` is the id that stands for
-    both. A piece is mostly a word: few tokens, and the smallest of a short list is found at once.
+    `ranks` maps pairs to their rank, the order in which they were learnt; `made[rank]` is the id that the two become.
+    The heap of (rank, place) makes this n log n: a piece can be a megabyte long.
     """
-    if len(ids) >= LONG:
-        return _apply_by_heap(ids, ranks, made)
-    ids, rank = list(ids), ranks.get
-    rank_at = [rank(pair, NEVER) for pair in pairwise(ids)]  # rank_at[i]: of ids[i] with ids[i + 1]
-    while rank_at and (lowest := min(rank_at)) != NEVER:
-        i = rank_at.index(lowest)
-        new = ids[i] = made[lowest]
-        del ids[i + 1], rank_at[i]
-        if i > 0:
-            rank_at[i - 1] = rank((ids[i - 1], new), NEVER)
-        if i < len(rank_at):
-            rank_at[i] = rank((new, ids[i + 1]), NEVER)
-    return ids
-
-
-def _apply_by_heap(ids: list[int], ranks: Mapping[Pair, int], made: list[int]) -> list[int]:
-    """The same in n log n, for a piece that may be a megabyte long: the heap holds (rank, place)."""
     heap = [(ranks[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in ranks]
     heapq.heapify(heap)
     n = len(ids)
@@ -152,3 +134,49 @@ def _apply_by_heap(ids: list[int], ranks: Mapping[Pair, int], made: list[int]) -
             if pair in ranks:
                 heapq.heappush(heap, (ranks[pair], place))
     return [id for id in ids if id != NONE]
+
+
+class MergeTable:
+    """The same for many short pieces at once: in each round, every piece that has a merge left does its next one.
+
+    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs.
+    """
+
+    def __init__(self, ranks: Mapping[Pair, int], made: list[int], vocab_size: int) -> None:
+        keys = np.array([*(first * vocab_size + second for first, second in ranks), NEVER])
+        order = np.argsort(keys)
+        self.keys, self.ranks = keys[order], np.append(np.arange(len(made)), NEVER)[order]
+        self.made, self.vocab_size = np.array(made, dtype=np.int64), vocab_size
+
+    def apply(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`ids` (N,): pieces end to end, of `lengths` (P,) each, none of them empty. Both as they are afterwards."""
+        piece = np.repeat(np.arange(len(lengths)), lengths)  # (N,) which piece each id belongs to
+        rank = self._rank(ids, piece, np.arange(len(ids)))  # (N,) of ids[i] with ids[i + 1]
+        finished = []
+        while True:
+            starts = np.flatnonzero(np.diff(piece, prepend=-1))
+            lowest = np.repeat(np.minimum.reduceat(rank, starts), np.diff(starts, append=len(ids)))  # (N,) of its piece
+            busy = lowest < NEVER
+            finished.append((piece[~busy], ids[~busy]))
+            ids, piece, rank, lowest = ids[busy], piece[busy], rank[busy], lowest[busy]
+            if not len(ids):
+                break
+            at = np.flatnonzero(rank == lowest)
+            at = at[np.diff(piece[at], prepend=-1) > 0]  # the first in each piece
+            ids[at] = self.made[rank[at]]
+            keep = np.ones(len(ids), dtype=bool)
+            keep[at + 1] = False
+            ids, piece, rank = ids[keep], piece[keep], rank[keep]
+            at -= np.arange(len(at))  # where the new ids are now
+            for place in (at, at[at > 0] - 1):
+                rank[place] = self._rank(ids, piece, place)
+        piece, ids = (np.concatenate(parts) for parts in zip(*finished, strict=True))
+        return ids[np.argsort(piece, kind="stable")], np.bincount(piece, minlength=len(lengths))
+
+    def _rank(self, ids: np.ndarray, piece: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """The ranks of ids[at] with the ids behind them; NEVER at the end of a piece and where there is no merge."""
+        after = np.minimum(at + 1, len(ids) - 1)
+        keys = ids[at] * self.vocab_size + ids[after]
+        found = np.searchsorted(self.keys, keys)
+        merge = (self.keys[found] == keys) & (piece[at] == piece[after]) & (at < after)
+        return np.where(merge, self.ranks[found], NEVER)

@@ -2,12 +2,11 @@
 
 import random
 from collections import Counter
-from itertools import pairwise
+from itertools import chain, pairwise
 
-import pytest
+import numpy as np
 
-from numpygpt.tokenizer import merges as merges_module
-from numpygpt.tokenizer.merges import apply_merges, learn_merges
+from numpygpt.tokenizer.merges import MergeTable, apply_merges, learn_merges
 
 
 def replace(ids, pair, new):
@@ -88,9 +87,7 @@ def test_learning_equals_the_naive_algorithm():
         assert learn_merges(pieces, 30, min_freq) == naive_learn(pieces, 30, min_freq)
 
 
-@pytest.mark.parametrize("long", [0, 128])
-def test_applying_equals_the_naive_algorithm(long, monkeypatch):
-    monkeypatch.setattr(merges_module, "LONG", long)  # 0: by the heap, whatever the length
+def test_applying_equals_the_naive_algorithm():
     rng = random.Random(1)
     for _ in range(400):
         merged = {pair: 256 + k for k, pair in enumerate(learn_merges(random_pieces(rng), 40, min_freq=1))}
@@ -98,6 +95,20 @@ def test_applying_equals_the_naive_algorithm(long, monkeypatch):
         before = list(ids)
         assert applied(ids, merged) == naive_apply(ids, merged)
         assert ids == before
+
+
+def test_many_pieces_at_once_equal_one_at_a_time():
+    rng = random.Random(5)
+    for _ in range(200):
+        pairs = learn_merges(random_pieces(rng), 40, min_freq=1)
+        merged = {pair: 256 + k for k, pair in enumerate(pairs)}
+        pieces = [list(bytes(rng.choices(b"abcd", k=rng.randrange(1, 30)))) for _ in range(rng.randrange(1, 20))]
+        table = MergeTable({pair: rank for rank, pair in enumerate(pairs)}, list(merged.values()), 256 + len(pairs))
+        flat, before = np.array(list(chain(*pieces))), np.array([len(piece) for piece in pieces])
+        ids, lengths = table.apply(flat, before)
+        expected = [applied(piece, merged) for piece in pieces]
+        assert ids.tolist() == list(chain(*expected)) and lengths.tolist() == [len(piece) for piece in expected]
+        assert flat.tolist() == list(chain(*pieces)) and before.sum() == len(flat)
 
 
 def test_no_two_merges_make_the_same_bytes():

@@ -116,9 +116,10 @@ def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
     words = [f"{a}{b}" for a in "abcdef" for b in "uvwxyz"]
     text = " ".join(words * 3)
     expected = BPETokenizer().train(text).encode(text)
-    monkeypatch.setattr(bpe, "CACHED_PIECES", 4)
+    monkeypatch.setattr(bpe, "CACHED_PIECES", 40)
     tok = BPETokenizer().train(text)
     assert tok.encode(text) == tok.encode(text) == expected
-    assert len(tok._cache) <= 4
-    tok.encode("z" * 1000)
-    assert all(len(piece) <= bpe.CACHED_LENGTH for piece in tok._cache)
+    assert len(tok._cache) == 37  # 36 with a space, the first without
+    assert tok.encode(text + " more words than fit")[: len(expected)] == expected
+    assert tok.decode(tok.encode("a b c d")) == "a b c d" and len(tok._cache) == 4
+    assert tok.decode(tok.encode("z" * 1000)) == "z" * 1000 and len(tok._cache) <= 4
