@@ -41,7 +41,8 @@ class Trainer:
         self.parallel = DataParallel(self.model, self.workers)
         self.optimizer = make_optimizer(self.parallel, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
-        self.loader = DataLoader(dataset.train, config.batch_size, config.context, seed=config.seed)
+        self.loader = DataLoader(dataset.train, config.batch_size, config.context, config.seed,
+                                 shuffle=config.batches == "random")
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}

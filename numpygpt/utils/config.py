@@ -41,6 +41,8 @@ class Config:
 
     steps: int = setting(8000, "updates of the parameters")
     batch_size: int = setting(16, "sequences in a batch: more make a steadier gradient and a slower step", fixed=True)
+    batches: str = setting("random", "random windows, each once an epoch, or sequential: the text from start to end",
+                           ("random", "sequential"), fixed=True)
     accumulate: int = setting(1, "batches that make one update: a larger batch in the same memory", fixed=True)
     optimizer: str = setting("adamw", "adamw decays weights; sgd is for study", ("adamw", "adam", "sgd"), fixed=True)
     lr: float = setting(3e-4, "highest learning rate: too high diverges, too low is slow")

@@ -22,7 +22,7 @@ SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     text = "the quick brown fox jumps over the lazy dog. " * 40
-    corpus = Corpus("pangram", text, "a test", "0" * 64, ())
+    corpus = Corpus.of("pangram", text, "a test")
     return prepare(corpus, tmp_path_factory.mktemp("data") / "pangram", context=8)
 
 
@@ -36,7 +36,7 @@ def run(t, steps):
 
 
 @pytest.mark.parametrize("changes", [{}, {"workers": 1}, {"accumulate": 2}, {"optimizer": "sgd", "momentum": 0.9},
-                                     {"optimizer": "adam"}], ids=str)
+                                     {"optimizer": "adam"}, {"batches": "sequential"}], ids=str)
 def test_a_resumed_run_equals_an_unbroken_one_to_the_last_bit(dataset, tmp_path, changes):
     whole = trainer(dataset, **changes)
     expected = run(whole, 12)
@@ -58,6 +58,14 @@ def test_training_reduces_the_loss_and_repeats_with_its_seed(dataset):
     assert run(trainer(dataset, seed=6), 1) != first[:1]
 
 
+def test_batches_come_in_the_order_of_the_text_where_that_is_asked_for(dataset):
+    loader = trainer(dataset, batches="sequential").loader
+    x, y = loader.next_batch()
+    assert x.tolist() == dataset.train[:24].reshape(3, 8).tolist()
+    assert y.tolist() == dataset.train[1:25].reshape(3, 8).tolist()
+    assert trainer(dataset).loader.next_batch()[0].tolist() != x.tolist()
+
+
 def test_accumulated_batches_take_the_same_step_as_one_large_batch(dataset):
     same = {"dropout": 0.0, "dtype": "float64", "clip": 0.0}
     large, small = trainer(dataset, batch_size=6, **same), trainer(dataset, batch_size=3, accumulate=2, **same)
@@ -71,7 +79,7 @@ def test_a_checkpoint_of_other_data_or_without_an_optimiser_is_refused(dataset, 
     t = trainer(dataset)
     t.save(tmp_path / "ckpt.npz")
     t.save_model(tmp_path / "best.npz")
-    other = prepare(Corpus("other", "abcdefgh " * 100, "a test", "1" * 64, ()), tmp_path / "other", context=8)
+    other = prepare(Corpus.of("other", "abcdefgh " * 100, "a test"), tmp_path / "other", context=8)
     with pytest.raises(ValueError, match="is another than"):
         trainer(other).load(load_checkpoint(tmp_path / "ckpt.npz"))
     with pytest.raises(ValueError, match="holds a model alone"):
@@ -187,7 +195,7 @@ def test_overfitting_is_told_from_noise():
 
 def test_unknown_tokens_are_said_to_flatter_the_bits_a_byte(tmp_path):
     text = "one two three four five six seven eight nine ten " * 30 + "eleven twelve thirteen " * 7
-    words = prepare(Corpus("numbers", text, "a test", "2" * 64, ()), tmp_path / "words", tokenizer="word", context=8)
+    words = prepare(Corpus.of("numbers", text, "a test"), tmp_path / "words", tokenizer="word", context=8)
     unknown = words.tokenizer.special_tokens["<unk>"]
     share = np.mean(np.asarray(words.val) == unknown)
     assert share > 0.1
