@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, formats, storage
+from numpygpt.tokenizer.decoding import StreamDecoder
 from numpygpt.tokenizer.stream import Chunk, Pieces, chunks, ordered_map
 
 Parts = list[tuple[int, str | int]]  # where each part starts in the text; ordinary text, or a special token's id
@@ -205,34 +206,6 @@ class Tokenizer:
         if not self._tokens:
             raise RuntimeError(f"this {type(self).__name__} has no vocabulary yet: train(text) or load(path) first")
         return self
-
-
-class StreamDecoder:
-    """Ids in, one at a time; text out as soon as it is certain. All pushes and the flush together equal `decode(ids)`.
-
-    This one serves tokens whose text does not depend on their neighbours; BPE and words have their own.
-    """
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
-        self.position = 0
-
-    def push(self, id: int) -> str:
-        """The text that is certain now that `id` has come; it may be empty."""
-        (id,) = checks.ids([id], self.tokenizer.vocab_size, first=self.position)
-        self.position += 1
-        return self._text(id)
-
-    def flush(self) -> str:
-        """What was held back; afterwards the decoder starts afresh."""
-        self.position = 0
-        return self._rest()
-
-    def _text(self, id: int) -> str:
-        return self.tokenizer._tokens[id]
-
-    def _rest(self) -> str:
-        return ""
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:

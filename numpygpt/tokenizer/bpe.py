@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import os
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -12,7 +11,8 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, formats, storage
-from numpygpt.tokenizer.base import Parts, StreamDecoder, Tokenizer
+from numpygpt.tokenizer.base import Parts, Tokenizer
+from numpygpt.tokenizer.decoding import ByteStreamDecoder
 from numpygpt.tokenizer.merges import MergeTable, Pair, apply_merges, learn_merges
 from numpygpt.tokenizer.pretokenize import pretokenize
 from numpygpt.tokenizer.stream import Pieces, count, runs
@@ -79,14 +79,15 @@ class BPETokenizer(Tokenizer):
         """Write the tokenizer.json that Hugging Face's `tokenizers` and `transformers` read; `load` reads it too."""
         storage.write(path, formats.to_huggingface(self.to_dict()))
 
-    def stream(self) -> StreamDecoder:
+    def stream(self) -> ByteStreamDecoder:
         """A decoder that takes one id at a time and never shows half a character."""
         return ByteStreamDecoder(self._ready())
 
     def _set_vocab(self, ordinary: list[bytes], merges: Iterable[Pair], special: dict[str, int]) -> None:
         """`ordinary`: the tokens but the special ones, in the order of their ids; `merges`: pairs of ids, by rank."""
         self._define(ordinary, special, [name.encode("utf-8") for name in special])
-        ids = {token: id for id, token in enumerate(self._tokens) if id not in special.values()}
+        special_ids = set(special.values())
+        ids = {token: id for id, token in enumerate(self._tokens) if id not in special_ids}
         self._byte_ids = np.array([ids.get(byte, -1) for byte in BYTES])
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
         self._made = [ids[self._tokens[first] + self._tokens[second]] for first, second in self._ranks]
@@ -150,20 +151,6 @@ class BPETokenizer(Tokenizer):
         special = storage.check_special(fields["special_tokens"], len(vocab))
         tokens, merges = tokens_and_merges(vocab, fields["merges"], special.values(), _latin_1)
         self._set_vocab(tokens, merges, special)
-
-
-class ByteStreamDecoder(StreamDecoder):
-    """Holds back the bytes of a character until the last one has come."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__(tokenizer)
-        self.bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
-
-    def _text(self, id: int) -> str:
-        return self.bytes.decode(self.tokenizer._tokens[id])
-
-    def _rest(self) -> str:
-        return self.bytes.decode(b"", final=True)
 
 
 def _latin_1(token: str) -> bytes:

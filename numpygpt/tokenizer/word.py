@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, spacing, storage
-from numpygpt.tokenizer.base import Parts, StreamDecoder, Tokenizer
+from numpygpt.tokenizer.base import Parts, Tokenizer
+from numpygpt.tokenizer.decoding import WordStreamDecoder
 from numpygpt.tokenizer.spacing import JOIN, MARKERS
 from numpygpt.tokenizer.stream import Pieces, count
 
@@ -68,7 +69,7 @@ class WordTokenizer(Tokenizer):
         self._set_vocab(vocab, {name: len(vocab) + i for i, name in enumerate(names)})
         return self
 
-    def stream(self) -> StreamDecoder:
+    def stream(self) -> WordStreamDecoder:
         """A decoder that takes one id at a time; a space comes with the word behind it."""
         return WordStreamDecoder(self._ready())
 
@@ -149,21 +150,3 @@ class WordTokenizer(Tokenizer):
         if vocab[: len(MARKERS)] != MARKERS:
             raise storage.wrong("vocab", f"a list that starts with the {len(MARKERS)} white-space tokens", vocab)
         self._set_vocab(vocab, storage.check_special(fields["special_tokens"], len(vocab)))
-
-
-class WordStreamDecoder(StreamDecoder):
-    """Remembers the last id: whether a space stands between two tokens depends on both."""
-
-    def __init__(self, tokenizer: WordTokenizer) -> None:
-        super().__init__(tokenizer)
-        self.words = tokenizer
-        self.left = tokenizer._join
-
-    def _text(self, id: int) -> str:
-        gap = " " if self.words._implied(self.left, id) else ""
-        self.left = id
-        return gap + self.words._tokens[id]
-
-    def _rest(self) -> str:
-        self.left = self.words._join
-        return ""

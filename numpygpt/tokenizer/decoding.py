@@ -1,0 +1,72 @@
+"""Text from ids that come one at a time, for a text that is shown while it is generated."""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING
+
+from numpygpt.tokenizer import checks
+
+if TYPE_CHECKING:
+    from numpygpt.tokenizer.base import Tokenizer
+    from numpygpt.tokenizer.word import WordTokenizer
+
+
+class StreamDecoder:
+    """Ids in, one at a time; text out as soon as it is certain. All pushes and the flush together equal `decode(ids)`.
+
+    This one serves tokens whose text does not depend on their neighbours; BPE and words have their own.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.position = 0
+
+    def push(self, id: int) -> str:
+        """The text that is certain now that `id` has come; it may be empty."""
+        (id,) = checks.ids([id], self.tokenizer.vocab_size, first=self.position)
+        self.position += 1
+        return self._text(id)
+
+    def flush(self) -> str:
+        """What was held back; afterwards the decoder starts afresh."""
+        self.position = 0
+        return self._rest()
+
+    def _text(self, id: int) -> str:
+        return self.tokenizer._tokens[id]
+
+    def _rest(self) -> str:
+        return ""
+
+
+class ByteStreamDecoder(StreamDecoder):
+    """Holds back the bytes of a character until the last one has come."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer)
+        self.bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def _text(self, id: int) -> str:
+        return self.bytes.decode(self.tokenizer._tokens[id])
+
+    def _rest(self) -> str:
+        return self.bytes.decode(b"", final=True)
+
+
+class WordStreamDecoder(StreamDecoder):
+    """Remembers the last id: whether a space stands between two tokens depends on both."""
+
+    def __init__(self, tokenizer: WordTokenizer) -> None:
+        super().__init__(tokenizer)
+        self.words = tokenizer
+        self.left = tokenizer._join
+
+    def _text(self, id: int) -> str:
+        gap = " " if self.words._implied(self.left, id) else ""
+        self.left = id
+        return gap + self.words._tokens[id]
+
+    def _rest(self) -> str:
+        self.left = self.words._join
+        return ""
