@@ -28,7 +28,7 @@ class Tokenizer:
 
     kind = ""
     fields: tuple[str, ...] = ()  # what a file of this kind holds, next to the header that all kinds share
-    dropped = 0  # after training: the different words that were too rare to be counted in the memory allowed
+    dropped = 0  # after training: how many times a rare word was given up so that the counts fit into memory
 
     def __init__(self, lowercase: bool = False) -> None:
         self.lowercase = bool(lowercase)

@@ -92,7 +92,7 @@ def _cut_pattern() -> re.Pattern[str]:
 
 
 class Count(Counter[str]):
-    """How often each word of a text occurs; `dropped` is the number of rare words that were given up for memory."""
+    """How often each word of a text occurs. `dropped`: how many times a rare word was given up for memory."""
 
     dropped = 0
 
@@ -109,10 +109,9 @@ def count(
     total = Count()
     for part in ordered_map(partial(_count_chunk, words), chunks(pieces), workers):
         total.update(part)
-        rare = 0
-        while len(total) > (distinct // 2 if rare else distinct):
-            rare += 1
-            for word in [word for word, times in total.items() if times <= rare]:
+        if len(total) > distinct:
+            least = sorted(total.values(), reverse=True)[distinct // 2]
+            for word in [word for word, times in total.items() if times <= least]:
                 del total[word]
                 total.dropped += 1
     return total

@@ -45,7 +45,7 @@ class WordTokenizer(Tokenizer):
         """Take the most frequent words of `text`, of equally frequent ones the first in the order of code points.
 
         `text` may come in pieces. `vocab_size` bounds the whole vocabulary, `min_freq` drops rarer words; either adds
-        `<unk>` if it drops any. `dropped` says how many rare words were given up so that the counts fit into memory.
+        `<unk>` if it drops any. `dropped` says how many times a rare word was given up for memory (see `count`).
         """
         names = checks.special_names(special_tokens)
         checks.at_least("min_freq", min_freq, 1)
