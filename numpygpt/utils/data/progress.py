@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tqdm import tqdm
 
+COUNTED = ("learning merges",)  # everything else is measured in bytes
+
 
 class ProgressBars:
     """Callable as (what, done, total); a new `what` starts a new bar, and total 0 means that nobody knows it.
@@ -26,7 +28,9 @@ class ProgressBars:
                 leave=False,
                 disable=None,
                 dynamic_ncols=True,
-                unit_scale=total > 9999,
+                unit="it" if what in COUNTED else "B",
+                unit_scale=what not in COUNTED,
+                unit_divisor=1024,
                 bar_format=None if total else "{desc} ...",
             )
             self._what = what

@@ -1,4 +1,4 @@
-"""Corpora by name and from files, with made-up sources: no test here reaches for a network."""
+"""Corpora by name, with made-up sources: no test here reaches for a network."""
 
 import hashlib
 import io
@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from numpygpt.utils.data import Corpus, load_corpus
 from numpygpt.utils.data import corpora as corpora_module
-from numpygpt.utils.data import load_corpus, read_corpus
+from numpygpt.utils.data.documents import END, Cut, Document
 from numpygpt.utils.data.fetch import FetchError
+
+
+def text(corpus):
+    """The text of a corpus that is one document."""
+    *pieces, end = corpus.pieces()
+    assert end is END
+    return "".join(pieces)
 
 
 def refuse(*names):
@@ -49,8 +57,7 @@ def test_tinyshakespeare_is_the_file_byte_for_byte(tmp_path):
     path = tmp_path / "tiny.txt"
     path.write_bytes(b"First Citizen:\r\nBefore\n")
     corpus = load_corpus("tinyshakespeare", fetch=lambda remote, progress: path)
-    assert corpus.text == "First Citizen:\r\nBefore\n"
-    assert corpus.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert text(corpus) == "First Citizen:\r\nBefore\n" and corpus.size == len(path.read_bytes())
     assert corpus.name == "tinyshakespeare" and "char-rnn" in corpus.source and corpus.notes == ()
 
 
@@ -61,15 +68,15 @@ def test_the_sources_are_pinned():
 
 def test_plays_come_in_order_without_poems_and_folios(plays):
     corpus = load_corpus("shakespeare", fetch=lambda remote, progress: plays)
-    assert corpus.text == "AS YOU LIKE IT\nOrlando é\n\n\nHAMLET\nTo be\n"
+    assert text(corpus) == "AS YOU LIKE IT\nOrlando é\n\n\nHAMLET\nTo be\n"
     assert corpus.source.startswith("2 plays")
-    assert load_corpus("hamlet", fetch=lambda remote, progress: plays).text == "HAMLET\nTo be\n"
+    assert text(load_corpus("hamlet", fetch=lambda remote, progress: plays)) == "HAMLET\nTo be\n"
 
 
 def test_pydoc_needs_nothing_and_is_the_same_twice():
     one, two = (load_corpus("pydoc", fetch=refuse()) for _ in range(2))
-    assert one == two and len(one.text) > 100_000
-    assert one.text.index('The "assert" statement') < one.text.index('The "while" statement')
+    assert one == two and len(text(one)) > 100_000
+    assert text(one).index('The "assert" statement') < text(one).index('The "while" statement')
 
 
 def test_default_takes_the_first_that_can_be_had(plays, tmp_path):
@@ -110,41 +117,27 @@ def test_an_unknown_name_gets_the_nearest():
         load_corpus("hamlte", fetch=refuse())
 
 
-def test_files_are_joined_in_order_and_otherwise_unchanged(tmp_path):
-    one, two, three = (tmp_path / name for name in ("my notes.txt", "two.txt", "three.txt"))
-    one.write_bytes(b"\xef\xbb\xbfone\r\n")
-    two.write_bytes("zwölf".encode())
-    three.write_bytes(b"three")
-    corpus = read_corpus([one, two, three])
-    assert corpus.text == "one\r\nzwölf\nthree"
-    assert corpus.name == "my_notes_and_2_more" and corpus.source == "my notes.txt, two.txt, three.txt"
-    assert corpus.sha256 == hashlib.sha256(corpus.text.encode()).hexdigest()
-    assert read_corpus([str(two)]).name == "two"
-
-
-@pytest.mark.parametrize(("start", "offset"), [(b"", 4), (b"\xef\xbb\xbf", 7)])
-def test_bytes_that_are_not_utf8_are_named_by_offset(tmp_path, start, offset):
-    path = tmp_path / "latin.txt"
-    path.write_bytes(start + b"caf\xc3\xa9"[:3] + b"e\xe9 au lait")
-    with pytest.raises(ValueError, match=rf"latin\.txt is not UTF-8: byte 0xe9 at offset {offset} .*iconv"):
-        read_corpus([path])
-
-
-def test_missing_files_and_folders(tmp_path):
-    (tmp_path / "letters.txt").write_text("x")
-    with pytest.raises(FileNotFoundError, match=r"no file .*leters\.txt; did you mean letters\.txt\?"):
-        read_corpus([tmp_path / "leters.txt"])
-    with pytest.raises(FileNotFoundError, match="no file"):
-        read_corpus([tmp_path / "nowhere" / "x.txt"])
-    with pytest.raises(ValueError, match="is a folder: name the files in it"):
-        read_corpus([tmp_path])
-    with pytest.raises(ValueError, match="at least one file"):
-        read_corpus([])
-
-
 def test_the_real_tinyshakespeare_has_the_pinned_hash():
     root = Path(__file__).resolve().parents[3]
     path = Path(os.environ.get("NUMPYGPT_CORPUS") or root.parent / "shared" / "data" / "tinyshakespeare.txt")
     if not path.is_file():
         pytest.skip(f"no {path.name} here")
-    assert load_corpus("tinyshakespeare", fetch=lambda *_: path).sha256 == corpora_module.TINYSHAKESPEARE.sha256
+    corpus = load_corpus("tinyshakespeare", fetch=lambda *_: path)
+    assert hashlib.sha256(text(corpus).encode()).hexdigest() == corpora_module.TINYSHAKESPEARE.sha256
+
+
+@pytest.mark.parametrize("cut", range(14))
+def test_a_cut_is_counted_over_all_documents(tmp_path, cut):
+    (tmp_path / "b.txt").write_bytes(b"3456")
+    sources = (b"012", tmp_path / "b.txt", b"", b"789ab")
+    documents = tuple(Document("x", source) for source in sources)
+    found, read = [], []
+    for piece in Corpus("all", documents, "").pieces(cut, read.append):
+        found.append("|" if isinstance(piece, Cut) else "." if piece is END else piece)
+        assert not isinstance(piece, Cut) or piece.at == cut
+    signs = "".join(found)
+    assert signs.replace("|", "") == "012.3456..789ab." and sum(read) == 12
+    if cut < 12:
+        assert signs.split("|")[0].replace(".", "") == "0123456789ab"[:cut]
+    else:
+        assert "|" not in signs

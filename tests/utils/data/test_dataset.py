@@ -9,7 +9,8 @@ import pytest
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.data import DEFAULT_FOLDER, TokenDataset
-from numpygpt.utils.data.dataset import FILES, check_replace, how_to_make, write_dataset
+from numpygpt.utils.data.dataset import FILES, how_to_make
+from numpygpt.utils.data.folder import check_replace, id_dtype, new_folder, write_rest, write_tokens
 
 
 def description(**changes):
@@ -19,7 +20,7 @@ def description(**changes):
         "sha256": "0" * 64,
         "tokenizer": {"kind": "char"},
         "settings": {"vocab_size": None, "min_freq": None, "lowercase": False, "clean": None},
-        "split": {"by": "position", "val_fraction": 0.25, "at_character": 12},
+        "split": {"by": "position", "val_fraction": 0.25, "at_byte": 12},
         "train": {"characters": 12, "bytes": 12},
         "val": {"characters": 4, "bytes": 5},
         **changes,
@@ -27,8 +28,15 @@ def description(**changes):
 
 
 def write(folder, tokenizer=None, meta=None):
-    tokenizer = tokenizer or CharTokenizer().train("abcdé")
-    write_dataset(folder, np.arange(12) % 5, np.array([0, 1, 2, 4]), tokenizer, meta or description())
+    ids = {"train": [np.arange(7) % 5, np.arange(7, 12) % 5], "val": [np.array([0, 1, 2, 4])]}
+    write_ids(folder, ids, tokenizer or CharTokenizer().train("abcdé"), meta or description())
+
+
+def write_ids(folder, ids, tokenizer, meta):
+    with new_folder(folder) as made:
+        tokens = {part: write_tokens(made / f"{part}.bin", arrays, id_dtype(tokenizer.vocab_size))[0]
+                  for part, arrays in ids.items()}  # fmt: skip
+        write_rest(made, tokenizer, tokens, meta)
 
 
 @pytest.fixture
@@ -68,7 +76,7 @@ def test_wide_ids_from_65536_entries_on(tmp_path, entries, dtype):
     characters = [chr(i) for i in range(0x110000) if not 0xD800 <= i < 0xE000][:entries]
     tokenizer = CharTokenizer().train("".join(characters))
     ids = np.array([0, 1, entries - 1])
-    write_dataset(tmp_path / "d", ids, ids, tokenizer, description())
+    write_ids(tmp_path / "d", {"train": [ids], "val": [ids]}, tokenizer, description())
     dataset = TokenDataset.load(tmp_path / "d")
     assert dataset.meta["dtype"] == dataset.train.dtype.name == dtype
     assert np.array_equal(dataset.train, ids) and np.array_equal(dataset.val, ids)
@@ -87,6 +95,11 @@ def put_id(path, value):
     path.write_bytes(path.read_bytes()[:-2] + np.array([value], dtype="<u2").tobytes())
 
 
+def other_kind(folder):
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    edit(folder, tokenizer={**meta["tokenizer"], "kind": "bpe"})
+
+
 DAMAGE = {
     "no meta": (lambda f: (f / "meta.json").unlink(), FileNotFoundError, "is no data folder, it has no meta.json"),
     "no train": (lambda f: (f / "train.bin").unlink(), FileNotFoundError, r"train\.bin is missing"),
@@ -101,6 +114,7 @@ DAMAGE = {
         ValueError,
         "is not the file that made this folder's tokens",
     ),
+    "tokenizer of another kind": (other_kind, ValueError, "has a char tokenizer, and meta.json speaks of a bpe one"),
     "meta cut off": (lambda f: cut_off(f / "meta.json"), ValueError, "cannot be read as this project's meta.json"),
     "meta a list": (lambda f: (f / "meta.json").write_text("[]"), ValueError, "cannot be read as this project's"),
     "meta without": (lambda f: edit(f, format="other"), ValueError, "has format other version 1, and this"),
@@ -185,13 +199,18 @@ def test_the_same_data_may_be_written_again_and_other_data_needs_force(folder, t
         "corpus": {"corpus": "other"},
         "text": {"sha256": "1" * 64},
         "tokenizer": {"tokenizer": {"kind": "bpe"}},
+        " ?tokenizer": {"tokenizer": {"kind": "char", "from": "x.json", "from_sha256": "2" * 64}},
         "vocab-size, clean": {"settings": {**description()["settings"], "vocab_size": 9, "clean": "alnum"}},
-        "val-fraction": {"split": {"by": "position", "val_fraction": 0.5, "at_character": 8}},
+        "val-fraction": {"split": {"by": "position", "val_fraction": 0.5}},
+        "split": {"split": {"by": "document", "val_fraction": 0.25}},
     }
     for named, change in changes.items():
         with pytest.raises(ValueError, match=rf"\(rhyme, char; it differs in {named}\): --force replaces it, --out"):
             check_replace(folder, description(**change), force=False)
         check_replace(folder, description(**change), force=True)
+    unread = {key: value for key, value in description(corpus="other").items() if key != "sha256"}
+    with pytest.raises(ValueError, match=r"differs in corpus\)"):  # before the text was read
+        check_replace(folder, unread, force=False)
     cut_off(folder / "meta.json")
     with pytest.raises(ValueError, match=r"without a sound meta\.json: --force replaces them"):
         check_replace(folder, description(), force=False)
@@ -212,3 +231,31 @@ def test_a_replaced_folder_has_only_the_new_data(folder):
     write(folder, CharTokenizer().train("vwxyz"), description(corpus="other"))
     dataset = TokenDataset.load(folder)
     assert dataset.meta["corpus"] == "other" and dataset.tokenizer.decode([0]) == "v"
+
+
+def test_what_a_killed_run_left_is_in_nobodys_way(folder, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda size: "0" * 8)
+    (folder.parent / f".{folder.name}.11111111.new").mkdir()
+    write(folder)
+    assert TokenDataset.load(folder).vocab_size == 5
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".rhyme_char.11111111.new", "rhyme_char"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_a_write_that_is_stopped_leaves_what_was_there(folder, stop):
+    def arrays():
+        yield np.arange(5)
+        raise stop
+
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for target in (folder, folder.parent / "another"):
+        with pytest.raises(stop):
+            write_ids(target, {"train": arrays()}, CharTokenizer().train("vwxyz"), description())
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["rhyme_char"]
+
+
+def test_the_ids_that_are_watched_are_counted(tmp_path):
+    arrays = [np.array([1, 2, 2], "uint32"), np.array([], "uint32"), np.array([2, 70_000], "uint32")]
+    assert write_tokens(tmp_path / "a.bin", arrays, id_dtype(70_001), watched=2) == (5, 3)
+    assert np.fromfile(tmp_path / "a.bin", "<u4").tolist() == [1, 2, 2, 2, 70_000]

@@ -1,0 +1,111 @@
+"""Writing a data folder: as it is made, beside the place where it goes, and whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpygpt.utils.cli import shown
+from numpygpt.utils.data.dataset import FILES, FORMAT, VERSION, read_meta
+from numpygpt.utils.data.fetch import file_sha256
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder`, whose place it takes when the block ends well (see `check_replace`).
+
+    A block that fails or is stopped leaves what was there before. What a killed run left is in nobody's way: each has
+    a name of its own.
+    """
+    folder = folder.resolve()
+    made = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.new"
+    old = made.with_suffix(".old")
+    try:
+        made.mkdir(parents=True)
+        yield made
+        if folder.exists():
+            folder.rename(old)
+        made.rename(folder)
+    finally:
+        if old.exists() and not folder.exists():  # the second rename failed: what was there comes back
+            old.rename(folder)
+        for rest in (made, old):
+            shutil.rmtree(rest, ignore_errors=True)
+
+
+def id_dtype(vocab_size: int) -> np.dtype:
+    """The smallest type for the ids of so many entries."""
+    return np.dtype("<u2" if vocab_size < 1 << 16 else "<u4")
+
+
+def write_tokens(path: Path, arrays: Iterable[np.ndarray], dtype: np.dtype, watched: int = -1) -> tuple[int, int]:
+    """Write the ids as they come. (how many they are, how many of them are `watched`)"""
+    tokens = found = 0
+    with path.open("wb") as file:
+        for ids in arrays:
+            file.write(ids.astype(dtype).tobytes())
+            tokens += len(ids)
+            found += int(np.count_nonzero(ids == watched)) if watched >= 0 else 0
+    return tokens, found
+
+
+def write_rest(folder: Path, tokenizer: Any, tokens: dict[str, int], meta: dict[str, Any]) -> None:
+    """tokenizer.json, then meta.json, which makes the folder whole; `tokens`: how many each part has.
+
+    `meta` lacks only what the tokens and the tokenizer tell themselves.
+    """
+    tokenizer.save(folder / "tokenizer.json")
+    whole = {"format": FORMAT, "version": VERSION, **meta, "vocab_size": tokenizer.vocab_size}
+    whole["dtype"] = id_dtype(tokenizer.vocab_size).name
+    whole["tokenizer"] = {**meta["tokenizer"], "sha256": file_sha256(folder / "tokenizer.json")}
+    for part, count in tokens.items():
+        whole[part] = {"tokens": count, **meta[part]}
+    text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    (folder / "meta.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_replace(folder: Path, meta: dict[str, Any], force: bool) -> None:
+    """Raise `ValueError` where writing `meta`'s data to `folder` would destroy anything that the user may want.
+
+    The same data again is fine. Other data needs `force`. What this project did not write is never removed.
+    """
+    if not folder.exists():
+        return
+    foreign = [folder.name] if not folder.is_dir() else sorted(x.name for x in folder.iterdir() if x.name not in FILES)
+    if foreign:
+        raise ValueError(
+            f"{shown(folder)} holds what is no data folder's ({', '.join(foreign[:3])}): choose another --out"
+        )
+    if force or not any(folder.iterdir()):
+        return
+    try:
+        there = read_meta(folder)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{shown(folder)} holds files without a sound meta.json: --force replaces them") from error
+    was, now = _identity(there), _identity(meta)
+    differ = ", ".join(key for key in now if was.get(key) != now[key])
+    if differ:
+        raise ValueError(
+            f"{shown(folder)} holds other data ({was['corpus']}, {was['tokenizer'][0]}; it differs in {differ}): "
+            "--force replaces it, --out writes elsewhere"
+        )
+
+
+def _identity(meta: dict[str, Any]) -> dict[str, Any]:
+    """What two folders with the same data agree in, by the names that a user knows; no text before it was read."""
+    tokenizer = meta["tokenizer"]
+    return {
+        "corpus": meta["corpus"],
+        **({"text": meta["sha256"]} if "sha256" in meta else {}),
+        "tokenizer": (tokenizer.get("kind"), tokenizer.get("from_sha256")),
+        **{name.replace("_", "-"): value for name, value in meta["settings"].items()},
+        "split": meta["split"].get("by"),
+        "val-fraction": meta["split"].get("val_fraction"),
+    }

@@ -1,0 +1,113 @@
+"""What `--input` takes: files, folders, patterns, and `-` for standard input. Each file becomes a document."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from numpygpt.utils.cli import nearest, shown
+from numpygpt.utils.data.corpora import Corpus
+from numpygpt.utils.data.documents import Document, check_encoding
+
+STDIN = "-"
+NAMED = 3  # as many files are listed in `source`
+
+
+def read_corpus(inputs: Sequence[str | Path], encoding: str = "utf-8", separator: str | None = None) -> Corpus:
+    """The corpus of `inputs` in the order given, each file a document, or several where `separator` stands between.
+
+    A folder gives every file below it that is not hidden, and a pattern every file that it matches, in order of their
+    names. A pipe is read once, into a temporary file: use the corpus in a `with` block, which removes it.
+    Raises `FileNotFoundError`, `ValueError`.
+    """
+    if not inputs:
+        raise ValueError("--input needs at least one file")
+    if separator == "":
+        raise ValueError("the separator is empty: give the text that stands between two documents")
+    encoding = check_encoding(encoding)
+    documents: list[Document] = []
+    try:
+        for given in inputs:
+            documents += _documents(str(given), encoding)
+    except BaseException:
+        Corpus("", tuple(documents), "").__exit__()
+        raise
+    return Corpus(_name(inputs, documents), tuple(documents), _source(inputs, documents), separator=separator)
+
+
+def _documents(given: str, encoding: str) -> Iterator[Document]:
+    path = Path(given)
+    if given == STDIN:
+        yield Document("stdin", _copied(sys.stdin.buffer), encoding)
+    elif path.is_dir():
+        hint = f"; to take some of the folder's files give a pattern, such as '{given.rstrip(os.sep)}/**/*.txt'"
+        yield from (Document(file.name, file, encoding, hint) for file in _files_below(path))
+    elif path.is_file():
+        yield Document(path.name, path, encoding)
+    elif path.exists():  # a pipe: the shell's <(command), or one with a name
+        with path.open("rb") as pipe:
+            yield Document(path.name, _copied(pipe), encoding)
+    elif glob.has_magic(given):
+        yield from (Document(file.name, file, encoding) for file in _matches(given))
+    else:
+        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise FileNotFoundError(f"no file {shown(path)}{nearest(path.name, near)}")
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Every file below `folder` but hidden ones and those in hidden folders."""
+    files: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    files = sorted(file for file in files if file.is_file())
+    if not files:
+        raise ValueError(f"the folder {shown(folder)} has no files but hidden ones")
+    return files
+
+
+def _matches(pattern: str) -> list[Path]:
+    files = [Path(name) for name in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(name)]
+    if not files:
+        raise FileNotFoundError(f"no file matches {pattern!r}; in a pattern ** stands for any folders")
+    return files
+
+
+def _copied(pipe: BinaryIO) -> BinaryIO:
+    """What comes through `pipe`, in a file without a name: a corpus is read more than once."""
+    copy = tempfile.TemporaryFile()
+    try:
+        shutil.copyfileobj(pipe, copy, 1 << 20)
+    except BaseException:
+        copy.close()
+        raise
+    return copy  # type: ignore[return-value]
+
+
+def _name(inputs: Sequence[str | Path], documents: Sequence[Document]) -> str:
+    """`notes`, `notes_and_2_more`, or a folder's name."""
+    one = Path(inputs[0])
+    whole = len(inputs) == 1 and one.is_dir()
+    name = one.resolve().name if whole else Path(documents[0].name).stem
+    more = "" if whole or len(documents) == 1 else f"_and_{len(documents) - 1}_more"
+    return (re.sub(r"[^\w.-]+", "_", name).strip(".") or "text") + more
+
+
+def _source(inputs: Sequence[str | Path], documents: Sequence[Document]) -> str:
+    """The files' names, or how many there are."""
+    names = [document.name for document in documents]
+    if len(inputs) == 1 and len(names) > 1:
+        return f"{Path(inputs[0]).as_posix()} ({len(names):,} files)"
+    more = f" and {len(names) - NAMED:,} more files" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,60 @@
+"""What a user is told of a data folder: what is allowed but seldom meant, and what the folder holds."""
+
+from __future__ import annotations
+
+from numpygpt.tokenizer import Tokenizer
+from numpygpt.utils.cli import shown
+from numpygpt.utils.data.dataset import TokenDataset
+from numpygpt.utils.data.vocabulary import UNKNOWN, Say
+
+TOKENS_AN_ENTRY = 20  # with fewer training tokens to a vocabulary entry, most embeddings hardly leave their start
+BYTES = 256  # a BPE vocabulary starts with these, and one of words is of no use below
+
+
+def warn(
+    coder: Tokenizer, given: bool, tokens: dict[str, int], unknown: dict[str, int], wanted: int | None, say: Say
+) -> None:
+    """`tokens`, `unknown`: how many each part has; `wanted`: the vocabulary size that was asked for."""
+    entries, train = coder.vocab_size, tokens["train"]
+    if coder.kind == "bpe" and wanted and entries < wanted:
+        say(f"note: no pair was left that occurs often enough: {entries:,} entries, not {wanted:,}")
+    if unknown["val"] and (coder.kind == "word" or given):
+        share = unknown["val"] / tokens["val"]
+        say(f"note: {unknown['val']:,} validation tokens ({share:.1%}) are not in the vocabulary and become {UNKNOWN}")
+    if train >= TOKENS_AN_ENTRY * entries:
+        return
+    advice = ["a longer text"]
+    if coder.kind != "char":
+        advice.insert(0, "--tokenizer char")
+    if (fitting := train // TOKENS_AN_ENTRY) > BYTES and not given:
+        advice.insert(0, f"--vocab-size {fitting - fitting % 100}")
+    say(
+        f"warning: {entries:,} vocabulary entries for {train:,} training tokens: {train / entries:.1f} tokens an "
+        f"entry, and below {TOKENS_AN_ENTRY} most entries are too rare to be learned; try {' or '.join(advice)}"
+    )
+
+
+def summary(dataset: TokenDataset) -> str:
+    """What the folder holds, a line for each thing."""
+    meta, train, val = dataset.meta, dataset.meta["train"], dataset.meta["val"]
+    characters, size = train["characters"] + val["characters"], train["bytes"] + val["bytes"]
+    tokens, split, many = train["tokens"] + val["tokens"], meta["split"], meta.get("documents", 1)
+    percent = f"{100 * split['val_fraction']:g} %"
+    if split["by"] == "position":
+        held = f"the last {percent} of the text"
+    else:
+        held = f"{val['documents']:,} of {many:,} documents"
+    origin = f"as in {meta['tokenizer']['from']}" if "from" in meta["tokenizer"] else "learned on the training part"
+    kind = f"{meta['tokenizer']['kind']}, {'lower case, ' if meta['settings']['lowercase'] else ''}{origin}"
+    clean = " after clean" if meta["settings"]["clean"] else ""
+    documents = f"{many:,} documents, " if many > 1 else ""
+    rows = [
+        ("corpus", f"{meta['corpus']}: {meta['source']}"),
+        ("text", f"{documents}{characters:,} characters, {size:,} bytes{clean}"),
+        ("vocabulary", f"{dataset.vocab_size:,} entries ({kind})"),
+        ("train", f"{train['tokens']:,} tokens"),
+        ("val", f"{val['tokens']:,} tokens, {held}"),
+        ("a token", f"{characters / tokens:.2f} characters, {size / tokens:.2f} bytes"),
+        ("folder", shown(dataset.folder)),
+    ]
+    return "\n".join(f"{name:<11} {what}" for name, what in rows)
