@@ -2,8 +2,11 @@
 
 import json
 
-from benchmarks import scaling, speed, where
+import pytest
+
+from benchmarks import scaling, speed, tokenization, where
 from benchmarks.cases import Case
+from numpygpt.tokenizer import BPETokenizer
 
 TINY = Case("tiny", 4, 8, 8, 2, 1, 11, (), seconds=0.01)
 
@@ -29,9 +32,28 @@ def test_the_summary_puts_the_cases_into_lines():
     assert speed.summary(speed.table(TINY, results))[2:] == ["| tiny | 2 ms a step | 1.50x | 100 MB | 1.50x |"]
 
 
+HATS = "the cat's hat and the rats' hats, 1 and 2\n" * 50
+
+
+def test_the_kinds_of_tokenizers_are_measured():
+    rows = tokenization.kinds(HATS, rounds=1)
+    assert [row.split(" | ")[0] for row in rows[2:]] == ["| char", "| word", "| bpe"]
+    assert f"| {len(HATS):,} | 1.00 | 100% | 100% |" in rows[2]
+    rows = tokenization.compare("train", tokenization.training(HATS, 300), rounds=1)
+    assert rows[0].startswith("| train | numpygpt |") and rows[0].endswith("| 1.00 |")
+
+
+def test_tokenizers_are_compared_on_equal_ids():
+    pytest.importorskip("tokenizers")
+    pytest.importorskip("tiktoken")
+    rows = tokenization.compare("encode", tokenization.encoding(BPETokenizer().train(HATS, 300), HATS), rounds=1)
+    assert [row.split(" | ")[1] for row in rows] == ["numpygpt", "numpygpt, again", "tokenizers", "tiktoken"]
+
+
 def test_commands_of_the_document_are_accepted():
     assert where.parse(["parts", "char", "quick"]).cases == ["char", "quick"]
     assert where.parse(["ideas"]).what == "ideas" and where.parse(["rates"]).what == "rates"
     assert scaling.parse(["--large"]).large
     assert speed.parse(["--markdown", "FILE"]).markdown == "FILE"
+    assert tokenization.parse(["--large", "--gpt2", "DIR"]).large
     assert json.loads(json.dumps(scaling.SWEEPS))["V"][0] == 65
