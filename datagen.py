@@ -12,15 +12,28 @@ import numpygpt  # noqa: F401 - first of all: it says in one line what is not in
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run, shown
-from numpygpt.utils.data import DEFAULT_FOLDER, Corpus, ProgressBars, load_corpus, prepare, read_corpus, summary
+from numpygpt.utils.colour import colours
+from numpygpt.utils.data import (
+    DEFAULT_FOLDER,
+    Corpus,
+    ProgressBars,
+    TokenDataset,
+    load_corpus,
+    prepare,
+    read_corpus,
+    summary,
+)
 from numpygpt.utils.data.clean import CLEANINGS
 from numpygpt.utils.data.corpora import CORPORA
+from numpygpt.utils.data.inspect import inspection
 from numpygpt.utils.data.split import SPLITS
 
-OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out")
+OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",
+            "text")  # fmt: skip
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -69,12 +82,22 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="the folder to write; without it data/CORPUS_TOKENIZER beside this script, so that texts do not mix")
     add("--force", action="store_true",
         help="replace a data folder that holds other data, which is otherwise kept for the runs that use it")
+    add("--inspect", type=Path, metavar="DIR", default=unset,
+        help="make nothing, and show what is in a data folder: text, counts, tokens by frequency, and how the text is "
+        "split into tokens")
+    add("--text", nargs="+", metavar="TEXT", default=unset,
+        help="with --inspect: how these texts are split into the folder's tokens, instead of the beginning of its own")
     # fmt: on
     return parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(OPTIONAL)))
 
 
 def main(argv: list[str] | None = None) -> int:
     config = parse(argv)
+    if config.inspect:
+        print(inspection(TokenDataset.load(config.inspect), config.text or (), colours(sys.stdout)), end="")
+        return 0
+    if config.text is not None:
+        raise ValueError("--text is split by the tokenizer of a data folder: give --inspect DIR with it")
     with clean_stop(), ProgressBars() as bars, corpus_of(config, bars) as corpus:
         bars.close()
         for note in corpus.notes:

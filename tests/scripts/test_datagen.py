@@ -89,6 +89,8 @@ MISTAKES = {
     "flag": (["--inptu", "tale.txt"], "unknown argument --inptu; did you mean --input?"),
     "dataset": (["--dataset", "hamlte"], "invalid choice: 'hamlte'"),
     "both": (["--input", "tale.txt", "--dataset", "hamlet"], "not allowed with argument"),
+    "no folder to inspect": (["--inspect", "nothing"], "nothing is no data folder, it has no meta.json: make one with"),
+    "no tokenizer for a text": (["--text", "two words"], "give --inspect DIR with it"),
     "number": (["--context", "many"], "invalid int value: 'many'"),
 }
 
@@ -106,6 +108,15 @@ def test_a_mistake_gets_one_line_and_status_2(datagen, tmp_path, kind):
     (line,) = done.stderr.splitlines()
     assert line.startswith("datagen.py: error: ") and message in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_shown(datagen):
+    assert datagen("--input", "tale.txt", "--out", "out", "--tokenizer", "bpe", "--vocab-size", "300").returncode == 0
+    done = datagen("--inspect", "out")
+    assert done.returncode == 0 and done.stderr == "" and "\x1b" not in done.stdout
+    assert f"train       {int(0.9 * len(TEXT)):,}" in done.stdout and "Split, start of the training part" in done.stdout
+    done = datagen("--inspect", "out", "--text", " the quick", "[31m\x1b[31m|")
+    assert "  ·the|·quick\n" in done.stdout and "Split, text 2" in done.stdout and "\x1b" not in done.stdout
 
 
 def test_other_data_is_kept_unless_forced(datagen, tmp_path):
