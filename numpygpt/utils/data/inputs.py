@@ -53,7 +53,8 @@ def _documents(given: str, encoding: str) -> Iterator[Document]:
         yield Document(path.name, path, encoding)
     elif path.exists():  # a pipe: the shell's <(command), or one with a name
         with path.open("rb") as pipe:
-            yield Document(path.name, _copied(pipe), encoding)
+            name = "pipe" if path.name.isdigit() else path.name  # /dev/fd/63 tells nobody anything
+            yield Document(name, _copied(pipe), encoding)
     elif glob.has_magic(given):
         yield from (Document(file.name, file, encoding) for file in _matches(given))
     else:
@@ -109,5 +110,5 @@ def _source(inputs: Sequence[str | Path], documents: Sequence[Document]) -> str:
     names = [document.name for document in documents]
     if len(inputs) == 1 and len(names) > 1:
         return f"{Path(inputs[0]).as_posix()} ({len(names):,} files)"
-    more = f" and {len(names) - NAMED:,} more files" if len(names) > NAMED else ""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -52,9 +52,10 @@ def prepare(
     By position, the last `val_fraction` of the bytes is the validation part: whole passages that training never saw,
     where a random choice of lines would leave each with its neighbours in the training part. By document, it is
     every so many-th document (see `Source`). `tokenizer`: char, word, bpe, gpt2 or a path (see `given_tokenizer`).
-    `say` is told what a user should know, a line at a time; `progress` how far long work is. Raises `ValueError` with
-    the numbers when a part is too short for `context`, when a setting does not fit the tokenizer, and when `out` holds
-    other data (see `force`).
+    `workers` processes share the work, by default one a core from 8 MB on (see `ordered_map` for what a script then
+    needs). `say` is told what a user should know, a line at a time; `progress` how far long work is. Raises
+    `ValueError` with the numbers when a part is too short for `context`, when a setting does not fit the tokenizer,
+    and when `out` holds other data (see `force`).
     """
     out, numbers = Path(out), {"vocab_size": vocab_size, "min_freq": min_freq}
     _check_settings(clean, split, val_fraction, context=context, workers=workers, **numbers)

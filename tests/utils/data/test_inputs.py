@@ -35,7 +35,7 @@ def test_files_are_documents_in_the_order_given_and_unchanged(tmp_path):
     corpus = read_corpus([one, two, three])
     assert texts(corpus) == ["one\r\n", "zwölf", "three"]
     assert corpus.name == "my_notes_and_2_more" and corpus.source == "my notes.txt, two.txt, three.txt"
-    assert read_corpus([three, one, two, two]).source == "three.txt, my notes.txt, two.txt and 1 more files"
+    assert read_corpus([three, one, two, two]).source == "three.txt, my notes.txt, two.txt and 1 more"
     assert read_corpus([str(two)]).name == "two"
 
 
