@@ -107,7 +107,7 @@ def kinds(text: str, rounds: int) -> list[str]:
 def fresh(tok: Tokenizer) -> Tokenizer:
     """The same tokenizer as if just loaded: BPE forgets the pieces that it has met."""
     if isinstance(tok, BPETokenizer):
-        tok._cache.clear()
+        tok._cache.forget()
     return tok
 
 

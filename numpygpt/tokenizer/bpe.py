@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -14,12 +13,14 @@ from numpygpt.tokenizer import checks, formats, storage
 from numpygpt.tokenizer.base import Parts, Tokenizer
 from numpygpt.tokenizer.decoding import ByteStreamDecoder
 from numpygpt.tokenizer.merges import MergeTable, Pair, apply_merges, learn_merges
+from numpygpt.tokenizer.pieces import PieceCache
 from numpygpt.tokenizer.pretokenize import pretokenize
 from numpygpt.tokenizer.stream import Pieces, count, runs
 
 BYTES = [bytes([byte]) for byte in range(256)]
-CACHED_PIECES = 1 << 17  # a few tens of MB; a corpus repeats its words, so nearly every piece is found
-LONG = 64  # bytes: such pieces hardly ever come back, and are not kept
+RUN = 1 << 16  # characters cut into pieces at a time: few enough to stay in the processor's cache
+AT_ONCE = 1 << 22  # characters whose new pieces are merged together
+LONG = 64  # bytes: a longer piece is merged by itself, since it would keep all others waiting
 
 
 class BPETokenizer(Tokenizer):
@@ -91,47 +92,36 @@ class BPETokenizer(Tokenizer):
         self._byte_ids = np.array([ids.get(byte, -1) for byte in BYTES])
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
         self._made = [ids[self._tokens[first] + self._tokens[second]] for first, second in self._ranks]
-        self._table = MergeTable(self._ranks, self._made, self.vocab_size)
-        self._cache: dict[str, bytes] = {}  # the ids of a piece as the bytes of a uint32 array, which join fastest
+        self._table = MergeTable(self._ranks, self._made, self._byte_ids, self.vocab_size)
+        self._cache = PieceCache(self._merge)
 
     def _encode(self, text: str, parts: Parts) -> np.ndarray:
-        ids = []
+        ids = [np.empty(0, dtype=np.uint32)]
         for _, part in parts:
             if isinstance(part, int):
-                ids.append(np.uint32(part).tobytes())
-                continue
-            for run in runs(part):
-                pieces = pretokenize(run)
-                long = self._remember(pieces)
-                ids += map(self._cache.__getitem__, pieces)
-                for piece in long:
-                    del self._cache[piece]
-        return np.frombuffer(bytearray().join(ids), dtype=np.uint32)  # a bytearray: the array can be written to
+                ids.append(np.array([part], dtype=np.uint32))
+            else:
+                ids += [self._cache.encode(runs(stretch, RUN)) for stretch in runs(part, AT_ONCE)]
+        return np.concatenate(ids)
 
-    def _remember(self, pieces: list[str]) -> list[str]:
-        """See to it that all `pieces` are in the cache; those that are too long to stay there."""
-        new = set(pieces).difference(self._cache)
-        if len(self._cache) + len(new) > CACHED_PIECES:
-            self._cache.clear()
-            new = set(pieces)
-        texts = {piece: piece.encode("utf-8") for piece in new}
-        long = [piece for piece, text in texts.items() if len(text) > LONG]
-        for piece in long:
-            ids = self._bytes_to_ids(texts.pop(piece)).tolist()
-            self._cache[piece] = np.array(apply_merges(ids, self._ranks, self._made), dtype=np.uint32).tobytes()
-        if texts:
-            lengths = np.fromiter(map(len, texts.values()), dtype=np.int64, count=len(texts))
-            all_ids, lengths = self._table.apply(self._bytes_to_ids(b"".join(texts.values())), lengths)
-            joined, ends = all_ids.astype(np.uint32).tobytes(), (4 * np.cumsum(lengths)).tolist()
-            self._cache.update(zip(texts, (joined[a:b] for a, b in pairwise([0, *ends])), strict=True))
-        return long
-
-    def _bytes_to_ids(self, text: bytes) -> np.ndarray:
-        ids = self._byte_ids[np.frombuffer(text, dtype=np.uint8)]
-        if ids.min() < 0:  # only in a vocabulary from elsewhere
-            byte = text[ids.argmin()]
-            raise ValueError(f"this vocabulary has no token for the byte 0x{byte:02x}, which the text has")
-        return ids
+    def _merge(self, pieces: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The ids of all pieces, and where among them those of each begin and how many they are."""
+        lacking = np.flatnonzero(self._byte_ids < 0)  # none, but in a vocabulary from elsewhere
+        if lacking.size and (met := set(lacking.tolist()).intersection(b"".join(pieces))):
+            raise ValueError(f"this vocabulary has no token for the byte 0x{min(met):02x}, which the text has")
+        sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
+        lengths, ids = np.empty_like(sizes), []
+        (short,), (long,) = np.nonzero(sizes <= LONG), np.nonzero(sizes > LONG)
+        if short.size:
+            together, lengths[short] = self._table.apply(b"".join(pieces[k] for k in short), sizes[short])
+            ids.append(together)
+        for k in long.tolist():
+            merged = apply_merges(self._byte_ids[list(pieces[k])].tolist(), self._ranks, self._made)
+            ids.append(np.array(merged))
+            lengths[k] = len(merged)
+        starts, order = np.empty_like(lengths), np.concatenate([short, long])
+        starts[order] = np.cumsum(lengths[order]) - lengths[order]
+        return np.concatenate(ids), starts, lengths
 
     def _decode(self, ids: list[int]) -> str:
         return b"".join(map(self._tokens.__getitem__, ids)).decode("utf-8", errors="replace")

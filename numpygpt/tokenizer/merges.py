@@ -139,19 +139,24 @@ def apply_merges(ids: list[int], ranks: Mapping[Pair, int], made: list[int]) -> 
 class MergeTable:
     """The same for many short pieces at once: in each round, every piece that has a merge left does its next one.
 
-    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs.
+    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs. Those of two
+    bytes, with which every piece begins, have a table of their own. `byte_ids` (256,): the ids of the bytes.
     """
 
-    def __init__(self, ranks: Mapping[Pair, int], made: list[int], vocab_size: int) -> None:
+    def __init__(self, ranks: Mapping[Pair, int], made: list[int], byte_ids: np.ndarray, vocab_size: int) -> None:
         keys = np.array([*(first * vocab_size + second for first, second in ranks), NEVER])
         order = np.argsort(keys)
         self.keys, self.ranks = keys[order], np.append(np.arange(len(made)), NEVER)[order]
-        self.made, self.vocab_size = np.array(made, dtype=np.int64), vocab_size
+        self.made, self.byte_ids, self.vocab_size = np.array(made, dtype=np.int64), byte_ids, vocab_size
+        self.byte_ranks = self._rank(byte_ids[:, None], byte_ids[None, :])  # (256, 256)
 
-    def apply(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`ids` (N,): pieces end to end, of `lengths` (P,) each, none of them empty. Both as they are afterwards."""
+    def apply(self, text: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of pieces that stand end to end in `text`, and how many each has. lengths: (P,) bytes, none 0."""
+        codes = np.frombuffer(text, dtype=np.uint8)
+        ids = self.byte_ids[codes]  # (N,)
         piece = np.repeat(np.arange(len(lengths)), lengths)  # (N,) which piece each id belongs to
-        rank = self._rank(ids, piece, np.arange(len(ids)))  # (N,) of ids[i] with ids[i + 1]
+        rank = np.append(self.byte_ranks[codes[:-1], codes[1:]], NEVER)  # (N,) of ids[i] with ids[i + 1]
+        rank[np.cumsum(lengths) - 1] = NEVER  # at the end of a piece
         finished = []
         while True:
             starts = np.flatnonzero(np.diff(piece, prepend=-1))
@@ -169,14 +174,14 @@ class MergeTable:
             ids, piece, rank = ids[keep], piece[keep], rank[keep]
             at -= np.arange(len(at))  # where the new ids are now
             for place in (at, at[at > 0] - 1):
-                rank[place] = self._rank(ids, piece, place)
+                after = np.minimum(place + 1, len(ids) - 1)
+                inside = (piece[place] == piece[after]) & (place < after)
+                rank[place] = np.where(inside, self._rank(ids[place], ids[after]), NEVER)
         piece, ids = (np.concatenate(parts) for parts in zip(*finished, strict=True))
         return ids[np.argsort(piece, kind="stable")], np.bincount(piece, minlength=len(lengths))
 
-    def _rank(self, ids: np.ndarray, piece: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """The ranks of ids[at] with the ids behind them; NEVER at the end of a piece and where there is no merge."""
-        after = np.minimum(at + 1, len(ids) - 1)
-        keys = ids[at] * self.vocab_size + ids[after]
+    def _rank(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """The ranks of pairs of ids, of any shape; NEVER for a pair that is no merge."""
+        keys = first * self.vocab_size + second
         found = np.searchsorted(self.keys, keys)
-        merge = (self.keys[found] == keys) & (piece[at] == piece[after]) & (at < after)
-        return np.where(merge, self.ranks[found], NEVER)
+        return np.where(self.keys[found] == keys, self.ranks[found], NEVER)

@@ -1,11 +1,13 @@
 """Byte pair encoding as a tokenizer: bytes, sizes, incomplete characters, long pieces."""
 
+import json
 import random
 import sys
 
 import pytest
 
-from numpygpt.tokenizer import BPETokenizer, bpe
+from numpygpt.tokenizer import BPETokenizer, pieces
+from numpygpt.tokenizer.pretokenize import pretokenize
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +118,32 @@ def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
     words = [f"{a}{b}" for a in "abcdef" for b in "uvwxyz"]
     text = " ".join(words * 3)
     expected = BPETokenizer().train(text).encode(text)
-    monkeypatch.setattr(bpe, "CACHED_PIECES", 40)
+    monkeypatch.setattr(pieces, "KEPT_PIECES", 40)
+    monkeypatch.setattr(pieces, "KEPT_BYTES", 500)
     tok = BPETokenizer().train(text)
     assert tok.encode(text) == tok.encode(text) == expected
     assert len(tok._cache) == 37  # 36 with a space, the first without
     assert tok.encode(text + " more words than fit")[: len(expected)] == expected
     assert tok.decode(tok.encode("a b c d")) == "a b c d" and len(tok._cache) == 4
-    assert tok.decode(tok.encode("z" * 1000)) == "z" * 1000 and len(tok._cache) <= 4
+    assert tok.decode(tok.encode("z" * 1000)) == "z" * 1000
+    assert tok.decode(tok.encode("a b c d")) == "a b c d" and len(tok._cache) == 4
+
+
+def test_long_and_short_pieces_together():
+    tok = BPETokenizer().train("ab" * 50 + " the cat the cat " + "-" * 99, vocab_size=280)
+    text = "the " + "ab" * 70 + " cat" + "-" * 200 + " the cat " + "ab" * 70
+    assert tok.decode(tok.encode(text)) == text
+    assert tok.encode(text) == [id for piece in pretokenize(text) for id in tok.encode(piece)]
+
+
+def test_a_failed_encoding_leaves_the_tokenizer_sound(tmp_path):
+    path = tmp_path / "few.json"
+    BPETokenizer().train("abab").save_huggingface(path)
+    file = json.loads(path.read_text(encoding="utf-8"))
+    file["model"] |= {"vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}
+    path.write_text(json.dumps(file), encoding="utf-8")
+    tok = BPETokenizer.load(path)
+    for _ in range(2):
+        assert tok.encode("abba") == [2, 1, 0]
+        with pytest.raises(ValueError, match="no token for the byte 0x20"):
+            tok.encode("abba cab")

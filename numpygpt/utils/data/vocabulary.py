@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
+from numpygpt.tokenizer.stream import DISTINCT
 from numpygpt.utils.cli import nearest, shown
 from numpygpt.utils.data.counting import Counts, characters
 from numpygpt.utils.data.dataset import TOKENIZERS
@@ -97,7 +98,7 @@ def learn(kind: str, source: Source, counts: Counts, settings: dict[str, Any], w
         tokenizer = BPETokenizer(settings["lowercase"])
         tokenizer.train(text, special_tokens=special, progress=report, workers=workers, **size)
     if tokenizer.dropped:
-        say(f"note: {tokenizer.dropped:,} different words were too rare to be counted in the memory that this takes")
+        say(f"note: {DISTINCT:,} words are counted at a time; {tokenizer.dropped:,} times a rare one had to go")
     return tokenizer
 
 

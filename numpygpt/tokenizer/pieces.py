@@ -1,0 +1,58 @@
+"""The ids of a text by way of its different pieces: each is merged once, and found again wherever it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import numpy as np
+
+from numpygpt.tokenizer.pretokenize import pretokenize
+
+KEPT_PIECES = 1 << 17  # a few tens of MB; a corpus repeats its words, so nearly every piece is found
+KEPT_BYTES = 1 << 22  # of their text: a single piece can be a megabyte long
+
+Merge = Callable[[list[bytes]], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+class PieceCache(dict[str, int]):
+    """Piece -> its number, in the order in which they were met. Number k has ids[starts[k] : starts[k] + lengths[k]].
+
+    `merge` gives the same three for new pieces. Beyond KEPT_PIECES or KEPT_BYTES the cache starts anew.
+    """
+
+    def __init__(self, merge: Merge) -> None:
+        super().__init__()
+        self.merge = merge
+        self.forget()
+
+    def forget(self) -> None:
+        self.clear()
+        self.ids = np.empty(0, dtype=np.uint32)
+        self.starts, self.lengths = np.empty((2, 0), dtype=np.int64)
+        self.bytes = 0
+
+    def __missing__(self, piece: str) -> int:
+        number = self[piece] = len(self)
+        return number
+
+    def encode(self, runs: Iterable[str]) -> np.ndarray:
+        """The ids of a text that comes in runs, none of which cuts a piece. (N,) uint32"""
+        failed = len(self) != len(self.starts)  # an earlier call, between the two parts of its work
+        if failed or len(self) > KEPT_PIECES or self.bytes > KEPT_BYTES:
+            self.forget()
+        known = len(self)
+        found = [np.fromiter(map(self.__getitem__, pretokenize(run)), dtype=np.int64) for run in runs]
+        numbers = np.concatenate([np.empty(0, dtype=np.int64), *found])  # (P,) of the pieces of the text
+        if len(self) > known:
+            self._merge_new([piece.encode("utf-8") for piece in islice(self, known, None)])
+        lengths = self.lengths[numbers]
+        shift = self.starts[numbers] - (np.cumsum(lengths) - lengths)  # from a place in the result to that in self.ids
+        return self.ids[np.arange(lengths.sum()) + np.repeat(shift, lengths)]
+
+    def _merge_new(self, pieces: list[bytes]) -> None:
+        ids, starts, lengths = self.merge(pieces)
+        self.starts = np.concatenate([self.starts, len(self.ids) + starts])
+        self.lengths = np.concatenate([self.lengths, lengths])
+        self.ids = np.concatenate([self.ids, ids.astype(np.uint32)])
+        self.bytes += sum(map(len, pieces))
