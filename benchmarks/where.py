@@ -5,6 +5,7 @@
     python benchmarks/where.py ideas                  the step with and without each idea, in turn
     python benchmarks/where.py ideas long             those of one case
     python benchmarks/where.py rates                  how fast one thread multiplies, in NumPy and in PyTorch
+    python benchmarks/where.py batches                what drawing a batch costs, from a million and 300 million tokens
 
 Let nothing else run meanwhile.
 """
@@ -33,6 +34,7 @@ from numpygpt.nn.modules import attention, loss  # noqa: E402
 from numpygpt.nn.parallel import blas_threads, cores  # noqa: E402
 from numpygpt.optim import optimizer  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
+from numpygpt.utils.data import DataLoader  # noqa: E402
 
 IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (the last is ours)
     ("char", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
@@ -47,7 +49,7 @@ IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, mod
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("parts", "ideas", "rates"))
+    parser.add_argument("what", choices=("parts", "ideas", "rates", "batches"))
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
     return parser.parse_args(argv)
 
@@ -62,6 +64,10 @@ def main(argv: list[str] | None = None) -> int:
             parts(CASES[name])
     elif args.what == "rates":
         rates(CASES["char"])
+    elif args.what == "batches":
+        print("| batches | tokens | ms a batch | share of a step |\n|---|---|---|---|")
+        for name in args.cases or ["quick", "char"]:
+            batches(CASES[name], (1_000_000, 300_000_000))
     else:
         for case, module, constant, values in IDEAS:
             if not args.cases or case in args.cases:
@@ -108,6 +114,21 @@ def parts(case: Case, steps: int = 30) -> None:
         if seconds > 0.005 * whole:
             print(f"| {name} | {1e3 * seconds / steps:.1f} | {seconds / whole:.0%} |")
     print(f"| all | {1e3 * whole / steps:.1f} | |", flush=True)
+
+
+def batches(case: Case, sizes: tuple[int, ...], turns: int = 1000) -> None:
+    """Milliseconds that a batch takes, and what part of a training step that is, for texts of several sizes."""
+    _, step = training(case, workers=cores())
+    step()
+    whole = median(timed(step, case.seconds))
+    for size in sizes:
+        loader = DataLoader(np.zeros(size, dtype=np.uint16), case.B, case.T)
+        loader.next_batch()  # the first of an epoch puts its windows in order
+        start = time.perf_counter()
+        for _ in range(turns):
+            loader.next_batch()
+        took = 1e3 * (time.perf_counter() - start) / turns
+        print(f"| {case.name} | {size:,} | {took:.4f} | {took / whole:.3%} |", flush=True)
 
 
 def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ...], rounds: int = 5) -> None:

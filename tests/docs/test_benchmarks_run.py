@@ -1,10 +1,12 @@
 """The benchmarks of docs/PERFORMANCE.md do what they say, on a case that takes a moment."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from benchmarks import scaling, speed, tokenization, where
+from benchmarks import large_text, scaling, speed, tokenization, where
 from benchmarks.cases import Case
 from numpygpt.tokenizer import BPETokenizer
 
@@ -32,6 +34,19 @@ def test_the_summary_puts_the_cases_into_lines():
     assert speed.summary(speed.table(TINY, results))[2:] == ["| tiny | 2 ms a step | 1.50x | 100 MB | 1.50x |"]
 
 
+def test_batches_are_measured(capsys):
+    where.batches(TINY, (100, 200), turns=3)
+    assert [line.split("|")[2].strip() for line in capsys.readouterr().out.splitlines()] == ["100", "200"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_memory_of_all_processes_is_measured(tmp_path):
+    (tmp_path / "text.txt").write_text(HATS, encoding="utf-8")
+    took, peak = large_text.measured(tmp_path / "text.txt", tmp_path / "out", "char")
+    assert took > 0 and peak > 10e6 and (tmp_path / "out" / "meta.json").is_file()
+    assert os.getpid() in large_text.family(os.getpid()) and large_text.resident(os.getpid()) > 10e6
+
+
 HATS = "the cat's hat and the rats' hats, 1 and 2\n" * 50
 
 
@@ -52,6 +67,7 @@ def test_tokenizers_are_compared_on_equal_ids():
 
 def test_commands_of_the_document_are_accepted():
     assert where.parse(["parts", "char", "quick"]).cases == ["char", "quick"]
+    assert where.parse(["batches"]).what == "batches" and large_text.parse(["bpe"]).kinds == ["bpe"]
     assert where.parse(["ideas"]).what == "ideas" and where.parse(["rates"]).what == "rates"
     assert scaling.parse(["--large"]).large
     assert speed.parse(["--markdown", "FILE"]).markdown == "FILE"

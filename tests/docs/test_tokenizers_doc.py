@@ -24,7 +24,7 @@ BLOCKS = fenced(DOCUMENT)
 EXAMPLES = [(block, after) for block, after in zip(BLOCKS, [*BLOCKS[1:], Block("", "", 0)], strict=True)
             if block.info == "python"]
 QUOTES = [block for block in BLOCKS if block.info.startswith(QUOTE)]
-MEASURED = "<!-- measured: assets/outputs/tokenizers.md -->"
+MEASURED = r"<!-- measured: (assets/outputs/\w+\.md) -->\n\n((?:\|.*\n)+)"  # the benchmark's output, and the table
 
 
 def tables(document):
@@ -48,16 +48,12 @@ IN_WORDS = [("", "characters", "words", "BPE")]  # has no number and no piece of
 
 
 def measured_tables():
-    return [part.split("\n\n")[1].splitlines() for part in DOCUMENT.split(MEASURED)[1:]]
+    """(the output it is copied from, its lines) of each table with figures."""
+    return [(path, table.splitlines()) for path, table in re.findall(MEASURED, DOCUMENT)]
 
 
 def measured_headers():
-    return [[cell.strip() for cell in table[0][1:-1].split("|")] for table in measured_tables()]
-
-
-def figures():
-    """The measured rows; none until the benchmark's output is copied."""
-    return [row for table in measured_tables() for row in table[2:]]
+    return [[cell.strip() for cell in table[0][1:-1].split("|")] for _, table in measured_tables()]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +87,7 @@ def test_no_block_and_no_table_is_unchecked():
     (pattern,) = (block.text for block in BLOCKS if not block.info)
     assert pattern == gpt2_pattern.__doc__.splitlines()[0]
     measured = [header for header in TABLES if header in map(tuple, measured_headers())]
-    assert set(TABLES) == {TRAINING, ENCODING, CUTS, WORDS, FIELDS, *IN_WORDS, *measured} and len(measured) == 2
+    assert set(TABLES) == {TRAINING, ENCODING, CUTS, WORDS, FIELDS, *IN_WORDS, *measured} and len(measured) == 3
 
 
 # -- the tables of merges, made again by counting everything at each step
@@ -222,7 +218,7 @@ def test_the_options_that_are_refused_are_those_of_the_code():
     ("GPT-2 has 50,000 merges, and Tiny Shakespeare, a small text, has 1,115,394 bytes: "
      f"{50_000 * 1_115_394:,} looks at a pair, or {50_000 * 1_115_394 / 1e7 / 3600:.1f} hours", True),
     ("on the whole text, 1,115,394 bytes", True),
-    ("occurs fewer than 20 times", "occur 20 times" in measured_headers()[0]),
+    ("occurs fewer than 20 times", any("occur 20 times" in header for header in measured_headers())),
     ("as large as you ask, at least 256", BPETokenizer().train("", vocab_size=256).vocab_size == 256),
     ("starts with the 256 bytes as tokens 0 to 255", bpe.BYTES == [bytes([byte]) for byte in range(256)]),
     ("All 256 bytes are tokens", True),
@@ -268,21 +264,20 @@ def test_links_and_paths_lead_somewhere():
     assert links and [link for link in links if not (DOC.parent / link).exists()] == []
     assert {"#" + anchor(title) for title in sections(DOCUMENT)} >= set(re.findall(r"\]\((#[^)]+)\)", DOCUMENT))
     paths = set(re.findall(r"(?:\.\.?/)?((?:assets|benchmarks|docs|numpygpt|tests)/[\w./]+|\w+\.py)\b", DOCUMENT))
-    awaited = set() if figures() else {"assets/outputs/tokenizers.md", "benchmarks/tokenization.py"}
     here = {path.name for path in [*ROOT.glob("*.py"), *ROOT.glob("numpygpt/tokenizer/*.py")]}
     assert paths >= {"benchmarks/tokenization.py", "datagen.py", "merges.py"}
-    assert [path for path in paths - awaited if not (ROOT / path).exists() and path not in here] == []
+    assert [path for path in paths if not (ROOT / path).exists() and path not in here] == []
 
 
 # -- what was measured
 
 
-def test_measured_tables_are_lines_that_the_benchmark_printed():
-    if not figures():
-        pytest.skip("no figures yet")
-    printed = (ROOT / "assets/outputs/tokenizers.md").read_text(encoding="utf-8").splitlines()
-    assert all(len(table) > 2 for table in measured_tables())
-    assert [line for table in measured_tables() for line in table if line not in printed] == []
+def test_measured_tables_are_lines_that_the_benchmarks_printed():
+    assert [path for path, _ in measured_tables()] == re.findall(r"<!-- measured: (\S+) -->", DOCUMENT)
+    for path, table in measured_tables():
+        printed = (ROOT / path).read_text(encoding="utf-8").splitlines()
+        assert len(table) > 2 and [line for line in table if line not in printed] == []
+    assert len(measured_tables()) == 3
 
 
 def test_the_lines_fit():
