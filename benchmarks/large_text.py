@@ -5,7 +5,7 @@
     python benchmarks/large_text.py --text FILE bpe      a text of yours, one kind
     python benchmarks/large_text.py --markdown FILE      the table as Markdown too
 
-Memory is the sum of the resident sizes of datagen.py and its workers, looked at five times a second; pages that they
+Memory is the sum of the resident sizes of datagen.py and its workers, looked at twenty times a second; pages that they
 share count in each. Reads /proc, so it runs on Linux alone. Let nothing else run meanwhile.
 """
 
@@ -71,7 +71,7 @@ def measured(text: Path, out: Path, kind: str) -> tuple[float, int]:
     with subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             peak = max(peak, sum(map(resident, family(process.pid))))
-            time.sleep(0.2)
+            time.sleep(0.05)
     if process.returncode:
         raise RuntimeError(f"datagen.py ended with status {process.returncode}; its message is above")
     return time.perf_counter() - start, peak

@@ -41,8 +41,8 @@ def test_batches_are_measured(capsys):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
 def test_memory_of_all_processes_is_measured(tmp_path):
-    (tmp_path / "text.txt").write_text(HATS, encoding="utf-8")
-    took, peak = large_text.measured(tmp_path / "text.txt", tmp_path / "out", "char")
+    (tmp_path / "text.txt").write_text(HATS * 500, encoding="utf-8")
+    took, peak = large_text.measured(tmp_path / "text.txt", tmp_path / "out", "word")
     assert took > 0 and peak > 10e6 and (tmp_path / "out" / "meta.json").is_file()
     assert os.getpid() in large_text.family(os.getpid()) and large_text.resident(os.getpid()) > 10e6
 
