@@ -58,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     samples = [model.stream([context], args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed + i,
                             slide=args.slide) for i in range(args.num_samples)]
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
+    if prompt and (read := tokenizer.decode(context)) != prompt:
+        print(f"note: to this model the prompt reads {read!r}", file=sys.stderr, flush=True)
     with blas_for(model):
         for i, steps in enumerate(samples):
             if args.num_samples > 1:
@@ -79,7 +81,7 @@ def newest() -> Path:
 
 def read_prompt(name: str) -> str:
     """The text of a file, or of standard input, exactly as it is."""
-    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    data = cli.stdin().read() if name == "-" else Path(name).read_bytes()
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

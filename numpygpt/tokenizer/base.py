@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpygpt.tokenizer.decoding import StreamDecoder
 from numpygpt.tokenizer.stream import Chunk, Pieces, chunks, ordered_map
 
 Parts = list[tuple[int, str | int]]  # where each part starts in the text; ordinary text, or a special token's id
+
+Where = Callable[[str, int], str]  # a text and an index in it, in words
 
 
 class Tokenizer:
@@ -65,28 +67,18 @@ class Tokenizer:
 
         A `Special` among the pieces becomes that token. `workers` processes share the work (see `ordered_map`).
         """
-        done, last = 0, None
-        results = ordered_map(self._ready()._encode_chunk, chunks(pieces), workers)
-        while True:
-            try:
-                length, ids = next(results)
-            except StopIteration:
-                return
-            except ValueError as error:
-                where = f" (counted from character {done:,} of the text)" if done else ""
-                raise ValueError(f"{error}{where}") from None
+        last = None
+        for ids in ordered_map(self._ready()._encode_chunk, chunks(pieces), workers):
             yield ids if last is None else self._continued(last, ids)
-            done += length
             last = int(ids[-1]) if len(ids) else last
 
-    def _encode_chunk(self, chunk: Chunk) -> tuple[int, np.ndarray]:
-        """(number of characters, ids)"""
+    def _encode_chunk(self, chunk: Chunk) -> np.ndarray:
         parts: Parts = []
         text = ""
         for part in chunk:
             parts.append((len(text), self._cased(part) if isinstance(part, str) else self._special_id(part.name)))
             text += part if isinstance(part, str) else ""
-        return len(text), self._encode(text, parts)
+        return self._encode(text, parts, checks.near)
 
     def _split(self, text: str, allowed: Collection[str] | str) -> Parts:
         """`text` cut at the special tokens that the caller allows."""
@@ -113,7 +105,8 @@ class Tokenizer:
             )
         return self.special_tokens[name]
 
-    def _encode(self, text: str, parts: Parts) -> np.ndarray:
+    def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
+        """The ids of `text`, which was split into `parts`; `where` tells the place of what is unknown."""
         raise NotImplementedError
 
     def _continued(self, last: int, ids: np.ndarray) -> np.ndarray:

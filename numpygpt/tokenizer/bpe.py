@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, formats, storage
-from numpygpt.tokenizer.base import Parts, Tokenizer
+from numpygpt.tokenizer.base import Parts, Tokenizer, Where
 from numpygpt.tokenizer.decoding import ByteStreamDecoder
 from numpygpt.tokenizer.merges import MergeTable, Pair, apply_merges, learn_merges
 from numpygpt.tokenizer.pieces import PieceCache
@@ -95,7 +95,7 @@ class BPETokenizer(Tokenizer):
         self._table = MergeTable(self._ranks, self._made, self._byte_ids, self.vocab_size)
         self._cache = PieceCache(self._merge)
 
-    def _encode(self, text: str, parts: Parts) -> np.ndarray:
+    def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
         ids = [np.empty(0, dtype=np.uint32)]
         for _, part in parts:
             if isinstance(part, int):

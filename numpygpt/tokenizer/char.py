@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, storage
-from numpygpt.tokenizer.base import Parts, Tokenizer
+from numpygpt.tokenizer.base import Parts, Tokenizer, Where
 from numpygpt.tokenizer.stream import Pieces, chunks
 
 UNKNOWN = np.uint32(2**32 - 1)  # no id: a vocabulary has at most 0x110000 characters
@@ -47,11 +47,11 @@ class CharTokenizer(Tokenizer):
         self._table = np.full(max(codes) + 2, special.get("<unk>", UNKNOWN), dtype=np.uint32)
         self._table[codes] = np.delete(np.arange(self.vocab_size, dtype=np.uint32), list(special.values()))
 
-    def _encode(self, text: str, parts: Parts) -> np.ndarray:
-        ids = [self._lookup(text, *part) for part in parts]
+    def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
+        ids = [self._lookup(text, *part, where) for part in parts]
         return ids[0] if len(ids) == 1 else np.concatenate(ids)
 
-    def _lookup(self, text: str, start: int, part: str | int) -> np.ndarray:
+    def _lookup(self, text: str, start: int, part: str | int, where: Where) -> np.ndarray:
         if isinstance(part, int):
             return np.array([part], dtype=np.uint32)
         codes = np.frombuffer(part.encode("utf-32-le"), dtype="<u4")  # the code point of each character
@@ -59,9 +59,9 @@ class CharTokenizer(Tokenizer):
         if (ids == UNKNOWN).any():
             index = int((ids == UNKNOWN).argmax())
             raise ValueError(
-                f"the character {part[index]!r} (U+{codes[index]:04X}) at {checks.place(text, start + index)} is "
+                f"the character {part[index]!r} (U+{codes[index]:04X}) {where(text, start + index)} is "
                 f"not in the vocabulary of {self.vocab_size} tokens; remove it, or train on a text that has it, "
-                f"or with special_tokens=('<unk>',)"
+                f"or train with <unk> among the special tokens"
             )
         return ids
 

@@ -29,6 +29,16 @@ def place(text: str, index: int) -> str:
     return f"index {index} (line {text.count(chr(10), 0, index) + 1}, column {index - line_start + 1})"
 
 
+def at(text: str, index: int) -> str:
+    """Where in a text that a caller has whole."""
+    return f"at {place(text, index)}"
+
+
+def near(text: str, index: int) -> str:
+    """Where in a part of a long text, in which no number would help: what stands around."""
+    return f"in {text[max(0, index - 24) : index + 24]!r}"
+
+
 def ids(ids: Sequence[int] | np.ndarray, vocab_size: int, first: int = 0) -> list[int]:
     """`ids` as a list of ints, each inside the vocabulary; `first` is the position of the first one."""
     if isinstance(ids, np.ndarray) and (ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu")):

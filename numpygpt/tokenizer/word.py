@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, spacing, storage
-from numpygpt.tokenizer.base import Parts, Tokenizer
+from numpygpt.tokenizer.base import Parts, Tokenizer, Where
 from numpygpt.tokenizer.decoding import WordStreamDecoder
 from numpygpt.tokenizer.spacing import JOIN, MARKERS
 from numpygpt.tokenizer.stream import Pieces, count
@@ -82,7 +82,7 @@ class WordTokenizer(Tokenizer):
         self._space_after = np.array([spacing.space_after(token) for token in spaced])
         self._space_before = np.array([spacing.space_before(token) for token in spaced])
 
-    def _encode(self, text: str, parts: Parts) -> np.ndarray:
+    def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
         known, unknown = self._ids, self.special_tokens.get(UNKNOWN, -1)
         spaces: list[int] = []  # for each element, the number of spaces before it
         found: list[int] = []  # and its id
@@ -95,7 +95,7 @@ class WordTokenizer(Tokenizer):
             spaces += [len(before) for before, _ in elements]
             found += [known.get(element, unknown) for _, element in elements]
             if unknown < 0 and -1 in found:
-                self._refuse(text, start, elements)
+                self._refuse(text, start, elements, where)
         ids = np.array(found, dtype=np.uint32)
         return self._with_spaces(np.array(spaces, dtype=np.int64), ids) if found else ids
 
@@ -119,15 +119,15 @@ class WordTokenizer(Tokenizer):
             return np.append(np.uint32(self._join), ids)
         return ids
 
-    def _refuse(self, text: str, start: int, elements: list[tuple[str, str]]) -> None:
+    def _refuse(self, text: str, start: int, elements: list[tuple[str, str]], where: Where) -> None:
         """Raise for the first unknown element of the part of `text` that begins at `start`."""
         for before, element in elements:
             start += len(before)
             if element not in self._ids:
                 raise ValueError(
-                    f"the word {checks.brief(element)} at {checks.place(text, start)} is not in the vocabulary of "
+                    f"the word {checks.brief(element)} {where(text, start)} is not in the vocabulary of "
                     f"{self.vocab_size} tokens; remove it, or train on a text that has it, "
-                    f"or with special_tokens=('<unk>',)"
+                    f"or train with <unk> among the special tokens"
                 )
             start += len(element)
 

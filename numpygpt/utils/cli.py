@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the five scripts
 
@@ -41,7 +41,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 def nearest(name: str, names) -> str:
     """`; did you mean X?` for the closest of `names`, or nothing when none is close."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, [other for other in names if other != name], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -94,6 +94,13 @@ def describe(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"this does not fit into memory ({error}): make the model, the batch or the context smaller"
     return str(error)
+
+
+def stdin() -> BinaryIO:
+    """Standard input, as bytes. ValueError where it is closed."""
+    if sys.stdin is None:
+        raise ValueError("there is no standard input to read - from: it is closed")
+    return sys.stdin.buffer
 
 
 def shown(path: str | Path) -> str:

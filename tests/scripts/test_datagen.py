@@ -79,7 +79,7 @@ MISTAKES = {
     "gpt2": (["--input", "tale.txt", "--tokenizer", "gpt2"], "--tokenizer gpt2 needs --tokenizer-files DIR"),
     "gpt2's files": (["--input", "tale.txt", "--tokenizer", "gpt2", "--tokenizer-files", "."], "vocab.bpe is missing"),
     "one document": (["--input", "tale.txt", "--split", "document"], "needs several documents, and this corpus is one"),
-    "empty": (["--input", "empty.txt"], "the text is too short: 0 characters give 0 training"),
+    "empty": (["--input", "empty.txt"], "there is no text in empty.txt"),
     "short": (["--input", "short.txt"], "give 45 training and 5 validation tokens, and a context of 128 needs 129"),
     "context": (["--input", "tale.txt", "--context", "5000"], "a context of 5000 needs 5,001 tokens in each"),
     "fraction": (["--input", "tale.txt", "--val-fraction", "1"], "between 0 and 1, and 1 does not"),
@@ -90,6 +90,10 @@ MISTAKES = {
     "dataset": (["--dataset", "hamlte"], "invalid choice: 'hamlte'"),
     "both": (["--input", "tale.txt", "--dataset", "hamlet"], "not allowed with argument"),
     "no folder to inspect": (["--inspect", "nothing"], "nothing is no data folder, it has no meta.json: make one with"),
+    "empty name": (["--input", ""], "an --input is empty"),
+    "twice standard input": (["--input", "-", "-"], "names standard input twice"),
+    "no end": (["--input", "/dev/zero"], "/dev/zero is a device" if os.name != "nt" else ""),
+    "UTF-16": (["--input", "windows.txt"], "it begins as UTF-16 does: try --encoding utf-16"),
     "no tokenizer for a text": (["--text", "two words"], "give --inspect DIR with it"),
     "number": (["--context", "many"], "invalid int value: 'many'"),
 }
@@ -99,6 +103,7 @@ MISTAKES = {
 def test_a_mistake_gets_one_line_and_status_2(datagen, tmp_path, kind):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait")
     (tmp_path / "empty.txt").write_bytes(b"")
+    (tmp_path / "windows.txt").write_bytes("Größe".encode("utf-16"))
     (tmp_path / "nothing").mkdir()
     (tmp_path / "short.txt").write_text("ten chars." * 5)
     words, message = MISTAKES[kind]
@@ -185,7 +190,7 @@ def test_the_tokenizer_of_another_folder(datagen, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "train.bin").read_bytes() == (tmp_path / "b" / "train.bin").read_bytes()
     done = datagen("--input", "tale.txt", "--tokenizer", "a/tokenizer.json", "--lowercase", "--out", "b")
-    assert done.returncode == 2 and "--lowercase does not apply: the vocabulary of tokenizer.json is" in done.stderr
+    assert done.returncode == 2 and "--lowercase does not apply: the vocabulary of a/tokenizer.json is" in done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are another thing there")

@@ -1,7 +1,11 @@
 """Texts in pieces: chunks, streams of ids, counts in bounded memory, and several processes."""
 
 import copy
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -11,6 +15,7 @@ from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer, strea
 from numpygpt.tokenizer.pretokenize import pretokenize
 from numpygpt.tokenizer.stream import Special, chunks, count, ordered_map
 from numpygpt.tokenizer.unicode import WHITESPACE
+from numpygpt.utils.cli import ROOT
 
 END = Special("<|endoftext|>")
 
@@ -96,9 +101,9 @@ def test_special_tokens_in_a_stream(tok, small):
         joined(tok.encode_stream(["a", Special("<|other|>")]))
 
 
-def test_an_error_says_where_its_chunk_begins(small):
+def test_an_error_shows_what_stands_around(small):
     tok = CharTokenizer().train("abc ")
-    with pytest.raises(ValueError, match=r"'x' .* at index 2 .* \(counted from character 7 of the text\)"):
+    with pytest.raises(ValueError, match=r"the character 'x' \(U\+0078\) in ' ax' is not"):
         joined(tok.encode_stream(["abc abc ax"]))
     with pytest.raises(ValueError, match="lone surrogate"):
         joined(tok.encode_stream(["a", "\ud800"]))
@@ -128,6 +133,25 @@ def test_two_processes_give_what_one_gives(small, randoms):
 def test_an_error_in_a_worker_reaches_the_caller():
     with pytest.raises(ValueError, match="invalid literal for int"):
         list(ordered_map(int, ["1", "x", *["2"] * 50], workers=2))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, time\n"
+        "from numpygpt.tokenizer.stream import ordered_map\n"
+        "def items():\n"
+        "    yield 0.1\n"
+        "    yield from [0.01] * 9\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if __name__ == '__main__':\n"
+        "    for _ in ordered_map(time.sleep, items(), workers=2): pass\n"
+    )
+    # Workers hold the pipe as the main process does: it ends when the last of them has ended.
+    done = subprocess.run([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
 
 
 def test_few_items_are_under_way_at_a_time():

@@ -114,6 +114,10 @@ class Reader:
         self.at = 0  # bytes taken so far
 
     @property
+    def name(self) -> str:
+        return shown(self.document.source) if isinstance(self.document.source, Path) else self.document.name
+
+    @property
     def pending(self) -> int:
         """The bytes of a character that is not whole yet."""
         return len(self.decoder.getstate()[0])
@@ -124,13 +128,14 @@ class Reader:
         try:
             return self.decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
+            if self.document.encoding == "utf-8" and not held and error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                raise ValueError(f"{self.name} is not UTF-8; it begins as UTF-16 does: try --encoding utf-16") from None
             what = f"byte 0x{error.object[error.start]:02x} at offset {held + error.start:,} cannot be read"
         except UnicodeError:  # UTF-16 and UTF-32 without a byte order mark
             what = "it begins with no byte order mark, so -le or -be must be said"
         document = self.document
-        name = shown(document.source) if isinstance(document.source, Path) else document.name
-        raise ValueError(f"{name} is not {document.encoding.upper()}: {what}; --encoding names the encoding that it "
-                         f"has, such as latin-1{document.hint}")
+        raise ValueError(f"{self.name} is not {document.encoding.upper()}: {what}; --encoding names the encoding "
+                         f"that it has, such as latin-1{document.hint}")
 
 
 def separated(pieces: Iterable[str | Cut], separator: str) -> Iterator[Piece]:

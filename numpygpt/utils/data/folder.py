@@ -78,7 +78,9 @@ def check_replace(folder: Path, meta: dict[str, Any], force: bool) -> None:
     """
     if not folder.exists():
         return
-    foreign = [folder.name] if not folder.is_dir() else sorted(x.name for x in folder.iterdir() if x.name not in FILES)
+    if not folder.is_dir():
+        raise ValueError(f"{shown(folder)} is a file and no folder: choose another --out")
+    foreign = sorted(x.name for x in folder.iterdir() if x.name not in FILES)
     if foreign:
         raise ValueError(
             f"{shown(folder)} holds what is no data folder's ({', '.join(foreign[:3])}): choose another --out"

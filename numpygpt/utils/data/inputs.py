@@ -6,17 +6,17 @@ import glob
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from numpygpt.utils.cli import nearest, shown
+from numpygpt.utils.cli import nearest, shown, stdin
 from numpygpt.utils.data.corpora import Corpus
 from numpygpt.utils.data.documents import Document, check_encoding
 
 STDIN = "-"
+ENDLESS = ("/dev/zero", "/dev/random", "/dev/urandom", "/dev/full")
 NAMED = 3  # as many files are listed in `source`
 
 
@@ -29,6 +29,8 @@ def read_corpus(inputs: Sequence[str | Path], encoding: str = "utf-8", separator
     """
     if not inputs:
         raise ValueError("--input needs at least one file")
+    if "" in map(str, inputs) or [str(given) for given in inputs].count(STDIN) > 1:
+        raise ValueError("an --input is empty, as where a shell's variable is not set, or names standard input twice")
     if separator == "":
         raise ValueError("the separator is empty: give the text that stands between two documents")
     encoding = check_encoding(encoding)
@@ -45,12 +47,14 @@ def read_corpus(inputs: Sequence[str | Path], encoding: str = "utf-8", separator
 def _documents(given: str, encoding: str) -> Iterator[Document]:
     path = Path(given)
     if given == STDIN:
-        yield Document("stdin", _copied(sys.stdin.buffer), encoding)
+        yield Document("stdin", _copied(stdin()), encoding)
     elif path.is_dir():
         hint = f"; to take some of the folder's files give a pattern, such as '{given.rstrip(os.sep)}/**/*.txt'"
         yield from (Document(file.name, file, encoding, hint) for file in _files_below(path))
     elif path.is_file():
         yield Document(path.name, path, encoding)
+    elif str(path) in ENDLESS or path.is_block_device():
+        raise ValueError(f"{given} is a device, which has no text and no end")
     elif path.exists():  # a pipe: the shell's <(command), or one with a name
         with path.open("rb") as pipe:
             name = "pipe" if path.name.isdigit() else path.name  # /dev/fd/63 tells nobody anything

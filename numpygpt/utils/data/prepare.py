@@ -117,6 +117,8 @@ def _check_counts(counts: Counts, source: Source, context: int, say: Say) -> Non
     if source.by == "document" and counts.total and not counts.documents["val"]:
         raise ValueError(f"{counts.total} documents and a validation fraction of {source.val_fraction:g} leave none "
                          "for validation: give a larger --val-fraction, or --split position")
+    if not any(counts.characters.values()):
+        raise ValueError(f"there is no text in {source.corpus.source}")
     if not all(counts.characters.values()):
         raise ValueError(_too_short(counts, counts.characters, context, "characters"))
 

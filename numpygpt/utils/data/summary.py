@@ -18,9 +18,10 @@ def warn(
     entries, train = coder.vocab_size, tokens["train"]
     if coder.kind == "bpe" and wanted and entries < wanted:
         say(f"note: no pair was left that occurs often enough: {entries:,} entries, not {wanted:,}")
-    if unknown["val"] and (coder.kind == "word" or given):
-        share = unknown["val"] / tokens["val"]
-        say(f"note: {unknown['val']:,} validation tokens ({share:.1%}) are not in the vocabulary and become {UNKNOWN}")
+    if any(unknown.values()) and (coder.kind == "word" or given):
+        train_share, val_share = (unknown[part] / tokens[part] for part in ("train", "val"))
+        say(f"note: {unknown['val']:,} validation tokens ({val_share:.1%}) and {unknown['train']:,} training tokens "
+            f"({train_share:.1%}) are not in the vocabulary and become {UNKNOWN}")
     if train >= TOKENS_AN_ENTRY * entries:
         return
     advice = ["a longer text"]
@@ -45,7 +46,7 @@ def summary(dataset: TokenDataset) -> str:
     else:
         held = f"{val['documents']:,} of {many:,} documents"
     origin = f"as in {meta['tokenizer']['from']}" if "from" in meta["tokenizer"] else "learned on the training part"
-    kind = f"{meta['tokenizer']['kind']}, {'lower case, ' if meta['settings']['lowercase'] else ''}{origin}"
+    kind = f"{meta['tokenizer']['kind']}, {'lower case, ' if dataset.tokenizer.lowercase else ''}{origin}"
     clean = " after clean" if meta["settings"]["clean"] else ""
     documents = f"{many:,} documents, " if many > 1 else ""
     rows = [

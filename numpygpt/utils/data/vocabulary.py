@@ -51,7 +51,7 @@ def given_tokenizer(name: str, files: Path | None) -> Given | None:
         known = (*TOKENIZERS, GPT2)
         raise ValueError(f"no tokenizer is called {name!r}{nearest(name, known)}: there are {', '.join(known)}, and "
                          "the path of a tokenizer.json")
-    return Given(load_tokenizer(path), {"from": path.name, "from_sha256": file_sha256(path)})
+    return Given(load_tokenizer(path), {"from": "/".join(path.resolve().parts[-2:]), "from_sha256": file_sha256(path)})
 
 
 def _gpt2(files: Path | None) -> Given:

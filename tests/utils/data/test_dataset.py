@@ -223,7 +223,7 @@ def test_what_is_not_ours_is_never_replaced(folder, tmp_path):
     for force in (False, True):
         with pytest.raises(ValueError, match=r"\(thesis\.tex\): choose another --out"):
             check_replace(folder, description(), force)
-        with pytest.raises(ValueError, match=r"\(file\): choose another --out"):
+        with pytest.raises(ValueError, match="is a file and no folder: choose another --out"):
             check_replace(tmp_path / "file", description(), force)
 
 

@@ -128,7 +128,7 @@ def test_fewer_merges_than_asked_for_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "0 characters give 0 training and 0 validation characters, and a context of 16 needs 17 tokens in each"),
+        ("", "there is no text in tale.txt"),
         ("a", "1 characters give 0 training and 1 validation characters"),
         ("ab" * 84, "168 characters give 151 training and 17 validation tokens"),
         ("ab" * 80, "160 characters give 144 training and 16 validation tokens, and a context of 16 needs 17"),
@@ -317,7 +317,7 @@ def test_a_tokenizer_from_a_file_is_used_as_it_is(tmp_path):
                     f"{len(dataset.train) / 300:.1f} tokens an entry, and below 20 most entries are too rare to be "
                     "learned; try --tokenizer char or a longer text"]
     assert (dataset.folder / "tokenizer.json").read_bytes() == (tmp_path / "mine.json").read_bytes()
-    assert dataset.meta["tokenizer"]["from"] == "mine.json" and "as in mine.json" in summary(dataset)
+    assert dataset.meta["tokenizer"]["from"].endswith("/mine.json") and "/mine.json)" in summary(dataset)
     for flag in ({"vocab_size": 300}, {"min_freq": 1}, {"lowercase": True}):
         name = next(iter(flag)).replace("_", "-")
         with pytest.raises(ValueError, match=f"--{name} does not apply: the vocabulary of mine"):
@@ -338,7 +338,7 @@ def test_a_given_vocabulary_may_lack_words(tmp_path):
     WordTokenizer().train(tale(), special_tokens=("<unk>",)).save(tmp_path / "mine.json")
     dataset, said = make(tmp_path, "the king saw a dragon " * 80, tokenizer=tmp_path / "mine.json")
     unknown = int((dataset.val == dataset.tokenizer.special_tokens["<unk>"]).sum())
-    assert said[0].startswith(f"note: {unknown} validation tokens ({unknown / len(dataset.val):.1%}) are not in the")
+    assert said[0].startswith(f"note: {unknown} validation tokens ({unknown / len(dataset.val):.1%}) and ")
 
 
 def gpt2_files(folder):
