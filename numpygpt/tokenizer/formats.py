@@ -60,7 +60,8 @@ def from_huggingface(file: Fields) -> Fields:
     model, splitter = file["model"], file.get("pre_tokenizer")
     if model.get("type", "BPE") != "BPE" or not isinstance(splitter, dict) or splitter.get("type") != "ByteLevel":
         kinds = [part.get("type") if isinstance(part, dict) else part for part in (model, splitter)]
-        raise _not_ours(f"its model and pre_tokenizer are {kinds[0]!r} and {kinds[1]!r}", "BPE and ByteLevel")
+        shown = " and ".join(map(checks.brief, kinds))
+        raise _not_ours(f"its model and pre_tokenizer are {shown}", "BPE and ByteLevel")
     for name in UNSUPPORTED:
         if model.get(name) not in OFF:
             raise _not_ours(f"its model has {name} = {checks.brief(model[name])}", "none")
@@ -89,6 +90,9 @@ def to_huggingface(fields: Fields) -> Fields:
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     free = (id for id in range(len(fields["vocab"]) + len(special)) if id not in special.values())
     ids = {token.translate(byte_alphabet()): id for token, id in zip(fields["vocab"], free, strict=True)}
+    if taken := sorted(set(ids) & set(special)):
+        raise ValueError(f"tokenizer.json cannot tell the special token {taken[0]!r} from the ordinary token that it "
+                         "spells in GPT-2's byte alphabet; give the special token another name")
     return {
         "version": "1.0",
         "truncation": None,

@@ -60,7 +60,9 @@ class Corpus:
         text = np.frombuffer(b"".join(pieces), dtype=np.uint8)
         lengths = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
         ids = np.full(1 + len(text) + len(lengths), NONE, dtype=np.int32)  # NONE, piece, NONE, piece, NONE ...
-        ids[1 + np.arange(len(text)) + np.repeat(np.arange(len(lengths)), lengths)] = text
+        places = np.arange(1, len(text) + 1, dtype=np.int32)  # int32: half the memory, as there are many
+        places += np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+        ids[places] = text
         weight = np.zeros(len(ids), dtype=np.int64)
         weight[1:] = np.repeat(np.fromiter(pieces.values(), dtype=np.int64, count=len(pieces)), lengths + 1)
         self.ids, self.weight = array("i", ids.tobytes()), array("q", weight.tobytes())
@@ -102,7 +104,7 @@ class Corpus:
 
 def _places_of_pairs(ids: np.ndarray) -> Iterable[tuple[Pair, np.ndarray]]:
     """Each pair of neighbouring bytes in `ids`, with its places in order."""
-    (places,) = np.nonzero((ids[:-1] != NONE) & (ids[1:] != NONE))
+    places = np.flatnonzero((ids[:-1] != NONE) & (ids[1:] != NONE)).astype(np.int32)  # half the memory of int64
     pairs = (ids[places] << 8) + ids[places + 1]
     order = np.argsort(pairs, kind="stable")
     numbers, starts = np.unique(pairs[order], return_index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from threading import Lock
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class PieceCache(dict[str, int]):
     def __init__(self, merge: Merge) -> None:
         super().__init__()
         self.merge = merge
+        self.lock = Lock()  # several threads may encode with one tokenizer
         self.forget()
 
     def forget(self) -> None:
@@ -38,6 +40,10 @@ class PieceCache(dict[str, int]):
 
     def encode(self, runs: Iterable[str]) -> np.ndarray:
         """The ids of a text that comes in runs, none of which cuts a piece. (N,) uint32"""
+        with self.lock:
+            return self._encode(runs)
+
+    def _encode(self, runs: Iterable[str]) -> np.ndarray:
         failed = len(self) != len(self.starts)  # an earlier call, between the two parts of its work
         if failed or len(self) > KEPT_PIECES or self.bytes > KEPT_BYTES:
             self.forget()
@@ -52,7 +58,8 @@ class PieceCache(dict[str, int]):
 
     def _merge_new(self, pieces: list[bytes]) -> None:
         ids, starts, lengths = self.merge(pieces)
-        self.starts = np.concatenate([self.starts, len(self.ids) + starts])
+        starts = np.concatenate([self.starts, len(self.ids) + starts])
         self.lengths = np.concatenate([self.lengths, lengths])
         self.ids = np.concatenate([self.ids, ids.astype(np.uint32)])
         self.bytes += sum(map(len, pieces))
+        self.starts = starts  # last: by its length a later call knows that all of this was done

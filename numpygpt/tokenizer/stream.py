@@ -10,16 +10,18 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any, TypeVar
 
 from numpygpt.tokenizer import checks
 from numpygpt.tokenizer.unicode import WHITESPACE
 
 CHUNK = 1 << 18  # characters: about a hundredth of a second of work, and some 30 MB in each process
-UNCUT = 16 * CHUNK  # a text without white space for so long is cut where it stands
+UNCUT = 16 * CHUNK  # a text without white space for so long is cut at a mark, or where it stands
 DISTINCT = 500_000  # different words that are counted at the same time: about 100 MB
+LETTERS = 1 << 22  # and their characters, in all
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -55,7 +57,7 @@ def chunks(pieces: str | Pieces, size: int | None = None) -> Iterator[Chunk]:
         if length < enough:
             continue
         text = "".join(run)
-        cut = _last_cut(text) or (len(text) if len(text) >= UNCUT else 0)
+        cut = _last_cut(text, _SPACE) or (_last_cut(text, _MARK) or len(text) if len(text) >= UNCUT else 0)
         if chunk or cut:
             yield [*chunk, text[:cut]]
         chunk, run, length = [], [text[cut:]], len(text) - cut
@@ -81,16 +83,15 @@ def _bounded(pieces: str | Pieces, size: int) -> Iterator[str | Special]:
             yield piece[start : start + size]
 
 
-def _last_cut(text: str) -> int:
-    """The last place in `text` where white space follows another character, or 0."""
-    found = _cut_pattern().match(text)
+def _last_cut(text: str, before: re.Pattern[str]) -> int:
+    """The last place in `text` that has `before` before it, or 0."""
+    found = before.match(text)
     return found.end() if found else 0
 
 
-@cache
-def _cut_pattern() -> re.Pattern[str]:
-    space = re.escape(WHITESPACE)
-    return re.compile(rf".*[^{space}](?=[{space}])", re.DOTALL)  # .* starts at the end and goes back: a short way
+_S = re.escape(WHITESPACE)
+_SPACE = re.compile(rf".*[^{_S}](?=[{_S}])", re.DOTALL)  # .* starts at the end and goes back: a short way
+_MARK = re.compile(r'.*[A-Za-z0-9](?=[,;!?()\[\]{}"])', re.DOTALL)  # as good, where a text has no white space at all
 
 
 class Count(Counter[str]):
@@ -104,19 +105,30 @@ def count(
 ) -> Count:
     """Count what `words` finds in the text. Memory grows with the number of different words, up to `distinct` of them.
 
-    Beyond that the rarest so far are dropped until at most half are left (Manku and Motwani 2002, Approximate
-    Frequency Counts over Data Streams): frequent words keep their counts, to within what was dropped of them.
+    Beyond that, or beyond LETTERS characters, the rarest so far are dropped until at most half are left, of equally
+    rare ones the last (after Manku and Motwani 2002, Approximate Frequency Counts over Data Streams): frequent words
+    keep their counts, to within what was dropped of them.
     """
     distinct = distinct or DISTINCT
-    total = Count()
+    total, letters = Count(), 0
     for part in ordered_map(partial(_count_chunk, words), chunks(pieces), workers):
+        letters += sum(map(len, part.keys() - total.keys()))
         total.update(part)
-        if len(total) > distinct:
-            least = sorted(total.values(), reverse=True)[distinct // 2]
-            for word in [word for word, times in total.items() if times <= least]:
-                del total[word]
-                total.dropped += 1
+        if len(total) > distinct or letters > LETTERS:
+            letters = _drop_rare(total, distinct // 2, LETTERS // 2)
     return total
+
+
+def _drop_rare(counts: Count, most: int, most_letters: int) -> int:
+    """Keep the `most` most frequent words, as far as they have no more than `most_letters`; how many these have."""
+    letters = 0
+    for rank, (word, _) in enumerate(counts.most_common()):
+        if rank >= most or letters + len(word) > most_letters:
+            del counts[word]
+            counts.dropped += 1
+        else:
+            letters += len(word)
+    return letters
 
 
 def _count_chunk(words: Callable[[str], Iterable[str]], chunk: Chunk) -> Counter[str]:
@@ -146,6 +158,9 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise RuntimeError("a worker process was ended from outside, most often for want of memory: use fewer workers "
+                           "(--workers 1)") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

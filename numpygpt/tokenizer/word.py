@@ -113,7 +113,7 @@ class WordTokenizer(Tokenizer):
     def _continued(self, last: int, ids: np.ndarray) -> np.ndarray:
         """As if nothing had been cut there: the space that goes without saying between the two has no token."""
         space = ids[:1] == self._space
-        if len(ids) > 1 and space and ids[1] != self._space and self._implied(last, int(ids[1])):
+        if len(ids) > 1 and space and self._implied(last, int(ids[1])):
             return ids[1:]
         if len(ids) and not space and self._implied(last, int(ids[0])):
             return np.append(np.uint32(self._join), ids)

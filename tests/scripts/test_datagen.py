@@ -200,7 +200,9 @@ def test_a_run_that_is_stopped_leaves_nothing(tmp_path, number, status, workers)
     (tmp_path / "tale.txt").write_text(TEXT * 1500)  # 20 MB: a while to encode
     words = ["--input", "tale.txt", "--out", "out", "--tokenizer", "word", "--workers", str(workers)]
     words = [sys.executable, str(ROOT / "datagen.py"), *words]
-    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE)
+    # Whoever was started by nohup ignores SIGINT, and so would what it starts.
+    heed = None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=heed)
     while not (made := list(tmp_path.glob(".out.*.new/train.bin"))) and process.poll() is None:
         time.sleep(0.01)
     assert made, process.stderr.read()

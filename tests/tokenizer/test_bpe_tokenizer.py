@@ -3,6 +3,7 @@
 import json
 import random
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -127,6 +128,16 @@ def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
     assert tok.decode(tok.encode("a b c d")) == "a b c d" and len(tok._cache) == 4
     assert tok.decode(tok.encode("z" * 1000)) == "z" * 1000
     assert tok.decode(tok.encode("a b c d")) == "a b c d" and len(tok._cache) == 4
+
+
+def test_threads_share_a_tokenizer(monkeypatch):
+    monkeypatch.setattr(pieces, "KEPT_PIECES", 40)
+    texts = [" ".join(f"{word}{number}" for word in ("cat", "hat", "rat")) * 20 for number in range(40)]
+    tok = BPETokenizer().train(" ".join(texts))
+    expected = [BPETokenizer.from_dict(tok.to_dict()).encode(text) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            assert list(pool.map(tok.encode, texts)) == expected
 
 
 def test_long_and_short_pieces_together():

@@ -131,6 +131,13 @@ def test_a_byte_without_a_token_is_named(tmp_path):
         tok.encode("abc")
 
 
+@pytest.mark.parametrize("name", ["é", "Ġ", "À", "Ġthe"])
+def test_a_special_token_that_spells_an_ordinary_one_cannot_be_written(name, tmp_path):
+    tok = BPETokenizer().train("the the the the", 260, special_tokens=(name,))
+    with pytest.raises(ValueError, match="cannot tell the special token .* give the special token another name"):
+        tok.save_huggingface(tmp_path / "x.json")
+
+
 def test_lower_case_cannot_be_written(tmp_path):
     with pytest.raises(ValueError, match="lower case by Python's rules"):
         BPETokenizer(lowercase=True).train("Aa").save_huggingface(tmp_path / "x.json")

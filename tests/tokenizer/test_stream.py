@@ -185,6 +185,41 @@ def test_beyond_the_bound_frequent_words_keep_their_counts(small):
     assert all(counts[word] <= 1 for word in rare)
 
 
+def test_long_words_are_bounded_by_their_letters(monkeypatch, small):
+    monkeypatch.setattr(stream, "LETTERS", 2000)
+    rng = random.Random(4)
+    words = [*(f" {''.join(rng.choices('ACGT', k=60))}" for _ in range(500)), *[" the"] * 300]
+    rng.shuffle(words)
+    counts = count(pretokenize, ["".join(words)])
+    assert sum(map(len, counts)) <= 2000 and counts.dropped > 400
+    assert counts[" the"] > 290
+
+
+def test_of_equally_rare_words_some_stay(small):
+    counts = count(pretokenize, ["".join(f" {number}" for number in range(1000))], distinct=100)
+    assert 50 <= len(counts) <= 100 and set(counts.values()) == {1}
+
+
+def test_without_white_space_a_mark_will_do(monkeypatch):
+    text = "".join(f'{{"id":{number},"name":"user{number}"}},' for number in range(400))
+    tok = BPETokenizer().train(text, vocab_size=300)
+    words = WordTokenizer().train(text)
+    expected, expected_words = tok.encode(text), words.encode(text)
+    monkeypatch.setattr(stream, "CHUNK", 64)
+    monkeypatch.setattr(stream, "UNCUT", 512)
+    assert len(list(chunks([text]))) > 10
+    assert joined(tok.encode_stream([text])) == expected and joined(words.encode_stream([text])) == expected_words
+
+
+def test_a_line_of_a_megabyte(tok, kind):
+    text = "two  spaces, three " * 60_000
+    if kind != "bpe":
+        text = text.replace(" three", " and")
+    assert len(text) > 1_000_000 and "\n" not in text
+    assert joined(tok.encode_stream([text])) == tok.encode(text)
+    assert tok.decode(tok.encode(text)) == text
+
+
 def test_dropped_words_are_told_of(monkeypatch, small):
     monkeypatch.setattr(stream, "DISTINCT", 10)
     text = " ".join(f"w{number} the" for number in range(100))

@@ -70,6 +70,11 @@ class TokenDataset:
                 f"{shown(folder)} has a {tokenizer.kind} tokenizer, and meta.json speaks of a "
                 f"{meta['tokenizer']['kind']} one: {anew(folder)}"
             )
+        if tokenizer.vocab_size != meta["vocab_size"]:
+            raise ValueError(
+                f"{shown(folder)} has a tokenizer of {tokenizer.vocab_size:,} entries, and meta.json speaks of "
+                f"{meta['vocab_size']}: {anew(folder)}"
+            )
         train, val = (_open_tokens(folder, part, meta, tokenizer.vocab_size) for part in ("train", "val"))
         return cls(folder, train, val, tokenizer, meta)
 
@@ -84,7 +89,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{shown(folder)} is no data folder, it has no meta.json: make one with {how_to_make(folder)}"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{shown(path)} cannot be read as this project's meta.json: {anew(folder)}") from error
     if found != (FORMAT, VERSION):
         raise ValueError(
@@ -97,6 +102,12 @@ def read_meta(folder: Path) -> dict[str, Any]:
                 if key in meta and (not isinstance(meta[key], dict) or name not in meta[key])]
     if missing or meta["dtype"] not in ("uint16", "uint32"):
         raise ValueError(f"{shown(path)} lacks {', '.join(missing) or 'a dtype that is known'}: {anew(folder)}")
+    for part in ("train", "val"):
+        wrong = [name for name, value in meta[part].items() if type(value) is not int or value < 0]
+        if wrong:
+            raise ValueError(f"{shown(path)}: {part}.{wrong[0]} is no number of anything: {anew(folder)}")
+    if not isinstance(meta["settings"], dict) or not isinstance(meta["split"], dict):
+        raise ValueError(f"{shown(path)}: settings and split are no objects: {anew(folder)}")
     return meta
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
@@ -53,6 +54,8 @@ def write_tokens(path: Path, arrays: Iterable[np.ndarray], dtype: np.dtype, watc
             file.write(ids.astype(dtype).tobytes())
             tokens += len(ids)
             found += int(np.count_nonzero(ids == watched)) if watched >= 0 else 0
+        file.flush()
+        os.fsync(file.fileno())
     return tokens, found
 
 

@@ -91,7 +91,8 @@ def prepare(
 
 def cores() -> int:
     """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, 61)  # Windows can wait for no more
 
 
 def _check_settings(clean: str | None, split: str, val_fraction: float, **numbers: int | None) -> None:

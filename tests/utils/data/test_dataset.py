@@ -259,3 +259,27 @@ def test_the_ids_that_are_watched_are_counted(tmp_path):
     arrays = [np.array([1, 2, 2], "uint32"), np.array([], "uint32"), np.array([2, 70_000], "uint32")]
     assert write_tokens(tmp_path / "a.bin", arrays, id_dtype(70_001), watched=2) == (5, 3)
     assert np.fromfile(tmp_path / "a.bin", "<u4").tolist() == [1, 2, 2, 2, 70_000]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": {"tokens": None, "bytes": 5}}, "train.tokens is no number of anything"),
+        ({"val": {"tokens": True, "bytes": 5}}, "val.tokens is no number of anything"),
+        ({"val": {"tokens": 5, "bytes": -1}}, "val.bytes is no number of anything"),
+        ({"settings": None}, "settings and split are no objects"),
+        ({"split": [1]}, "settings and split are no objects"),
+        ({"vocab_size": 7}, "entries, and meta.json speaks of 7"),
+    ],
+)
+def test_a_meta_file_with_other_types_is_refused(folder, change, message):
+    path = folder / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        TokenDataset.load(folder)
+
+
+def test_a_meta_file_of_brackets_is_refused(folder):
+    (folder / "meta.json").write_text("[" * 200_000, encoding="utf-8")
+    with pytest.raises(ValueError, match="cannot be read as this project's"):
+        TokenDataset.load(folder)

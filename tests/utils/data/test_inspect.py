@@ -230,7 +230,6 @@ def test_nothing_in_the_data_reaches_the_terminal(make, kind):
         corpus=evil,
         source=evil,
         sha256=evil,
-        val={"characters": evil},
         split={"by": evil, evil: evil},
         settings={evil: evil},
     )

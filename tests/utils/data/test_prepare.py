@@ -320,7 +320,7 @@ def test_a_tokenizer_from_a_file_is_used_as_it_is(tmp_path):
     assert dataset.meta["tokenizer"]["from"].endswith("/mine.json") and "/mine.json)" in summary(dataset)
     for flag in ({"vocab_size": 300}, {"min_freq": 1}, {"lowercase": True}):
         name = next(iter(flag)).replace("_", "-")
-        with pytest.raises(ValueError, match=f"--{name} does not apply: the vocabulary of mine"):
+        with pytest.raises(ValueError, match=f"--{name} does not apply: the vocabulary of .*/mine"):
             make(tmp_path, tokenizer=tmp_path / "mine.json", **flag)
     BPETokenizer().train("other " * 80, 300, special_tokens=(END.name,)).save(tmp_path / "mine.json")
     with pytest.raises(ValueError, match=r"it differs in tokenizer\)"):
