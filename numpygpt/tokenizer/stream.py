@@ -21,7 +21,7 @@ from numpygpt.tokenizer.unicode import WHITESPACE
 CHUNK = 1 << 18  # characters: about a hundredth of a second of work, and some 30 MB in each process
 UNCUT = 16 * CHUNK  # a text without white space for so long is cut at a mark, or where it stands
 DISTINCT = 500_000  # different words that are counted at the same time: about 100 MB
-LETTERS = 1 << 22  # and their characters, in all
+WORD_BYTES = 1 << 22  # and their UTF-8, in all
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -105,30 +105,31 @@ def count(
 ) -> Count:
     """Count what `words` finds in the text. Memory grows with the number of different words, up to `distinct` of them.
 
-    Beyond that, or beyond LETTERS characters, the rarest so far are dropped until at most half are left, of equally
+    Beyond that, or beyond WORD_BYTES of text, the rarest so far are dropped until at most half are left, of equally
     rare ones the last (after Manku and Motwani 2002, Approximate Frequency Counts over Data Streams): frequent words
     keep their counts, to within what was dropped of them.
     """
     distinct = distinct or DISTINCT
-    total, letters = Count(), 0
+    total, size = Count(), 0
     for part in ordered_map(partial(_count_chunk, words), chunks(pieces), workers):
-        letters += sum(map(len, part.keys() - total.keys()))
+        size += sum(len(word.encode("utf-8")) for word in part.keys() - total.keys())
         total.update(part)
-        if len(total) > distinct or letters > LETTERS:
-            letters = _drop_rare(total, distinct // 2, LETTERS // 2)
+        if len(total) > distinct or size > WORD_BYTES:
+            size = _drop_rare(total, distinct // 2, WORD_BYTES // 2)
     return total
 
 
-def _drop_rare(counts: Count, most: int, most_letters: int) -> int:
-    """Keep the `most` most frequent words, as far as they have no more than `most_letters`; how many these have."""
-    letters = 0
+def _drop_rare(counts: Count, most: int, most_bytes: int) -> int:
+    """Keep the `most` most frequent words, as far as their UTF-8 has no more than `most_bytes`; how many it has."""
+    size = 0
     for rank, (word, _) in enumerate(counts.most_common()):
-        if rank >= most or letters + len(word) > most_letters:
+        length = len(word.encode("utf-8"))
+        if rank >= most or size + length > most_bytes:
             del counts[word]
             counts.dropped += 1
         else:
-            letters += len(word)
-    return letters
+            size += length
+    return size
 
 
 def _count_chunk(words: Callable[[str], Iterable[str]], chunk: Chunk) -> Counter[str]:

@@ -230,7 +230,7 @@ def test_the_options_that_are_refused_are_those_of_the_code():
     ("A word of more than 64 bytes", bpe.LONG == 64),
     ("chunks of about 262,000 characters", stream.CHUNK == 1 << 18),
     ("white space for 4 million characters", stream.UNCUT == 4 << 20),
-    ("Beyond half a million, or 4 million letters in all", (stream.DISTINCT, stream.LETTERS) == (500_000, 4 << 20)),
+    ("Beyond half a million, or 4 MB of them in all", (stream.DISTINCT, stream.WORD_BYTES) == (500_000, 4 << 20)),
     (f"those of Unicode {UNICODE_VERSION},", True),
     (f"new in Unicode {UNICODE_VERSION.removesuffix('.0')} ", True),
     ("97 is the byte of `a` and 104 that of `h`", [*b"ah"] == [97, 104]),

@@ -185,8 +185,8 @@ def test_beyond_the_bound_frequent_words_keep_their_counts(small):
     assert all(counts[word] <= 1 for word in rare)
 
 
-def test_long_words_are_bounded_by_their_letters(monkeypatch, small):
-    monkeypatch.setattr(stream, "LETTERS", 2000)
+def test_long_words_are_bounded_by_their_bytes(monkeypatch, small):
+    monkeypatch.setattr(stream, "WORD_BYTES", 2000)
     rng = random.Random(4)
     words = [*(f" {''.join(rng.choices('ACGT', k=60))}" for _ in range(500)), *[" the"] * 300]
     rng.shuffle(words)

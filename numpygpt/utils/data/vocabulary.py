@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
-from numpygpt.tokenizer.stream import DISTINCT
 from numpygpt.utils.cli import nearest, shown
 from numpygpt.utils.data.counting import Counts, characters
 from numpygpt.utils.data.dataset import TOKENIZERS
@@ -98,7 +97,7 @@ def learn(kind: str, source: Source, counts: Counts, settings: dict[str, Any], w
         tokenizer = BPETokenizer(settings["lowercase"])
         tokenizer.train(text, special_tokens=special, progress=report, workers=workers, **size)
     if tokenizer.dropped:
-        say(f"note: {DISTINCT:,} words are counted at a time; {tokenizer.dropped:,} times a rare one had to go")
+        say(f"note: so many different words do not fit into the counts: {tokenizer.dropped:,} times a rare one had to go")
     return tokenizer
 
 
