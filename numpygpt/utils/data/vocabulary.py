@@ -97,7 +97,7 @@ def learn(kind: str, source: Source, counts: Counts, settings: dict[str, Any], w
         tokenizer = BPETokenizer(settings["lowercase"])
         tokenizer.train(text, special_tokens=special, progress=report, workers=workers, **size)
     if tokenizer.dropped:
-        say(f"note: so many different words do not fit into the counts: {tokenizer.dropped:,} times a rare one had to go")
+        say(f"note: too many different words to count them all: {tokenizer.dropped:,} times a rare one had to go")
     return tokenizer
 
 
