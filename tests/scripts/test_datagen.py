@@ -171,6 +171,15 @@ def test_standard_input_and_a_separator(datagen, tmp_path):
     assert "text        20 documents, 40,000 characters" in done.stdout
 
 
+def test_standard_input_has_an_encoding(tmp_path):
+    words = [sys.executable, str(ROOT / "datagen.py"), "--input", "-", "--encoding", "cp1252", "--out", "out"]
+    text = "Größe für €5\n" * 300
+    done = subprocess.run(words, cwd=tmp_path, input=text.encode("cp1252"), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    dataset = TokenDataset.load(tmp_path / "out")
+    assert dataset.tokenizer.decode(dataset.train) + dataset.tokenizer.decode(dataset.val) == text
+
+
 def test_folders_patterns_and_encodings(datagen, tmp_path):
     (tmp_path / "books" / "old").mkdir(parents=True)
     (tmp_path / "books" / "one.txt").write_text(TEXT, encoding="utf-16")

@@ -83,6 +83,10 @@ def test_a_small_vocabulary_in_gpt2s_two_files(tmp_path):
         BPETokenizer.from_gpt2(tmp_path / "vocab.bpe", tmp_path / "encoder.json")
     with pytest.raises(FileNotFoundError):
         BPETokenizer.from_gpt2(tmp_path / "vocab.bpe", tmp_path / "none.json")
+    (tmp_path / "vocab.bpe").write_text("#version: 0.2\n", encoding="utf-8")
+    (tmp_path / "encoder.json").write_text("[1, 2]", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"encoder\.json should be an object from tokens to ids"):
+        BPETokenizer.from_gpt2(tmp_path / "vocab.bpe", tmp_path / "encoder.json")
 
 
 def test_there_and_back_again(small, tmp_path, hard_texts):
@@ -163,6 +167,7 @@ CHANGES = [
     (("added_tokens",), [5], "added_tokens should be a list of objects with content and id"),
     (("model", "vocab"), ["a"], r"model\.vocab should be an object"),
     (("model", "vocab", "€"), 10**6, "vocab should be .* tokens with the ids from 0 on"),
+    (("model", "vocab", "Ā"), False, "vocab should be .* tokens with the ids from 0 on"),
     (("model", "merges"), None, "merges should be a list of pairs"),
     (("model", "merges"), ["a b c"], r"merges\[0\] should be a pair of strings"),
     (("model", "merges"), [[1, 2]], r"merges\[0\] should be a pair of strings"),
