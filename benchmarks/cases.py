@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+
+from numpygpt.utils import cli
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,10 @@ CASES = {
     )
 }
 OURS = "numpygpt"
+
+
+def check_names(names: Iterable[str], known: Collection[str], what: str = "case") -> None:
+    """ValueError for a name that is none of `known`."""
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no {what} {name!r}{cli.nearest(name, known)} (there are {', '.join(known)})")

@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.cases import check_names  # noqa: E402
 from benchmarks.tokenization import LARGE, where, write_source_code  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
 
@@ -38,9 +39,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    for name in args.kinds:
-        if name not in KINDS:
-            raise ValueError(f"no kind {name!r}{cli.nearest(name, KINDS)} (there are {', '.join(KINDS)})")
+    check_names(args.kinds, KINDS, "kind")
     lines = ["| datagen.py | text | seconds | peak memory |", "|---|---|---|---|"]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:

@@ -19,8 +19,9 @@ from numpygpt.nn import MultiHeadAttention
 from numpygpt.nn.functional import pieces
 from numpygpt.nn.modules.attention import KEEP_WEIGHTS
 from numpygpt.nn.modules.loss import LOGIT_ENTRIES, chunk_rows
-from numpygpt.nn.parallel import DataParallel, blas_threads, cores
+from numpygpt.nn.parallel import DataParallel, blas_threads
 from numpygpt.optim import AdamW, clip_grad_norm
+from numpygpt.utils.cores import cores
 
 Step = Callable[[], int]
 LR, BETAS, EPS, DECAY = 3e-4, (0.9, 0.95), 1e-8, 0.1

@@ -27,8 +27,8 @@ from benchmarks.cases import CASES, Case  # noqa: E402
 from benchmarks.peers import batch, timed, training  # noqa: E402
 from benchmarks.speed import peak_memory  # noqa: E402
 from numpygpt.nn.modules.module import Module  # noqa: E402
-from numpygpt.nn.parallel import cores  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
+from numpygpt.utils.cores import cores  # noqa: E402
 
 BASE = CASES["char"]
 SWEEPS = {  # what changes, and to what; the rest is `char`

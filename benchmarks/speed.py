@@ -25,7 +25,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.cases import CASES, OURS, Case  # noqa: E402
+from benchmarks.cases import CASES, OURS, Case, check_names  # noqa: E402
 from benchmarks.peers import MAKERS, missing, timed  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
 
@@ -44,9 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.worker:
         return work(*args.worker)
-    for name in args.cases:
-        if name not in CASES:
-            raise ValueError(f"no case {name!r}{cli.nearest(name, CASES)} (there are {', '.join(CASES)})")
+    check_names(args.cases, CASES)
     rows: list[str] = []
     for case in [CASES[name] for name in args.cases or CASES]:
         wanted = [peer for peer in case.peers if not args.peers or peer in args.peers]

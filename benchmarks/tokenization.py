@@ -32,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.speed import processor, version  # noqa: E402
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
+from numpygpt.utils.cores import cores  # noqa: E402
 
 VOCAB, LARGE_VOCAB, LARGE = 6551, 8192, 50_000_000
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
@@ -131,7 +132,7 @@ def training_large(path: Path) -> dict[str, Callable[[], Any]]:
             while piece := file.read(1 << 20):
                 yield piece
 
-    workers = os.cpu_count() or 1
+    workers = cores()
     peers: dict[str, Callable[[], Any]] = {OURS: lambda: BPETokenizer().train(pieces(), LARGE_VOCAB, workers=workers)}
     if version(HF):
         peers[HF] = lambda: huggingface(LARGE_VOCAB, lambda tok, trainer: tok.train([str(path)], trainer))

@@ -28,12 +28,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.cases import CASES, Case  # noqa: E402
+from benchmarks.cases import CASES, Case, check_names  # noqa: E402
 from benchmarks.peers import missing, timed, training  # noqa: E402
 from numpygpt.nn.modules import attention, loss  # noqa: E402
-from numpygpt.nn.parallel import blas_threads, cores  # noqa: E402
+from numpygpt.nn.parallel import blas_threads  # noqa: E402
 from numpygpt.optim import optimizer  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
+from numpygpt.utils.cores import cores  # noqa: E402
 from numpygpt.utils.data import DataLoader  # noqa: E402
 
 IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (the last is ours)
@@ -56,9 +57,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    for name in args.cases:
-        if name not in CASES:
-            raise ValueError(f"no case {name!r}{cli.nearest(name, CASES)} (there are {', '.join(CASES)})")
+    check_names(args.cases, CASES)
     if args.what == "parts":
         for name in args.cases or ["char"]:
             parts(CASES[name])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from numpygpt.nn.functional import pieces
+from numpygpt.utils.cores import cores
 
 
 @cache
@@ -26,13 +26,6 @@ def blas() -> ThreadpoolController:
 def blas_threads(n: int) -> AbstractContextManager:
     """A `with` block in which BLAS uses at most n threads; afterwards as many as before."""
     return blas().limit(limits=n)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class DataParallel:

@@ -139,7 +139,7 @@ class BPETokenizer(Tokenizer):
     def _from_fields(self, fields: dict[str, Any]) -> None:
         vocab = storage.check_vocab(fields["vocab"])
         special = storage.check_special(fields["special_tokens"], len(vocab))
-        tokens, merges = tokens_and_merges(vocab, fields["merges"], special.values(), _latin_1)
+        tokens, merges = tokens_and_merges(vocab, fields["merges"], special.values())
         self._set_vocab(tokens, merges, special)
 
 
@@ -155,7 +155,7 @@ def _pieces(text: str, lowercase: bool) -> list[str]:
 
 
 def tokens_and_merges(
-    vocab: list[str], merges: Any, special: Collection[int], to_bytes: Callable[[str], bytes]
+    vocab: list[str], merges: Any, special: Collection[int]
 ) -> tuple[list[bytes], list[Pair]]:
     """A vocabulary from a file, checked: the ordinary tokens as bytes, and the merges as pairs of ids.
 
@@ -180,4 +180,4 @@ def tokens_and_merges(
         if pair in pairs:
             raise storage.wrong(f"merges[{place}]", "a new pair, not a duplicate of an earlier one", merge)
         pairs[pair] = None
-    return [to_bytes(token) for token in vocab], list(pairs)
+    return [_latin_1(token) for token in vocab], list(pairs)

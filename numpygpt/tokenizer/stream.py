@@ -23,6 +23,8 @@ UNCUT = 16 * CHUNK  # a text without white space for so long is cut at a mark, o
 DISTINCT = 500_000  # different words that are counted at the same time: about 100 MB
 WORD_BYTES = 1 << 22  # and their UTF-8, in all
 
+MOST_WORKERS = 61  # Windows can wait for no more processes
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -150,7 +152,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
         yield from map(function, items)
         return
     spawn = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_begin, initargs=(function,))
+    pool = ProcessPoolExecutor(min(workers, MOST_WORKERS), mp_context=spawn, initializer=_begin, initargs=(function,))
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:

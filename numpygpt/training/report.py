@@ -7,10 +7,10 @@ import os
 
 from numpygpt.nn.modules.attention import KEEP_WEIGHTS, ROWS
 from numpygpt.nn.modules.loss import chunk_rows
-from numpygpt.nn.parallel import cores
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.trainer import Trainer
 from numpygpt.utils.cli import shown
+from numpygpt.utils.cores import cores
 
 INTERPRETER = 70e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from numpygpt.models import GPT
-from numpygpt.nn.parallel import DataParallel, cores
+from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.training.diagnose import NotFinite, first_not_finite
 from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
+from numpygpt.utils.cores import cores
 from numpygpt.utils.data import DataLoader, TokenDataset
 
 

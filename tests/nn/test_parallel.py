@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from numpygpt.nn.parallel import DataParallel, cores
+from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import AdamW, clip_grad_norm
+from numpygpt.utils.cores import cores
 
 
 def blas_threads():

@@ -5,7 +5,6 @@ The corpus is read once for each of these and never held: its size is bounded by
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.cli import nearest
+from numpygpt.utils.cores import cores
 from numpygpt.utils.data.clean import CLEANINGS
 from numpygpt.utils.data.corpora import Corpus
 from numpygpt.utils.data.counting import Counts
@@ -87,12 +87,6 @@ def prepare(
         warn(coder, bool(given), tokens, unknown, vocab_size, say)
         write_rest(folder, coder, tokens, meta)
     return TokenDataset.load(out)
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(found, 61)  # Windows can wait for no more
 
 
 def _check_settings(clean: str | None, split: str, val_fraction: float, **numbers: int | None) -> None:
