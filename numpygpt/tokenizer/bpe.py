@@ -162,8 +162,7 @@ def tokens_and_merges(
     `vocab`: the ordinary tokens in the order of their ids; `merges`: a list of pairs of such tokens; `special`: the
     ids of the special tokens, which `vocab` leaves out. Raises `ValueError` where one does not fit the other.
     """
-    free = (id for id in range(len(vocab) + len(special)) if id not in special)
-    ids = dict(zip(vocab, free, strict=True))
+    ids = dict(zip(vocab, storage.ordinary_ids(len(vocab), special), strict=True))
     if len(ids) < len(vocab):
         checks.distinct(vocab)
     if not isinstance(merges, list):

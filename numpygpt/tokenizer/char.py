@@ -45,7 +45,7 @@ class CharTokenizer(Tokenizer):
         # A table from code point to id makes encoding one NumPy lookup. Its last entry serves all larger code points.
         codes = [ord(character) for character in characters]
         self._table = np.full(max(codes) + 2, special.get("<unk>", UNKNOWN), dtype=np.uint32)
-        self._table[codes] = np.delete(np.arange(self.vocab_size, dtype=np.uint32), list(special.values()))
+        self._table[codes] = storage.ordinary_ids(len(characters), special.values())
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
         ids = [self._lookup(text, *part, where) for part in parts]

@@ -88,7 +88,7 @@ def to_huggingface(fields: Fields) -> Fields:
                          "train one without lowercase, on text that is lower case already")
     special: dict[str, int] = fields["special_tokens"]
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    free = (id for id in range(len(fields["vocab"]) + len(special)) if id not in special.values())
+    free = storage.ordinary_ids(len(fields["vocab"]), special.values())
     ids = {token.translate(byte_alphabet()): id for token, id in zip(fields["vocab"], free, strict=True)}
     if taken := sorted(set(ids) & set(special)):
         raise ValueError(f"tokenizer.json cannot tell the special token {taken[0]!r} from the ordinary token that it "

@@ -115,6 +115,12 @@ def check_vocab(vocab: Any) -> list[str]:
     return vocab
 
 
+def ordinary_ids(ordinary: int, special: Collection[int]) -> list[int]:
+    """The ids of the `ordinary` tokens, in order: those that no special token has."""
+    taken = set(special)
+    return [id for id in range(ordinary + len(taken)) if id not in taken]
+
+
 def check_special(special: Any, ordinary: int) -> dict[str, int]:
     """The special tokens, name -> id: different ids, in a vocabulary that has `ordinary` other tokens."""
     if not isinstance(special, dict) or not all(type(id) is int for id in special.values()):
