@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Draw the curves of a training run, or of several in one picture.
+"""Draw what a run did, and what a trained model looks at.
 
-    ./plot.py                          the newest run, into runs/NAME/curves.png
-    ./plot.py runs/a runs/b            two runs compared, into runs/compare.png
-    ./plot.py runs/a --x time --out a.svg
-
-Each run gets a line in the terminal too: how long it is and how low its losses are.
+    ./plot.py                          the newest run's curves, into runs/NAME/curves.png
+    ./plot.py runs/a runs/b --x time   two runs in one picture, into runs/compare.png
+    ./plot.py attention --prompt "ROMEO:"
+    ./plot.py WHAT --help              the flags of one of them
 """
 
 from __future__ import annotations
@@ -14,109 +13,85 @@ import numpygpt  # noqa: F401 - first of all: it says in one line what is not in
 
 # isort: split
 
-import argparse
-import math
-from dataclasses import dataclass, field
+import sys
+from argparse import Namespace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from numpygpt.plots import style
-from numpygpt.plots.curves import draw_curves
-from numpygpt.plots.runs import METRICS, Run, load_run, summary
-from numpygpt.plots.view import COLUMN, default_span
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import newest_run
+
+WHAT = {
+    "curves": "loss, gradients, learning rate and speed of one run or of several (what is drawn if WHAT is left out)",
+    "compare": "several runs in bits a byte against steps, tokens and time, and as a table",
+    "attention": "what each token attends to, in every layer and head",
+    "gradients": "how gradients and activations go through the depth of a model",
+    "tokens": "a text coloured by its loss",
+    "embeddings": "the token vectors in two dimensions, and nearest neighbours",
+    "architecture": "the model as blocks, with shapes and parameters",
+    "explore": "a page to click through: attention, predictions and gradients of a text",
+}
 
 
-@dataclass
-class Config:
-    runs: list[Path] = field(default_factory=list)
-    out: Path | None = None
-    x: str = "steps"
-    smooth: float | None = None
-    show: bool = False
-    title: str = ""
+def parse(argv: list[str] | None = None) -> Namespace:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = cli.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    chosen = argv[0] if argv and argv[0] in WHAT else "" if argv[:1] in (["-h"], ["--help"]) else "curves"
+    if chosen and argv[:1] != [chosen]:
+        argv.insert(0, chosen)
+    for what, words in WHAT.items():
+        command = commands.add_parser(what, help=words, description=words[0].upper() + words[1:] + ".")
+        if what == chosen:
+            command_of(what).add_arguments(command)
+            suffixes = ", ".join(suffixes_of(command_of(what)))
+            command.add_argument("--out", metavar="FILE", type=Path, help=f"what to write, ending in one of {suffixes}")
+            command.add_argument("--show", action="store_true", help="open a window too, to zoom in")
+    return parser.parse_args(argv)
 
 
-def span(text: str) -> float:
-    """The value of --smooth: 0, or a number of updates."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if 0 < value < 1:  # as TensorBoard's slider has it
-        weight = f"a weight of {text} for the past is --smooth {1 / (1 - value):.3g}"
-        raise argparse.ArgumentTypeError(f"{text} is less than one update; {weight}")
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of updates from 0 on")
-    return value
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    command = command_of(args.what)
+    if args.out is not None:
+        check_out(args.out, suffixes_of(command))
+    drawn = command.make(args, window if args.show else style.new_figure)
+    out = args.out or drawn.out
+    check_out(out, suffixes_of(command))
+    drawn.write(out)
+    print("\n".join([*drawn.lines, f"wrote {cli.shown(out)}"]))
+    if args.show:
+        import matplotlib.pyplot as plt
+
+        plt.show()
 
 
-def parse(argv: list[str] | None = None) -> Config:
-    parser = cli.ArgumentParser(description="Draw the loss, gradient norm and learning rate of training runs.")
-    unset = argparse.SUPPRESS  # Config has the default, and the help says it in words
-    parser.add_argument(
-        "runs", metavar="RUN", nargs="*", type=Path, default=unset,
-        help="run folder, or its metrics.jsonl; several are drawn over each other, to compare them "
-        "(default: the newest under runs/)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", metavar="FILE", type=Path, default=unset,
-        help="picture to write; .png for a README, .svg or .pdf to print (default: curves.png in the run folder, "
-        "compare.png beside the first of several)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--x", choices=list(COLUMN), default=Config.x,
-        help="steps to follow one run, tokens to compare batch sizes, time to compare speed",
-    )  # fmt: skip
-    parser.add_argument(
-        "--smooth", metavar="N", type=span, default=unset,
-        help="average over about N updates, because the loss of one batch jumps; 0 draws the raw values alone "
-        "(default: 1 %% of the longest run)",
-    )  # fmt: skip
-    parser.add_argument("--show", action="store_true", default=unset, help="open a window too, to zoom in")
-    parser.add_argument(
-        "--title", default=unset, help="words over the picture, for a report (default: the name of the run)"
-    )
-    return Config(**vars(parser.parse_args(argv)))
+def command_of(what: str) -> ModuleType:
+    """The module that draws it."""
+    return import_module(f"numpygpt.plots.commands.{what}")
 
 
-def find_runs(config: Config) -> list[Run]:
-    paths = list(dict.fromkeys(path.resolve() for path in config.runs))  # a run named twice is drawn once
-    if not paths:
-        newest = newest_run(cli.ROOT / "runs", METRICS)
-        if newest is None:
-            raise FileNotFoundError(
-                f"no run under {cli.shown(cli.ROOT / 'runs')} yet; train one first: {cli.command('train.py', 'quick')}"
-            )
-        print(f"newest run: {cli.shown(newest)}")
-        paths = [newest]
-    runs = [load_run(cli.shown(path)) for path in paths]
-    names = [run.name for run in runs]
-    for run in runs:
-        if names.count(run.name) > 1:
-            run.name = cli.shown(run.folder)
-    return runs
+def suffixes_of(command: ModuleType) -> tuple[str, ...]:
+    return getattr(command, "SUFFIXES", style.SUFFIXES)
 
 
-def choose_out(config: Config, runs: list[Run]) -> Path:
-    """Where the picture goes; what cannot be written there is said before anything is drawn."""
-    folder = runs[0].folder
-    out = config.out or (folder / "curves.png" if len(runs) == 1 else folder.parent / "compare.png")
-    style.check_suffix(out)
+def check_out(out: Path, suffixes: tuple[str, ...]) -> None:
+    """What cannot be written is said before anything is drawn."""
+    style.check_suffix(out, suffixes)
     if not out.resolve().parent.is_dir():
         raise FileNotFoundError(f"--out {out}: there is no folder {cli.shown(out.resolve().parent)}; make it first")
-    return out
 
 
-def window() -> Figure:
+def window(size: tuple[float, float]) -> Figure:
     """A figure with a window: only here does pyplot come in, with its global state and its need of a screen."""
     import matplotlib.pyplot as plt
 
     try:
-        figure = plt.figure(figsize=style.SIZE)
+        figure = plt.figure(figsize=size)
     except ImportError as error:
         raise RuntimeError(f"--show: no window can be opened ({error}); leave --show out") from None
     if matplotlib.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
@@ -125,23 +100,5 @@ def window() -> Figure:
     return figure
 
 
-def main(config: Config) -> None:
-    if config.out is not None:
-        style.check_suffix(config.out)
-    runs = find_runs(config)
-    out = choose_out(config, runs)
-    figure = window() if config.show else style.new_figure()
-    average = default_span(runs) if config.smooth is None else config.smooth
-    draw_curves(figure, runs, config.x, average, config.title)
-    style.save(figure, out)
-    for run in runs:
-        print(summary(run, average))
-    print(f"wrote {cli.shown(out)}")
-    if config.show:
-        import matplotlib.pyplot as plt
-
-        plt.show()
-
-
 if __name__ == "__main__":
-    cli.run(lambda: main(parse()))
+    cli.run(main)

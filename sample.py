@@ -22,7 +22,7 @@ from numpygpt.models.generate import blas_for
 from numpygpt.models.restore import restore
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import Checkpoint, newest_run
+from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.text import prompt_ids
 
 
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--num-samples must be at least 1, got {args.num_samples}")
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
-    model, tokenizer, checkpoint = restore(args.run or newest())
+    model, tokenizer, checkpoint = restore(args.run)
     prompt = args.prompt if args.prompt_file is None else read_prompt(args.prompt_file)
     context = prompt_ids(tokenizer, prompt)
     samples = [model.stream([context], args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed + i,
@@ -69,14 +69,6 @@ def main(argv: list[str] | None = None) -> int:
                 write(text)
     write("\n")
     return 0
-
-
-def newest() -> Path:
-    """The run folder under runs/ that was saved last."""
-    found = newest_run(cli.ROOT / "runs", "ckpt.npz")
-    if found is None:
-        raise FileNotFoundError(f"there is no trained model yet; train one first: {cli.command('train.py', 'quick')}")
-    return found
 
 
 def read_prompt(name: str) -> str:

@@ -12,27 +12,17 @@ import numpygpt  # noqa: F401 - first of all: it says in one line what is not in
 
 # isort: split
 
-import math
-import signal
-import sys
-import time
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from numpygpt.training import Trainer
-from numpygpt.training.baselines import bits_per_byte
-from numpygpt.training.diagnose import NotFinite
-from numpygpt.training.report import introduction, overfitting
+from numpygpt.training.loggers import open_loggers
+from numpygpt.training.report import introduction
+from numpygpt.training.run import Run, say
 from numpygpt.training.start import begun, changes, open_data, resumed
-from numpygpt.training.trainer import evaluate
 from numpygpt.utils import cli
 from numpygpt.utils.config import add_flags
-from numpygpt.utils.data import eval_batches
-from numpygpt.utils.metrics import MetricsLog, read_metrics
-from numpygpt.utils.text import duration, prompt_ids
+from numpygpt.utils.metrics import MetricsLog
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -60,150 +50,13 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.toml").write_text(config.to_toml(), encoding="utf-8", newline="")
-    with trainer.parallel, MetricsLog(out / "metrics.jsonl", trainer.step if args.resume else None) as log:
-        run = Run(trainer, out, log)
+    with (trainer.parallel, MetricsLog(out / "metrics.jsonl", trainer.step if args.resume else None) as log,
+          open_loggers(config, out, trainer.step) as loggers):
+        run = Run(trainer, out, log, loggers)
         if args.resume:
             run.remember()
         run.go()
     return 0
-
-
-class Run:
-    """The loop: update, now and then evaluate, save and sample, until the last step or Ctrl-C."""
-
-    def __init__(self, trainer: Trainer, out: Path, log: MetricsLog):
-        self.trainer, self.config, self.out, self.log = trainer, trainer.config, out, log
-        self.stopping = False
-        self.began = time.perf_counter() - trainer.seconds  # earlier sessions count
-        self.step_times: list[float] = []
-        self.eval_time = 0.0
-        self.losses: list[float] = []  # since the last evaluation
-        self.history: list[tuple[int, float, float]] = []  # step, validation loss, mean training loss before it
-
-    def go(self) -> None:
-        t, c = self.trainer, self.config
-        old = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
-        bar = tqdm(total=c.steps, initial=t.step, unit="step", dynamic_ncols=True, leave=False,
-                   disable=not sys.stderr.isatty())  # a file has no use for a bar
-        try:
-            if t.step == 0:
-                self.save()  # from here on there is a checkpoint to go on from
-            while True:
-                due = t.step % c.eval_every == 0 or t.step == c.steps
-                if due and t.last.get("step") != t.step:
-                    self.evaluate()
-                if t.step >= c.steps or self.stopping:
-                    break
-                self.update(bar)
-            if t.step < c.steps:
-                self.save()
-        except NotFinite as error:
-            self.log.flush()
-            saved = cli.shown(self.out / "ckpt.npz")
-            raise NotFinite(f"{error}. The last good checkpoint is {saved}. The usual cause is too high a learning "
-                            f"rate: try --lr {c.lr / 3:.0e}, or a longer --warmup") from error
-        finally:
-            bar.close()
-            for s, handler in old.items():
-                signal.signal(s, handler)
-        self.finish()
-
-    def remember(self) -> None:
-        """What the sessions before have measured, for the next line and for the warning against overfitting."""
-        metrics = read_metrics(self.out / "metrics.jsonl")
-        steps, losses = metrics.train["step"], metrics.train["loss"]
-        before = 0
-        for step, val_loss in zip(metrics.eval["step"], metrics.eval["val_loss"], strict=True):
-            between = losses[(steps > before) & (steps <= step)]
-            self.history.append((int(step), float(val_loss), float(between.mean()) if len(between) else math.nan))
-            before = step
-        self.losses = losses[steps > before].tolist()
-
-    def stop(self, signum: int, frame: Any) -> None:
-        """The first Ctrl-C lets the step finish; the second stops at once."""
-        self.stopping = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def update(self, bar: tqdm) -> None:
-        t, start = self.trainer, time.perf_counter()
-        numbers = t.update()
-        now = time.perf_counter()
-        t.seconds = now - self.began
-        self.step_times.append(now - start)
-        self.losses.append(numbers["loss"])
-        self.log.log("train", t.step, tokens=t.tokens, seconds=t.seconds, **numbers)
-        bar.update()
-        bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
-        if len(self.step_times) == 20:
-            say(f"{1e3 * self.step_time():,.0f} ms a step, {duration(self.left())} left")
-
-    def evaluate(self) -> None:
-        """Validation loss over the whole validation part, checkpoints, one line, a short sample."""
-        t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
-        loss = evaluate(t.parallel, eval_batches(d.val, c.batch_size, c.context))
-        bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
-        t.last = {"step": t.step, "val_loss": loss}
-        best = not t.best or loss < t.best["val_loss"]
-        if best:
-            t.best = t.last
-        self.eval_time = time.perf_counter() - start
-        t.seconds = time.perf_counter() - self.began
-        self.log.log("eval", t.step, tokens=t.tokens, seconds=t.seconds, val_loss=loss, bits_per_byte=bits,
-                     perplexity=math.exp(min(loss, 700)))
-        self.save(best)
-        train = sum(self.losses) / len(self.losses) if self.losses else math.nan
-        self.history.append((t.step, loss, train))
-        self.losses.clear()
-        left = f", {duration(self.left())} left" if self.step_times and t.step < c.steps else ""
-        before = f"{train:.3f}" if t.step else "    -"
-        say(f"step {t.step:>6,}  train {before}  val {loss:.3f}  perplexity {math.exp(min(loss, 700)):,.2f}  "
-            f"{bits:.3f} bits/byte  {duration(t.seconds)}{left}{'  best' if best else ''}")
-        if warning := overfitting(self.history):
-            say(f"note: {warning}")
-        if c.sample_tokens:
-            self.sample()
-
-    def sample(self) -> None:
-        """A short text in the model's present words, on the screen and in samples.txt. Its seed is the step's own."""
-        t, tokenizer = self.trainer, self.trainer.dataset.tokenizer
-        context = prompt_ids(tokenizer, "")
-        ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=self.config.seed + t.step)
-        text = tokenizer.decode(ids[0, len(context):])
-        say("\n".join(f"    | {line}" for line in text.split("\n")))
-        with open(self.out / "samples.txt", "a", encoding="utf-8", newline="") as file:
-            file.write(f"--- step {t.step}\n{text}\n")
-
-    def save(self, best: bool = False) -> None:
-        """The run's metrics reach the disk before the checkpoint that counts them."""
-        self.log.flush()
-        if best:
-            self.trainer.save_model(self.out / "best.npz")
-        self.trainer.save(self.out / "ckpt.npz")
-
-    def step_time(self) -> float:
-        """The median time of a step, in seconds."""
-        return sorted(self.step_times[-200:])[len(self.step_times[-200:]) // 2]
-
-    def left(self) -> float:
-        steps = self.config.steps - self.trainer.step
-        return steps * self.step_time() + math.ceil(steps / self.config.eval_every) * self.eval_time
-
-    def finish(self) -> None:
-        t, run = self.trainer, cli.shown(self.out)
-        if t.step < self.config.steps:
-            say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Go on with:\n"
-                f"    {cli.command('train.py', '--resume', run)}")
-            return
-        speed = f", {1e3 * self.step_time():,.0f} ms a step" if self.step_times else ""
-        say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; best validation loss {t.best['val_loss']:.4f} at "
-            f"step {t.best['step']:,} ({cli.shown(self.out / 'best.npz')})")
-        say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")
-
-
-def say(text: str) -> None:
-    """A line on stdout that does not tear the progress bar."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -6,16 +6,17 @@ from pathlib import Path
 
 from numpygpt.models.gpt import GPT
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.utils.cli import shown
+from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
+from numpygpt.utils.cli import ROOT, command, shown
 
 
-def restore(run: str | Path) -> tuple[GPT, Tokenizer, Checkpoint]:
-    """(model in evaluation mode, tokenizer, checkpoint) of a run folder (its best checkpoint) or a checkpoint file.
+def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
+    """(model in evaluation mode, tokenizer, checkpoint) of a run folder (its best checkpoint), of a checkpoint file, or
+    of the run under runs/ that was saved last.
 
     Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
     """
-    checkpoint = load_checkpoint(find_checkpoint(run), only="model/", needs=MODEL_KEYS)
+    checkpoint = load_checkpoint(find_checkpoint(run or newest()), only="model/", needs=MODEL_KEYS)
     try:
         model = GPT(**checkpoint.header["model"])
         tokenizer = Tokenizer.from_dict(checkpoint.header["tokenizer"])
@@ -24,3 +25,11 @@ def restore(run: str | Path) -> tuple[GPT, Tokenizer, Checkpoint]:
         raise ValueError(f"{shown(checkpoint.path)} does not hold a whole model: {error}") from error
     model.eval()
     return model, tokenizer, checkpoint
+
+
+def newest() -> Path:
+    """The run folder under runs/ that was saved last."""
+    found = newest_run(ROOT / "runs", "ckpt.npz")
+    if found is None:
+        raise FileNotFoundError(f"there is no trained model yet; train one first: {command('train.py', 'quick')}")
+    return found

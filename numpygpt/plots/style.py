@@ -95,10 +95,10 @@ def shorten(name: str, limit: int = 60) -> str:
     return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
 
 
-def check_suffix(path: str | Path) -> None:
-    """A picture's format is its suffix."""
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{path}: a picture's name must end in one of {', '.join(SUFFIXES)}")
+def check_suffix(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """A file's format is its suffix."""
+    if Path(path).suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: the file's name must end in {'one of ' * (len(suffixes) > 1)}{', '.join(suffixes)}")
 
 
 def save(figure: Figure, path: str | Path) -> None:

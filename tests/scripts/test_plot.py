@@ -134,7 +134,7 @@ def test_bad_input_is_one_line(project):
 def test_bad_flags_are_one_line(project):
     write(project / "runs" / "quick")
     refused(
-        plot(project, "runs/quick", "--out", "a.jpg"), "a.jpg: a picture's name must end in one of .png, .svg, .pdf"
+        plot(project, "runs/quick", "--out", "a.jpg"), "a.jpg: the file's name must end in one of .png, .svg, .pdf"
     )
     refused(plot(project, "runs/quick", "--out", "gone/a.png"), "--out gone/a.png: there is no folder gone")
     (project / "runs" / "folder.png").mkdir()
@@ -174,7 +174,7 @@ def test_show_opens_the_window_with_the_same_panels(project, tmp_path):
 
 
 def test_help_gives_a_reason_for_every_flag(project):
-    done = plot(project, "--help")
+    done = plot(project, "curves", "--help")
     assert done.returncode == 0
     text = " ".join(done.stdout.split())
     for flag in ("--out FILE", "--x {steps,tokens,time}", "--smooth N", "--show", "--title"):
