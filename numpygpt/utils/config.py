@@ -56,6 +56,9 @@ class Config:
 
     eval_every: int = setting(500, "steps between evaluations; each reads the whole validation part, and saves")
     sample_tokens: int = setting(120, "tokens of the sample printed at each evaluation; 0 prints none")
+    trace_every: int = setting(0, "steps between looks inside: numbers of every layer in metrics.jsonl; 0 never looks")
+    log: str = setting("none", "where metrics, samples and pictures go too; each needs its package",
+                       ("none", "tensorboard", "wandb"))
     workers: int = setting(0, "threads that share a batch; 0 means one a core")
     seed: int = setting(1337, "draws the weights, the batches, the dropout masks and the samples", fixed=True)
 
@@ -65,8 +68,8 @@ class Config:
             if f.metadata["choices"] and value not in f.metadata["choices"]:
                 raise ValueError(f"{f.name} must be one of {', '.join(f.metadata['choices'])}, got {value!r}")
         at_least = {1: ("n_layers", "n_heads", "d_model", "context", "steps", "batch_size", "accumulate", "eval_every"),
-                    0: ("d_ff", "d_k", "d_v", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "workers",
-                        "seed")}
+                    0: ("d_ff", "d_k", "d_v", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every",
+                        "workers", "seed")}
         for least, names in at_least.items():
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
