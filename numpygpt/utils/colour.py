@@ -22,7 +22,11 @@ WINDOWS = os.name == "nt"
 # lavender. Every two of them, and each of them and white, lie far apart for the eyes of the colour-blind of all three
 # kinds, and differ in lightness for those who see no colour at all. The tests measure it.
 BACKGROUNDS = (157, 172, 183)
-BLACK = 16
+BLACK, WHITE = 16, 231
+
+# From least to most of something: from cream over rose to dark purple, ever darker for all those eyes.
+SCALE = (230, 223, 216, 209, 168, 126, 54)
+DARK = (126, 54)  # those that need white text
 
 LEGEND = r"· space   ⏎ new line   \t tab   \u200b not to be seen   ◌ carries a lone mark   \\ backslash"
 SEPARATORS = "|¦"  # between tokens without colour: the second where the text has the first
@@ -59,6 +63,10 @@ def bold(text: str) -> str:
     return f"\x1b[1m{text}\x1b[0m" if text else ""
 
 
+def faint(text: str) -> str:
+    return f"\x1b[2m{text}\x1b[0m" if text else ""
+
+
 def signs(text: str) -> list[str]:
     """`text` in signs that can be seen and told apart, as `LEGEND` says; no two texts get the same.
 
@@ -69,29 +77,30 @@ def signs(text: str) -> list[str]:
         if char in _NAMES:
             found.append(_NAMES[char])
         elif char in _OWN or _hidden(char):
-            found.append(_number(char))
+            found.append(by_number(char))
         elif not unicodedata.category(char).startswith("M"):
             found.append(char)
         elif not found or found[-1] in _SPACES:
             found.append("◌" + char)
         elif found[-1][0] == "\\" or len(found[-1]) > _MOST_MARKS:
-            found.append(_number(char))
+            found.append(by_number(char))
         else:
             found[-1] += char
     return found
 
 
-def token_lines(tokens: Sequence[list[str]], columns: int, backgrounds: Sequence[int] | None = None) -> list[str]:
+def token_lines(tokens: Sequence[list[str]], columns: int,
+                backgrounds: Sequence[int | None] | None = None) -> list[str]:
     """Tokens, each a list of `signs`, in lines of at most `columns`; a line ends where the text has a new line.
 
-    Each token stands on its own of `backgrounds`, or, without them, a separator stands between two. A first sign " " is
-    a space that belongs to no token: it has no background.
+    Each token stands on its own of `backgrounds` (None is no background), or, without them, a separator stands between
+    two. A first sign " " is a space that belongs to no token: it has no background.
     """
     if backgrounds is None:
         between = separator(tokens)
         tokens = [[*token[:-1], "".join(token[-1:]) + between] for token in tokens[:-1]] + list(tokens[-1:])
-        return ["".join(part for _, part in line) for line in _arranged(tokens, columns)]
-    return ["".join(_on(backgrounds[at], part) for at, part in line) for line in _arranged(tokens, columns)]
+        return ["".join(sign for _, part in line for sign in part) for line in arranged(tokens, columns)]
+    return ["".join(_on(backgrounds[at], "".join(part)) for at, part in line) for line in arranged(tokens, columns)]
 
 
 def separator(tokens: Sequence[list[str]]) -> str:
@@ -99,9 +108,9 @@ def separator(tokens: Sequence[list[str]]) -> str:
     return SEPARATORS[any(SEPARATORS[0] in sign for token in tokens for sign in token)]
 
 
-def _arranged(tokens: Sequence[list[str]], columns: int) -> list[list[tuple[int, str]]]:
-    """Lines of (which token, what of it stands there). What fits into one line is not broken."""
-    lines: list[list[tuple[int, str]]] = [[]]
+def arranged(tokens: Sequence[list[str]], columns: int) -> list[list[tuple[int, list[str]]]]:
+    """Lines of (which token, which of its signs stand there). What fits into one line is not broken."""
+    lines: list[list[tuple[int, list[str]]]] = [[]]
     room = columns
     for at, token in enumerate(tokens):
         rest = sum(map(width, token))
@@ -110,9 +119,9 @@ def _arranged(tokens: Sequence[list[str]], columns: int) -> list[list[tuple[int,
                 lines.append([])
                 room = columns
             if lines[-1] and lines[-1][-1][0] == at:
-                lines[-1][-1] = (at, lines[-1][-1][1] + sign)
+                lines[-1][-1][1].append(sign)
             else:
-                lines[-1].append((at, sign))
+                lines[-1].append((at, [sign]))
             room -= width(sign)
             if sign[0] == "⏎":
                 lines.append([])
@@ -120,14 +129,17 @@ def _arranged(tokens: Sequence[list[str]], columns: int) -> list[list[tuple[int,
     return lines if lines[-1] else lines[:-1]
 
 
-def _on(background: int, part: str) -> str:
+def _on(background: int | None, part: str) -> str:
+    if background is None:
+        return part
     gap = " " if part.startswith(" ") else ""
-    return gap + paint(part[len(gap) :].replace("·", " "), background)  # on a background a space needs no sign
+    text = part[len(gap) :].replace("·", " ")  # on a background a space needs no sign
+    return gap + paint(text, background, WHITE if background in DARK else BLACK)
 
 
 def printable(text: str) -> str:
     """`text` as it is but for characters that do not show: for names and messages, whose spaces need no sign."""
-    return "".join(_number(char) if char != " " and _hidden(char) else char for char in text)
+    return "".join(by_number(char) if char != " " and _hidden(char) else char for char in text)
 
 
 def listed(rows: Iterable[tuple[str, str]], columns: int) -> str:
@@ -151,5 +163,6 @@ def _hidden(char: str) -> bool:
     return unicodedata.category(char) in _HIDDEN or _NO_SHAPE.match(char) is not None
 
 
-def _number(char: str) -> str:
+def by_number(char: str) -> str:
+    r"""`\u4e2d` for a character that cannot be shown as it is."""
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from numpygpt.utils import colour
-from numpygpt.utils.colour import BACKGROUNDS, BLACK, bold, colours, listed, paint, printable, signs, token_lines, width
+from numpygpt.utils.colour import (
+    BACKGROUNDS, BLACK, DARK, SCALE, WHITE, bold, colours, faint, listed, paint, printable, signs, token_lines, width,
+)  # fmt: skip
 
 
 class Terminal(io.StringIO):
@@ -58,7 +60,8 @@ def test_painted_text_ends_its_own_colour():
     assert paint("to be", 157) == "\x1b[48;5;157m\x1b[38;5;16mto be\x1b[0m"
     assert paint("to be", 16, 231) == "\x1b[48;5;16m\x1b[38;5;231mto be\x1b[0m"
     assert bold("to be") == "\x1b[1mto be\x1b[0m"
-    assert paint("", 157) == bold("") == ""
+    assert faint("to be") == "\x1b[2mto be\x1b[0m"
+    assert paint("", 157) == bold("") == faint("") == ""
 
 
 # Machado, Oliveira, Fernandes 2009: linear RGB as it looks to eyes that lack one kind of cone.
@@ -96,6 +99,26 @@ def test_backgrounds_differ_in_lightness_and_black_is_easy_to_read_on_each():
         assert abs(lab(first)[0] - lab(second)[0]) > 10
     for background in BACKGROUNDS:
         assert ((TO_XYZ @ linear_rgb(background))[1] + 0.05) / 0.05 >= 7  # contrast as in WCAG 2, level AAA
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_the_scale_gets_darker_at_each_step_for_every_eye(eyes):
+    lightness = [lab(number, eyes)[0] for number in SCALE]
+    assert min(-np.diff(lightness)) > 7
+    for first, second in combinations(SCALE, 2):
+        assert np.linalg.norm(lab(first, eyes) - lab(second, eyes)) > 10
+
+
+def test_text_can_be_read_on_each_step_of_the_scale():
+    for number in SCALE:
+        light, dark = sorted([(TO_XYZ @ linear_rgb(number))[1], 1.0 if number in DARK else 0.0], reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5  # level AA
+        painted = token_lines([["a"]], 9, [number])
+        assert painted == [paint("a", number, WHITE if number in DARK else BLACK)]
+
+
+def test_a_token_without_a_background_stands_as_it_is():
+    assert token_lines([["·", "a"], ["·", "b"]], 9, [None, 157]) == ["·a" + paint(" b", 157)]
 
 
 def visible(text):
