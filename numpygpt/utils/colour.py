@@ -77,13 +77,13 @@ def signs(text: str) -> list[str]:
         if char in _NAMES:
             found.append(_NAMES[char])
         elif char in _OWN or _hidden(char):
-            found.append(by_number(char))
+            found.append(number_of(char))
         elif not unicodedata.category(char).startswith("M"):
             found.append(char)
         elif not found or found[-1] in _SPACES:
             found.append("◌" + char)
         elif found[-1][0] == "\\" or len(found[-1]) > _MOST_MARKS:
-            found.append(by_number(char))
+            found.append(number_of(char))
         else:
             found[-1] += char
     return found
@@ -139,7 +139,7 @@ def _on(background: int | None, part: str) -> str:
 
 def printable(text: str) -> str:
     """`text` as it is but for characters that do not show: for names and messages, whose spaces need no sign."""
-    return "".join(by_number(char) if char != " " and _hidden(char) else char for char in text)
+    return "".join(number_of(char) if char != " " and _hidden(char) else char for char in text)
 
 
 def listed(rows: Iterable[tuple[str, str]], columns: int) -> str:
@@ -163,6 +163,6 @@ def _hidden(char: str) -> bool:
     return unicodedata.category(char) in _HIDDEN or _NO_SHAPE.match(char) is not None
 
 
-def by_number(char: str) -> str:
+def number_of(char: str) -> str:
     r"""`\u4e2d` for a character that cannot be shown as it is."""
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
