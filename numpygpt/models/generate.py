@@ -82,7 +82,16 @@ def new_caches(model: GPT, batch: int) -> list[KVCache]:
 
 def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
            slide: int) -> Iterator[np.ndarray]:
-    """The generator behind `GPT.stream`: arguments are checked here, at the call; tokens come as they are asked for."""
+    """The generator behind `GPT.stream`."""
+    return (ids for ids, _ in steps(model, context, max_new_tokens, how, seed, stop, slide))
+
+
+def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
+          slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (the next token of each sequence (B,), the logits (B, V) that it was drawn by), one step at a time.
+
+    Arguments are checked here, at the call; tokens come as they are asked for.
+    """
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
     check_ids(context, model.config["vocab_size"])
@@ -92,11 +101,11 @@ def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
         raise ValueError(f"seed must be at least 0, got {seed}")
     if not 1 <= slide <= model.max_len:
         raise ValueError(f"slide must be between 1 and the context length {model.max_len}, got {slide}")
-    return _stream(model, context, max_new_tokens, how, seed, stop, slide)
+    return _steps(model, context, max_new_tokens, how, seed, stop, slide)
 
 
-def _stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
-            slide: int) -> Iterator[np.ndarray]:
+def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
+           slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     B, given = context.shape
     ids = np.empty((B, given + max_new_tokens), np.int64)
     ids[:, :given] = context
@@ -115,7 +124,7 @@ def _stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling,
         if stop is not None:
             ids[done, n] = stop
             done |= ids[:, n] == stop
-        yield ids[:, n].copy()
+        yield ids[:, n].copy(), logits
         if done.all():
             return
 
