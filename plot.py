@@ -2,9 +2,10 @@
 """Draw what a run did, and what a trained model looks at.
 
     ./plot.py                          the newest run's curves, into runs/NAME/curves.png
-    ./plot.py runs/a runs/b --x time   two runs in one picture, into runs/compare.png
+    ./plot.py runs/quick --x time      one run's curves, against its training time
+    ./plot.py compare runs/a runs/b    two runs in bits a byte and as a table, into runs/compare.png
     ./plot.py attention --prompt "ROMEO:"
-    ./plot.py WHAT --help              the flags of one of them
+    ./plot.py WHAT --help              what one of them takes
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpygpt  # noqa: F401 - first of all: it says in one line what is not in
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -26,32 +29,71 @@ from numpygpt.plots import style
 from numpygpt.utils import cli
 
 WHAT = {
-    "curves": "loss, gradients, learning rate and speed of one run or of several (what is drawn if WHAT is left out)",
-    "compare": "several runs in bits a byte against steps, tokens and time, and as a table",
+    "curves": "loss, gradients, learning rate and speed; without WHAT it is this",
+    "compare": "runs in bits a byte against steps, tokens and time, and a table",
     "attention": "what each token attends to, in every layer and head",
-    "gradients": "how gradients and activations go through the depth of a model",
+    "gradients": "gradients and activations through the depth of a model",
     "tokens": "a text coloured by its loss",
     "embeddings": "the token vectors in two dimensions, and nearest neighbours",
     "architecture": "the model as blocks, with shapes and parameters",
-    "explore": "a page to click through: attention, predictions and gradients of a text",
+    "explore": "a page to click through: attention, predictions, gradients",
 }
 
 
+class Parser(cli.ArgumentParser):
+    """A command's usage begins with `plot.py WHAT`, and its errors like all others of this script."""
+
+    def error(self, message: str) -> NoReturn:
+        self.prog = self.prog.split(" ")[0]
+        super().error(message)
+
+
 def parse(argv: list[str] | None = None) -> Namespace:
+    """The arguments of the command that comes first, or of `curves` where none does. Only its module is imported."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    parser = cli.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    chosen = argv[0] if argv and argv[0] in WHAT else "" if argv[:1] in (["-h"], ["--help"]) else "curves"
-    if chosen and argv[:1] != [chosen]:
-        argv.insert(0, chosen)
-    for what, words in WHAT.items():
-        command = commands.add_parser(what, help=words, description=words[0].upper() + words[1:] + ".")
-        if what == chosen:
-            command_of(what).add_arguments(command)
-            suffixes = ", ".join(suffixes_of(command_of(what)))
-            command.add_argument("--out", metavar="FILE", type=Path, help=f"what to write, ending in one of {suffixes}")
-            command.add_argument("--show", action="store_true", help="open a window too, to zoom in")
-    return parser.parse_args(argv)
+    if argv[:1] in (["-h"], ["--help"]):
+        overview().parse_args(argv)
+    named = argv[:1] != [] and argv[0] in WHAT
+    what = argv.pop(0) if named else "curves"
+    if not named:
+        check_words(argv[:1])  # before its flags are found to be unknown ones
+    command = command_of(what)
+    words = WHAT[what].split(";")[0]
+    parser = Parser(prog=f"{script()} {what}", description=f"{words[0].upper()}{words[1:]}.")
+    command.add_arguments(parser)
+    suffixes = suffixes_of(command)
+    parser.add_argument("--out", metavar="FILE", type=Path, help=f"what to write, ending in {' or '.join(suffixes)}")
+    if set(suffixes) & set(style.SUFFIXES):
+        parser.add_argument("--show", action="store_true", help="open a window too, to zoom in")
+    args = parser.parse_args(argv, Namespace(what=what, show=False))
+    if not named:
+        check_words(map(str, args.runs))
+    return args
+
+
+def script() -> str:
+    return Path(sys.argv[0]).name
+
+
+def overview() -> Parser:
+    """What `./plot.py --help` shows: the commands, a line each."""
+    commands = [f"  {what:<13} {words}" for what, words in WHAT.items()]
+    last = "A run folder that has the name of a command is written ./curves."
+    return Parser(
+        usage=f"{script()} [WHAT] ...", description=__doc__,
+        epilog="\n".join(["WHAT, and what it draws:", *commands, "", last]),
+    )  # fmt: skip
+
+
+def check_words(words: Iterable[str]) -> None:
+    """Where no command comes first, the words should be runs. One that is none, but looks like a command, is said."""
+    for word in words:
+        if word.startswith("-") or Path(word).exists():
+            continue
+        if word in WHAT:
+            raise ValueError(f"{word}: no such run folder; as a command it comes first: {cli.command('plot.py', word)}")
+        if near := cli.nearest(word, WHAT):
+            raise ValueError(f"{word}: no such run folder, and no command{near} (there are {', '.join(WHAT)})")
 
 
 def main(argv: list[str] | None = None) -> None:
