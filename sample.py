@@ -3,6 +3,8 @@
 
     ./sample.py                          the newest run in runs/
     ./sample.py runs/quick --prompt "ROMEO:" --temperature 0.8
+    ./sample.py --explain                what it expected at each step, and what it drew
+    ./sample.py --score FILE             how well it predicts a text, token by token
 """
 
 from __future__ import annotations
@@ -14,16 +16,22 @@ import numpygpt  # noqa: F401 - first of all: it says in one line what is not in
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
-from numpygpt.models.generate import blas_for
+from numpygpt.inspection.explain import Explanation, legend
+from numpygpt.inspection.score import read_text, score_text
+from numpygpt.inspection.score_report import report
+from numpygpt.models import GPT
+from numpygpt.models.generate import Sampling, blas_for, steps
 from numpygpt.models.restore import restore
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
+from numpygpt.utils.colour import colours
 from numpygpt.utils.text import prompt_ids
+
+LENGTH, EXPLAINED = 500, 30  # tokens of a sample
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -33,7 +41,8 @@ def parse(argv: list[str] | None = None) -> Namespace:
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; it may be empty")
     prompt.add_argument("--prompt-file", metavar="FILE", help="read the prompt from a file, - for standard input")
-    add("--max-new-tokens", type=int, default=500, metavar="N", help="length of each sample in tokens")
+    add("--max-new-tokens", type=int, metavar="N",
+        help=f"length of each sample in tokens (default: {LENGTH}, with --explain {EXPLAINED})")
     add("--temperature", type=float, default=0.8, metavar="X",
         help="0 is always the likeliest token, below 1 safer, above 1 wilder")
     add("--top-k", type=int, metavar="N", help="draw from the N likeliest tokens only, against rare blunders")
@@ -43,7 +52,16 @@ def parse(argv: list[str] | None = None) -> Namespace:
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text")
     add("--slide", type=int, default=1, metavar="N",
         help="past the context the window moves on by N tokens at once: 1 sees most, more is faster")
-    return parser.parse_args(argv)
+    add("--explain", action="store_true",
+        help="show at each step the likeliest tokens with their probabilities, and the rank and surprise of the drawn")
+    add("--score", metavar="FILE",
+        help="write nothing: show how well the model predicts the text of a file, - for standard input")
+    args = parser.parse_args(argv)
+    if args.score is not None:
+        given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
+        if others := [f"--{name.replace('_', '-')}" for name in given if name not in ("run", "score")]:
+            parser.error(f"--score draws no tokens: leave {', '.join(others)} out")
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,31 +71,48 @@ def main(argv: list[str] | None = None) -> int:
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     model, tokenizer, checkpoint = restore(args.run)
-    prompt = args.prompt if args.prompt_file is None else read_prompt(args.prompt_file)
+    if args.score is not None:
+        return score(args.score, model, tokenizer, checkpoint)
+    prompt = args.prompt if args.prompt_file is None else read_text(args.prompt_file, "the prompt")
     context = prompt_ids(tokenizer, prompt)
-    samples = [model.stream([context], args.max_new_tokens, args.temperature, args.top_k, args.top_p, args.seed + i,
-                            slide=args.slide) for i in range(args.num_samples)]
+    length = args.max_new_tokens if args.max_new_tokens is not None else EXPLAINED if args.explain else LENGTH
+    how = Sampling(args.temperature, args.top_k, args.top_p)
+    samples = [steps(model, np.asarray([context]), length, how, args.seed + i, None, args.slide)
+               for i in range(args.num_samples)]
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
     if prompt and (read := tokenizer.decode(context)) != prompt:
         print(f"note: to this model the prompt reads {read!r}", file=sys.stderr, flush=True)
+    colour = colours(sys.stdout)
+    if args.explain:
+        write(f"{legend(tokenizer, how, colour)}\n")
     with blas_for(model):
-        for i, steps in enumerate(samples):
+        for i, drawn in enumerate(samples):
             if args.num_samples > 1:
                 print(f"--- sample {i + 1}" if i == 0 else f"\n--- sample {i + 1}", flush=True)
+            if args.explain:
+                explanation = Explanation(tokenizer, how, lambda words: write(f"\n{words}\n"), colour)
+                text = "".join(pieces(explanation.watch(drawn), tokenizer, context, args.stop))
+                write(f"\n--- {explanation.summary()}; the text:\n{prompt}{text}")
+                continue
             write(prompt)
-            for text in pieces(steps, tokenizer, context, args.stop):
+            for text in pieces((ids for ids, _ in drawn), tokenizer, context, args.stop):
                 write(text)
     write("\n")
     return 0
 
 
-def read_prompt(name: str) -> str:
-    """The text of a file, or of standard input, exactly as it is."""
-    data = cli.stdin().read() if name == "-" else Path(name).read_bytes()
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"the prompt is not UTF-8: byte {error.start} of {name}") from error
+def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -> int:
+    """What --score does with the file of this name."""
+    text = read_text(name)
+    ids = tokenizer.encode_array(text)
+    found = score_text(model, tokenizer, text, ids)
+    print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
+    if (read := tokenizer.decode(ids)) != text:
+        why = "it is made lower case" if read == text.lower() else "what the vocabulary lacks is lost"
+        print(f"note: to this model the text reads otherwise: {why}", file=sys.stderr, flush=True)
+    for line in report(tokenizer, found, colours(sys.stdout)):
+        write(f"{line}\n")
+    return 0
 
 
 def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:

@@ -11,7 +11,20 @@ import pytest
 
 from numpygpt.utils import colour
 from numpygpt.utils.colour import (
-    BACKGROUNDS, BLACK, DARK, SCALE, WHITE, bold, colours, faint, listed, paint, printable, signs, token_lines, width,
+    BACKGROUNDS,
+    BLACK,
+    DARK,
+    SCALE,
+    WHITE,
+    bold,
+    colours,
+    faint,
+    listed,
+    paint,
+    printable,
+    signs,
+    token_lines,
+    width,
 )  # fmt: skip
 
 

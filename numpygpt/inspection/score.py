@@ -1,0 +1,131 @@
+"""How well a model predicts a text: the loss of each token, for texts of any length."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from numpygpt.inspection.probe import undisturbed
+from numpygpt.models import GPT
+from numpygpt.nn.functional import pieces, softmax_lse
+from numpygpt.nn.modules.checks import check_ids
+from numpygpt.nn.modules.loss import chunk_rows
+from numpygpt.tokenizer import Tokenizer
+from numpygpt.training.baselines import bits_per_byte
+from numpygpt.utils import cli
+from numpygpt.utils.text import END_OF_TEXT
+
+AT_ONCE = 1024  # tokens in one pass, as whole windows
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model predicted of each of the tokens `ids` (N + 1,) but the first. The other arrays are (N,)."""
+
+    ids: np.ndarray
+    losses: np.ndarray  # nats
+    likeliest: np.ndarray  # the token that the model expected
+    chance: np.ndarray  # its probability
+
+    @property
+    def loss(self) -> float:
+        """The mean in nats a token."""
+        return float(self.losses.mean(dtype=np.float64))
+
+
+def score(model: GPT, ids: np.ndarray, stride: int | None = None) -> np.ndarray:
+    """The loss in nats (len(ids) - 1,) of every token of `ids` (N,) but the first, each from those before it.
+
+    A text longer than the context is read in windows that move on by `stride` tokens, half the context unless told
+    otherwise; of each window those predictions count that the window before did not make, so that every token is
+    predicted from at least context - stride tokens (or from all there are). Memory is that of a few windows.
+    """
+    return scores(model, ids, stride).losses
+
+
+def scores(model: GPT, ids: np.ndarray, stride: int | None = None) -> Scores:
+    """The same, with what the model expected in each place."""
+    ids = np.asarray(ids)
+    if ids.ndim != 1 or len(ids) < 2:
+        raise ValueError(f"a text of at least 2 tokens is needed, as one axis, got shape {ids.shape}: the first has "
+                         "nothing before it")
+    check_ids(ids, model.config["vocab_size"])
+    stride = max(1, model.max_len // 2) if stride is None else stride
+    if not 1 <= stride <= model.max_len:
+        raise ValueError(f"stride must be between 1 and the context length {model.max_len}, got {stride}")
+    N, size = len(ids) - 1, min(len(ids) - 1, model.max_len)
+    found = Scores(ids, np.empty(N, model.wte.W.dtype), np.empty(N, ids.dtype), np.empty(N, model.wte.W.dtype))
+    starts = np.append(np.arange(0, N - size, stride), N - size)  # (windows,); the last one ends with the text
+    fresh = np.append(0, starts[:-1] + size)  # (windows,): the first place that no window before predicted from
+    with undisturbed(model):
+        for batch in pieces(len(starts), size, AT_ONCE):
+            at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
+            X = model.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
+            predict(model, X, found, int(fresh[batch][0]))
+    return found
+
+
+def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
+    """Fill in what the states X (n, C) say of the tokens after the places from `first` on, some rows at a time."""
+    targets = found.ids[first + 1 : first + 1 + len(X)]  # (n,)
+    for s in pieces(len(X), 1, chunk_rows(model.config["vocab_size"])):
+        logits = model.head(X[s])  # (rows, V)
+        logits -= logits.max(axis=-1, keepdims=True)
+        here = slice(first + s.start, first + s.start + len(logits))
+        wanted = logits[np.arange(len(logits)), targets[s]]  # (rows,)
+        found.likeliest[here] = logits.argmax(axis=-1)
+        P, lse = softmax_lse(logits)
+        found.losses[here] = lse[:, 0] - wanted  # -log softmax(logits)[target]
+        found.chance[here] = P.max(axis=-1)
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """A text's tokens `ids` (M,), the surprise `bits` (M,) of each, and the `scores` that they come from.
+
+    The first is NaN, unless the tokenizer has a token for the beginning of a text, which then stands before it.
+    """
+
+    ids: np.ndarray
+    bits: np.ndarray
+    scores: Scores
+    n_bytes: int  # UTF-8, of the tokens that were predicted
+
+    @property
+    def bits_per_byte(self) -> float:
+        return bits_per_byte(self.scores.loss, len(self.scores.losses), self.n_bytes)
+
+
+def score_text(model: GPT, tokenizer: Tokenizer, text: str, ids: np.ndarray) -> TextScores:
+    """Score `text`, whose tokens are `ids`. ValueError where there is nothing that can be predicted."""
+    begin = tokenizer.special_tokens.get(END_OF_TEXT)
+    if not len(ids) or (begin is None and len(ids) == 1):
+        raise ValueError(f"a text of {len(ids)} token{'s' * (len(ids) != 1)} cannot be scored: a token is predicted "
+                         "from those before it, so give a longer text")
+    n_bytes = len(text.encode("utf-8", errors="replace"))
+    if begin is not None:
+        found = scores(model, np.append(np.array([begin], ids.dtype), ids))
+        return TextScores(ids, found.losses / np.log(2), found, n_bytes)
+    found = scores(model, ids)
+    bits = np.append(np.nan, found.losses / np.log(2))
+    return TextScores(ids, bits, found, max(1, n_bytes - token_bytes(tokenizer, int(ids[0]))))
+
+
+def token_bytes(tokenizer: Tokenizer, id: int) -> int:
+    """How many bytes of UTF-8 a token stands for; it may be a part of a character."""
+    shown = tokenizer.token_text(id)
+    if tokenizer.decode([id]) != shown:
+        shown = re.sub(r"\\x[89a-f][0-9a-f]", "?", shown)  # each was a byte
+    return len(shown.encode("utf-8", errors="replace"))
+
+
+def read_text(name: str, what: str = "the text") -> str:
+    """The text of a file, or of standard input where it is named -, exactly as it is."""
+    data = cli.stdin().read() if name == "-" else Path(name).read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what} is not UTF-8: byte {error.start} of {name}") from error
