@@ -2,10 +2,15 @@
 
     {"kind": "train", "step": 17, "tokens": 13056, "seconds": 0.61, "loss": 3.21, "grad_norm": 1.02, "lr": 0.00034}
     {"kind": "eval", "step": 250, "tokens": 192000, "seconds": 9.1, "val_loss": 2.01, "bits_per_byte": 2.9, ...}
+    {"kind": "trace", "step": 50, "tokens": 38400, "seconds": 1.8, "grad/ln_f.gamma": 0.01, "out_std/wte": 0.02, ...}
 
 `step` counts the updates done so far, `tokens` the training tokens seen so far and `seconds` the training time so far,
 earlier sessions included. Any further name with a number is kept as it is. What is not finite is written as null, for
 JSON has no NaN, and read back as nan.
+
+A row of kind trace is what `--trace-every` saw in that step: of each parameter the norm of its gradient before clipping
+(`grad/NAME`), its own norm before the step (`weight/NAME`) and the norm of the step by that (`update/NAME`); of each
+module the standard deviation of its output (`out_std/NAME`) and the norm of dL/doutput (`dout_norm/NAME`).
 """
 
 from __future__ import annotations
@@ -23,7 +28,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 COUNTS = ("step", "tokens")  # whole numbers, never null
-REQUIRED = {"train": ("step", "tokens", "seconds", "loss"), "eval": ("step", "tokens", "seconds", "val_loss")}
+REQUIRED = {"train": (*COUNTS, "seconds", "loss"), "eval": (*COUNTS, "seconds", "val_loss"),
+            "trace": (*COUNTS, "seconds")}
 LARGEST = 2**63 - 1  # a count must fit an int64
 
 
@@ -37,7 +43,7 @@ class MetricsLog:
 
     def __init__(self, path: str | Path, resume_step: int | None = None):
         self.path = Path(path)
-        self.last = {"train": -1, "eval": -1}
+        self.last = dict.fromkeys(REQUIRED, -1)
         self._waiting: list[str] = []
         if resume_step is not None and self.path.exists():
             self._drop_after(resume_step)
@@ -105,10 +111,11 @@ class MetricsLog:
 
 @dataclass
 class Metrics:
-    """Rows as columns: name -> array, all of one length in `train` and in `eval`; nan where a row lacks the name."""
+    """Rows as columns: name -> array, all of one length for each kind of row; nan where a row lacks the name."""
 
     train: dict[str, np.ndarray]
     eval: dict[str, np.ndarray]
+    trace: dict[str, np.ndarray]
 
 
 def read_metrics(path: str | Path) -> Metrics:
@@ -116,7 +123,7 @@ def read_metrics(path: str | Path) -> Metrics:
     columns: dict[str, dict[str, array]] = {
         kind: {name: array("q" if name in COUNTS else "d") for name in names} for kind, names in REQUIRED.items()
     }
-    counts = {"train": 0, "eval": 0}
+    counts = dict.fromkeys(REQUIRED, 0)
     for _, row in read_rows(Path(path)):
         kind = row.pop("kind")
         table, count = columns[kind], counts[kind]
@@ -138,7 +145,7 @@ def pad(column: array, length: int) -> None:
 
 def read_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Each line with its checked row. The last line may be cut short; then it is left out."""
-    last = {"train": -1, "eval": -1}
+    last = dict.fromkeys(REQUIRED, -1)
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
@@ -169,7 +176,7 @@ def check_row(row: Any, last: dict[str, int]) -> None:
         raise ValueError("it is not an object {...}")
     kind = row.get("kind")
     if not isinstance(kind, str) or kind not in REQUIRED:
-        raise ValueError(f'kind is {kind!r:.40}, and must be "train" or "eval"')
+        raise ValueError(f'kind is {kind!r:.40}, and must be one of {", ".join(REQUIRED)}')
     missing = [name for name in REQUIRED[kind] if name not in row]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing")

@@ -15,6 +15,8 @@ def write(path, steps, every=4, resume_step=None):
             log.log("train", step, tokens=step * 10, seconds=step / 4, loss=1 / step, grad_norm=1.0, lr=1e-3)
             if step % every == 0:
                 log.log("eval", step, tokens=step * 10, seconds=step / 4, val_loss=2 / step)
+            if step % 3 == 0:
+                log.log("trace", step, tokens=step * 10, seconds=step / 4, **{"grad/wte.W": 3 / step})
 
 
 def row(kind="train", **changes):
@@ -31,7 +33,9 @@ def test_columns_come_back_as_they_were_written(tmp_path):
     np.testing.assert_array_equal(metrics.train["loss"], 1 / np.arange(1, 11))
     assert metrics.eval["step"].tolist() == [4, 8]
     np.testing.assert_array_equal(metrics.eval["val_loss"], [0.5, 0.25])
-    assert "loss" not in metrics.eval and "val_loss" not in metrics.train
+    assert metrics.trace["step"].tolist() == [3, 6, 9]
+    np.testing.assert_array_equal(metrics.trace["grad/wte.W"], [1, 0.5, 1 / 3])
+    assert "loss" not in metrics.eval and "val_loss" not in metrics.train and "grad/wte.W" not in metrics.train
 
 
 def test_numpy_scalars_are_written_as_plain_numbers(tmp_path):
@@ -79,6 +83,24 @@ def test_an_empty_file_has_no_rows(tmp_path):
     assert metrics.train["loss"].shape == metrics.eval["val_loss"].shape == (0,)
 
 
+def test_a_file_without_traces_has_an_empty_table_of_them(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps(row()) + "\n" + json.dumps(row("eval")) + "\n")
+    trace = read_metrics(path).trace
+    assert {name: column.shape for name, column in trace.items()} == {"step": (0,), "tokens": (0,), "seconds": (0,)}
+    assert trace["step"].dtype == np.int64
+
+
+def test_what_a_trace_lacks_or_found_not_finite_is_nan(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with MetricsLog(path) as log:
+        log.log("trace", 1, tokens=1, seconds=0.1, **{"update/b": math.nan})
+        log.log("trace", 2, tokens=2, seconds=0.2, **{"update/b": 0.5, "out_std/wte": 1.5})
+    trace = read_metrics(path).trace
+    np.testing.assert_array_equal(trace["update/b"], [np.nan, 0.5])
+    np.testing.assert_array_equal(trace["out_std/wte"], [np.nan, 1.5])
+
+
 def test_a_new_log_refuses_a_file_with_rows_and_leaves_it_alone(tmp_path):
     path = tmp_path / "metrics.jsonl"
     write(path, [1, 2])
@@ -104,9 +126,9 @@ def test_resuming_knows_the_last_steps_and_needs_no_file(tmp_path):
     path = tmp_path / "metrics.jsonl"
     write(path, range(1, 11))
     with MetricsLog(path, resume_step=9) as log:
-        assert log.last == {"train": 9, "eval": 8}
+        assert log.last == {"train": 9, "eval": 8, "trace": 9}
     with MetricsLog(tmp_path / "gone.jsonl", resume_step=9) as log:
-        assert log.last == {"train": -1, "eval": -1}
+        assert log.last == {"train": -1, "eval": -1, "trace": -1}
 
 
 def test_a_whole_last_row_without_its_newline_is_kept(tmp_path):
@@ -145,7 +167,8 @@ def test_a_broken_line_elsewhere_is_named(tmp_path, line):
     ("bad", "said"),
     [
         ([1, 2], "not an object"),
-        (row("test"), "kind is 'test'"),
+        (row("test"), "kind is 'test', and must be one of train, eval, trace"),
+        ({"kind": "trace", "step": 1, "tokens": 1}, "seconds missing"),
         (row(kind=["train"]), "kind is"),
         ({"kind": "train", "step": 1}, "tokens, seconds, loss missing"),
         (row("eval", step=True), "step is True"),
@@ -185,6 +208,9 @@ def test_a_step_that_goes_back_is_refused_when_read_and_when_written(tmp_path):
         log.log("eval", 5, tokens=1, seconds=0.1, val_loss=1.0)  # another kind has steps of its own
         with pytest.raises(ValueError, match="train step 4 comes after step 5"):
             log.log("train", 4, tokens=1, seconds=0.1, loss=1.0)
+        log.log("trace", 5, tokens=1, seconds=0.1)
+        with pytest.raises(ValueError, match="trace step 5 comes after step 5"):
+            log.log("trace", 5, tokens=1, seconds=0.1)
     assert read_metrics(tmp_path / "other.jsonl").train["step"].tolist() == [5]
 
 
