@@ -54,12 +54,26 @@ class Trainer:
         Returns the numbers of the step. Raises NotFinite that names the first layer at fault where the loss or the
         gradient is not finite; the parameters are then those of the step before.
         """
-        c, loss = self.config, 0.0
-        batches = [self.loader.next_batch() for _ in range(c.accumulate)]
-        with np.errstate(all="ignore"):  # what is not finite is looked for below, and named
-            for x, y in batches:  # (B, T), (B, T)
-                loss += self.parallel.loss(x, y) / c.accumulate
-                self.parallel.backward(1 / c.accumulate)
+        batches = self.next_batches()
+        return self.apply(batches, self.gradients(batches))
+
+    def next_batches(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The batches of the coming step, each (x, y), both (B, T)."""
+        return [self.loader.next_batch() for _ in range(self.config.accumulate)]
+
+    def gradients(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
+        """The mean loss of the batches, whose gradients are added to the model's."""
+        loss = 0.0
+        with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
+            for x, y in batches:
+                loss += self.parallel.loss(x, y) / len(batches)
+                self.parallel.backward(1 / len(batches))
+        return loss
+
+    def apply(self, batches: list[tuple[np.ndarray, np.ndarray]], loss: float) -> dict[str, float]:
+        """The step that the gradients ask for; `loss` is that of the batches, from which they came."""
+        c = self.config
+        with np.errstate(all="ignore"):
             norm = clip_grad_norm(self.parallel, c.clip or math.inf)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"

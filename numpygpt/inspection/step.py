@@ -1,0 +1,86 @@
+"""One update of the parameters with all of it measured: what `train.py --trace` and `--trace-every` see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from numpygpt.inspection.trace import trace
+from numpygpt.training.trainer import Trainer
+
+
+class WatchedStep:
+    """The trainer's coming step in its two halves: this takes the gradients, `apply()` changes the parameters.
+
+    `records` are those of a `trace`, by name, of every module but the model itself and the loss; `grads` the norms of
+    the parameters' gradients, `weights` those of the parameters. After `apply()` `steps` are the norms of what was
+    added to them, and `numbers` is what `Trainer.update` returns. Both halves together do what that does, to the bit.
+    """
+
+    def __init__(self, trainer: Trainer, keep: bool | Callable[[str], bool] = False):
+        self.trainer = trainer
+        self.batches = trainer.next_batches()
+        with trace(trainer.parallel, keep) as t:
+            self.loss = trainer.gradients(self.batches)
+        self.records = {record.name: record for record in t if record.output_shape}  # a loss has no shape
+        self.grads = norms(trainer.model.grads())
+        self.weights = norms(trainer.model.params())
+        self.steps: dict[str, float] = {}
+        self.numbers: dict[str, float] = {}
+
+    def apply(self) -> dict[str, float]:
+        """The update. Raises NotFinite where loss or gradient is not."""
+        flat = self.trainer.model.flat()
+        step = flat.params.copy()
+        self.numbers = self.trainer.apply(self.batches, self.loss)
+        np.subtract(flat.params, step, out=step)
+        self.steps = norms(flat.views(step))
+        return self.numbers
+
+    def ratio(self, name: str) -> float:
+        """How far a parameter went, by its size: |step| / |weights|. nan from weights that were all 0."""
+        return self.steps[name] / self.weights[name] if self.weights[name] else math.nan
+
+    def row(self) -> dict[str, float]:
+        """All of it by name, as in the rows of kind trace in metrics.jsonl."""
+        found = {f"grad/{name}": norm for name, norm in self.grads.items()}
+        found |= {f"weight/{name}": norm for name, norm in self.weights.items()}
+        found |= {f"update/{name}": self.ratio(name) for name in self.steps}
+        for name, record in self.records.items():
+            if record.output and record.gradient:
+                found |= {f"out_std/{name}": record.output.std, f"dout_norm/{name}": record.gradient.norm}
+        return found
+
+
+def norms(arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    """The Euclidean norm of each array, without an array of squares."""
+    return {name: norm(array) for name, array in arrays.items()}
+
+
+def norm(array: np.ndarray) -> float:
+    return math.sqrt(np.vdot(array, array))
+
+
+@contextmanager
+def undone(trainer: Trainer) -> Iterator[None]:
+    """Whatever steps the trainer takes inside, afterwards it stands where it stood, to the last bit."""
+    flat, optimizer = trainer.model.flat(), trainer.optimizer
+    arrays = [flat.params, flat.grads, *(getattr(optimizer, moment) for moment in optimizer.moments)]
+    kept = [array.copy() for array in arrays]
+    generators = trainer.parallel.generators()
+    drawn = {name: rng.bit_generator.state for name, rng in generators.items()}
+    loader, schedule = trainer.loader.state_dict(), trainer.schedule.state_dict()
+    counts = trainer.step, trainer.tokens, optimizer.steps
+    try:
+        yield
+    finally:
+        for array, before in zip(arrays, kept, strict=True):
+            array[...] = before
+        for name, rng in generators.items():
+            rng.bit_generator.state = drawn[name]
+        trainer.loader.load_state_dict(loader)
+        trainer.schedule.load_state_dict(schedule)
+        trainer.step, trainer.tokens, optimizer.steps = counts
