@@ -4,6 +4,7 @@
     ./train.py                    the preset shakespeare_char
     ./train.py quick              a smaller model in about a minute
     ./train.py --resume RUN       go on where a run stopped
+    ./train.py --trace --dry-run  one step with all its numbers, from token ids to the changed weights
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ import numpygpt  # noqa: F401 - first of all: it says in one line what is not in
 
 # isort: split
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 
+from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
 from numpygpt.training.loggers import open_loggers
 from numpygpt.training.report import introduction
 from numpygpt.training.run import Run, say
 from numpygpt.training.start import begun, changes, open_data, resumed
 from numpygpt.utils import cli
+from numpygpt.utils.colour import colours
 from numpygpt.utils.config import add_flags
 from numpygpt.utils.metrics import MetricsLog
 
@@ -31,6 +35,8 @@ def parse(argv: list[str] | None = None) -> Namespace:
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder: same data, model and seed")
     parser.add_argument("--init-from", metavar="CHECKPOINT",
                         help="begin with this run's or checkpoint's parameters and a new optimiser, to train on")
+    parser.add_argument("--trace", action="store_true",
+                        help="first print one step of the run with its numbers: forward, back, and the update")
     parser.add_argument("--dry-run", action="store_true", help="say what would be trained, and write nothing")
     add_flags(parser)
     return parser.parse_args(argv)
@@ -46,16 +52,18 @@ def main(argv: list[str] | None = None) -> int:
     print(introduction(trainer, config.out), flush=True)
     if args.resume:
         print(f"resumed  at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
+    if args.trace:
+        print(walk(trainer, colours(sys.stdout)), flush=True)
     if args.dry_run:
         return 0
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.toml").write_text(config.to_toml(), encoding="utf-8", newline="")
-    with (trainer.parallel, MetricsLog(out / "metrics.jsonl", trainer.step if args.resume else None) as log,
-          open_loggers(config, out, trainer.step) as loggers):
-        run = Run(trainer, out, log, loggers)
-        if args.resume:
-            run.remember()
-        run.go()
+    with trainer.parallel, open_loggers(config, out, trainer.step) as loggers:  # before anything is written
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "config.toml").write_text(config.to_toml(), encoding="utf-8", newline="")
+        with MetricsLog(out / "metrics.jsonl", trainer.step if args.resume else None) as log:
+            run = Run(trainer, out, log, loggers)
+            if args.resume:
+                run.remember()
+            run.go()
     return 0
 
 

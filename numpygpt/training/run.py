@@ -6,12 +6,14 @@ import math
 import signal
 import sys
 import time
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from numpygpt.inspection.step import WatchedStep
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.diagnose import NotFinite
 from numpygpt.training.loggers import Logger
@@ -80,20 +82,24 @@ class Run:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def update(self, bar: tqdm) -> None:
-        t, start = self.trainer, time.perf_counter()
-        numbers = t.update()
+        t, every, start = self.trainer, self.config.trace_every, time.perf_counter()
+        look = every and (t.step == 0 or (t.step + 1) % every == 0)
+        watched = WatchedStep(t) if look else None
+        numbers = watched.apply() if watched else t.update()
         now = time.perf_counter()
         t.seconds = now - self.began
         self.step_times.append(now - start)
         self.losses.append(numbers["loss"])
         self.record("train", **numbers, step_seconds=self.step_times[-1])
+        if watched:
+            self.record("trace", **watched.row())
         bar.update()
         bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
         if len(self.step_times) == 20:
             say(f"{1e3 * self.step_time():,.0f} ms a step, {duration(self.left())} left")
 
     def record(self, kind: str, **values: float) -> None:
-        """A row of metrics of this step."""
+        """A row of metrics of this step: to metrics.jsonl and to every logger."""
         t = self.trainer
         self.log.log(kind, t.step, tokens=t.tokens, seconds=t.seconds, **values)
         for logger in self.loggers:
@@ -151,8 +157,23 @@ class Run:
         steps = self.config.steps - self.trainer.step
         return steps * self.step_time() + math.ceil(steps / self.config.eval_every) * self.eval_time
 
+    def picture(self) -> None:
+        """The run's curves, as plot.py draws them, into its folder and to the loggers."""
+        from numpygpt.plots import style  # here alone does training need matplotlib
+        from numpygpt.plots.commands import curves
+
+        parser = ArgumentParser()
+        curves.add_arguments(parser)
+        drawn = curves.make(parser.parse_args([str(self.out.resolve())]), style.new_figure)
+        drawn.write(drawn.out)
+        for logger in self.loggers:
+            logger.picture("curves", self.trainer.step, drawn.out)
+
     def finish(self) -> None:
+        """The last words, and where this session has trained, the loggers' picture of the run."""
         t, run = self.trainer, cli.shown(self.out)
+        if self.loggers and self.step_times:
+            self.picture()
         if t.step < self.config.steps:
             say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Go on with:\n"
                 f"    {cli.command('train.py', '--resume', run)}")

@@ -68,8 +68,8 @@ class Config:
             if f.metadata["choices"] and value not in f.metadata["choices"]:
                 raise ValueError(f"{f.name} must be one of {', '.join(f.metadata['choices'])}, got {value!r}")
         at_least = {1: ("n_layers", "n_heads", "d_model", "context", "steps", "batch_size", "accumulate", "eval_every"),
-                    0: ("d_ff", "d_k", "d_v", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every",
-                        "workers", "seed")}
+                    0: ("d_ff", "d_k", "d_v", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens",
+                        "trace_every", "workers", "seed")}
         for least, names in at_least.items():
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
