@@ -1,4 +1,4 @@
-"""The curves of one run or of several: loss, gradient norm, learning rate, and what each evaluation gained."""
+"""The curves of one run or of several: loss and what each evaluation gained, gradients, learning rate and speed."""
 
 from __future__ import annotations
 
@@ -6,37 +6,72 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from numpygpt.plots.loss import draw_loss
-from numpygpt.plots.runs import Run
+from numpygpt.plots.layers import draw_layers
+from numpygpt.plots.loss import Entries, draw_loss
+from numpygpt.plots.runs import Run, same_tokens
 from numpygpt.plots.series import changes, frame, thin
-from numpygpt.plots.style import COLOURS, INK, aside, dress, head, legend, note
+from numpygpt.plots.speed import draw_clipped, draw_speed
+from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, aside, dress, head, legend, note
 from numpygpt.plots.view import Points, View, draw_smoothed, leave_empty, make_view, number_axis, set_limits
 
 STEMS = 200  # more of them run into each other
+ROW = 2.95  # inches
+OTHER_TOKENS = "their tokens differ, so nats a token do not compare: ./plot.py compare draws bits a byte"
+
+
+def size_of(runs: list[Run]) -> tuple[float, float]:
+    """Inches: as wide as every picture, and as high as the rows of panels need."""
+    return SIZE[0], ROW * (4 if has_layers(runs) else 3)
+
+
+def has_layers(runs: list[Run]) -> bool:
+    """Whether there are panels by layer: for one run alone, and one that was traced."""
+    return len(runs) == 1 and any(name.startswith("grad/") for name in runs[0].metrics.trace)
 
 
 def draw_curves(figure: Figure, runs: list[Run], x: str = "steps", span: float | None = None, title: str = "") -> None:
-    """Draw the 2 x 2 panel: `x` is steps, tokens or time, `span` the number of rows that a smoothed value averages."""
+    """Draw 3 x 2 panels, of one traced run 4 x 2: `x` is steps, tokens or time, `span` the number of rows that a
+    smoothed value averages."""
     if not 1 <= len(runs) <= len(COLOURS):
         raise ValueError(f"{len(runs)} runs: a picture takes 1 to {len(COLOURS)}, for more have no colour of their own")
     view = make_view(runs, x, span)
-    panels = figure.subplots(2, 2, sharex=True)
-    (loss, norm), (rate, change) = panels
+    panels = figure.subplots(4 if has_layers(runs) else 3, 2, sharex=True)
+    (loss, change), (norm, clip), (rate, speed), *deeper = panels
     dress(loss, "Loss", view.label, "nats a token")
-    dress(norm, "Gradient norm", view.label, "norm before clipping")
-    dress(rate, "Learning rate", view.label, "step size of an update")
     dress(change, "Change since the last evaluation", view.label, "validation loss (nats)")
+    dress(norm, "Gradient norm", view.label, "norm before clipping")
+    dress(clip, "Clipped updates", view.label, "share of updates")
+    dress(rate, "Learning rate", view.label, "step size of an update")
+    dress(speed, "Speed", view.label, "training tokens a second")
     for ax in panels.flat:
         number_axis(ax, view, max(run.total(view.column) for run in runs) / view.scale)
     entries = draw_loss(loss, runs, view)
-    draw_norm(norm, runs, view)
-    draw_rate(rate, runs, view)
     draw_changes(change, runs, view)
-    if entries:
-        columns = 2 if len(entries) > 1 and max(len(name) for _, name in entries) <= 55 else 1
-        legend(figure, entries, loc="outside lower center", ncols=columns)
+    draw_norm(norm, runs, view)
+    draw_clipped(clip, runs, view)
+    draw_rate(rate, runs, view)
+    draw_speed(speed, runs, view)
+    for layer_norm, ratio in deeper:
+        dress(layer_norm, "Gradient norm by layer", view.label, "norm before clipping")
+        dress(ratio, "Update by layer", view.label, "norm of step / norm of weights")
+        entries = draw_layers(layer_norm, ratio, runs[0], view)
+    explain(figure, runs, entries)
     names = ", ".join(run.name for run in runs)
     head(figure, title or (names if view.single or len(names) <= 60 else f"{len(runs)} runs"))
+
+
+def explain(figure: Figure, runs: list[Run], entries: Entries) -> None:
+    """The legend under all panels: layers of one run, or runs, with a warning where their losses do not compare."""
+    if not entries:
+        return
+    if len(runs) == 1:
+        legend(figure, entries, loc="outside lower center", ncols=7)
+        return
+    columns = 2 if len(entries) > 1 and max(len(name) for _, name in entries) <= 55 else 1
+    box = legend(figure, entries, loc="outside lower center", ncols=columns)
+    if not same_tokens(runs):
+        box.set_title(OTHER_TOKENS)
+        box.get_title().set(fontsize=FONT - 1, color=INK)
 
 
 def draw_norm(ax: Axes, runs: list[Run], view: View) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.plots.series import smooth
-from numpygpt.utils.cli import command
+from numpygpt.utils.cli import command, shown
 from numpygpt.utils.metrics import Metrics, read_metrics
 from numpygpt.utils.text import duration
 
@@ -49,6 +50,35 @@ def load_run(path: str | Path) -> Run:
     folder = file.resolve().parent
     name = folder.name if file.name == METRICS else file.stem
     return Run(name, folder, metrics, read_clip(folder / "config.toml"))
+
+
+def bits_by_nats(run: Run) -> float:
+    """Bits a byte by nats a token: what the run's losses in the one unit are in the other. nan before an evaluation.
+
+    It is the number of tokens by that of bytes of the validation text, over ln 2: the same for all of a run.
+    """
+    table = run.metrics.eval
+    if "bits_per_byte" not in table:
+        return float("nan")
+    known = np.isfinite(table["bits_per_byte"]) & (table["val_loss"] > 0)
+    ratios = table["bits_per_byte"][known] / table["val_loss"][known]
+    return float(np.median(ratios)) if len(ratios) else float("nan")
+
+
+def same_tokens(runs: list[Run]) -> bool:
+    """Whether losses in nats a token compare: a token is as many bytes in every run that tells it."""
+    ratios = np.array([ratio for ratio in map(bits_by_nats, runs) if np.isfinite(ratio)])
+    return not len(ratios) or bool(np.ptp(ratios) < 1e-6 * ratios.max())
+
+
+def load_runs(paths: Iterable[Path]) -> list[Run]:
+    """These runs, each once. Where two have one name, it is their folders that tell them apart."""
+    runs = [load_run(shown(path)) for path in dict.fromkeys(path.resolve() for path in paths)]
+    names = [run.name for run in runs]
+    for run in runs:
+        if names.count(run.name) > 1:
+            run.name = shown(run.folder)
+    return runs
 
 
 def read_clip(path: Path) -> float | None:

@@ -30,6 +30,17 @@ def smooth(values: np.ndarray, span: float) -> np.ndarray:
     return out
 
 
+def medians(x: np.ndarray, y: np.ndarray, span: float) -> Points:
+    """(last x, median y) of each stretch of `span` values: a median does not see single outliers.
+
+    >>> medians(np.arange(6), np.array([1.0, 2, 99, 3, 4, 5]), span=3)[1].tolist()
+    [2.0, 4.0]
+    """
+    starts = np.arange(0, len(y), max(1, round(span)))
+    stops = np.append(starts[1:], len(y))
+    return x[stops - 1], np.array([np.median(y[start:stop]) for start, stop in zip(starts, stops, strict=True)])
+
+
 def thin(x: np.ndarray, y: np.ndarray, points: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
     """At most about `points` of the points, by the smallest and the largest y of each stretch: spikes survive."""
     if len(y) <= points:

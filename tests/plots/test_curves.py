@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpygpt.plots import style
-from numpygpt.plots.curves import draw_curves
+from numpygpt.plots.curves import OTHER_TOKENS, draw_curves, size_of
 from numpygpt.plots.runs import load_run
 from numpygpt.plots.series import smooth
 from numpygpt.utils.metrics import MetricsLog
@@ -34,11 +34,19 @@ def make(tmp_path):
     return run
 
 
+FOUR = ("Loss", "Gradient norm", "Learning rate", "Change since the last evaluation")
+
+
 def draw(*runs, **options):
-    figure = style.new_figure()
+    """The figure and the panels of FOUR."""
+    figure = style.new_figure(size_of(runs))
     draw_curves(figure, list(runs), **options)
     figure.canvas.draw()  # with the real renderer: limits and ticks are settled, and a bad label would raise
-    return figure, *figure.axes
+    return figure, *[panels_of(figure)[title] for title in FOUR]
+
+
+def panels_of(figure):
+    return {ax.get_title(loc="left"): ax for ax in figure.axes}
 
 
 def lines(ax):
@@ -123,11 +131,12 @@ def test_learning_rate_from_zero(make):
     [("steps", 1, "step (updates)"), ("tokens", 512, "training tokens"), ("time", 2 / 60, "training time (minutes)")],
 )
 def test_x_axes(make, x, scale, label):
-    _, *panels = draw(make(), x=x)
+    figure, *panels = draw(make(), x=x)
     np.testing.assert_allclose(lines(panels[0])["quick: loss, raw"].get_xdata(), np.arange(1, 201) * scale)
     np.testing.assert_allclose(lines(panels[0])["quick: validation"].get_xdata(), np.arange(50, 201, 50) * scale)
     np.testing.assert_allclose(lines(panels[3])["quick: change"].get_xdata(), np.arange(100, 201, 50) * scale)
-    for ax in panels:
+    assert len(figure.axes) == 6
+    for ax in figure.axes:
         assert ax.get_xlabel() == label
         assert ax.get_title(loc="left") and ax.get_ylabel()
         assert any(tick.get_visible() and tick.get_text() for tick in ax.get_xticklabels())
@@ -153,6 +162,7 @@ def test_the_first_loss_does_not_flatten_the_rest_and_is_said(make):
 def test_several_runs_have_a_colour_each_and_styles_for_train_and_validation(make):
     runs = [make("a"), make("b", steps=100), make("c", every=0)]
     figure, loss, norm, rate, change = draw(*runs, span=5)
+    assert figure.legends[0].get_title().get_text() == ""
     colours = set()
     for name in "ab":
         train, val = lines(loss)[f"{name}: loss, smoothed"], lines(loss)[f"{name}: validation"]
@@ -175,11 +185,11 @@ def test_several_runs_have_a_colour_each_and_styles_for_train_and_validation(mak
 
 @pytest.mark.parametrize("name", ["run", "a-run-with-a-rather-long-name", "a-name-without-end" * 8])
 def test_the_legend_of_several_runs_covers_no_panel_and_fits(make, name):
-    figure, *panels = draw(*[make(f"{name}-{i}") for i in range(len(style.COLOURS))])
+    figure, *_ = draw(*[make(f"{name}-{i}") for i in range(len(style.COLOURS))])
     box = figure.legends[0].get_window_extent()
     assert 0 <= box.x0 and box.x1 <= figure.bbox.width and box.y0 >= 0
-    assert all(ax.get_tightbbox().y0 >= box.y1 - 1 for ax in panels)
-    assert all(ax.bbox.height > 0.2 * figure.bbox.height for ax in panels)
+    assert all(ax.get_tightbbox().y0 >= box.y1 - 1 for ax in figure.axes)
+    assert all(ax.bbox.height > 0.13 * figure.bbox.height for ax in figure.axes)
     assert [text.get_text().split(": ")[0][-2:] for text in figure.legends[0].get_texts()] == [
         f"-{i}" for i in range(7)
     ]
@@ -276,3 +286,22 @@ def test_a_long_run_is_thinned_and_keeps_its_spike(make):
     assert len(raw.get_xdata()) <= 3002 and raw.get_ydata().max() == 9.0
     assert raw.get_xdata()[raw.get_ydata().argmax()] == 12_345
     assert loss.get_xticklabels()[-2].get_text() == "20,000"
+
+
+def test_the_panels_in_reading_order(make):
+    figure, *_ = draw(make())
+    assert list(panels_of(figure)) == [
+        "Loss", "Change since the last evaluation", "Gradient norm", "Clipped updates", "Learning rate", "Speed",
+    ]  # fmt: skip
+    assert size_of([make("b")]) == tuple(figure.get_size_inches())
+    tops = [ax.bbox.y1 for ax in figure.axes]
+    assert tops[0] == tops[1] > tops[2] == tops[3] > tops[4] == tops[5]
+
+
+def test_runs_whose_tokens_differ_have_a_warning_over_their_legend(make):
+    a, b = make("a"), make("b")
+    b.metrics.eval["bits_per_byte"] *= 1.3
+    (box,) = draw(a, b)[0].legends
+    assert box.get_title().get_text() == OTHER_TOKENS
+    extent = box.get_title().get_window_extent()
+    assert 0 < extent.x0 and extent.x1 < box.figure.bbox.width

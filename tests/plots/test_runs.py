@@ -1,10 +1,12 @@
 """Loading a run folder, finding the newest, and the line that sums a run up."""
 
+import math
 import os
+from pathlib import Path
 
 import pytest
 
-from numpygpt.plots.runs import METRICS, load_run, read_clip, summary, tokens
+from numpygpt.plots.runs import METRICS, bits_by_nats, load_run, load_runs, read_clip, same_tokens, summary, tokens
 from numpygpt.utils.checkpoint import newest_run
 from numpygpt.utils.metrics import MetricsLog
 
@@ -100,3 +102,29 @@ def test_a_broken_config_is_named(tmp_path, raw):
     (tmp_path / "config.toml").write_bytes(raw)
     with pytest.raises(ValueError, match=r"config\.toml is no TOML file"):
         read_clip(tmp_path / "config.toml")
+
+
+def test_bits_by_nats_is_what_every_evaluation_of_the_run_has(tmp_path):
+    nan = float("nan")
+    assert bits_by_nats(load_run(write(tmp_path / "a", evals=[(1, 2.0), (2, nan), (3, 3.0)]))) == 1.5
+    assert math.isnan(bits_by_nats(load_run(write(tmp_path / "b"))))
+    assert math.isnan(bits_by_nats(load_run(write(tmp_path / "c", evals=[(1, nan)]))))
+    old = write(tmp_path / "d", evals=[(1, 2.0)]) / "metrics.jsonl"
+    old.write_text(old.read_text().replace("bits_per_byte", "accuracy"))
+    assert math.isnan(bits_by_nats(load_run(old)))
+
+
+def test_tokens_are_the_same_where_the_two_units_go_together(tmp_path):
+    a, b, c = (load_run(write(tmp_path / name, evals=[(1, 2.0 + i), (2, 1.7)])) for i, name in enumerate("abc"))
+    unknown = load_run(write(tmp_path / "unknown"))
+    assert same_tokens([a, b, unknown]) and same_tokens([unknown]) and same_tokens([a])
+    c.metrics.eval["bits_per_byte"] *= 1.001
+    assert not same_tokens([a, c, unknown])
+
+
+def test_runs_are_loaded_once_and_named_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("x/run", "y/run", "other"):
+        write(tmp_path / name)
+    runs = load_runs([Path("x/run"), Path("other"), tmp_path / "x" / "run", Path("y/run")])
+    assert [run.name for run in runs] == [os.path.join("x", "run"), "other", os.path.join("y", "run")]

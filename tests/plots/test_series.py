@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpygpt.plots.series import changes, frame, smooth, thin, time_unit
+from numpygpt.plots.series import changes, frame, medians, smooth, thin, time_unit
 
 
 def line(y):
@@ -27,6 +27,13 @@ def test_smooth_keeps_a_constant_and_its_first_value_and_span_1_changes_nothing(
 def test_smooth_leaves_a_gap_at_nan_and_goes_on_after_it():
     out = smooth(np.array([2.0, np.nan, np.inf, 2.0]), span=3)
     np.testing.assert_allclose(out, [2.0, np.nan, np.nan, 2.0])
+
+
+def test_medians_of_stretches_and_of_the_shorter_last_one():
+    x, y = line([1, 5, 3, 100, 4, 5, 2, 8])
+    assert [values.tolist() for values in medians(x, y, span=3)] == [[3, 6, 8], [3, 5, 5]]
+    assert [values.tolist() for values in medians(x, y, span=0)] == [x.tolist(), y.tolist()]
+    assert [values.tolist() for values in medians(x, y, span=99)] == [[8], [4.5]]
 
 
 def test_thin_leaves_a_short_line_alone():

@@ -9,19 +9,21 @@ from functools import partial
 from pathlib import Path
 
 from numpygpt.plots import style
-from numpygpt.plots.curves import draw_curves
+from numpygpt.plots.curves import OTHER_TOKENS, draw_curves, size_of
 from numpygpt.plots.drawn import Drawn, NewFigure
-from numpygpt.plots.runs import METRICS, Run, load_run, summary
+from numpygpt.plots.runs import METRICS, load_runs, same_tokens, summary
 from numpygpt.plots.view import COLUMN, default_span
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import newest_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "A run that was trained with --trace-every N gets two panels more,\nwith the gradient norm and the size of the update of " \
+        "each layer."
     parser.add_argument(
         "runs", metavar="RUN", nargs="*", type=Path,
-        help="run folder, or its metrics.jsonl; several are drawn over each other, to compare them "
-        "(default: the newest under runs/)",
+        help="run folder, or its metrics.jsonl; several are drawn over each other (default: the "
+        "newest under runs/)",
     )  # fmt: skip
     parser.add_argument(
         "--x", choices=list(COLUMN), default="steps",
@@ -36,13 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def make(args: Namespace, new_figure: NewFigure) -> Drawn:
-    runs = find_runs(args.runs)
+    runs = load_runs(args.runs or [newest()])
     average = default_span(runs) if args.smooth is None else args.smooth
-    figure = new_figure(style.SIZE)
+    figure = new_figure(size_of(runs))
     draw_curves(figure, runs, args.x, average, args.title)
-    folder = runs[0].folder
-    out = folder / "curves.png" if len(runs) == 1 else folder.parent / "compare.png"
-    return Drawn(partial(style.save, figure), out, [summary(run, average) for run in runs])
+    lines = [summary(run, average) for run in runs]
+    if not same_tokens(runs):
+        lines.append(f"note: {OTHER_TOKENS}")
+    folder = runs[0].folder if len(runs) == 1 else runs[0].folder.parent
+    return Drawn(partial(style.save, figure), folder / "curves.png", lines)
 
 
 def span(text: str) -> float:
@@ -59,20 +63,11 @@ def span(text: str) -> float:
     return value
 
 
-def find_runs(given: list[Path]) -> list[Run]:
-    """The runs in these folders, or the newest under runs/ where there is none."""
-    paths = list(dict.fromkeys(path.resolve() for path in given))  # a run named twice is drawn once
-    if not paths:
-        newest = newest_run(cli.ROOT / "runs", METRICS)
-        if newest is None:
-            raise FileNotFoundError(
-                f"no run under {cli.shown(cli.ROOT / 'runs')} yet; train one first: {cli.command('train.py', 'quick')}"
-            )
-        print(f"newest run: {cli.shown(newest)}")
-        paths = [newest]
-    runs = [load_run(cli.shown(path)) for path in paths]
-    names = [run.name for run in runs]
-    for run in runs:
-        if names.count(run.name) > 1:
-            run.name = cli.shown(run.folder)
-    return runs
+def newest() -> Path:
+    """The run under runs/ that was written to last; its name is printed."""
+    run = newest_run(cli.ROOT / "runs", METRICS)
+    if run is None:
+        train = cli.command("train.py", "quick")
+        raise FileNotFoundError(f"no run under {cli.shown(cli.ROOT / 'runs')} yet; train one first: {train}")
+    print(f"newest run: {cli.shown(run)}")
+    return run

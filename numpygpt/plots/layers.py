@@ -1,0 +1,115 @@
+"""What `--trace-every` wrote down, layer by layer: gradient norms, and how far each update moves the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+
+from numpygpt.plots.runs import Run
+from numpygpt.plots.series import smooth, thin
+from numpygpt.plots.style import GREY, INK, aside, note
+from numpygpt.plots.view import View, leave_empty
+
+CUSTOMARY = 1e-3  # of a step by the weights that it changes
+MOST = 12  # blocks with a legend entry of their own; the colours of those between go from one to the next
+Table = dict[str, np.ndarray]
+Entries = list[tuple[Artist, str]]
+
+
+def parameters_by_layer(table: Table) -> dict[str, list[str]]:
+    """{layer: its parameters} from the input to the output: embedding, each block, final norm with an untied head."""
+    layers: dict[str, list[str]] = {}
+    for column in table:
+        if column.startswith("grad/"):
+            layers.setdefault(layer_of(column.removeprefix("grad/")), []).append(column.removeprefix("grad/"))
+    blocks = sorted((layer for layer in layers if layer.startswith("block ")), key=lambda layer: int(layer.split()[1]))
+    order = [layer for layer in ("embedding", *blocks, "final norm", "head") if layer in layers]
+    return {layer: layers[layer] for layer in order}
+
+
+def layer_of(parameter: str) -> str:
+    first, *rest = parameter.split(".")
+    if first == "blocks":
+        return f"block {rest[0]}"
+    return {"wte": "embedding", "wpe": "embedding", "head": "head"}.get(first, "final norm")
+
+
+def gradient_norm(table: Table, parameters: list[str]) -> np.ndarray:
+    """The norm of the gradients of these parameters together: sqrt(sum of |dW|^2)."""
+    return np.sqrt(sum(table[f"grad/{name}"] ** 2 for name in parameters))
+
+
+def update_ratio(table: Table, parameters: list[str]) -> np.ndarray:
+    """|step| / |weights| of these parameters together; a row's `update/NAME` is that of one of them.
+
+    A bias begins at 0, where its own ratio is none: that first step of it is left out.
+    """
+    steps, weights = np.zeros(len(table["step"])), np.zeros(len(table["step"]))
+    for name in parameters:
+        weight = table[f"weight/{name}"]
+        steps += np.where(weight == 0, 0, weight * table[f"update/{name}"]) ** 2
+        weights += weight**2
+    return np.sqrt(np.divide(steps, weights, out=np.full(len(steps), np.nan), where=weights > 0))
+
+
+def draw_layers(norm: Axes, ratio: Axes, run: Run, view: View) -> Entries:
+    """A line for each layer in both panels. Returns a legend entry for each layer, of many blocks for some."""
+    table = run.metrics.trace
+    layers = parameters_by_layer(table)
+    looks = looks_of(list(layers))
+    x, span = view.x(table), rows_of(table["step"], view.span)
+    entries: Entries = []
+    for layer, parameters in layers.items():
+        for ax, values in ((norm, gradient_norm(table, parameters)), (ratio, update_ratio(table, parameters))):
+            y = np.where(values > 0, smooth(values, span), np.nan)  # a gradient of 0 has no place on a log axis
+            marker = "." if np.isfinite(y).sum() < 2 else None
+            (line,) = ax.plot(*thin(x, y), linewidth=1.4, marker=marker, label=f"{run.name}: {layer}", **looks[layer])
+        entries.append((line, layer))
+    for ax in (norm, ratio):
+        scale(ax)
+    if ratio.get_yscale() == "log":
+        low, high = ratio.get_ylim()
+        ratio.set_ylim(min(low, CUSTOMARY / 2), max(high, CUSTOMARY * 2))
+        ratio.axhline(CUSTOMARY, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), label="customary")
+        aside(ratio, "dashed: 0.001 is customary")
+        note(ratio, "far above: unstable; far below: slow", 0.98, 0.95, ha="right", va="top")
+    return entries if len(layers) <= MOST + 3 else some(entries)
+
+
+def looks_of(layers: list[str]) -> dict[str, dict[str, Any]]:
+    """Blocks go from dark to light with depth; what stands before and after them is grey and broken."""
+    blocks = [layer for layer in layers if layer.startswith("block ")]
+    shades = colormaps["viridis"](np.linspace(0, 0.88, max(2, len(blocks))))  # its last yellow is not seen on white
+    looks: dict[str, dict[str, Any]] = {
+        block: {"color": to_hex(shade), "linestyle": "-"} for block, shade in zip(blocks, shades, strict=False)
+    }
+    looks |= {"embedding": {"color": GREY, "linestyle": "--"}, "final norm": {"color": INK, "linestyle": ":"}}
+    return looks | {"head": {"color": INK, "linestyle": "-."}}
+
+
+def rows_of(steps: np.ndarray, span: float) -> float:
+    """How many trace rows lie in `span` updates."""
+    return span / float(np.median(np.diff(steps))) if len(steps) > 1 else 1.0
+
+
+def scale(ax: Axes) -> None:
+    """A logarithmic axis around all lines, unless none has a value to show on one."""
+    values = np.concatenate([line.get_ydata() for line in ax.lines])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        leave_empty(ax, "nothing finite was recorded")
+        return
+    ax.set_ylim(values.min() / 1.5, values.max() * 1.5)
+    ax.set_yscale("log")
+
+
+def some(entries: Entries) -> Entries:
+    """The entries of what is no block, and of MOST blocks from the first to the last."""
+    blocks = [i for i, (_, layer) in enumerate(entries) if layer.startswith("block ")]
+    shown = {blocks[i] for i in np.linspace(0, len(blocks) - 1, MOST).round().astype(int)}
+    return [entry for i, entry in enumerate(entries) if i in shown or i not in blocks]

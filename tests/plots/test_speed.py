@@ -1,0 +1,129 @@
+"""Tokens a second and the share of clipped updates: numbers worked out by hand, and what the panels show of them."""
+
+import numpy as np
+import pytest
+
+from numpygpt.plots import style
+from numpygpt.plots.curves import draw_curves
+from numpygpt.plots.runs import load_run
+from numpygpt.plots.series import smooth
+from numpygpt.plots.speed import LEAST, clipped, speed, speeds
+from numpygpt.utils.metrics import MetricsLog
+
+
+@pytest.fixture
+def make(tmp_path):
+    def run(rows, name="run", clip=None, traced=()):
+        """`rows` of (step, tokens, seconds, further columns)."""
+        folder = tmp_path / name
+        folder.mkdir()
+        if clip is not None:
+            (folder / "config.toml").write_text(f"clip = {clip}\n")
+        with MetricsLog(folder / "metrics.jsonl") as log:
+            for step, tokens, seconds, more in rows:
+                log.log("train", step, tokens=tokens, seconds=seconds, loss=2.0, **more)
+                if step in traced:
+                    log.log("trace", step, tokens=tokens, seconds=seconds)
+        return load_run(folder)
+
+    return run
+
+
+def panel(title, *runs, span=1.0):
+    figure = style.new_figure()
+    draw_curves(figure, list(runs), span=span)
+    figure.canvas.draw()
+    return next(ax for ax in figure.axes if ax.get_title(loc="left") == title)
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.lines}
+
+
+def words(ax):
+    return [text.get_text() for text in ax.texts if text.get_text()]
+
+
+def steady(steps, **more):
+    return [(s, 100 * s, 2.0 * s, more) for s in range(1, steps + 1)]
+
+
+def test_the_time_of_a_step_is_taken_where_it_is_written(make):
+    rows = [(1, 100, 9.0, {"step_seconds": 0.5}), (2, 200, 10.0, {"step_seconds": 0.25}), (3, 300, 40.0, {})]
+    run = make(rows)
+    np.testing.assert_allclose(speeds(run), [200, 400, 100 / 30])  # the last has only the time since the row before
+    assert speed(run) == 200
+
+
+def test_differences_of_seconds_serve_older_runs_and_the_median_does_not_see_a_pause(make):
+    rows = steady(9)
+    rows = rows[:5] + [(s, tokens, seconds + 100, more) for s, tokens, seconds, more in rows[5:]]  # an evaluation
+    run = make(rows)
+    np.testing.assert_allclose(speeds(run), [np.nan, 50, 50, 50, 50, 100 / 102, 50, 50, 50])
+    ax = panel("Speed", run, span=4)
+    raw, strong = (lines(ax)[f"run: speed, {kind}"] for kind in ("raw", "median"))
+    assert raw.get_xdata().tolist() == [2, 3, 4, 5, 6, 7, 8, 9] and raw.get_ydata().min() < 1
+    assert strong.get_xydata().tolist() == [[5, 50], [9, 50]]
+    assert raw.get_alpha() < 0.5 and strong.get_alpha() is None
+    assert ax.get_ylim()[0] == 0 and 50 < ax.get_ylim()[1] < 60
+    assert ax.get_ylabel() == "training tokens a second" and ax.get_title(loc="right") == "median 50.0"
+
+
+def test_rows_that_begin_late_do_not_count_the_tokens_before(make):
+    run = make([(s, 100 * s, 2.0 * s, {"step_seconds": 2.0}) for s in (7, 8)])
+    np.testing.assert_allclose(speeds(run), [np.nan, 50])
+
+
+def test_traced_steps_are_left_out_unless_all_are(make):
+    rows = [(s, 100 * s, 9.0 * s, {"step_seconds": 5.0 if s % 2 == 0 else 1.0}) for s in range(1, 7)]
+    run = make(rows, traced=(2, 4, 6))
+    np.testing.assert_allclose(speeds(run), [100, np.nan] * 3)
+    assert lines(panel("Speed", run))["run: speed, raw"].get_xydata().tolist() == [[1, 100], [3, 100], [5, 100]]
+    np.testing.assert_allclose(speeds(make(rows, "all", traced=range(1, 7))), [100, 20] * 3)
+
+
+def test_without_times_the_panel_says_so(make):
+    ax = panel("Speed", make([(1, 100, 2.0, {})]))
+    assert words(ax) == ["no times recorded"] and not ax.lines and len(ax.get_yticks()) == 0
+    assert np.isnan(speed(make([(1, 100, 2.0, {})], "b")))
+
+
+def test_several_runs_have_their_colours_and_no_median_of_one(make):
+    a, b = make(steady(50), "a", clip=1.0), make(steady(50), "b")
+    ax = panel("Speed", a, b, span=5)
+    assert lines(ax)["a: speed, median"].get_color() != lines(ax)["b: speed, median"].get_color()
+    assert ax.get_title(loc="right") == ""
+
+
+def test_an_update_is_clipped_above_the_limit_and_not_at_it(make):
+    rows = [(s, s, 1.0 * s, {"grad_norm": norm}) for s, norm in enumerate([3.0, 1.0, 0.5, np.nan, 1.01], 1)]
+    np.testing.assert_array_equal(clipped(make(rows, clip=1.0)), [1, 0, 0, np.nan, 1])
+    np.testing.assert_array_equal(clipped(make(rows, "never")), [0, 0, 0, np.nan, 0])
+
+
+def test_the_share_is_smoothed_over_the_span_and_over_some_updates_at_least(make):
+    run = make([(s, s, 1.0 * s, {"grad_norm": 2.0 if s <= 20 else 0.5}) for s in range(1, 101)], clip=1.0)
+    for span, over in ((30, 30), (0, LEAST)):
+        ax = panel("Clipped updates", run, span=span)
+        (line,) = ax.lines
+        np.testing.assert_allclose(line.get_ydata(), smooth(100 * clipped(run), over))
+        assert line.get_ydata()[19] == pytest.approx(100) and line.get_ydata()[-1] < 10
+        assert ax.get_ylim()[0] < 0 and ax.get_ylim()[1] > 100
+        assert ax.get_yticklabels()[-1].get_text() == "100%"
+    assert ax.get_title(loc="right") == "20% of all updates"
+
+
+def test_what_cannot_be_said_of_clipping(make):
+    nan = float("nan")
+    assert words(panel("Clipped updates", make(steady(3, grad_norm=1.0)))) == [
+        "nothing is clipped, as far as config.toml tells"
+    ]
+    assert words(panel("Clipped updates", make(steady(3, grad_norm=nan), "b", clip=1.0))) == [
+        "no gradient norm is finite"
+    ]
+    assert words(panel("Clipped updates", make(steady(3), "c", clip=1.0))) == ["no gradient norm is finite"]
+
+
+def test_only_runs_that_clip_have_a_line(make):
+    a, b = make(steady(9, grad_norm=2.0), "a", clip=1.0), make(steady(9, grad_norm=2.0), "b")
+    assert list(lines(panel("Clipped updates", b, a))) == ["a: clipped"]
