@@ -21,9 +21,9 @@ if trouble and script:
 if trouble:
     raise ImportError(trouble)
 
-from numpygpt.inspection.trace import trace  # noqa: E402
+from numpygpt.inspection import summary, trace  # noqa: E402
 from numpygpt.models import GPT  # noqa: E402
 from numpygpt.nn.gradcheck import gradcheck  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["GPT", "gradcheck", "trace"]
+__all__ = ["GPT", "gradcheck", "summary", "trace"]

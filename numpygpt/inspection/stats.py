@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numpygpt.nn.functional import pieces
+
 
 @dataclass(frozen=True)
 class Stats:
@@ -29,9 +31,12 @@ class Stats:
         if not len(flat):
             return None
         with np.errstate(all="ignore"):
-            mean = float(flat.mean(dtype=np.float64))
-            away = flat - np.asarray(mean, np.float64)
-            return cls(len(flat), mean, float(away @ away), float(flat.min()), float(flat.max()),
+            mean = flat.mean(dtype=np.float64)
+            squares = 0.0
+            for piece in pieces(len(flat), 1):  # a copy in float64 of all of it would be twice as large as the array
+                away = flat[piece] - mean
+                squares += float(away @ away)
+            return cls(len(flat), float(mean), squares, float(flat.min()), float(flat.max()),
                        len(flat) - int(np.count_nonzero(flat)))
 
     @property
@@ -42,7 +47,7 @@ class Stats:
     @property
     def norm(self) -> float:
         """The Euclidean norm: the root of the sum of the squares."""
-        return math.sqrt(self.squares + self.count * self.mean**2)
+        return math.sqrt(self.squares + self.count * self.mean * self.mean)
 
     @property
     def zero_share(self) -> float:
@@ -54,7 +59,7 @@ class Stats:
         apart = other.mean - self.mean
         with np.errstate(all="ignore"):
             return Stats(count, self.mean + apart * other.count / count,
-                         self.squares + other.squares + apart**2 * self.count * other.count / count,
+                         self.squares + other.squares + apart * apart * self.count * other.count / count,
                          float(np.minimum(self.low, other.low)), float(np.maximum(self.high, other.high)),
                          self.zeros + other.zeros)
 

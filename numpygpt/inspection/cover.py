@@ -1,0 +1,40 @@
+"""Standing before a module's methods for a while, so that layers hold no hook and pay for none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpygpt.nn.modules.module import Module
+
+
+class Cover:
+    """Called in place of one method of one module: `around(method, *args, **kwargs)` makes the call itself.
+
+    It is an attribute of that instance, which hides the method of its class until `remove`. Covers may lie on one
+    another; the last is removed first. A copy of the module is not covered.
+    """
+
+    def __init__(self, module: Module, name: str, around: Callable[..., Any]):
+        self.module, self.name, self.around = module, name, around
+        self.method = getattr(module, name)
+        self.beneath = vars(module).get(name)  # another cover, or what a user has put there; mostly nothing
+        vars(module)[name] = self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.around(self.method, *args, **kwargs)
+
+    def remove(self) -> None:
+        if self.beneath is None:
+            del vars(self.module)[self.name]
+        else:
+            vars(self.module)[self.name] = self.beneath
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """The copied module's own method; copied as it is, this would call the first module's."""
+        twin = memo[id(self.module)]
+        return getattr(type(twin), self.name).__get__(twin)
+
+
+def is_covered(module: Module) -> bool:
+    return any(isinstance(value, Cover) for value in vars(module).values())
