@@ -32,11 +32,11 @@ def undisturbed(model: GPT) -> Iterator[GPT]:
 
 def check_context(model: GPT, ids: np.ndarray) -> np.ndarray:
     """`ids` as an array (T,). ValueError unless it has 1 to max_len ids of the vocabulary."""
-    ids = np.asarray(ids, np.int64)
+    ids = np.asarray(ids)
     if ids.ndim != 1 or not 1 <= len(ids) <= model.max_len:
         raise ValueError(f"{ids.size:,} tokens: the model sees 1 to {model.max_len:,} at once")
     check_ids(ids, model.config["vocab_size"])
-    return ids
+    return ids.astype(np.int64)
 
 
 def attention_weights(model: GPT, ids: np.ndarray) -> np.ndarray:

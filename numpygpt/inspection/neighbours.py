@@ -1,0 +1,38 @@
+"""How token vectors lie to each other: their principal components, and the nearest by angle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def principal_components(W: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """(coordinates (N, count), share of the variance (count,)) of the rows of W (N, C) along their main directions.
+
+    With the rows' mean taken off, W = U S V^T: the rows of V^T are the directions, U S the coordinates along them, and
+    S^2 the variances, times N. Of a direction and its opposite, that one is taken along which the largest coordinate
+    is positive, so that a picture does not turn over. Directions that W lacks have coordinates and shares of 0.
+    """
+    X = W.astype(np.float64) - W.mean(axis=0, dtype=np.float64)  # (N, C)
+    U, S, _ = np.linalg.svd(X, full_matrices=False)  # (N, K), (K,) with K = min(N, C)
+    found = min(count, len(S))
+    XY = np.zeros((len(W), count))
+    XY[:, :found] = U[:, :found] * S[:found]
+    largest = XY[np.abs(XY).argmax(axis=0), np.arange(count)]  # (count,)
+    XY *= np.where(largest < 0, -1.0, 1.0)
+    variance = S**2
+    share = np.zeros(count)
+    share[:found] = variance[:found] / (variance.sum() or 1.0)
+    return XY, share
+
+
+def nearest(W: np.ndarray, id: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, cosines) of the `count` rows of W (V, C) with the smallest angle to row `id`, itself left out.
+
+    Of equal ones the lower id comes first. A row of zeros has a cosine of 0 with every other.
+    """
+    norms = np.linalg.norm(W, axis=-1)  # (V,)
+    lengths = np.where(norms == 0, 1, norms)
+    cosines = (W @ W[id]) / (lengths * lengths[id])  # (V,)
+    order = np.argsort(-cosines, kind="stable")
+    order = order[order != id][:count]
+    return order, cosines[order]

@@ -1,0 +1,71 @@
+"""./plot.py architecture: the model as boxes, with shapes, parameters and gradients."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+from numpygpt.inspection.blueprint import Blueprint, blueprint
+from numpygpt.models import GPT
+from numpygpt.plots import style
+from numpygpt.plots.architecture import WIDTH, draw_architecture, height
+from numpygpt.plots.drawn import Drawn, NewFigure
+from numpygpt.plots.glyphs import drawable
+from numpygpt.plots.source import add_run, open_source
+from numpygpt.utils.config import read_preset
+from numpygpt.utils.data.dataset import read_meta
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("--preset", metavar="NAME", help="a model that is not trained yet, by its preset")
+    parser.add_argument(
+        "--vocab-size", type=int, metavar="N", help="with --preset: tokens (default: those of the preset's data)"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences (default: as many as in training)")
+
+
+def make(args: Namespace, new_figure: NewFigure) -> Drawn:
+    if args.batch_size is not None and args.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
+    model, batch_size, name, out = of_preset(args) if args.preset else of_run(args)
+    plan = blueprint(model, args.batch_size or batch_size)
+    figure = new_figure((WIDTH, height(plan)))
+    draw_architecture(figure, plan, f"Architecture: {name}")
+    return Drawn(partial(style.save, figure), out, table(plan))
+
+
+def of_run(args: Namespace) -> tuple[GPT, int, str, Path]:
+    """(model, batch size in training, name, where the picture goes)"""
+    if args.vocab_size is not None:
+        raise ValueError("--vocab-size goes with --preset: a run has its own vocabulary")
+    source = open_source(args.run)
+    return source.model, source.checkpoint.header["config"]["batch_size"], source.name, source.out("architecture")
+
+
+def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:
+    """The same of a model made for this picture."""
+    if args.run is not None:
+        raise ValueError("give a run or a --preset, not both")
+    config = read_preset(args.preset)
+    vocab_size = args.vocab_size
+    if vocab_size is None:
+        try:
+            vocab_size = read_meta(Path(config.data))["vocab_size"]
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{error}; or say with --vocab-size how many tokens there are") from error
+    model = GPT(**config.model(vocab_size))
+    return model, config.batch_size, f"preset {drawable(Path(args.preset).stem)}", Path("architecture.png")
+
+
+def table(plan: Blueprint) -> list[str]:
+    """The parameters by component."""
+    total = sum(plan.counts.values())
+    rows = {**plan.counts, "all": total}
+    wide = len(f"{total:,}")
+    lines = [f"  {name:<8} {size:>{wide},}  {size / total:6.1%}" for name, size in rows.items()]
+    each = plan.counts["blocks"] // plan.n_layers
+    lines[list(rows).index("blocks")] += f"  {plan.n_layers} x {each:,}"
+    return ["parameters:", *lines]

@@ -1,0 +1,87 @@
+"""The trained model that a picture shows: from a run, with its name for the title and its folder for the file."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from numpygpt.inspection.score import read_text
+from numpygpt.models import GPT
+from numpygpt.models.restore import restore
+from numpygpt.plots.glyphs import drawable
+from numpygpt.tokenizer import Tokenizer
+from numpygpt.utils import cli
+from numpygpt.utils.checkpoint import Checkpoint
+from numpygpt.utils.data import TokenDataset
+
+
+@dataclass
+class Source:
+    model: GPT
+    tokenizer: Tokenizer
+    checkpoint: Checkpoint
+
+    @property
+    def name(self) -> str:
+        """The run and its step, as a title has them."""
+        path = self.checkpoint.path.resolve()
+        run = path.parent.name if path.name in ("best.npz", "ckpt.npz") else f"{path.parent.name}/{path.name}"
+        return drawable(f"{run}, step {self.checkpoint.header['step']:,}")
+
+    @property
+    def line(self) -> str:
+        """What the terminal says of it."""
+        header = self.checkpoint.header
+        loss = f", validation loss {header['last']['val_loss']:.3f}" if header["last"] else ""
+        return f"{cli.shown(self.checkpoint.path)}: step {header['step']:,}{loss}, {self.model.n_params():,} parameters"
+
+    def out(self, what: str) -> Path:
+        """Where the picture goes unless the user says otherwise: beside the checkpoint."""
+        return self.checkpoint.path.parent / f"{what}.png"
+
+    def dataset(self) -> TokenDataset:
+        """The data folder that the model was trained on. FileNotFoundError, or ValueError where it now has others."""
+        folder = Path(self.checkpoint.header["config"]["data"])
+        dataset = TokenDataset.load(folder)
+        if dataset.tokenizer.to_dict() != self.checkpoint.header["tokenizer"]:
+            raise ValueError(f"{cli.shown(folder)} no longer has the tokenizer that this model was trained with")
+        return dataset
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", nargs="?",
+        help="run folder (its best checkpoint is taken), or a checkpoint file (default: the newest under runs/)",
+    )  # fmt: skip
+
+
+def open_source(run: str | None) -> Source:
+    """Raises FileNotFoundError or ValueError that names the file and what is wrong with it."""
+    return Source(*restore(run))
+
+
+def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
+    """--prompt or --prompt-file, of which one must be given; `what` says what the text is for."""
+    prompt = parser.add_mutually_exclusive_group(required=True)
+    prompt.add_argument("--prompt", metavar="TEXT", help=what)
+    prompt.add_argument("--prompt-file", metavar="FILE", help="read the text from a file, - for standard input")
+
+
+def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.ndarray, list[str]]:
+    """The ids of the prompt, (N,), and what is to be said where they do not give back its text."""
+    given_as = "--prompt" if args.prompt_file is None else args.prompt_file
+    text = args.prompt if args.prompt_file is None else read_text(args.prompt_file)
+    ids = encode(tokenizer, text, given_as)
+    read = tokenizer.decode(ids)
+    return ids, [] if read == text else [f"note: to this model the text reads {read[:200]!r}"]
+
+
+def encode(tokenizer: Tokenizer, text: str, given_as: str) -> np.ndarray:
+    """The ids of `text`. (N,) ValueError where there are none; `given_as` names the flag or file that it came by."""
+    ids = tokenizer.encode_array(text).astype(np.int64)
+    if not len(ids):
+        raise ValueError(f"{given_as} is empty: give a text of at least one token")
+    return ids
