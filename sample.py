@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
             if args.explain:
                 explanation = Explanation(tokenizer, how, lambda words: write(f"\n{words}\n"), colour)
                 text = "".join(pieces(explanation.watch(drawn), tokenizer, context, args.stop))
-                write(f"\n--- {explanation.summary()}; the text:\n{prompt}{text}")
+                write(f"\n--- {explanation.summary()}\n--- the text\n{prompt}{text}")
                 continue
             write(prompt)
             for text in pieces((ids for ids, _ in drawn), tokenizer, context, args.stop):

@@ -1,0 +1,64 @@
+"""./plot.py tokens: a text coloured by the loss of each token."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+from numpygpt.inspection.score import TextScores, read_text, score_text
+from numpygpt.inspection.surprise import bits_of
+from numpygpt.plots import style
+from numpygpt.plots.drawn import Drawn, NewFigure
+from numpygpt.plots.glyphs import drawable
+from numpygpt.plots.source import add_run, open_source
+from numpygpt.plots.tokens import Page, draw_tokens, lay_out, size
+
+LINES, MOST = 28, 200
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the text, - for standard input")
+    add_run(parser)
+    parser.add_argument(
+        "--lines", metavar="N", type=int, default=LINES,
+        help=f"how many lines of the text to draw, at most {MOST}; more make a taller picture",
+    )  # fmt: skip
+
+
+def make(args: Namespace, new_figure: NewFigure) -> Drawn:
+    if not 1 <= args.lines <= MOST:
+        raise ValueError(f"--lines must be between 1 and {MOST}, got {args.lines}")
+    source = open_source(args.run)
+    text = read_text(args.file)
+    ids = source.tokenizer.encode_array(text)
+    page = lay_out(source.tokenizer, ids, args.lines)
+    whole = page.count == len(ids)
+    shown = text if whole else source.tokenizer.decode(ids[: page.count])
+    scored = score_text(source.model, source.tokenizer, shown, ids[: page.count])
+    name = "standard input" if args.file == "-" else style.shorten(Path(args.file).name, 40)
+    numbers = in_numbers(scored)
+    notes = remarks(page, scored, len(ids))
+    figure = new_figure(size(page))
+    draw_tokens(figure, page, scored, f"{drawable(name)}: {numbers}", f"Model: {source.name}. {' '.join(notes)}")
+    return Drawn(partial(style.save, figure), source.out("tokens"), [source.line, f"{name}: {numbers}", *notes])
+
+
+def in_numbers(scored: TextScores) -> str:
+    loss = scored.scores.loss
+    return f"mean loss {loss:.3f} nats = {bits_of(loss):.2f} bits a token, {scored.bits_per_byte:.2f} bits a byte"
+
+
+def remarks(page: Page, scored: TextScores, count: int) -> list[str]:
+    """What one should know of the picture, a sentence each."""
+    lines = "line" if len(page.lines) == 1 else f"{len(page.lines)} lines"
+    words = [f"{count:,} tokens."]
+    if page.count < count:
+        words = [f"The first {lines}: {page.count:,} of {count:,} tokens; the numbers are theirs."]
+    if math.isnan(scored.bits[0]):
+        words.append("The first was not predicted.")
+    if page.numbered:
+        words.append("What the font lacks is shown by its number.")
+    return words
