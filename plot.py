@@ -29,7 +29,7 @@ from numpygpt.plots import style
 from numpygpt.utils import cli
 
 WHAT = {
-    "curves": "loss, gradients, learning rate and speed; without WHAT it is this",
+    "curves": "loss, gradients, learning rate, speed; without WHAT it is this",
     "compare": "runs in bits a byte against steps, tokens and time, and a table",
     "attention": "what each token attends to, in every layer and head",
     "gradients": "gradients and activations through the depth of a model",

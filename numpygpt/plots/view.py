@@ -51,9 +51,10 @@ def default_span(runs: list[Run]) -> int:
     return max(1, max(len(run.metrics.train["step"]) for run in runs) // 100)
 
 
-def number_axis(ax: Axes, view: View, last: float) -> None:
-    """Round numbers along x: whole steps, and k and M where the digits would run into each other."""
-    ax.xaxis.set_major_locator(MaxNLocator(6, integer=view.column == "step", steps=[1, 2, 2.5, 5, 10], min_n_ticks=1))
+def number_axis(ax: Axes, view: View, last: float, most: int = 6) -> None:
+    """Round numbers along x, about `most`: whole steps, and k and M where the digits would run into each other."""
+    round_ones, whole = [1, 2, 2.5, 5, 10], view.column == "step"
+    ax.xaxis.set_major_locator(MaxNLocator(most, integer=whole, steps=round_ones, min_n_ticks=1))
     if view.column == "tokens" or last >= 1e5:
         ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
     elif view.column == "step":

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import plot as script
+from numpygpt.plots.curves import OTHER_TOKENS
 from numpygpt.utils.metrics import MetricsLog
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,8 +79,42 @@ def test_several_runs_go_into_one_picture_beside_them(project):
         write(project / "runs" / name)
     done = plot(project, "runs/a", "runs/b/metrics.jsonl", "runs/a")
     assert [line.split(" ")[0] for line in done.stdout.splitlines()] == ["a:", "b:", "wrote"], done
-    assert done.stdout.endswith("wrote runs/compare.png\n")
+    assert done.stdout.endswith("wrote runs/curves.png\n")
+    assert (project / "runs/curves.png").stat().st_size > 10_000
+
+
+def test_runs_whose_tokens_differ_are_pointed_to_compare(project):
+    write(project / "runs" / "a")
+    b = write(project / "runs" / "b") / "metrics.jsonl"
+    b.write_text(b.read_text().replace('"bits_per_byte": ', '"bits_per_byte": 1'))
+    said = plot(project, "runs/a", "runs/b").stdout.splitlines()
+    assert said[2] == "note: " + OTHER_TOKENS
+    assert "note" not in plot(project, "runs/a", "runs/a").stdout + plot(project, "runs/b").stdout
+
+
+def test_compare_writes_a_picture_and_prints_a_table(project):
+    for name in "ab":
+        write(project / "runs" / name)
+    done = plot(project, "compare", "runs/a", "runs/b")
+    assert (done.returncode, done.stderr) == (0, "")
+    top, bottom, a, b, *notes, wrote = done.stdout.splitlines()
+    assert bottom.split()[:3] == ["run", "params", "kind"] and top.split()[-1] == "per-"
+    assert a.split() == "a - - 100 76.8 k 50 s 1.54 k 2.330 100 1.620 5.05".split()
+    assert b.split()[0] == "b" and len(notes) == 1 and wrote == "wrote runs/compare.png"
     assert (project / "runs/compare.png").stat().st_size > 10_000
+
+
+def test_compare_takes_its_flags_and_needs_runs(project):
+    write(project / "runs" / "a")
+    pictures = set()
+    for flags in ([], ["--smooth", "30"], ["--title", "other"]):
+        assert plot(project, "compare", "runs/a", "--out", "runs/a.svg", *flags).returncode == 0
+        pictures.add((project / "runs/a.svg").read_bytes())
+    assert len(pictures) == 3
+    refused(plot(project, "compare"), "the following arguments are required: RUN")
+    refused(plot(project, "compare", "runs/gone"), "runs/gone: no such run folder or metrics file")
+    refused(plot(project, "compare", "runs/a", "--smooth", "0.5"), "a weight of 0.5 for the past is --smooth 2")
+    refused(plot(project, "compare", write(project / "runs" / "young", every=0)), "evaluation in bits a byte yet")
 
 
 def test_runs_of_one_name_are_told_apart_by_their_folders(project):
@@ -169,17 +205,79 @@ def test_show_opens_the_window_with_the_same_panels(project, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1:] == [
         "wrote runs/quick/curves.png",
-        "shown: ['Loss', 'Gradient norm', 'Learning rate', 'Change since the last evaluation']",
+        "shown: ['Loss', 'Change since the last evaluation', 'Gradient norm', 'Clipped updates', 'Learning rate', "
+        "'Speed']",
     ]
+    done = plot(project, "compare", "runs/quick", "--show", backend="module://windows", path=tmp_path)
+    assert done.stdout.splitlines()[-1] == "shown: ['By steps', 'By tokens', 'By time', '']"
+
+
+def test_a_page_has_no_window():
+    with pytest.raises(SystemExit) as done:
+        script.parse(["explore", "--prompt", "x", "--show"])
+    assert done.value.code == 2
+    assert script.parse(["explore", "--prompt", "x"]).show is False
 
 
 def test_help_gives_a_reason_for_every_flag(project):
     done = plot(project, "curves", "--help")
     assert done.returncode == 0
     text = " ".join(done.stdout.split())
-    for flag in ("--out FILE", "--x {steps,tokens,time}", "--smooth N", "--show", "--title"):
+    for flag in ("usage: plot.py curves ", "--out FILE", "--x {steps,tokens,time}", "--smooth N", "--show", "--title",
+                 "--trace-every N"):  # fmt: skip
         assert flag in text
     assert "None" not in text and "SUPPRESS" not in text
+    assert plot(project, "--x", "time", "-h").stdout == done.stdout
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_the_commands_are_listed_with_a_line_each(project, flag):
+    done = plot(project, flag)
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = done.stdout.split("WHAT, and what it draws:\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == list(script.WHAT)
+    assert [line.split(maxsplit=1)[1] for line in listed] == list(script.WHAT.values())
+    assert max(map(len, done.stdout.splitlines())) <= 100 and max(map(len, listed)) <= 80
+    assert "./curves" in done.stdout.split("\n\n")[-1]
+
+
+@pytest.mark.parametrize("what", list(script.WHAT))
+def test_every_command_has_its_own_help(project, what):
+    done = plot(project, what, "-h")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(f"usage: plot.py {what} ") and "--out FILE" in done.stdout
+    assert ("--show" in done.stdout) == (what != "explore")
+
+
+def test_only_the_chosen_command_is_imported(project):
+    code = (
+        "import sys, plot\n"
+        "plot.parse(['compare', 'x'])\n"
+        "commands = 'numpygpt.plots.commands.'\n"
+        "print(sorted(name.removeprefix(commands) for name in sys.modules if name.startswith(commands)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
+    assert done.stdout == "['compare', 'curves']\n", done.stderr  # compare takes the value of --smooth from curves
+
+
+def test_a_misspelt_command_is_no_missing_run(project):
+    said = "atention: no such run folder, and no command; did you mean attention?"
+    refused(plot(project, "atention", "--prompt", "x"), said)
+    refused(plot(project, "compares", "a", "b"), "did you mean compare?")
+    refused(plot(project, "runs/x"), "runs/x: no such run folder or metrics file")
+    refused(plot(project, "--x", "time", "attention"), "attention: no such run folder; as a command it comes first:")
+
+
+def test_flags_may_come_first_and_a_run_may_be_called_like_a_command(project):
+    write(project / "runs" / "quick")
+    done = plot(project, "--x", "time", "--out", "runs/a.png", "runs/quick")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "wrote runs/a.png"), done.stderr
+    write(project / "tokens", steps=2)
+    try:
+        assert plot(project, "./tokens").stdout.endswith("wrote tokens/curves.png\n")
+        assert plot(project, "--smooth", "0", "tokens").stdout.endswith("wrote tokens/curves.png\n")
+    finally:
+        shutil.rmtree(project / "tokens")
 
 
 def test_it_can_be_run_by_its_name():
