@@ -1,0 +1,53 @@
+// Colours of the maps: cividis, whose steps look alike to all eyes, the colour-blind's too (Nunez et al. 2018).
+const CIVIDIS = [
+  "#00224d", "#00285b", "#002d69", "#043270", "#1a386f", "#273d6d", "#31436c", "#3a486b", "#434e6b", "#4b546c",
+  "#52596c", "#595f6d", "#61646f", "#686a70", "#6e7073", "#757575", "#7c7b78", "#848178", "#8b8778", "#938d77",
+  "#9b9376", "#a39a74", "#aba072", "#b3a66f", "#bbad6c", "#c4b468", "#ccbb63", "#d5c25e", "#dec957", "#e6d04f",
+  "#efd846", "#f9df3a", "#fde737",
+].map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+
+function cividis(shade) { // from 0 to 1 -> [red, green, blue]
+  const place = Math.min(Math.max(shade, 0), 1) * (CIVIDIS.length - 1);
+  const below = Math.min(Math.floor(place), CIVIDIS.length - 2);
+  return CIVIDIS[below].map((dark, i) => Math.round(dark + (place - below) * (CIVIDIS[below + 1][i] - dark)));
+}
+
+// A scale turns a value into a shade from 0 to 1, or null for no colour, and has ticks for its legend.
+
+// Weights: the square root, so that a tenth of the attention can still be told from none. The same in all heads.
+const WEIGHTS = {
+  shade: Math.sqrt,
+  ticks: [[0, "0 %"], [0.05, "5 %"], [0.2, "20 %"], [0.5, "50 %"], [1, "100 %"]],
+};
+
+function linearScale(most) {
+  return {
+    shade: (value) => value / (most || 1),
+    ticks: [0, 0.25, 0.5, 0.75, 1].map((part) => [part * most, size(part * most)]),
+  };
+}
+
+// The four decades below the largest; what is smaller has the colour of the smallest, and 0 has none.
+function logScale(most) {
+  const decades = 4;
+  return {
+    shade: (value) => (value > 0 ? 1 + Math.log10(value / most) / decades : null),
+    ticks: most > 0 ? [4, 2, 0].map((n) => [most / 10 ** n, (n === 4 ? "≤ " : "") + size(most / 10 ** n)]) : [],
+  };
+}
+
+// A picture with a pixel for each value(row, column); null is left clear.
+function picture(rows, columns, value, shade) {
+  const image = new ImageData(columns, rows);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const found = value(row, column);
+      const shaded = found === null ? null : shade(found);
+      if (shaded !== null) image.data.set([...cividis(shaded), 255], 4 * (row * columns + column));
+    }
+  }
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [columns, rows];
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}

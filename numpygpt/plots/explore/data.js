@@ -1,0 +1,66 @@
+"use strict";
+// The page's numbers, as numpygpt/inspection/explore.py packed them. Layers, heads and tokens count from 0, as in
+// numpygpt's names.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const [T, L, H] = [DATA.ids.length, DATA.layers, DATA.heads];
+const PAIRS = (T * (T + 1)) / 2; // each token with itself and those before it
+const attentionCodes = unpack(DATA.attention); // (L, H, pairs)
+const gradientCodes = unpack(DATA.gradients.codes); // (targets, L + 1, pairs)
+
+function unpack(base64) { // 16 bits a number, the low byte first
+  const bytes = atob(base64);
+  const codes = new Uint16Array(bytes.length / 2);
+  for (let i = 0; i < codes.length; i++) codes[i] = bytes.charCodeAt(2 * i) + 256 * bytes.charCodeAt(2 * i + 1);
+  return codes;
+}
+
+function pair(later, earlier) {
+  return (later * (later + 1)) / 2 + earlier;
+}
+
+// How much token `from` looks at token `to`; null where it cannot, because that one comes later.
+function weight(layer, head, from, to) {
+  return to > from ? null : attentionCodes[(layer * H + head) * PAIRS + pair(from, to)] / 65535;
+}
+
+// The norm of dL/d(residual stream) at a place (0 is the embedding, i + 1 the output of block i) and a position, L
+// being the loss of the k-th target of `token`.
+function gradient(token, k, place, position) {
+  if (position > token) return null;
+  const code = gradientCodes[(k * (L + 1) + place) * PAIRS + pair(token, position)];
+  return code === 0 ? 0 : Math.exp(DATA.gradients.low + (code - 1) * DATA.gradients.step);
+}
+
+function label(id) {
+  return DATA.labels[id];
+}
+
+function tokenLabel(position) {
+  return label(DATA.ids[position]);
+}
+
+function placeName(place) {
+  return place === 0 ? "embedding" : `block ${place - 1}`;
+}
+
+// -- numbers in words
+
+function share(p) { // of attention: the page knows it to 0.001 %
+  return `${(100 * p).toFixed(2)} %`;
+}
+
+function probability(p) { // of a prediction, which may be tiny
+  const percent = 100 * p;
+  if (p === 0) return "0 %";
+  return `${percent >= 0.01 ? percent.toPrecision(3) : percent.toExponential(1)} %`;
+}
+
+function bits(p) { // the surprise of what has probability p
+  return p === 0 ? "∞ bits" : `${Math.abs(Math.log2(p)).toFixed(2)} bits`;
+}
+
+function size(value) { // of a norm
+  if (value === 0) return "0";
+  if (value < 0.001 || value >= 10000) return value.toExponential(2);
+  return value < 100 ? value.toPrecision(3) : value.toFixed(0);
+}
