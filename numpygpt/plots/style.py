@@ -48,7 +48,7 @@ def dress(ax: Axes, title: str, x: str, y: str) -> None:
     ax.set_title(title, loc="left", fontsize=FONT + 1, fontweight="bold", color=INK)
     ax.set_xlabel(x, fontsize=FONT, color=INK)
     ax.set_ylabel(y, fontsize=FONT, color=INK)
-    ax.tick_params(labelsize=FONT - 1, colors=INK, labelcolor=INK)
+    ax.tick_params(which="both", labelsize=FONT - 1, colors=INK, labelcolor=INK)  # a short log axis has minor labels
     ax.grid(True, color=GRID, linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
