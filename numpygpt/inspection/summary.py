@@ -75,9 +75,11 @@ class Summary:
             f"kept for backward {scaled(self.cached, 'B')} = {scaled(held, 'B')}",
             "forward, backward: floating-point operations, a multiplication with its addition being 2",
         ]
+        if any(row.kind == "LinearCrossEntropy" for row in self.rows):
+            text.append("LinearCrossEntropy, the head and the loss in one, makes its gradients in its forward pass")
         if self.unknown:
-            text.append(f"the sums are without {', '.join(self.unknown)} and what is inside: enter its costs with "
-                        "numpygpt.inspection.costs_of")
+            text.append(f"the sums are without {', '.join(self.unknown)} and what is inside: enter their costs with "
+                        "costs_of")
         return "\n".join(text) + "\n"
 
 

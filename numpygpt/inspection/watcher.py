@@ -106,8 +106,7 @@ class Watcher:
         if (name, "backward") in self.running:
             return method(*args, **kwargs)
         entered = time.perf_counter()
-        if not self.running:
-            self.look_up()  # before anything is let go of
+        self.look_up()  # before anything is let go of
         record = self.record(name)
         self.went_back.setdefault(name)
         given = first_array(first_argument(method, args, kwargs))

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from numpygpt import GPT, nn, summary
+from numpygpt import GPT, nn, summary, trace
 from numpygpt.inspection import Call, Cost, costs, costs_of
 from numpygpt.inspection.costs import learned, operations
 from numpygpt.nn.modules import attention, loss
@@ -123,6 +123,15 @@ def test_the_operations_of_a_layer_are_those_that_are_counted(make, counted):
     assert (forward, backward) == totals(layer, X.shape)
 
 
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_the_bytes_that_a_layer_keeps_and_its_output_are_those_that_are_found(make):
+    layer = make()
+    with trace(layer) as t:
+        layer(X.copy())
+    rows = summary(layer, input_shape=X.shape).rows
+    assert [(row.name, row.output_shape, row.cached) for row in rows] == [(r.name, r.output_shape, r.cached) for r in t]
+
+
 def test_the_operations_of_an_embedding_whatever_tokens_repeat(counted):
     for ids in (IDS, np.zeros_like(IDS)):
         layer = countable(nn.Embedding(7, 8))
@@ -144,6 +153,9 @@ def test_the_operations_of_the_head_and_the_loss_in_one(rows, training, counted,
 def test_the_operations_of_the_loss_from_logits(counted):
     layer = nn.CrossEntropyLoss()
     forward, backward = totals(layer, X.shape)
+    with trace(layer) as t:
+        layer(X, IDS.copy())
+    assert t[""].cached == summary(layer, input_shape=X.shape).cached == X.nbytes + IDS.nbytes
     assert counted(lambda: layer(X.view(Counted), IDS)) == forward
     assert counted(lambda: layer.backward(0.5)) == backward
 

@@ -46,8 +46,10 @@ def test_the_bytes_kept_are_those_that_a_forward_pass_takes(changes, kept, monke
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("kept", [1024, 32], ids=["weights kept", "weights made again"])
 @pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
-def test_each_row_is_what_a_trace_of_the_module_measures(changes):
+def test_each_row_is_what_a_trace_of_the_module_measures(changes, kept, monkeypatch):
+    monkeypatch.setattr(attention, "KEEP_WEIGHTS", kept)
     model = GPT(**(SIZES | changes))
     expected = summary(model, 3, 40)
     with trace(model) as t:

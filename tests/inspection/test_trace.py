@@ -1,25 +1,18 @@
-"""A trace says what each module did, in its order; and the model does the same as without, and is left as it was."""
+"""A trace says what each module did, in its order: numbers, shapes, bytes; also of workers and of several calls."""
 
-import contextlib
-import inspect
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-import numpygpt
 from numpygpt import nn, trace
-from numpygpt.inspection import watcher
 from numpygpt.inspection.stats import Stats
+from numpygpt.inspection.trace import Record, merge
 from numpygpt.nn.parallel import DataParallel
 
 ORDER = ["", "wte", "wpe", "dropout", "blocks.0", "blocks.0.ln1", "blocks.0.attn", "blocks.0.attn.qkv",
          "blocks.0.attn.proj", "blocks.0.attn.dropout", "blocks.0.ln2", "blocks.0.ffn", "blocks.0.ffn.fc",
          "blocks.0.ffn.act", "blocks.0.ffn.proj", "blocks.0.ffn.dropout", "ln_f", "head_loss"]
-
-
-def attributes(model):
-    return [(name, list(vars(module))) for name, module in model.named_modules()]
 
 
 def assert_stats(stats, values):
@@ -103,6 +96,10 @@ def test_arguments_by_name(call, make_gpt, make_batch):
         model.backward(scale=0.25)
     assert t[""].input_shape == t["wte"].input_shape == (2, 5)
     assert t[""].gradient == Stats.of(0.25)
+    call(model, x, y)
+    with trace(model) as t:
+        model.backward()
+    assert t[""].gradient == Stats.of(1.0)  # the default
 
 
 def test_calls_add_up(make_gpt, make_batch):
@@ -122,32 +119,13 @@ def test_calls_add_up(make_gpt, make_batch):
     assert ln.forward_operations == t[""].forward_operations > 0
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2, 3])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_what_is_watched_computes_the_same_to_the_last_bit(workers, dropout, make_gpt, make_batch):
-    def run(watch):
-        model = make_gpt(dropout=dropout, dtype="float32")
-        found = []
-        with DataParallel(model, workers) if workers else contextlib.nullcontext(model) as runner:
-            for seed in range(3):  # the second time watched: the third must be as ever too
-                with trace(runner) if watch and seed == 1 else contextlib.nullcontext():
-                    found.append(runner.loss(*make_batch(shape=(5, 6), seed=seed)))
-                    runner.backward()
-        return found, model.flat().grads
-
-    (losses, grads), (watched_losses, watched_grads) = run(False), run(True)
-    assert losses == watched_losses
-    np.testing.assert_array_equal(grads, watched_grads)
-    assert grads.any()
-
-
 @pytest.mark.parametrize(("workers", "sequences"), [(1, 4), (2, 4), (3, 4), (3, 2), (3, 1)])
 def test_the_numbers_of_workers_together_are_those_of_one(workers, sequences, make_gpt, make_batch):
     alone, model, (x, y) = make_gpt(), make_gpt(), make_batch(shape=(sequences, 6))
-    with trace(alone) as expected:
+    with trace(alone, keep=True) as expected:
         alone.loss(x, y)
         alone.backward()
-    with DataParallel(model, workers) as parallel, trace(parallel) as t:
+    with DataParallel(model, workers) as parallel, trace(parallel, keep=True) as t:
         parallel.loss(x, y)
         parallel.backward()
     assert [record.name for record in t] == [record.name for record in expected]
@@ -158,10 +136,23 @@ def test_the_numbers_of_workers_together_are_those_of_one(workers, sequences, ma
             for stats, wanted in ((record.output, one.output), (record.gradient, one.gradient)):
                 found, expected_numbers = list(vars(stats).values()), list(vars(wanted).values())
                 np.testing.assert_allclose(found, expected_numbers, rtol=1e-9, atol=1e-15)
+            for arrays, array in ((record.outputs, one.outputs[0]), (record.gradients, one.gradients[0])):
+                np.testing.assert_allclose(np.concatenate(arrays), array, rtol=1e-9, atol=1e-15)
+            assert record.forward_operations == one.forward_operations
+            if not record.n_params:  # else each worker adds to gradients of its own
+                assert record.backward_operations == one.backward_operations
         shards = min(workers, sequences)
         table = (shards - 1) * model.wte.W.nbytes if record.name == "head_loss" else 0  # each has a dE of its own
         assert record.cached == one.cached + table
         assert record.forward_calls == 1
+
+
+def test_workers_run_side_by_side_and_their_batches_add_up():
+    one = Record("", "GELU", 0, input_shape=(2, 5), forward_calls=1, forward_seconds=3, backward_seconds=1)
+    two = replace(one, input_shape=(1, 5), backward_calls=1, forward_seconds=2, backward_seconds=4)
+    both = replace(one, input_shape=(3, 5), backward_calls=1, backward_seconds=4)
+    assert merge(one, two) == merge(two, one) == both
+    assert merge(one, replace(one, backward_operations=None)).backward_operations is None
 
 
 def test_an_array_that_two_modules_keep_counts_at_the_first(make_gpt, make_batch):
@@ -180,99 +171,3 @@ def test_the_bytes_kept_are_looked_up_before_backward_lets_go(make_gpt, make_bat
         model.loss(*make_batch())
         model.backward()
     assert model.head_loss.dX is None and t["head_loss"].cached == (18 * 8 + 11 * 8) * 8
-
-
-def test_after_the_block_nothing_is_left(make_gpt, make_batch):
-    model, (x, y) = make_gpt(), make_batch()
-    model.loss(x, y)
-    before, state = attributes(model), model.state_dict()
-    with trace(model):
-        assert "forward" in vars(model.blocks[0].attn) and "loss" in vars(model)
-        model.loss(x, y)
-        assert type(model).loss is type(make_gpt()).loss  # other models are not watched
-        assert "forward" not in vars(make_gpt().wte)
-    assert attributes(model) == before
-    assert model.blocks[0].attn.forward.__func__ is nn.MultiHeadAttention.forward
-    assert all(np.array_equal(param, state[name]) for name, param in model.params().items())
-
-
-def test_an_error_inside_leaves_nothing_behind_and_shows_how_far_it_came(make_gpt, make_batch):
-    model, (x, y) = make_gpt(), make_batch()
-    model.loss(x, y)
-    before = attributes(model)
-    model.blocks[1].ln2.d_model = 7
-    with pytest.raises(ValueError, match="needs a last axis of 7"), trace(model) as t:
-        model.loss(x, y)
-    assert attributes(model) == before
-    assert [record.name for record in t][-1] == "blocks.1.ln2"
-    failed, done = t["blocks.1.ln2"], t["blocks.1.attn"]
-    assert (failed.forward_calls, failed.output, failed.input_shape) == (0, None, (3, 6, 8))
-    assert (done.forward_calls, t[""].forward_calls) == (1, 0) and "ln_f" not in str(t)
-
-
-def test_an_error_that_is_caught_inside_does_not_disturb_what_follows(make_gpt, make_batch):
-    model, (x, y) = make_gpt(), make_batch()
-    with trace(model) as t:
-        with pytest.raises(ValueError, match="token id 99"):
-            model.loss(np.full_like(x, 99), y)
-        model.loss(x, y)
-        model.backward()
-    assert all(record.forward_calls == record.backward_calls == 1 for record in t)
-    assert t["head_loss"].cached > 0
-
-
-def test_a_model_is_traced_once_at_a_time(make_gpt, make_batch):
-    model = make_gpt()
-    with DataParallel(model, 2) as parallel, trace(model.blocks[0]) as t:
-        for target in (model, parallel, model.blocks[0].ffn):
-            with pytest.raises(RuntimeError, match="is being traced already"), trace(target):
-                pass
-        assert "forward" not in vars(model.wte)  # nothing was covered by those that failed
-        model.loss(*make_batch())
-    assert [record.name for record in t][:2] == ["", "ln1"]
-    with trace(model) as t:
-        model.loss(*make_batch())
-    assert t["blocks.0"].forward_calls == 1
-
-
-def test_only_models_can_be_traced():
-    with pytest.raises(ValueError, match="watches a Module or a DataParallel, got list"):
-        trace([nn.Linear(2, 3)])
-
-
-def test_no_layer_knows_of_it():
-    """No hook, and no branch: with the covers off, a call runs the code of the class and nothing else."""
-    package = Path(numpygpt.__file__).parent
-    sources = [path.read_text(encoding="utf-8") for part in ("nn", "models") for path in (package / part).rglob("*.py")]
-    assert len(sources) > 20 and not any(word in source for source in sources for word in ("inspection", "hook"))
-    assert inspect.getsource(nn.Module.__call__).split("\n")[1:] == ["        return self.forward(*args, **kwargs)", ""]
-
-
-def test_what_watching_takes_is_not_in_the_times(monkeypatch):
-    """By a clock that only the layers' own work and the watching move: 1 s a layer forward, 2 s back, 100 s a look."""
-    now = [0.0]
-
-    def work(layer, method, seconds):
-        inner = getattr(layer, method)
-
-        def slow(X):
-            now[0] += seconds
-            return inner(X)
-        vars(layer)[method] = slow
-
-    def look(values):
-        now[0] += 100
-        return Stats.of(values)
-
-    monkeypatch.setattr(watcher.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(watcher, "stats_of", look)
-    model = nn.FeedForward(8)
-    for layer in (model.fc, model.act, model.proj, model.dropout):
-        work(layer, "forward", 1)
-        work(layer, "backward", 2)
-    with trace(model) as t:
-        model.backward(model(np.ones((2, 8), np.float32)))
-    assert [(r.name, r.forward_seconds, r.backward_seconds) for r in t] == [
-        ("", 4, 8), ("fc", 1, 2), ("act", 1, 2), ("proj", 1, 2), ("dropout", 1, 2)]
-    assert now[0] == 12 + 10 * 100
-    assert "forward" in vars(model.fc) and model.fc.forward.__name__ == "slow"  # what a user put there is back

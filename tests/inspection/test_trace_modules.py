@@ -91,6 +91,18 @@ def test_inputs_and_outputs_of_any_kind_and_a_module_named_like_a_method():
     assert t[""].input_shape == (3, 4)
 
 
+class Shift(nn.Module):
+    def forward(self, X, by):
+        return X + by
+
+
+def test_the_input_is_the_first_argument_in_whatever_order_they_are_named():
+    layer = Shift()
+    with trace(layer) as t:
+        layer(by=np.ones(4), X=X)
+    assert t[""].input_shape == (3, 4)
+
+
 def test_a_method_put_on_one_layer_is_watched_and_put_back(make_gpt, make_batch):
     model = make_gpt()
     vars(model.ln_f)["forward"] = mine = lambda X: X * 0
