@@ -51,8 +51,9 @@ def test_temperature_zero_leaves_one_token_and_cuts_none():
 
 
 def test_equal_tokens_keep_the_order_of_their_ids():
-    step = explain(np.zeros(7, np.float32), 5, Sampling(top_k=2))
-    assert [c.id for c in step.candidates] == [0, 1, 2, 3, 4, 5] and step.rank == 6
+    logits = np.arange(500, dtype=np.float32) % 2  # of so many an unstable sort changes the order
+    step = explain(logits, 11, Sampling(top_k=2))
+    assert [c.id for c in step.candidates] == [1, 3, 5, 7, 9, 11] and step.rank == 6
     assert not any(c.cut for c in step.candidates)  # all tie for the second place
 
 

@@ -261,3 +261,9 @@ def test_spaces_that_have_no_token_and_bytes_of_characters_are_shown(make_gpt):
     assert body[0].startswith("the cat·,") and re.match(r" {4}\d  \d\d", body[1])
     _, lines = shown(make_gpt, BPETokenizer().train("ab", vocab_size=257), "é a")
     assert sections(lines)[1][0] == r"\xc3\xa9·a" and re.fullmatch(r" {4}\d {3}\d\d", sections(lines)[1][1])
+
+
+def test_a_token_over_two_lines_has_one_digit():
+    tokens, bits = [list("ab"), list("c" * 150), list("d")], [np.nan, 4.2, 12.0]
+    assert list(score_report.with_digits(tokens, bits)) == [
+        "ab" + "c" * 94, "  4", "c" * 56 + "d", " " * 56 + "9"]
