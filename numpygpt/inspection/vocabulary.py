@@ -42,7 +42,7 @@ def _find(tokenizer: Tokenizer, name: str, shown: dict[str, int], texts: dict[st
         if key in ids:
             return ids[key]
     raise ValueError(
-        f"no token of this vocabulary of {tokenizer.vocab_size:,} is {''.join(signs(name))!r}"
+        f"no token of this vocabulary of {tokenizer.vocab_size:,} is '{''.join(signs(name))}'"
         f"{_instead(tokenizer, name, shown)}. A new line is written '\\n', a space ' ' or '·', as in '·the'"
     )
 

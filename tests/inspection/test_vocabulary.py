@@ -1,0 +1,53 @@
+"""Tokens found by the names that a picture shows, and sorted into classes."""
+
+import pytest
+
+from numpygpt.inspection.vocabulary import CLASSES, find_tokens, token_class
+from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
+from numpygpt.utils.data.inspect import token_signs
+
+TEXT = "The cat, the café and the \\n 42 cats\tof \"Ünal\".\nThe·end of the the cat 日\n"
+
+
+@pytest.fixture(params=[CharTokenizer, WordTokenizer, BPETokenizer])
+def tokenizer(request):
+    sizes = {"vocab_size": 300} if request.param is BPETokenizer else {}
+    return request.param().train(TEXT, special_tokens=("<|end|>",), **sizes)
+
+
+def test_every_token_is_found_by_its_signs(tokenizer):
+    names = ["".join(token_signs(tokenizer, id)) for id in range(tokenizer.vocab_size)]
+    assert find_tokens(tokenizer, names) == list(range(tokenizer.vocab_size))
+
+
+def test_tokens_by_their_text_and_by_a_backslash():
+    char = CharTokenizer().train(TEXT)
+    assert find_tokens(char, [" ", "·", "\n", r"\n", "⏎", r"\t", "\t", "T"]) == char.encode(" \n\tT")  # each once
+    assert find_tokens(char, [r"\u00b7", "\\", r"\\"]) == char.encode("·\\")  # the sign of a space is no middle dot
+    bpe = BPETokenizer().train(TEXT, vocab_size=300)
+    assert find_tokens(bpe, [" the", "·the"]) == bpe.encode(" the") and len(bpe.encode(" the")) == 1
+    assert find_tokens(bpe, [r"\xe6"]) == [0xE6]
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("Q", "is 'Q'. A new line is written '\\n', a space ' ' or '·', as in '·the'"),
+    ("the", "is 'the'; it is 3 tokens: t h e. A"), ("", "is ''. A"), ("\x1b[2J", r"is '\u001b[2J'. A"),
+    (r"\u00B7", r"; near it are \u00b7. A"),
+])  # fmt: skip
+def test_a_name_that_no_token_has_is_answered_with_what_there_is(name, said):
+    with pytest.raises(ValueError, match="no token of this vocabulary of 25 is") as error:
+        find_tokens(CharTokenizer().train(TEXT), ["T", name])
+    assert said in str(error.value)
+
+
+def test_classes():
+    char = CharTokenizer().train(TEXT, special_tokens=("<|end|>",))
+    kinds = {char.token_text(id): token_class(char, id) for id in range(char.vocab_size)}
+    expected = {"c": "small letters", "é": "small letters", "T": "capital letters", "Ü": "capital letters",
+                "4": "digits", " ": "white space", "\n": "white space", "\t": "white space", ",": "punctuation",
+                "\\": "punctuation", "<|end|>": "other", "日": "small letters"}  # fmt: skip
+    assert {text: kinds[text] for text in expected} == expected
+    bpe = BPETokenizer().train(TEXT, vocab_size=300)
+    found = [token_class(bpe, bpe.encode(text)[0]) for text in (" the", "The", "cat", "\n", "日")]
+    assert found == ["after a space", "capital letters", "small letters", "white space", "other"]
+    assert set(kinds.values()) <= set(CLASSES)

@@ -1,0 +1,94 @@
+"""The panels by what is in them: each head's weights in its place, what cannot be seen empty, tokens on the axes."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from numpygpt.inspection.probe import attention_weights
+from numpygpt.plots import style
+from numpygpt.plots.attention import NUMBERED, draw_attention, layout
+
+LABELS = ["T", "·", "$a$", "⏎", "_", "e"]
+
+
+def draw(weights, layers, heads, labels=LABELS):
+    figure = style.new_figure(layout(len(layers), len(heads)).size)
+    draw_attention(figure, weights, labels, layers, heads, "Attention: quick $5_$")
+    figure.canvas.draw()
+    return figure, [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
+
+
+def values(ax):
+    return ax.images[0].get_array()
+
+
+def ticks(ax, axis):
+    found = ax.xaxis.get_ticklabels() if axis == "x" else ax.yaxis.get_ticklabels()
+    return [text.get_text() for text in found if text.get_visible()]
+
+
+@pytest.fixture
+def weights(make_gpt):
+    return attention_weights(make_gpt(n_layers=3), np.array([0, 1, 2, 3, 4, 5]))  # (3, 2, 6, 6)
+
+
+def test_a_grid_of_layers_and_heads(weights):
+    figure, panels = draw(weights, [0, 1, 2], [0, 1])
+    assert len(panels) == 6
+    for i, ax in enumerate(panels):
+        shown = values(ax)
+        np.testing.assert_array_equal(shown.mask, np.triu(np.ones((6, 6), bool), 1))
+        np.testing.assert_array_equal(shown.filled(0), weights[i // 2, i % 2])
+        assert (ax.images[0].norm.vmin, ax.images[0].norm.vmax) == (0, 1)  # one scale for all
+    assert [ax.get_title() for ax in panels] == ["head 0", "head 1", "", "", "", ""]
+    assert [ax.get_ylabel() for ax in panels] == ["layer 0", "", "layer 1", "", "layer 2", ""]
+    assert [len(ticks(ax, "y")) for ax in panels] == [6, 0] * 3
+    assert [len(ticks(ax, "x")) for ax in panels] == [0, 0, 0, 0, 6, 6]
+    assert ticks(panels[0], "y") == ticks(panels[-1], "x") == LABELS
+    assert figure.get_suptitle() == "Attention: quick $5_$"
+    assert figure.get_supxlabel() == "at (key)     ·  is a space     ⏎  is a new line"
+    assert figure.get_supylabel() == "looks from (query)"
+    bar = next(ax for ax in figure.axes if ax not in panels)
+    assert "rows sum to 1" in bar.get_ylabel() and "cannot look ahead" in bar.get_ylabel()
+
+
+@pytest.mark.parametrize(("layers", "heads", "titles"), [
+    ([1], [0, 1], ["layer 1, head 0", "layer 1, head 1"]),
+    ([0, 1, 2], [1], ["layer 0, head 1", "layer 1, head 1", "layer 2, head 1"]),
+    ([2], [0], ["layer 2, head 0"]),
+])  # fmt: skip
+def test_some_layers_and_heads_larger(weights, layers, heads, titles):
+    _, panels = draw(weights, layers, heads)
+    assert [ax.get_title() for ax in panels] == titles
+    chosen = [weights[layer, head] for layer in layers for head in heads]
+    for ax, expected in zip(panels, chosen, strict=True):
+        np.testing.assert_array_equal(values(ax).filled(0), expected)
+    assert layout(len(layers), len(heads)).side > layout(3, 4).side
+
+
+def test_a_single_head_of_few_tokens_has_its_numbers(weights):
+    _, (ax,) = draw(weights, [0], [1])
+    assert len(ax.texts) == 21 and ax.texts[0].get_text() == "1"
+    assert not draw(weights, [0], [0, 1])[1][0].texts
+    many = np.tile(np.tri(NUMBERED + 1), (1, 1, 1, 1))
+    assert not draw(many, [0], [0], ["a"] * (NUMBERED + 1))[1][0].texts
+
+
+@pytest.mark.parametrize(("n_layers", "n_heads", "tokens"), [(12, 12, 64), (1, 1, 1), (2, 16, 16), (16, 2, 5),
+                                                            (1, 5, 300)])  # fmt: skip
+def test_grids_of_all_sizes_stay_legible(n_layers, n_heads, tokens):
+    weights = np.tile(np.tri(tokens) / np.arange(1, tokens + 1)[:, None], (n_layers, n_heads, 1, 1))
+    labels = [f"t{i}" for i in range(tokens)]
+    figure, panels = draw(weights, range(n_layers), range(n_heads), labels)
+    assert len(panels) == n_layers * n_heads
+    wide, high = figure.get_size_inches()
+    assert 6 <= wide <= 20 and 4 <= high <= 20
+    boxes = [ax.get_window_extent() for ax in panels]
+    assert min(min(box.width, box.height) for box in boxes) > 50  # pixels, at 100 an inch
+    smallest = min(text.get_fontsize() for ax in panels for text in (*ax.get_xticklabels(), *ax.get_yticklabels()))
+    assert smallest * 9 / wide > 7.5  # as on a page: a picture is shown scaled to its width
+    for ax in panels:
+        below = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
+        below.sort(key=lambda box: box.x0)
+        assert all(a.x1 <= b.x0 for a, b in itertools.pairwise(below))
