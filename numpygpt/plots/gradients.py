@@ -33,10 +33,10 @@ def draw_gradients(figure: Figure, flow: Flow, title: str) -> None:
     halves: Any = figure.subfigures(2, 1, height_ratios=(1, 1.25))
     above, below = halves
     norms, heat = above.subplots(1, 2, width_ratios=(1, 1.6))
-    draw_norms(norms, flow.norms, places)
-    draw_positions(above, heat, flow.norms_by_position, places)
+    inches = figure.get_figheight() * 0.35  # of a panel's height
+    draw_norms(norms, flow.norms, places, inches)
+    draw_positions(above, heat, flow.norms_by_position, places, inches)
     gradients, stream, middle = below.subplots(1, 3)
-    inches = figure.get_figheight() * 0.4
     draw_ridges(gradients, list(flow.gradients), places, VERMILLION, inches)
     dress_ridges(gradients, "Gradients", "dL/dX at the block's output")
     draw_ridges(stream, list(flow.stream), places, BLUE, inches)
@@ -48,29 +48,30 @@ def draw_gradients(figure: Figure, flow: Flow, title: str) -> None:
     head(figure, title)
 
 
-def draw_norms(ax: Axes, norms: np.ndarray, places: Sequence[str]) -> None:
+def draw_norms(ax: Axes, norms: np.ndarray, places: Sequence[str], inches: float) -> None:
     """The norm over the whole batch, a point for each place, between whole powers of ten."""
     low, high = (float(10.0**end) for end in (np.floor(np.log10(norms.min())), np.ceil(np.log10(1.01 * norms.max()))))
     ax.plot(norms, range(len(norms)), "o-", color=VERMILLION, linewidth=1.6, markersize=5, label="norm of dL/dX")
     ax.set_xscale("log")
     ax.set_xlim(low, high)
     ax.xaxis.set_minor_formatter(NullFormatter())
-    for i, norm in enumerate(norms):
+    for i in range(0, len(norms), label_step(len(norms), inches, FONT)):
+        norm = norms[i]
         left = norm > np.sqrt(low * high)  # its number goes where there is room
         ax.annotate(f"{norm:.3g}", (norm, i), xytext=(-7 if left else 7, 3), textcoords="offset points",
                     ha="right" if left else "left", va="bottom", fontsize=FONT - 2, color=INK,
                     bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})  # fmt: skip
-    depth_axis(ax, places, 2.4)
+    depth_axis(ax, places, inches)
     dress(ax, "Norm of dL/dX", f"norm over the batch ({UNIT})", "")
     ax.margins(x=0)
 
 
-def draw_positions(figure: SubFigure, ax: Axes, norms: np.ndarray, places: Sequence[str]) -> None:
+def draw_positions(figure: SubFigure, ax: Axes, norms: np.ndarray, places: Sequence[str], inches: float) -> None:
     """The same by position: norms (L + 1, T)."""
     known = norms[norms > 0]
     low, high = float(known.min()), float(max(known.max(), 1.5 * known.min()))
     image = draw_heat(ax, np.where(norms > 0, norms, np.nan), LogNorm(low, high))
-    depth_axis(ax, places, 2.4)
+    depth_axis(ax, places, inches)
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     dress(ax, "The same, by position", "position in the context (token)", "")
     ax.grid(False)
@@ -91,13 +92,13 @@ def draw_ridges(ax: Axes, arrays: Sequence[np.ndarray], names: Sequence[str], co
     """A distribution for each array, on one axis. Exact zeros are counted in words: their bar would hide the rest."""
     edges = np.linspace(*widened(common_range(arrays)), BINS + 1)
     for i, array in enumerate(arrays):
-        entries = array[array != 0]
-        counts, _ = np.histogram(entries, edges)
+        counts, _ = np.histogram(array[array != 0], edges)
         heights = HEIGHT * counts / max(counts.max(), 1)
         ax.stairs(i - heights, edges, baseline=i, fill=True, color=colour, alpha=0.55, zorder=2 + i)
         ax.stairs(i - heights, edges, baseline=i, color=colour, linewidth=0.9, zorder=2 + i, label=names[i])
-        zeros = 1 - entries.size / array.size
-        words = f"std {array.std(dtype=np.float64):.2g}" + (f"\n{zeros:.0%} are 0" if zeros > 0.005 else "")
+    for i in range(0, len(arrays), label_step(len(arrays), inches, 2 * (FONT - 2))):  # two lines each
+        zeros = np.mean(arrays[i] == 0)
+        words = f"std {arrays[i].std(dtype=np.float64):.2g}" + (f"\n{zeros:.0%} are 0" if zeros > 0.005 else "")
         ax.annotate(words, (1, i), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
                     ha="left", va="bottom", fontsize=FONT - 2, color=INK)  # fmt: skip
     depth_axis(ax, names, inches)

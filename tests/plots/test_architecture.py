@@ -1,6 +1,6 @@
 """The drawing by its words and arrows: every layer with its numbers, nothing over something else, nothing cut off."""
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_boxes_are_below_each_other(make_gpt):
     frames = [patch.get_bbox() for patch in ax.patches if isinstance(patch, FancyBboxPatch) and patch.get_zorder()]
     layers = sorted((box.y0, box.y1) for box in frames if box.width > 3)
     assert len(layers) == len(plan.parts)
-    assert all(foot < top for (_, foot), (top, _) in itertools.pairwise(layers))
+    assert all(foot < top for (_, foot), (top, _) in pairwise(layers))
     assert np.diff(layers).min() > 0.3
 
 

@@ -1,6 +1,6 @@
 """The panels by what is in them: each head's weights in its place, what cannot be seen empty, tokens on the axes."""
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -91,4 +91,4 @@ def test_grids_of_all_sizes_stay_legible(n_layers, n_heads, tokens):
     for ax in panels:
         below = [text.get_window_extent() for text in ax.get_xticklabels() if text.get_text()]
         below.sort(key=lambda box: box.x0)
-        assert all(a.x1 <= b.x0 for a, b in itertools.pairwise(below))
+        assert all(a.x1 <= b.x0 for a, b in pairwise(below))

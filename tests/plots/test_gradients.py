@@ -1,6 +1,6 @@
 """The panels by what is in them: norms by layer and by position, and a distribution for each layer."""
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -86,5 +86,7 @@ def test_models_of_all_depths(n_layers, T):
     for ax in panels.values():
         boxes = [text.get_window_extent() for text in ax.get_yticklabels() if text.get_text()]
         boxes.sort(key=lambda box: box.y0)
-        assert boxes and all(a.y1 <= b.y0 + 1 for a, b in itertools.pairwise(boxes))
+        notes = sorted((text.get_window_extent() for text in ax.texts), key=lambda box: box.y0)
+        assert all(a.y1 <= b.y0 + 1 for a, b in pairwise(notes))
+        assert boxes and all(a.y1 <= b.y0 + 1 for a, b in pairwise(boxes))
     assert figure.get_size_inches()[1] <= 16

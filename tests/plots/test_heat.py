@@ -1,6 +1,6 @@
 """Heat maps by what is drawn: values, empty cells, labels that stand clear of each other, numbers in cells."""
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_no_label_covers_another(axis, count, word):
     figure.canvas.draw()
     boxes = [tick.get_window_extent() for tick in (ax.get_xticklabels() if axis == "x" else ax.get_yticklabels())]
     ends = [(box.x0, box.x1) if axis == "x" else (-box.y1, -box.y0) for box in boxes]
-    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ends))
+    assert all(end <= start for (_, end), (start, _) in pairwise(ends))
     assert len(boxes) == count if count < 20 else 8 <= len(boxes) <= 40
 
 
