@@ -80,7 +80,7 @@ class Summary:
         if self.unknown:
             text.append(f"the sums are without {', '.join(self.unknown)} and what is inside: enter their costs with "
                         "costs_of")
-        return "\n".join(text) + "\n"
+        return "\n".join(text)
 
 
 def summary(model: Module, batch_size: int = 1, context: int | None = None, *,

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Makes the pictures and outputs that README.md and docs/INSIDE.md show: trains `quick` and three runs to compare, some
+# five minutes on two cores. The page of ./plot.py explore is opened in Chromium for its picture, where there is one.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+outputs=assets/outputs pictures=assets/pictures
+mkdir -p $pictures
+
+./train.py quick --trace --dry-run | sed '1,/^lines /d' > $outputs/trace.txt
+./train.py quick --trace-every 20
+./plot.py runs/quick --out assets/training_curves/quick.png
+python benchmarks/looks.py runs/quick > $outputs/looks.md
+
+printf 'To be, or not to be, that is the question:\nWhether tis nobler in the mind to suffer\n' > runs/hamlet.txt
+./sample.py runs/quick --explain --prompt "ROMEO:" --top-k 20 --max-new-tokens 30 > $outputs/explain.txt
+./sample.py runs/quick --score runs/hamlet.txt > $outputs/score.txt
+
+./plot.py attention runs/quick --prompt "ROMEO:
+But soft, what light" --out $pictures/attention.png
+./plot.py gradients runs/quick --out $pictures/gradients.png
+./plot.py tokens runs/hamlet.txt runs/quick --out $pictures/tokens.png
+./plot.py embeddings runs/quick --neighbours e t I --out $pictures/embeddings.png
+./plot.py architecture runs/quick --out $pictures/architecture.png
+
+for tokenizer in char word bpe; do
+  size=$([ $tokenizer = bpe ] && echo "--vocab-size 1024" || true)
+  # shellcheck disable=SC2086
+  ./datagen.py --tokenizer $tokenizer $size --out data/compare_$tokenizer
+  ./train.py quick --steps 1000 --eval-every 100 --data data/compare_$tokenizer --out runs/$tokenizer
+done
+./plot.py compare runs/char runs/word runs/bpe --out $pictures/compare.png
+
+./plot.py explore runs/quick --prompt "ROMEO:
+But soft, what light through yonder window breaks?" --out runs/explore.html
+PYTHONPATH=tests/browser:. python - runs/explore.html $pictures/explore.png <<'PYTHON'
+import sys, tempfile
+from pathlib import Path
+from webdriver import CHROME, DRIVER, Browser
+if not (CHROME and DRIVER):
+    sys.exit("no Chromium and chromedriver: no new picture of the page")
+with Browser(tempfile.mkdtemp()) as browser:
+    browser.resize(1280, 1300)
+    browser.open(Path(sys.argv[1]).resolve().as_uri() + "#token=20&layer=1&head=3")
+    browser.screenshot(Path(sys.argv[2]))
+PYTHON
