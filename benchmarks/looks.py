@@ -35,7 +35,8 @@ def table(run: Path) -> list[str]:
         raise ValueError(f"{run} has no steps of both kinds: train it with --trace-every 20")
     plain, look = np.median(times[~looked]), np.median(times[looked])
     share = (look - plain) * looked.sum() / times.sum()
-    return ["| run | ms a step | ms a step that is looked at | times | share of all steps' time |", "|---|---|---|---|---|",
+    return ["| run | ms a step | ms a step that is looked at | times | share of all steps' time |",
+            "|---|---|---|---|---|",
             f"| {run.name} | {plain:.1f} | {look:.1f} | {look / plain:.1f} | {share:.1%} |"]
 
 

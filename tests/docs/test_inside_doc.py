@@ -1,4 +1,4 @@
-"""docs/INSIDE.md is true: its examples print what it says, its outputs are of the commands named, its numbers measured."""
+"""docs/INSIDE.md is true: its examples print what it says, its outputs and figures are those of its commands."""
 
 import contextlib
 import importlib.util

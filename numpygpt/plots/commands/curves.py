@@ -18,8 +18,10 @@ from numpygpt.utils.checkpoint import newest_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "A run that was trained with --trace-every N gets two panels more,\nwith the gradient norm and the size of the update of " \
-        "each layer."
+    parser.epilog = (
+        "A run that was trained with --trace-every N gets two panels more,\n"
+        "with the gradient norm and the size of the update of each layer."
+    )
     parser.add_argument(
         "runs", metavar="RUN", nargs="*", type=Path,
         help="run folder, or its metrics.jsonl; several are drawn over each other (default: the "
