@@ -173,7 +173,7 @@ def test_a_run_can_begin_with_the_parameters_of_another(run, data, tmp_path):
     (["--d-modle", "3"], ["unknown argument --d-modle", "did you mean --d-model?"]),
     (["--batch-size", "x"], ["--batch-size", "'x'"]),
     (["--steps", "100"], ["warmup 800 is more than the run's 100 steps"]),
-    (["--data", "nowhere"], ["no data folder nowhere", "datagen.py"]),
+    (["--data", "nowhere", "--out", "new"], ["no data folder nowhere", "datagen.py"]),
     (["--init-from", "nowhere"], ["no checkpoint nowhere"]),
 ])
 def test_bad_input_is_one_line_and_status_two(arguments, words, tmp_path):
