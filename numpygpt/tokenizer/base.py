@@ -11,7 +11,8 @@ import numpy as np
 
 from numpygpt.tokenizer import checks, formats, storage
 from numpygpt.tokenizer.decoding import StreamDecoder
-from numpygpt.tokenizer.stream import Chunk, Pieces, chunks, ordered_map
+from numpygpt.tokenizer.stream import Chunk, Pieces, chunks
+from numpygpt.tokenizer.workers import ordered_map
 
 Parts = list[tuple[int, str | int]]  # where each part starts in the text; ordinary text, or a special token's id
 

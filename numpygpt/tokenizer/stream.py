@@ -1,32 +1,21 @@
-"""Texts that do not fit into memory: cut into chunks that can be worked on one by one, on all cores, in order."""
+"""Texts that do not fit into memory: cut into chunks that can be worked on one by one, and counted."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import re
-import signal
-import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
 
 from numpygpt.tokenizer import checks
 from numpygpt.tokenizer.unicode import WHITESPACE
+from numpygpt.tokenizer.workers import ordered_map
 
 CHUNK = 1 << 18  # characters: about a hundredth of a second of work, and some 30 MB in each process
 UNCUT = 16 * CHUNK  # a text without white space for so long is cut at a mark, or where it stands
 DISTINCT = 500_000  # different words that are counted at the same time: about 100 MB
 WORD_BYTES = 1 << 22  # and their UTF-8, in all
-
-MOST_WORKERS = 61  # Windows can wait for no more processes
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -140,50 +129,3 @@ def _count_chunk(words: Callable[[str], Iterable[str]], chunk: Chunk) -> Counter
         if isinstance(part, str):
             counts.update(words(part))
     return counts
-
-
-def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
-    """`map(function, items)` on `workers` processes, in order, with a few items under way at a time.
-
-    `function` and the items must be picklable; `function` travels once. A script that asks for more than one worker
-    needs `if __name__ == "__main__":`, since each worker imports it.
-    """
-    if workers == 1:
-        yield from map(function, items)
-        return
-    spawn = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
-    pool = ProcessPoolExecutor(min(workers, MOST_WORKERS), mp_context=spawn, initializer=_begin, initargs=(function,))
-    pending: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            pending.append(pool.submit(_work, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    except BrokenProcessPool as error:
-        raise RuntimeError("a worker process was ended from outside, most often for want of memory: use fewer workers "
-                           "(--workers 1)") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_function: Callable[[Any], Any]  # in a worker process: what it was started for
-
-
-def _begin(function: Callable[[Any], Any]) -> None:
-    global _function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _function = function
-
-
-def _end_with_parent() -> None:
-    """A main process that is killed cannot tell its workers."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _work(item: Any) -> Any:
-    return _function(item)

@@ -1,11 +1,7 @@
 """Texts in pieces: chunks, streams of ids, counts in bounded memory, and several processes."""
 
 import copy
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -13,9 +9,8 @@ import pytest
 
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer, stream
 from numpygpt.tokenizer.pretokenize import pretokenize
-from numpygpt.tokenizer.stream import Special, chunks, count, ordered_map
+from numpygpt.tokenizer.stream import Special, chunks, count
 from numpygpt.tokenizer.unicode import WHITESPACE
-from numpygpt.utils.cli import ROOT
 
 END = Special("<|endoftext|>")
 
@@ -128,44 +123,6 @@ def test_two_processes_give_what_one_gives(small, randoms):
     one, two = (BPETokenizer().train(text, vocab_size=300, workers=workers) for workers in (1, 2))
     assert one.to_dict() == two.to_dict()
     assert joined(two.encode_stream([text], workers=2)) == one.encode(text)
-
-
-def test_an_error_in_a_worker_reaches_the_caller():
-    with pytest.raises(ValueError, match="invalid literal for int"):
-        list(ordered_map(int, ["1", "x", *["2"] * 50], workers=2))
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
-def test_workers_end_with_a_process_that_is_killed(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import os, signal, time\n"
-        "from numpygpt.tokenizer.stream import ordered_map\n"
-        "def items():\n"
-        "    yield 0.1\n"
-        "    yield from [0.01] * 9\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "if __name__ == '__main__':\n"
-        "    for _ in ordered_map(time.sleep, items(), workers=2): pass\n"
-    )
-    # Workers hold the pipe as the main process does: it ends when the last of them has ended.
-    done = subprocess.run([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)  # fmt: skip
-    assert done.returncode == -signal.SIGKILL
-
-
-def test_few_items_are_under_way_at_a_time():
-    taken = []
-
-    def items():
-        for number in range(100):
-            taken.append(number)
-            yield str(number)
-
-    results = ordered_map(int, items(), workers=2)
-    assert [next(results) for _ in range(10)] == list(range(10))
-    assert len(taken) < 20  # a text larger than memory is not read ahead
-    results.close()
 
 
 def test_counts_are_exact_up_to_the_bound(randoms, small):
