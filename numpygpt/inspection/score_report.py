@@ -18,11 +18,10 @@ from numpygpt.inspection.surprise import (
     percent,
     scale,
     sign_rows,
-    text_tokens,
 )
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import arranged, bold, listed, token_lines, width
-from numpygpt.utils.data.inspect import token_signs
+from numpygpt.utils.data.inspect import text_tokens, token_signs
 
 COLUMNS = 96
 AT_ONCE = 2000  # tokens that are laid out at a time, where no new line comes before

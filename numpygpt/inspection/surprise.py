@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from functools import cache
 from itertools import pairwise
 
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import BLACK, DARK, LEGEND, SCALE, WHITE, paint, width
-from numpygpt.utils.data.inspect import LEGENDS, token_signs
+from numpygpt.utils.data.inspect import LEGENDS
 
 BOUNDS = (1, 2, 4, 6, 8, 12)  # bits; a token below the first was more likely than all others together
 
@@ -35,16 +33,6 @@ def scale() -> str:
 def digit(bits: float) -> str:
     """A surprise in whole bits, rounded down; 9 is nine and more."""
     return str(min(9, int(bits)))
-
-
-def text_tokens(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[list[str]]:
-    """The signs of each token of a text; a first sign " " is a space before a word that has no token."""
-    signs_of = cache(lambda id: token_signs(tokenizer, id))
-    decoder = tokenizer.stream()
-    for id in ids:
-        found = signs_of(id)
-        implied = decoder.push(id).startswith(" ") and found[0] != "·"
-        yield [" "] * implied + found
 
 
 def brief(found: list[str], room: int, end: bool = False) -> str:

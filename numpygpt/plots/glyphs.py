@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from matplotlib import font_manager
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.utils.colour import printable, signs
+from numpygpt.utils.colour import number_of, printable, signs
 from numpygpt.utils.data.inspect import token_signs
 
 
 def drawable(text: str) -> str:
     r"""`text` with every character that the pictures' font lacks, such as an emoji, as its number: \U0001f642."""
-    regular, bold = (font_manager.findfont(font_manager.FontProperties(weight=weight)) for weight in ("normal", "bold"))
-    known = _known(regular) & _known(bold)
-    return "".join(char if ord(char) in known else char.encode("unicode_escape").decode() for char in printable(text))
+    known = _known(*(FontProperties(weight=weight) for weight in ("normal", "bold")))
+    return _numbered(printable(text), known)
+
+
+def drawable_in(family: str, sign: str) -> str:
+    """A sign, or its number where this family of letters lacks it."""
+    return _numbered(sign, _known(FontProperties(family=family)))
 
 
 def one_line(text: str) -> str:
@@ -25,9 +29,13 @@ def one_line(text: str) -> str:
 
 
 @cache
-def _known(path: str) -> frozenset[int]:
-    """The code points that the font in this file can draw."""
-    return frozenset(font_manager.get_font(path).get_charmap())
+def _known(*fonts: FontProperties) -> frozenset[int]:
+    """The code points that all of these fonts can draw."""
+    return frozenset.intersection(*(frozenset(get_font(findfont(font)).get_charmap()) for font in fonts))
+
+
+def _numbered(text: str, known: frozenset[int]) -> str:
+    return "".join(char if ord(char) in known else number_of(char) for char in text)
 
 
 def token_label(tokenizer: Tokenizer, id: int, most: int = 16) -> str:

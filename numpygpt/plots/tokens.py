@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import dataclass
-from functools import cache
-from itertools import islice
 
 import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
 from numpygpt.inspection.score import TextScores
-from numpygpt.inspection.surprise import text_tokens
+from numpygpt.plots.glyphs import drawable_in
 from numpygpt.plots.style import FONT, GREY, INK, SIZE, head
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.utils.colour import arranged, number_of, width
+from numpygpt.utils.colour import arranged, width
+from numpygpt.utils.data.inspect import text_tokens
 
 COLUMNS, FEWEST = 80, 60  # cells of a line at most; a text of shorter lines has fewer cells, and larger letters
 LETTERS, LINE = 880, 1280  # points, over the cells of a line: the letters, and from line to line
@@ -48,8 +46,8 @@ class Page:
 
 def lay_out(tokenizer: Tokenizer, ids: np.ndarray, most: int) -> Page:
     """The tokens in at most `most` lines, which end where the text has a new line."""
-    tokens = list(islice(text_tokens(tokenizer, ids[: most * COLUMNS].tolist()), None))  # each takes a cell or more
-    shown = [[drawable(sign) for sign in token] for token in tokens]
+    tokens = list(text_tokens(tokenizer, ids[: most * COLUMNS].tolist()))  # each takes a cell or more
+    shown = [[drawable_in(FAMILY, sign) for sign in token] for token in tokens]
     lines = arranged(shown, COLUMNS)[:most]
     count = lines[-1][-1][0] + 1 if lines else 0
     return Page(lines, count, shown[:count] != tokens[:count])
@@ -109,15 +107,3 @@ def write(ax: Axes, sign: str, x: int, y: int, bits: float, font: float, box: tu
     words = ax.text(x + width(sign) / 2, y + 0.5, sign, family=FAMILY, fontsize=font, ha="center",
                     va="center_baseline", color="white" if dark else INK)  # fmt: skip
     words.set(parse_math=False, in_layout=False)
-
-
-def drawable(sign: str) -> str:
-    """The sign, or its number where the font lacks it."""
-    known = _known()
-    return "".join(char if ord(char) in known else number_of(char) for char in sign)
-
-
-@cache
-def _known() -> frozenset[int]:
-    """The code points that the letters' font can draw."""
-    return frozenset(font_manager.get_font(font_manager.findfont(FAMILY)).get_charmap())

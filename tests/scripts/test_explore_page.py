@@ -192,7 +192,7 @@ def test_a_text_that_the_tokenizer_changes_is_told(capsys, tmp_path):
     ("args", "said"),
     [
         (["--prompt", ""], "--prompt is empty"),
-        (["--prompt", "a" * 129], "--prompt has 129 tokens, but this model sees 128 at once: give a shorter text"),
+        (["--prompt", "a" * 129], "the text has 129 tokens, but this model sees 128 at once: give a shorter one"),
         (["--prompt", "abcZ"], "'Z' .* not in the vocabulary"),
         (["--prompt", "a", "--target", "ab"], "--target 'ab' is 2 tokens of this model: a | b; give one"),
         (["--prompt", "a", "--target", ""], "--target '' is 0 tokens of this model; give one"),

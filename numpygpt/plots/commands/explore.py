@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from numpygpt.inspection.explore import explore
-from numpygpt.inspection.score import read_text
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.explore import page
-from numpygpt.plots.source import Source, add_run, encode, open_source
+from numpygpt.plots.source import Source, add_prompt, add_run, given_prompt, open_source
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import LEGEND, printable
 from numpygpt.utils.data.inspect import LEGENDS, token_signs
@@ -22,9 +21,7 @@ SUFFIXES = (".html",)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    prompt = parser.add_mutually_exclusive_group(required=True)
-    prompt.add_argument("--prompt", metavar="TEXT", help="the text that the model reads")
-    prompt.add_argument("--prompt-file", metavar="FILE", help="read the text from a file, - for standard input")
+    add_prompt(parser, "the text that the model reads")
     parser.add_argument(
         "--target", metavar="TOKEN",
         help="what should follow the text: the gradients of the last position are those of its loss "
@@ -34,29 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     source = open_source(args.run)
-    given_as = "--prompt" if args.prompt_file is None else args.prompt_file
-    prompt = args.prompt if args.prompt_file is None else read_text(args.prompt_file)
-    ids = encode(source.tokenizer, prompt, given_as)
-    check_length(ids, source.model.max_len, given_as)
+    ids, notes = given_prompt(source.tokenizer, args)
+    check_length(ids, source.model.max_len)
     target = None if args.target is None else target_id(source.tokenizer, args.target)
     text = page(f"Inside {source.name}", explore(source.model, source.tokenizer, ids, target) | about(source))
-    lines = [source.line, f"a page of {len(ids):,} tokens, {len(text.encode()) / 1e6:.2f} MB; open it in a browser"]
-    if (read := source.tokenizer.decode(ids)) != prompt:
-        lines.append(f"note: to this model the text reads {read[:200]!r}")
-    return Drawn(lambda path: write(path, text), source.checkpoint.path.parent / "explore.html", lines)
+    size = f"a page of {len(ids):,} tokens, {len(text.encode()) / 1e6:.2f} MB; open it in a browser"
+    out = source.checkpoint.path.parent / "explore.html"
+    return Drawn(lambda path: write(path, text), out, [source.line, size, *notes])
 
 
 def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def check_length(ids: np.ndarray, most: int, given_as: str) -> None:
+def check_length(ids: np.ndarray, most: int) -> None:
     """ValueError unless the model sees all of the text at once."""
     if len(ids) > most:
-        raise ValueError(f"{given_as} has {len(ids):,} tokens, but this model sees {most:,} at once: "
-                         "give a shorter text")
-    if not len(ids):
-        raise ValueError(f"{given_as} has no token of this model's tokenizer: give another text")
+        raise ValueError(f"the text has {len(ids):,} tokens, but this model sees {most:,} at once: give a shorter one")
 
 
 def target_id(tokenizer: Tokenizer, text: str) -> int:

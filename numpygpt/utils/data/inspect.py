@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate, chain
 from typing import Any
 
@@ -180,13 +181,19 @@ def start(dataset: TokenDataset, characters: int = SAMPLE) -> list[int]:
     return ids
 
 
+def text_tokens(tokenizer: Any, ids: Iterable[int]) -> Iterator[list[str]]:
+    """The signs of each token of a text; a first sign " " is a space before a word that has no token."""
+    signs_of = cache(lambda id: token_signs(tokenizer, id))
+    decoder = tokenizer.stream()
+    for id in ids:
+        found = signs_of(id)
+        implied = decoder.push(id).startswith(" ") and found[0] != "·"
+        yield [" "] * implied + found
+
+
 def split(tokenizer: Any, text: str, ids: list[int], colour: bool, most_ids: int = SAMPLE_IDS) -> str:
     """The tokens of `text` next to each other, their numbers, and at most `most_ids` of the ids."""
-    tokens, decoder = [], tokenizer.stream()
-    for id in ids:
-        found = token_signs(tokenizer, id)
-        implied = decoder.push(id).startswith(" ") and found[0] != "·"  # the space between two words has no token
-        tokens.append([" "] * implied + found)
+    tokens = list(text_tokens(tokenizer, ids))
     backgrounds = [BACKGROUNDS[at % len(BACKGROUNDS)] for at in range(len(ids))] if colour else None
     sizes = {"character": len(text), "byte": len(text.encode()), "token": len(ids)}
     length = ", ".join(f"{size:,} {unit}{'s' * (size != 1)}" for unit, size in sizes.items())
