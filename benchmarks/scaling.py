@@ -18,14 +18,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.cases import CASES, Case  # noqa: E402
 from benchmarks.peers import batch, timed, training  # noqa: E402
 from benchmarks.speed import peak_memory  # noqa: E402
+from numpygpt.inspection.watcher import cached_arrays  # noqa: E402
 from numpygpt.nn.modules.module import Module  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
 from numpygpt.utils.cores import cores  # noqa: E402
@@ -88,14 +87,7 @@ def cached(model: Module) -> int:
     """Bytes of the arrays that the modules hold beside parameters, gradients and constants; shared ones once."""
     found: dict[int, int] = {}
     for _, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name in module._owned or name in module._constants:
-                continue
-            for array in value if isinstance(value, list) else [value]:
-                if isinstance(array, np.ndarray):
-                    while isinstance(array.base, np.ndarray):
-                        array = array.base
-                    found[id(array)] = array.nbytes
+        found |= cached_arrays(module)
     return sum(found.values())
 
 
