@@ -21,14 +21,14 @@ import numpy as np
 
 from numpygpt.inspection.explain import Explanation, legend
 from numpygpt.inspection.score import read_text, score_text
-from numpygpt.inspection.score_report import report
+from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
 from numpygpt.models.restore import restore
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
-from numpygpt.utils.colour import colours
+from numpygpt.utils.colour import colours, room
 from numpygpt.utils.text import prompt_ids
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
@@ -110,7 +110,7 @@ def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -
     if (read := tokenizer.decode(ids)) != text:
         why = "it is made lower case" if read == text.lower() else "what the vocabulary lacks is lost"
         print(f"note: to this model the text reads otherwise: {why}", file=sys.stderr, flush=True)
-    for line in report(tokenizer, found, colours(sys.stdout)):
+    for line in report(tokenizer, found, colours(sys.stdout), room(sys.stdout, COLUMNS)):
         write(f"{line}\n")
     return 0
 

@@ -126,7 +126,7 @@ def formulas(layer: Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
                  f"dQ = dS K / √{layer.d_k},  dK = dSᵀ Q / √{layer.d_k}"))  # fmt: skip
     known: dict[type[Module], tuple[tuple[str, ...], tuple[str, ...]]] = {
         Embedding: (("X = W[ids]",), ("dW[id] += dX, at each place of the token; ids have no gradient",)),
-        PositionalEmbedding: (("X = X + W[0 : T]",), ("dX = dY,  dW[0 : T] = Σ over the batch of dY",)),
+        PositionalEmbedding: (("Y = X + W[0 : T]",), ("dX = dY,  dW[0 : T] = Σ over the batch of dY",)),
         SinusoidalEncoding: (("X = X + sines and cosines",), ("dX = dY; nothing is learned",)),
         GELU: (("A = gelu(H)",), ("dH = dA gelu'(H)",)),
         ReLU: (("A = max(H, 0)",), ("dH = dA where A > 0, else 0",)),

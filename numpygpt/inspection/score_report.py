@@ -29,12 +29,12 @@ MOST = 10  # of the greatest surprises
 BEFORE = 30  # columns of the text before each of them
 
 
-def report(tokenizer: Tokenizer, text: TextScores, colour: bool = False) -> Iterator[str]:
-    """What `./sample.py --score` prints, line by line."""
-    yield listed(legend(tokenizer, colour), COLUMNS) + (f"\n{'surprise':<12} {scale()}" if colour else "")
+def report(tokenizer: Tokenizer, text: TextScores, colour: bool = False, columns: int = COLUMNS) -> Iterator[str]:
+    """What `./sample.py --score` prints, line by line; the text in lines of at most `columns`."""
+    yield listed(legend(tokenizer, colour), columns) + (f"\n{'surprise':<12} {scale()}" if colour else "")
     yield ""
     for tokens, bits in paragraphs(tokenizer, text):
-        yield from token_lines(tokens, COLUMNS, shades(bits)) if colour else with_digits(tokens, bits)
+        yield from token_lines(tokens, columns, shades(bits)) if colour else with_digits(tokens, bits, columns)
     yield ""
     yield from totals(text)
     yield ""
@@ -65,10 +65,10 @@ def shades(bits: list[float]) -> list[int | None]:
     return [None if math.isnan(surprise) else background(surprise) for surprise in bits]
 
 
-def with_digits(tokens: list[list[str]], bits: list[float]) -> Iterator[str]:
+def with_digits(tokens: list[list[str]], bits: list[float], columns: int) -> Iterator[str]:
     """Each line of the text, and under it a digit where a token begins."""
     begun = -1
-    for line in arranged(tokens, COLUMNS):
+    for line in arranged(tokens, columns):
         above, below = "", ""
         for at, part in line:
             gap = " " * (part[0] == " ")  # a space that belongs to no token

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -28,7 +29,8 @@ BLACK, WHITE = 16, 231
 SCALE = (230, 223, 216, 209, 168, 126, 54)
 DARK = (126, 54)  # those that need white text
 
-LEGEND = r"· space   ⏎ new line   \t tab   \u200b not to be seen   ◌ carries a lone mark   \\ backslash"
+LEGEND = r"· space   ⏎ new line   \t tab   \u200b what shows nothing   ◌ carries a lone mark   \\ backslash"
+NARROWEST = 20  # columns that are used even where a terminal has fewer
 SEPARATORS = "|¦"  # between tokens without colour: the second where the text has the first
 _NAMES = {" ": "·", "\n": "⏎", "\t": r"\t", "\r": r"\r", "\\": r"\\"}
 _OWN = "·⏎◌¦"  # the legend's signs, where the text itself has them, are shown by number
@@ -52,6 +54,13 @@ def colours(stream: Any) -> bool:
     if WINDOWS and not os.environ.get("WT_SESSION"):  # the old console prints the sequences as they are
         return False
     return stream is not None and not stream.closed and stream.isatty()
+
+
+def room(stream: Any, most: int) -> int:
+    """The columns for what is written to `stream`: those of the terminal, at most `most`; as many elsewhere."""
+    if stream is None or stream.closed or not stream.isatty():
+        return most
+    return min(most, max(NARROWEST, shutil.get_terminal_size((most, 24)).columns))
 
 
 def paint(text: str, background: int, foreground: int = BLACK) -> str:

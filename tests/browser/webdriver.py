@@ -13,7 +13,7 @@ CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "g
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars"
 ).split()
 KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014",
         "Down": "\ue015", "Home": "\ue011", "End": "\ue010"}  # fmt: skip

@@ -43,6 +43,13 @@ def test_the_scripts_take_the_commands(command, monkeypatch):
     assert (ROOT / name).stat().st_mode & 0o100
 
 
+def test_no_command_after_the_first_wants_the_folder_that_the_first_one_made():
+    later = [command for command in COMMANDS if command.strip().startswith("./train.py quick --")]
+    assert len(later) >= 4
+    for command in later:
+        assert "--dry-run" in command or "--out" in command or "--data" in command, command
+
+
 def test_the_two_commands_set_up_by_themselves():
     for mark, script in (("train", "./train.py quick"), ("test", "./test.py")):
         command = re.search(rf"<!-- {mark} -->\n```bash\n(.*?)\n```", TEXT, re.S)[1]

@@ -185,6 +185,13 @@ def sections(lines):
 TEXT = "a bad cab\n\nab\x1b[2J dab\n" + "bad cad" * 20
 
 
+def test_a_narrow_terminal_has_shorter_lines(make_gpt):
+    tokenizer = CharTokenizer().train(TEXT)
+    _, found = scored(make_gpt, tokenizer, TEXT)
+    _, body, _, _ = sections(list(report(tokenizer, found, columns=20)))
+    assert "".join(body[::2]) == "".join(signs(TEXT)) and max(map(len, body)) <= 20
+
+
 def test_without_colour_each_token_has_a_digit_below(make_gpt):
     found, lines = shown(make_gpt, CharTokenizer().train(TEXT), TEXT)
     _, body, _, _ = sections(lines)
@@ -265,5 +272,5 @@ def test_spaces_that_have_no_token_and_bytes_of_characters_are_shown(make_gpt):
 
 def test_a_token_over_two_lines_has_one_digit():
     tokens, bits = [list("ab"), list("c" * 150), list("d")], [np.nan, 4.2, 12.0]
-    assert list(score_report.with_digits(tokens, bits)) == [
+    assert list(score_report.with_digits(tokens, bits, 96)) == [
         "ab" + "c" * 94, "  4", "c" * 56 + "d", " " * 56 + "9"]

@@ -133,7 +133,7 @@ def test_each_row_is_drawn_with_its_own_generator():
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"temperature": -0.1}, "temperature must be 0 .* or above, got -0.1"),
+    ({"temperature": -0.1}, "temperature must be 0 .* above it, got -0.1"),
     ({"temperature": float("nan")}, "temperature must be .* got nan"),
     ({"temperature": float("inf")}, "temperature must be .* got inf"),
     ({"top_k": 0}, "top_k must be at least 1, got 0"),

@@ -22,6 +22,7 @@ from numpygpt.utils.colour import (
     listed,
     paint,
     printable,
+    room,
     signs,
     token_lines,
     width,
@@ -31,6 +32,15 @@ from numpygpt.utils.colour import (
 class Terminal(io.StringIO):
     def isatty(self):
         return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "columns", "found"),
+    [(Terminal(), 60, 60), (Terminal(), 200, 96), (Terminal(), 5, 20), (io.StringIO(), 60, 96), (None, 60, 96)],
+)
+def test_lines_are_as_long_as_the_terminal_has_room(stream, columns, found, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert room(stream, 96) == found
 
 
 @pytest.mark.parametrize(

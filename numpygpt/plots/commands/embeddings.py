@@ -18,7 +18,7 @@ from numpygpt.plots.source import Source, add_run, open_source
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.data.inspect import count, token
 
-MOST = 20  # tokens whose neighbours the table has room for
+MOST = 20  # tokens whose neighbours the table has room for, and neighbours of each
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=r"tokens to list the nearest of, as the picture shows them: ⏎ or '\n' is a new line, ' ' or · a space "
         "(default: the most frequent of each kind)",
     )  # fmt: skip
-    parser.add_argument("--nearest", type=int, default=5, metavar="N", help="how many neighbours of each")
+    parser.add_argument("--nearest", type=int, default=5, metavar="N", help=f"how many neighbours of each, at most {MOST}")
     parser.add_argument("--tokens", type=int, default=120, metavar="N", help="how many, the most frequent, to draw")
 
 
 def make(args: Namespace, new_figure: NewFigure) -> Drawn:
-    for name, least in (("nearest", 1), ("tokens", 3)):
-        if getattr(args, name) < least:
-            raise ValueError(f"--{name} must be at least {least}, got {getattr(args, name)}")
+    if not 1 <= args.nearest <= MOST:
+        raise ValueError(f"--nearest must be between 1 and {MOST}, got {args.nearest}")
+    if args.tokens < 3:
+        raise ValueError(f"--tokens must be at least 3, got {args.tokens}")
     source = open_source(args.run)
     tokenizer, W = source.tokenizer, source.model.wte.W
     order, by = ranked(source)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from numpygpt.inspection.explore import explore
+from numpygpt.inspection.vocabulary import find_tokens
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.explore import page
 from numpygpt.plots.source import Source, add_prompt, add_run, given_prompt, open_source
-from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import LEGEND, printable
-from numpygpt.utils.data.inspect import LEGENDS, token_signs
+from numpygpt.utils.data.inspect import LEGENDS
 
 SUFFIXES = (".html",)
 
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_prompt(parser, "the text that the model reads")
     parser.add_argument(
         "--target", metavar="TOKEN",
-        help="what should follow the text: the gradients of the last position are those of its loss "
-        "(default: what the model finds likeliest)",
+        help=r"what should follow the text, as the page shows it or as '\n': the gradients of the last position are "
+        "those of its loss (default: what the model finds likeliest)",
     )  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     source = open_source(args.run)
     ids, notes = given_prompt(source.tokenizer, args)
     check_length(ids, source.model.max_len)
-    target = None if args.target is None else target_id(source.tokenizer, args.target)
+    target = None if args.target is None else find_tokens(source.tokenizer, [args.target])[0]
     text = page(f"Inside {source.name}", explore(source.model, source.tokenizer, ids, target) | about(source))
     size = f"a page of {len(ids):,} tokens, {len(text.encode()) / 1e6:.2f} MB; open it in a browser"
     out = source.checkpoint.path.parent / "explore.html"
@@ -48,15 +48,6 @@ def check_length(ids: np.ndarray, most: int) -> None:
     """ValueError unless the model sees all of the text at once."""
     if len(ids) > most:
         raise ValueError(f"the text has {len(ids):,} tokens, but this model sees {most:,} at once: give a shorter one")
-
-
-def target_id(tokenizer: Tokenizer, text: str) -> int:
-    """The id of --target. ValueError unless it is one token."""
-    ids = tokenizer.encode(text)
-    if len(ids) != 1:
-        parts = " | ".join("".join(token_signs(tokenizer, id)) for id in ids[:8]) + " ..." * (len(ids) > 8)
-        raise ValueError(f"--target {text!r} is {len(ids)} tokens of this model{': ' * bool(ids)}{parts}; give one")
-    return ids[0]
 
 
 def about(source: Source) -> dict[str, list[str]]:

@@ -17,6 +17,8 @@ from numpygpt.plots.gradients import draw_gradients, size
 from numpygpt.plots.source import Source, add_run, encode, open_source
 from numpygpt.utils.data import DataLoader
 
+MOST = 256  # sequences: all that the layers keep of them is in memory at once
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
@@ -24,14 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--text", metavar="FILE",
         help="take the batch from this text, - for standard input (default: the validation part of the run's data)",
     )  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="sequences: more are a steadier picture")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N",
+                        help=f"sequences, at most {MOST}: more are a steadier picture")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws the places in the text")
 
 
 def make(args: Namespace, new_figure: NewFigure) -> Drawn:
-    for name, least in (("batch_size", 1), ("seed", 0)):
-        if getattr(args, name) < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(args, name)}")
+    if not 1 <= args.batch_size <= MOST:
+        raise ValueError(f"--batch-size must be between 1 and {MOST}, got {args.batch_size}")
+    if args.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {args.seed}")
     source = open_source(args.run)
     tokens, where = text_of(source, args.text)
     x, y = batch(tokens, source.model.max_len, args.batch_size, args.seed)

@@ -15,6 +15,7 @@ from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.source import add_run, open_source
 from numpygpt.plots.tokens import Page, draw_tokens, lay_out, size
+from numpygpt.utils import cli
 
 LINES, MOST = 28, 200
 
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     if not 1 <= args.lines <= MOST:
         raise ValueError(f"--lines must be between 1 and {MOST}, got {args.lines}")
+    if Path(args.file).is_dir():
+        raise ValueError(f"{cli.shown(args.file)} is a folder: the text's file comes first, then the run")
     source = open_source(args.run)
     text = read_text(args.file)
     ids = source.tokenizer.encode_array(text)
