@@ -1,14 +1,12 @@
 """The picture of a text coloured by loss: what stands where, in which colour, and no text that breaks it."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import Normalize
+from running import process, script
 
 import plot
 from numpygpt.inspection.score import score, score_text
@@ -183,9 +181,7 @@ def test_what_cannot_be_drawn_is_one_line(run, tmp_path, content, flags, words):
 
 
 def test_the_script_reads_standard_input(run):
-    root = os.path.dirname(plot.__file__)
-    words = [sys.executable, "-W", "error", os.path.join(root, "plot.py"), "tokens", "-", str(run)]
-    done = subprocess.run(words, input="to be", capture_output=True, encoding="utf-8")
+    done = process("plot.py", "tokens", "-", run, text="to be")
     assert (done.returncode, done.stderr) == (0, "") and "standard input: mean loss" in done.stdout
-    done = subprocess.run([*words[:-2], "gone.txt", str(run)], capture_output=True, encoding="utf-8")
+    done = script("plot.py", "tokens", "gone.txt", run)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "gone.txt" in done.stderr

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from running import process, script
 
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.data import TokenDataset
@@ -18,19 +19,15 @@ TEXT = "".join(f"Line {i}: the quick brown fox, {i * i} dogs and no cat.\n" for 
 def datagen(tmp_path):
     (tmp_path / "tale.txt").write_text(TEXT, encoding="utf-8", newline="")
 
-    def call(*words, **options):
+    def call(*words, way=script, **options):
         # A cache that is a file cannot be written, and so nothing here gets as far as asking a network.
-        environment = {**os.environ, "NUMPYGPT_CACHE": str(tmp_path / "tale.txt"), "NO_COLOR": "1"}
-        return subprocess.run(
-            [sys.executable, str(ROOT / "datagen.py"), *words],
-            cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", **options,
-        )  # fmt: skip
+        return way("datagen.py", *words, cwd=tmp_path, NUMPYGPT_CACHE=str(tmp_path / "tale.txt"), **options)
 
     return call
 
 
 def test_a_file_becomes_a_folder(datagen, tmp_path):
-    done = datagen("--input", "tale.txt", "--out", "out")
+    done = datagen("--input", "tale.txt", "--out", "out", way=process)
     assert done.returncode == 0, done.stderr
     dataset = TokenDataset.load(tmp_path / "out")
     assert dataset.tokenizer.decode(dataset.train) + dataset.tokenizer.decode(dataset.val) == TEXT
@@ -163,7 +160,7 @@ def test_the_default_folder_is_one_whichever_text_it_is(monkeypatch, tmp_path):
 
 def test_standard_input_and_a_separator(datagen, tmp_path):
     done = datagen("--input", "-", "--separator=---", "--split", "document", "--out", "out",
-                   input="---\n".join([TEXT[:2000]] * 20))  # fmt: skip
+                   text="---\n".join([TEXT[:2000]] * 20))  # fmt: skip
     assert done.returncode == 0, done.stderr
     dataset = TokenDataset.load(tmp_path / "out")
     assert dataset.tokenizer.decode(dataset.val) == (TEXT[:2000] + "<|endoftext|>") * 2

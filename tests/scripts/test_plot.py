@@ -4,30 +4,23 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from running import process, script
 
-import plot as script
+import plot as plot_script
 from numpygpt.plots.curves import OTHER_TOKENS
+from numpygpt.utils import cli
 from numpygpt.utils.metrics import MetricsLog
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory):
-    """The script and the package in a folder of their own: plot.py looks for runs beside itself."""
-    root = tmp_path_factory.mktemp("project")
-    shutil.copy(ROOT / "plot.py", root)
-    shutil.copytree(ROOT / "numpygpt", root / "numpygpt", ignore=shutil.ignore_patterns("__pycache__"))
-    return root
+ROOT = cli.ROOT
 
 
 @pytest.fixture
-def project(copy):
-    yield copy
-    shutil.rmtree(copy / "runs", ignore_errors=True)
+def project(tmp_path, monkeypatch):
+    """A folder that the script takes for its own, where it looks for runs."""
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    return tmp_path
 
 
 def write(folder, steps=100, every=25):
@@ -40,12 +33,8 @@ def write(folder, steps=100, every=25):
     return folder
 
 
-def plot(project, *args, backend=None, path=None):
-    env = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY", "PYTHONPATH")}
-    env |= {"MPLBACKEND": backend} if backend else {}
-    env |= {"PYTHONPATH": str(path)} if path else {}
-    words = [sys.executable, "-W", "error", "plot.py", *map(str, args)]
-    return subprocess.run(words, cwd=project, env=env, capture_output=True, encoding="utf-8")
+def plot(project, *arguments):
+    return script("plot.py", *arguments, cwd=project)
 
 
 def refused(done, said):
@@ -56,7 +45,7 @@ def refused(done, said):
 
 def test_one_run(project):
     write(project / "runs" / "quick")
-    done = plot(project, "runs/quick")
+    done = process("plot.py", "runs/quick", cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "quick: 100 steps, 76.8 k tokens, 50 s; train loss 1.520; "
@@ -66,12 +55,15 @@ def test_one_run(project):
     assert (project / "runs/quick/curves.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_the_newest_run_is_taken_and_named(project):
+def test_the_newest_run_beside_the_script_is_taken_and_named(tmp_path):
+    """With the script and the package in a folder of their own."""
+    shutil.copy(ROOT / "plot.py", tmp_path)
+    shutil.copytree(ROOT / "numpygpt", tmp_path / "numpygpt")
     for age, name in enumerate(["b", "a", "c"]):
-        os.utime(write(project / "runs" / name, steps=3) / "metrics.jsonl", (1e9 - age, 1e9 - age))
-    done = plot(project)
-    assert done.stdout.startswith("newest run: runs/b\nb: 3 steps"), done
-    assert [p.parent.name for p in project.glob("runs/*/curves.png")] == ["b"]
+        os.utime(write(tmp_path / "runs" / name, steps=3) / "metrics.jsonl", (1e9 - age, 1e9 - age))
+    done = process("plot.py", root=tmp_path, cwd=tmp_path / "runs")
+    assert done.stdout.startswith("newest run: b\nb: 3 steps"), done
+    assert [p.parent.name for p in tmp_path.glob("runs/*/curves.png")] == ["b"]
 
 
 def test_several_runs_go_into_one_picture_beside_them(project):
@@ -184,7 +176,8 @@ def test_bad_flags_are_one_line(project):
 
 def test_show_without_a_screen_is_one_line(project):
     write(project / "runs" / "quick")
-    refused(plot(project, "runs/quick", "--show", backend="agg"), "--show: no window can be opened here")
+    done = process("plot.py", "runs/quick", "--show", cwd=project, MPLBACKEND="agg")
+    refused(done, "--show: no window can be opened here")
 
 
 def test_show_opens_the_window_with_the_same_panels(project, tmp_path):
@@ -201,22 +194,23 @@ def test_show_opens_the_window_with_the_same_panels(project, tmp_path):
         "class FigureCanvas(FigureCanvasAgg):\n"
         "    manager_class = FigureManager\n"
     )
-    done = plot(project, "runs/quick", "--show", backend="module://windows", path=tmp_path)
+    variables = {"MPLBACKEND": "module://windows", "PYTHONPATH": str(tmp_path)}
+    done = process("plot.py", "runs/quick", "--show", cwd=project, **variables)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1:] == [
         "wrote runs/quick/curves.png",
         "shown: ['Loss', 'Change since the last evaluation', 'Gradient norm', 'Clipped updates', 'Learning rate', "
         "'Speed']",
     ]
-    done = plot(project, "compare", "runs/quick", "--show", backend="module://windows", path=tmp_path)
+    done = process("plot.py", "compare", "runs/quick", "--show", cwd=project, **variables)
     assert done.stdout.splitlines()[-1] == "shown: ['By steps', 'By tokens', 'By time', '']"
 
 
 def test_a_page_has_no_window():
     with pytest.raises(SystemExit) as done:
-        script.parse(["explore", "--prompt", "x", "--show"])
+        plot_script.parse(["explore", "--prompt", "x", "--show"])
     assert done.value.code == 2
-    assert script.parse(["explore", "--prompt", "x"]).show is False
+    assert plot_script.parse(["explore", "--prompt", "x"]).show is False
 
 
 def test_help_gives_a_reason_for_every_flag(project):
@@ -235,13 +229,13 @@ def test_the_commands_are_listed_with_a_line_each(project, flag):
     done = plot(project, flag)
     assert (done.returncode, done.stderr) == (0, "")
     listed = done.stdout.split("WHAT, and what it draws:\n")[1].split("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in listed] == list(script.WHAT)
-    assert [line.split(maxsplit=1)[1] for line in listed] == list(script.WHAT.values())
+    assert [line.split()[0] for line in listed] == list(plot_script.WHAT)
+    assert [line.split(maxsplit=1)[1] for line in listed] == list(plot_script.WHAT.values())
     assert max(map(len, done.stdout.splitlines())) <= 100 and max(map(len, listed)) <= 80
     assert "./curves" in done.stdout.split("\n\n")[-1]
 
 
-@pytest.mark.parametrize("what", list(script.WHAT))
+@pytest.mark.parametrize("what", list(plot_script.WHAT))
 def test_every_command_has_its_own_help(project, what):
     done = plot(project, what, "-h")
     assert done.returncode == 0 and done.stderr == ""
@@ -249,14 +243,14 @@ def test_every_command_has_its_own_help(project, what):
     assert ("--show" in done.stdout) == (what != "explore")
 
 
-def test_only_the_chosen_command_is_imported(project):
+def test_only_the_chosen_command_is_imported():
     code = (
         "import sys, plot\n"
         "plot.parse(['compare', 'x'])\n"
         "commands = 'numpygpt.plots.commands.'\n"
         "print(sorted(name.removeprefix(commands) for name in sys.modules if name.startswith(commands)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "['compare', 'curves']\n", done.stderr  # compare takes the value of --smooth from curves
 
 
@@ -273,11 +267,8 @@ def test_flags_may_come_first_and_a_run_may_be_called_like_a_command(project):
     done = plot(project, "--x", "time", "--out", "runs/a.png", "runs/quick")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "wrote runs/a.png"), done.stderr
     write(project / "tokens", steps=2)
-    try:
-        assert plot(project, "./tokens").stdout.endswith("wrote tokens/curves.png\n")
-        assert plot(project, "--smooth", "0", "tokens").stdout.endswith("wrote tokens/curves.png\n")
-    finally:
-        shutil.rmtree(project / "tokens")
+    assert plot(project, "./tokens").stdout.endswith("wrote tokens/curves.png\n")
+    assert plot(project, "--smooth", "0", "tokens").stdout.endswith("wrote tokens/curves.png\n")
 
 
 def test_it_can_be_run_by_its_name():

@@ -1,12 +1,11 @@
 """./plot.py attention, gradients, embeddings and architecture as they are typed, for small models of two tokenizers."""
 
 import io
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from running import script
 
 import plot
 from numpygpt import GPT
@@ -16,7 +15,6 @@ from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import save_checkpoint
 from numpygpt.utils.data import Corpus, prepare
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXT = 'To be, or $not$ to be "that": 日本 🙂 is _the_ question^2.\n'
 SIZES = {"max_len": 12, "d_model": 10, "n_heads": 2, "n_layers": 3}
 WHAT = ("attention", "gradients", "embeddings", "architecture")
@@ -133,8 +131,7 @@ def test_mistakes_of_attention(char, tmp_path):
     (["--prompt", "be", "--layer", "x"], "argument --layer: invalid int value: 'x'"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_and_status_2(char, args, said):
-    words = [sys.executable, "-W", "error", "plot.py", "attention", str(char), *args]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8")
+    done = script("plot.py", "attention", char, *args)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, done
     assert done.stderr.startswith("plot.py") and said in done.stderr
 
@@ -156,7 +153,7 @@ def test_mistakes_of_gradients(char, tmp_path):
     (tmp_path / "none.txt").touch()
     assert "none.txt is empty" in refused("gradients", char, "--text", tmp_path / "none.txt")
     assert "No such file" in refused("gradients", char, "--text", tmp_path / "gone.txt")
-    assert refused("gradients", char, "--batch-size", 0) == "--batch-size must be at least 1, got 0"
+    assert refused("gradients", char, "--batch-size", 0) == "--batch-size must be between 1 and 256, got 0"
     assert refused("gradients", char, "--seed", -1) == "--seed must be at least 0, got -1"
     (tmp_path / "data").rename(tmp_path / "moved")
     said = refused("gradients", char)
@@ -192,7 +189,7 @@ def test_mistakes_of_embeddings(char):
     assert "is 'be'; it is 2 tokens: b e" in refused("embeddings", char, "--neighbours", "t", "be")
     assert "is 'Q'" in refused("embeddings", char, "--neighbours", "Q")
     assert refused("embeddings", char, "--tokens", 2) == "--tokens must be at least 3, got 2"
-    assert refused("embeddings", char, "--nearest", 0) == "--nearest must be at least 1, got 0"
+    assert refused("embeddings", char, "--nearest", 0) == "--nearest must be between 1 and 20, got 0"
     assert "at most 20 tokens, got 24" in refused("embeddings", char, "--neighbours", *"To be,rnth$a:is_qu^2.日本🙂")
 
 

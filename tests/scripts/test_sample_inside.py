@@ -1,18 +1,15 @@
 """./sample.py --explain and --score as they are typed."""
 
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from running import process, script
 
 from numpygpt.inspection.score import score
 from numpygpt.models.restore import restore
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.utils.checkpoint import save_checkpoint
-from numpygpt.utils.cli import ROOT
 
 TEXT = "To be, or not to be:\nthat is the question.\n"
 
@@ -29,10 +26,7 @@ def run(tmp_path, make_gpt):
 
 
 def sample(run, *arguments, **options):
-    env = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR")}
-    env |= options.pop("env", {})
-    words = [sys.executable, "-W", "error", ROOT / "sample.py", run, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, encoding="utf-8", env=env, **options)
+    return script("sample.py", run, *arguments, **options)
 
 
 def refused(done, *words):
@@ -93,12 +87,13 @@ def test_colours_where_they_are_wanted(run, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     for arguments in (["--explain", "--max-new-tokens", 3], ["--score", tmp_path / "text.txt"]):
         assert "\x1b" not in sample(run, *arguments).stdout
-        assert "\x1b[48;5;" in sample(run, *arguments, env={"FORCE_COLOR": "1"}).stdout
+        assert "\x1b[48;5;" in sample(run, *arguments, FORCE_COLOR="1").stdout
 
 
 def test_a_file_or_standard_input_is_scored(run, tmp_path):
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8", newline="")
-    by_file, by_pipe = sample(run, "--score", tmp_path / "text.txt"), sample(run, "--score", "-", input=TEXT)
+    by_file = sample(run, "--score", tmp_path / "text.txt")
+    by_pipe = process("sample.py", run, "--score", "-", text=TEXT)
     assert by_file.returncode == 0, by_file.stderr
     assert by_file.stdout == by_pipe.stdout and "ckpt.npz: step 7" in by_file.stderr
     model, tokenizer, _ = restore(run)
@@ -128,7 +123,7 @@ def test_a_folder_and_a_file_that_is_not_there_are_one_line(run, tmp_path):
     ["--stop", "x"], ["--num-samples", 2], ["--seed", 1], ["--slide", 2], ["--max-new-tokens", 500],
 ])
 def test_scoring_takes_no_flag_of_sampling(run, arguments):
-    refused(sample(run, "--score", "-", *arguments, input=TEXT), f"--score draws no tokens: leave {arguments[0]} out")
+    refused(sample(run, "--score", "-", *arguments, text=TEXT), f"--score draws no tokens: leave {arguments[0]} out")
 
 
 def test_a_model_without_capitals_says_so(run, tmp_path, make_gpt):
@@ -137,6 +132,6 @@ def test_a_model_without_capitals_says_so(run, tmp_path, make_gpt):
     header = {"model": model.config, "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "x"}, "last": {},
               "best": {}, "config": {}}
     save_checkpoint(tmp_path / "small.npz", header, {f"model/{name}": p for name, p in model.params().items()})
-    done = sample(tmp_path / "small.npz", "--score", "-", input=TEXT)
+    done = sample(tmp_path / "small.npz", "--score", "-", text=TEXT)
     assert "note: to this model the text reads otherwise: it is made lower case\n" in done.stderr
     assert "to·be,·or" in done.stdout and "To" not in done.stdout.split("\n\n")[1]
