@@ -1,5 +1,7 @@
 """Shared by the tests: small models whose weights are of order one, and batches that nobody may write to."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,12 @@ def token_batch(vocab_size=11, shape=(3, 6), seed=0, ignored=()):
 def read_only(array):
     array.flags.writeable = False
     return array
+
+
+def pytest_collection_finish():
+    """What has been imported stays: the collector, which some tests call, need not look through it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(name="lively")
