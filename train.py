@@ -19,7 +19,7 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
-from numpygpt.training.loggers import open_loggers
+from numpygpt.training.loggers import check_logger, open_loggers
 from numpygpt.training.report import introduction
 from numpygpt.training.run import Run, say
 from numpygpt.training.start import begun, changes, open_data, resumed
@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     config, checkpoint = resumed(args) if args.resume else begun(args)
     out = Path(config.out)
+    check_logger(config.log)  # before any work is done
     trainer = Trainer(config, open_data(config, make=not args.dry_run, say=say))
     if checkpoint:
         (trainer.load if args.resume else trainer.start_from)(checkpoint)

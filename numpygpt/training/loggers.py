@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import os
 import secrets
 import time
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 from numpygpt.utils.cli import shown
 from numpygpt.utils.config import Config
+from numpygpt.utils.metrics import read_rows
 
 INIT_SECONDS, FINISH_SECONDS = 30, 60  # how long wandb may look for its server, and go on uploading after the run
 OFFLINE = "set WANDB_MODE=offline to log without network and account, and upload later by `wandb sync`"
@@ -34,6 +36,8 @@ class Logger(Protocol):
 
 def check_logger(kind: str) -> None:
     """RuntimeError where the package that the configuration names is missing, or where wandb knows no account."""
+    if kind == "none":
+        return
     try:
         package = import_module(kind)
     except ImportError as error:
@@ -50,18 +54,19 @@ def check_logger(kind: str) -> None:
 def open_loggers(config: Config, out: Path, step: int) -> Iterator[list[Logger]]:
     """The loggers that the configuration names, for a run in the folder `out` that begins or goes on at `step`.
 
-    To be called before the run writes anything: RuntimeError where a logger's package or account is missing.
+    To be called after `check_logger` and before the run writes anything: RuntimeError where a logger cannot begin.
     """
     if config.log == "none":
         yield []
         return
-    check_logger(config.log)
     metrics = out / "metrics.jsonl"
     goes_on = step > 0 or (metrics.exists() and metrics.stat().st_size > 0)  # one may go on at step 0
     first = step + 1 if goes_on else 0  # what was logged of this step and later ones will be made again
     logger = TensorBoard(out, first) if config.log == "tensorboard" else WeightsAndBiases(config, out, first)
     print(f"{'log':<8} {logger.where}", flush=True)
     try:
+        if isinstance(logger, WeightsAndBiases) and metrics.exists():
+            logger.repeat(metrics, first)
         yield [logger]
     finally:
         logger.close()
@@ -115,9 +120,15 @@ class TensorBoard:
 class WeightsAndBiases:
     """A run of the project "numpygpt" in wandb, or in `out`/wandb alone where the user's WANDB_MODE is offline.
 
-    wandb wants each step once, and in order, so the rows of a step wait until the next step and go as one. What a
-    session before has sent is not sent again: a resumed run repeats it to the last bit. `numpygpt.json` keeps how far
-    that was, and the identity under which wandb takes a resumed run for the same one.
+    wandb wants each step once, and in order, so the rows of a step wait until the next step and go as one. It holds
+    them in memory for a while, and a run that is killed loses these: only `close` makes sure of them. `numpygpt.json`
+    keeps the last step that is sure, and the identity under which wandb takes a resumed run for the same one. A
+    session that goes on first repeats what metrics.jsonl has after that step.
+
+    After `close`, wandb has the numbers of every step so far, some twice where a session was killed: the same numbers,
+    but for the seconds of steps that were made again. A step that it has is not changed: what a resumed run measures
+    there otherwise, or in addition (an evaluation, a trace), is in metrics.jsonl alone. Samples are not repeated: those
+    that were lost are in samples.txt alone.
     """
 
     def __init__(self, config: Config, out: Path, first: int):
@@ -127,16 +138,24 @@ class WeightsAndBiases:
         self.state = out / "wandb" / "numpygpt.json"
         self.state.parent.mkdir(parents=True, exist_ok=True)
         known = json.loads(self.state.read_text()) if first and self.state.exists() else {}
-        self.id, self.sent = known.get("id") or secrets.token_hex(4), known.get("sent", -1)
+        self.id, self.sent = known.get("id") or secrets.token_hex(4), known.get("closed", -1)
         self.step, self.row = 0, dict[str, Any]()
         settings = wandb.Settings(silent=True, console="off", init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS)
         with wandb_errors(wandb):
             self.run = wandb.init(project=os.environ.get("WANDB_PROJECT") or "numpygpt", name=out.name, dir=str(out),
                                   id=self.id, resume="allow", config=config.to_dict(), allow_val_change=True,
                                   settings=settings)
-        self.remember()
+        self.remember(self.sent)
+        self.sent = max(self.sent, self.run.starting_step - 1)  # online, what the server has; offline that is nothing
         upload = f"wandb sync {shown(self.state.parent)}/offline-run-*"
         self.where = upload if self.run.offline else self.run.url or f"wandb is {self.run.settings.mode}"
+
+    def repeat(self, metrics: Path, first: int) -> None:
+        """Send what `metrics.jsonl` has before the step `first` and no closed session has sent."""
+        for _, row in read_rows(metrics):
+            kind, step = row.pop("kind"), row.pop("step")
+            if step < first:
+                self.metrics(kind, step, {name: math.nan if value is None else value for name, value in row.items()})
 
     def metrics(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         self.add(step, {f"{kind}/{name}": value for name, value in values.items()})
@@ -151,6 +170,7 @@ class WeightsAndBiases:
         self.send()
         with wandb_errors(self.wandb):
             self.run.finish()
+        self.remember(self.sent)
 
     def add(self, step: int, values: dict[str, Any]) -> None:
         if step <= self.sent:
@@ -166,12 +186,11 @@ class WeightsAndBiases:
         with wandb_errors(self.wandb):
             self.run.log(self.row, step=self.step)
         self.row, self.sent = {}, self.step
-        self.remember()
 
-    def remember(self) -> None:
+    def remember(self, closed: int) -> None:
         """Whole under its name at any moment, for a run may be killed at any moment."""
         temporary = self.state.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"id": self.id, "sent": self.sent}))
+        temporary.write_text(json.dumps({"id": self.id, "closed": closed}))
         os.replace(temporary, self.state)
 
 

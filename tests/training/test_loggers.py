@@ -3,16 +3,20 @@
 import html
 import json
 import math
+import os
 import random
 import signal
 import struct
+import subprocess
 import sys
 import types
 
 import numpy as np
 import pytest
 
-from numpygpt.training.loggers import open_loggers
+import train
+from numpygpt.training.loggers import WeightsAndBiases, check_logger, open_loggers
+from numpygpt.utils.cli import ROOT
 from numpygpt.utils.config import Config
 from numpygpt.utils.metrics import MetricsLog
 
@@ -31,6 +35,7 @@ def png(path):
 def session(config, out, step, last, factor=1.0, picture=None):
     """One session of a run: what Run tells its loggers at the steps from `step` (done already, if not 0) to `last`."""
     rows = []
+    check_logger(config.log)
     with open_loggers(config, out, step) as loggers, MetricsLog(out / "metrics.jsonl", step or None) as log:
         def record(kind, at, **values):
             values = {"tokens": 8 * at, "seconds": at / 3, **values}
@@ -78,9 +83,9 @@ class FakeWandb(types.ModuleType):
     class Error(Exception):
         pass
 
-    def __init__(self, mode="online", account=True, fails=""):
+    def __init__(self, mode="online", account=True, fails="", starting_step=0):
         super().__init__("wandb")
-        self.mode, self.account, self.fails = mode, account, fails
+        self.mode, self.account, self.fails, self.starting_step = mode, account, fails, starting_step
         self.rows, self.inits, self.logins, self.finished = [], [], [], 0
         self.Settings = lambda **settings: settings
         self.Html = lambda text, inject: ("html", text, inject)
@@ -106,10 +111,12 @@ class FakeWandb(types.ModuleType):
     def log(self, row, step):
         if self.fails == "log":
             raise ConnectionResetError("Connection lost")
-        assert not self.rows or step >= self.rows[-1][0]
+        assert not self.rows or step > self.rows[-1][0]
         self.rows.append((step, dict(row)))
 
     def finish(self):
+        if self.fails == "finish":
+            raise self.Error("no answer")
         self.finished += 1
 
 
@@ -125,26 +132,34 @@ def fake(monkeypatch):
 def test_nothing_is_imported_that_was_not_chosen(tmp_path, monkeypatch, capsys):
     for name in ("tensorboard", "wandb"):
         monkeypatch.setitem(sys.modules, name, None)  # to import it would raise
+    check_logger("none")
     with open_loggers(Config(), tmp_path, 0) as loggers:
         assert loggers == []
     assert not list(tmp_path.iterdir()) and capsys.readouterr().out == ""
 
 
-def fails_before_it_writes(kind, folder, match):
-    with pytest.raises(RuntimeError, match=match) as error, open_loggers(Config(log=kind), folder / "run", 0):
-        pytest.fail("it opened")
-    assert "\n" not in str(error.value) and not (folder / "run").exists()
+def is_refused(kind, match):
+    with pytest.raises(RuntimeError, match=match) as error:
+        check_logger(kind)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
-def test_a_missing_package_is_one_line_with_the_command(name, monkeypatch, tmp_path):
+def test_a_missing_package_is_one_line_with_the_command(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    fails_before_it_writes(name, tmp_path, rf'^--log {name} needs .*pip install -e "\.\[{name}\]"$')
+    is_refused(name, rf'^--log {name} needs .*pip install -e "\.\[{name}\]"$')
 
 
-def test_without_an_account_the_way_offline_is_told(fake, tmp_path):
+def test_a_missing_package_is_told_before_anything_is_done(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr(train, "open_data", lambda *_, **__: pytest.fail("the data were opened"))
+    with pytest.raises(RuntimeError, match="--log wandb needs a package"):
+        train.main(["--log", "wandb", "--out", str(tmp_path / "run"), "--dry-run"])
+
+
+def test_without_an_account_the_way_offline_is_told(fake):
     wandb = fake(account=False)
-    fails_before_it_writes("wandb", tmp_path, "no account.*`wandb login`.*WANDB_MODE=offline")
+    is_refused("wandb", "no account.*`wandb login`.*WANDB_MODE=offline")
     assert wandb.logins == [{"prompt": False}]  # a question nobody sees would hang
 
 
@@ -157,7 +172,7 @@ def test_only_a_run_that_goes_online_needs_an_account(fake, tmp_path, mode, aske
 
 def test_what_wandb_complains_of_is_one_line_that_tells_the_way_offline(fake, tmp_path):
     fake(fails="login")
-    fails_before_it_writes("wandb", tmp_path, r"^wandb: no such host while retrying\. If .*WANDB_MODE=offline")
+    is_refused("wandb", r"^wandb: no such host while retrying\. If .*WANDB_MODE=offline")
     fake(fails="init")
     with (pytest.raises(RuntimeError, match="^wandb: timed out.*WANDB_MODE=offline"),
           open_loggers(Config(log="wandb"), tmp_path, 0)):
@@ -188,36 +203,92 @@ def test_wandb_gets_one_row_a_step(fake, tmp_path, capsys):
     assert capsys.readouterr().out == "log      https://wandb.test/run\n"
 
 
+def killed_session(config, out, step, last, monkeypatch):
+    """A session that nobody closes. The fake keeps what it was told, as wandb may and need not."""
+    with monkeypatch.context() as patch:
+        patch.setattr(WeightsAndBiases, "close", lambda self: None)
+        session(config, out, step, last)
+
+
+def steps_of(wandb):
+    return [step for step, _ in wandb.rows]
+
+
 def test_wandb_takes_a_resumed_run_for_the_same_and_gets_no_step_twice(fake, tmp_path):
     config = Config(log="wandb")
-    first, second = fake(), None
+    first = fake()
     session(config, tmp_path, 0, 6)
     second = fake()
-    session(config, tmp_path, 4, 8)  # killed after step 6, and its last checkpoint is of step 4
-    assert [step for step, _ in first.rows + second.rows] == list(range(9))
+    session(config, tmp_path, 4, 8)  # it failed after step 6, and its last checkpoint is of step 4
+    assert steps_of(first) + steps_of(second) == list(range(9))
     assert first.inits[0]["id"] == second.inits[0]["id"]
     third = fake()
     session(config, tmp_path, 8, 8)
     assert third.rows == [] and third.inits[0]["id"] == first.inits[0]["id"]
 
 
-def test_what_a_killed_session_had_not_sent_is_sent_by_the_next(fake, tmp_path):
+def test_a_session_after_a_killed_one_repeats_all_since_the_last_that_was_closed(fake, tmp_path, monkeypatch):
     config = Config(log="wandb")
     first = fake()
-    with open_loggers(config, tmp_path, 0) as (logger,):
-        logger.metrics("train", 1, {"loss": 1.0})
-        logger.metrics("train", 2, {"loss": 2.0})
-        logger.close = lambda: None  # a kill: what waits is lost
-    assert [step for step, _ in first.rows] == [1]
+    session(config, tmp_path, 0, 3)
     second = fake()
-    with open_loggers(config, tmp_path, 1) as (logger,):
-        logger.metrics("train", 2, {"loss": 2.0})
-    assert second.rows == [(2, {"train/loss": 2.0})] and second.inits[0]["id"] == first.inits[0]["id"]
+    killed_session(config, tmp_path, 3, 7, monkeypatch)
+    assert steps_of(second) == [4, 5, 6]  # 7 waited for another row
+    third = fake()
+    killed_session(config, tmp_path, 6, 8, monkeypatch)
+    assert steps_of(third) == [4, 5, 6, 7]
+    fourth = fake()
+    session(config, tmp_path, 7, 9)
+    assert steps_of(fourth) == list(range(4, 10))
+    rows = logged(tmp_path)
+    for wandb in (second, third, fourth):
+        assert wandb.inits[0]["id"] == first.inits[0]["id"]
+        for step, row in wandb.rows:
+            numbers = {tag: value for tag, value in row.items() if tag != "sample"}
+            np.testing.assert_equal(numbers, {tag: dict(rows[tag])[step] for tag in rows if step in dict(rows[tag])})
+    fifth = fake()
+    session(config, tmp_path, 9, 10)
+    assert steps_of(fifth) == [10]
+
+
+def test_nan_is_repeated_as_nan(fake, tmp_path, monkeypatch):
+    fake()
+    killed_session(Config(log="wandb"), tmp_path, 0, 5, monkeypatch)
+    wandb = fake()
+    session(Config(log="wandb"), tmp_path, 5, 6)
+    assert math.isnan(dict(wandb.rows)[3]["train/grad_norm"])
+
+
+def test_what_the_server_has_is_not_repeated(fake, tmp_path, monkeypatch):
+    fake()
+    killed_session(Config(log="wandb"), tmp_path, 0, 7, monkeypatch)
+    wandb = fake(starting_step=4)
+    session(Config(log="wandb"), tmp_path, 6, 8)
+    assert steps_of(wandb) == [4, 5, 6, 7, 8]
+    assert json.loads((tmp_path / "wandb" / "numpygpt.json").read_text())["closed"] == 8
+
+
+def test_a_session_that_wandb_could_not_end_counts_as_not_closed(fake, tmp_path):
+    wandb = fake(fails="finish")
+    with pytest.raises(RuntimeError, match="^wandb: no answer"):
+        session(Config(log="wandb"), tmp_path, 0, 5)
+    assert steps_of(wandb) == list(range(6))
+    wandb = fake()
+    session(Config(log="wandb"), tmp_path, 5, 6)
+    assert steps_of(wandb) == list(range(7))
+
+
+def test_rows_that_cannot_be_read_end_the_session_and_close_the_logger(fake, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    wandb = fake()
+    with pytest.raises(ValueError, match="line 1 is no row"), open_loggers(Config(log="wandb"), tmp_path, 3):
+        pytest.fail("it opened")
+    assert wandb.finished == 1
 
 
 def test_a_new_run_in_an_old_folder_is_another_one_and_one_that_goes_on_at_step_0_is_not(fake, tmp_path):
     config, ids = Config(log="wandb"), []
-    for metrics in ("", "", "{}"):
+    for metrics in ("", "", '{"kind": "eval", "step": 0, "tokens": 0, "seconds": 0.5, "val_loss": 4.0}\n'):
         (tmp_path / "metrics.jsonl").write_text(metrics)
         wandb = fake()
         with open_loggers(config, tmp_path, 0) as (logger,):
@@ -311,13 +382,15 @@ def history(out):
     pb = pytest.importorskip("wandb.proto.wandb_internal_pb2")
     rows = []
     for path in sorted(out.glob("wandb/offline-run-*/*.wandb")):
-        data, at, parts = path.read_bytes(), 7, b""  # after the file's own header
+        data, at, parts = path.read_bytes(), 7, b""  # after the file's own header; a kill may cut off its end
         while at + 7 <= len(data):
             left = 32768 - at % 32768
             if left < 7:
                 at += left
                 continue
             length, kind = struct.unpack_from("<HB", data, at + 4)
+            if at + 7 + length > len(data):
+                break
             parts += data[at + 7 : at + 7 + length]
             at += 7 + length
             if kind in (1, 4):  # whole, or the last of several parts
@@ -356,6 +429,41 @@ def test_wandb_offline_keeps_every_number_sample_and_picture_over_two_sessions(o
     assert [row["_step"] for row in rows if "sample.path" in row] == [0, 2, 4, 6, 8]
     (path,) = offline.glob(f"wandb/offline-run-*/files/{rows[8]['curves.path']}")
     assert path.read_bytes() == picture.read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from numpygpt.training.loggers import open_loggers
+from numpygpt.utils.config import Config
+from numpygpt.utils.metrics import MetricsLog
+
+out = Path(sys.argv[1])
+with open_loggers(Config(log="wandb"), out, 0) as (logger,), MetricsLog(out / "metrics.jsonl") as log:
+    for step in range(1, 28):
+        values = {"tokens": 8 * step, "seconds": step / 3, "loss": 1 / step}
+        log.log("train", step, **values)
+        logger.metrics("train", step, values)
+        if step == 20:
+            log.flush()  # as before a checkpoint
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_wandb_offline_has_every_step_of_a_run_that_was_killed(offline):
+    alone = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # not through this process's
+    done = subprocess.run([sys.executable, "-c", KILLED, offline], cwd=ROOT, env=alone, capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    rows = session(Config(log="wandb"), offline, 20, 30)
+    assert rows[0][1] == 21
+    found = {}
+    for row in history(offline):
+        for tag, value in row.items():
+            found.setdefault((tag, row["_step"]), set()).add(value)
+    expected = {(tag, step): value for tag, values in logged(offline).items() for step, value in values}
+    assert {step for tag, step in expected if tag == "train/loss"} == set(range(1, 31))
+    for place, value in expected.items():
+        assert found[place] == {value}, place
 
 
 def legacy_state():
