@@ -14,7 +14,7 @@ CLASSES = ("small letters", "capital letters", "after a space", "digits", "white
 
 def token_class(tokenizer: Tokenizer, id: int) -> str:
     """One of CLASSES. A token that begins with a space and goes on is "after a space", whatever it goes on with;
-    several letters count by the first one. Special tokens and parts of a character are "other"."""
+    several letters count by the first one. What has no case, special tokens and parts of a character are "other"."""
     text = tokenizer.token_text(id)
     if id in tokenizer.special_tokens.values() or tokenizer.decode([id]) != text:
         return "other"
@@ -25,7 +25,7 @@ def token_class(tokenizer: Tokenizer, id: int) -> str:
     if text.isdigit():
         return "digits"
     if text[0].isalpha():
-        return "capital letters" if text[0].isupper() else "small letters"
+        return "capital letters" if text[0].isupper() else "small letters" if text[0].islower() else "other"
     return "other" if any(char.isalnum() for char in text) else "punctuation"
 
 

@@ -11,7 +11,7 @@ from numpygpt import GPT
 from numpygpt.inspection import probe
 from numpygpt.inspection.explore import explore
 from numpygpt.plots.explore import page
-from numpygpt.tokenizer import CharTokenizer
+from numpygpt.tokenizer import CharTokenizer, WordTokenizer
 from numpygpt.utils.colour import signs
 
 pytestmark = pytest.mark.skipif(not (CHROME and DRIVER), reason="no chromium with its chromedriver here")
@@ -42,8 +42,8 @@ FRAME = "return new Promise((done) => requestAnimationFrame(() => requestAnimati
 class Case:
     """A model, a text, its page, and what the probes say."""
 
-    def __init__(self, text, path, title="Inside a test", target=None):
-        tokenizer = CharTokenizer().train(text + "xyz")
+    def __init__(self, text, path, title="Inside a test", target=None, kind=CharTokenizer):
+        tokenizer = kind().train(f"{text} xyz")
         self.text, self.path, self.tokenizer = text, path, tokenizer
         self.model = GPT(tokenizer.vocab_size, 128, 12, HEADS, LAYERS, seed=1)
         rng = np.random.default_rng(2)
@@ -80,6 +80,7 @@ def shown(browser, case):
     browser.open("about:blank")
     browser.console()
     browser.open(case.path)
+    browser.run(FRAME)  # a key that comes before the first frame finds no page
     yield browser
     assert browser.console() == []  # no error, no warning, no violation of the policy
 
@@ -301,6 +302,33 @@ def test_nothing_is_wider_than_the_window(shown, width):
     maps = "return [...document.querySelectorAll('canvas[tabindex]')].map((at) => [at.clientWidth, at.width])"
     sizes = shown.run(maps)
     assert all(0 < css == drawn <= width for css, drawn in sizes), sizes
+
+
+@pytest.mark.parametrize("width", [320, 360, 1200, 1400])
+def test_long_tokens_stay_within_their_cards(browser, tmp_path, width):
+    case = Case("Northumberland considers unaccommodatingly, Incomprehensibilities", tmp_path / "x.html",
+                kind=WordTokenizer)  # fmt: skip
+    browser.resize(width)
+    browser.open(case.path)
+    browser.click(token(2))
+    browser.run(FRAME)
+    assert browser.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth") == 0
+    out = """return [...document.querySelectorAll('section table, section td, section th')].map((part) =>
+        part.getBoundingClientRect().right - part.closest('section').getBoundingClientRect().right)"""
+    assert len(found := browser.run(out)) > 20 and max(found) < 0, found
+
+
+def test_the_bars_of_narrow_and_wide_tokens_compare(browser, tmp_path):
+    case = Case("a Northumberland b, c", tmp_path / "x.html", kind=WordTokenizer)
+    browser.open(case.path)
+    bars = """return [...document.querySelectorAll('#tokens button')].map((token) =>
+        [parseFloat(getComputedStyle(token, '::after').width), token.getBoundingClientRect().width])"""
+    last = len(case.ids) - 1
+    browser.click(token(last))
+    browser.run(FRAME)
+    bars, widths = map(np.array, zip(*browser.run(bars), strict=True))
+    np.testing.assert_allclose(bars / 22, np.sqrt(case.attention[0, 0, last]), atol=0.03)
+    assert widths.max() > 3 * widths.min()
 
 
 def test_a_text_that_is_html_is_shown_and_not_run(browser, tmp_path):
