@@ -15,7 +15,7 @@ from numpygpt.plots.architecture import DOWN, SKIP_DOWN, SKIP_UP, UP, WIDTH, dra
 ODD = {"vocab_size": 13, "max_len": 5, "d_model": 10, "n_heads": 3, "n_layers": 3, "d_k": 7, "d_v": 2, "d_ff": 1234,
        "activation": "relu", "positions": "sinusoidal", "tie_weights": False, "bias": False,
        "dropout": 0.25}  # fmt: skip
-WIDE = {"vocab_size": 50_257, "max_len": 2048, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 12_288,
+WIDE = {"vocab_size": 10_007, "max_len": 1000, "d_model": 64, "n_heads": 2, "n_layers": 1, "d_ff": 10_240,
         "dtype": "float32", "fresh": True}  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def draw(model, batch_size=7, title="Architecture: quick"):
     plan = blueprint(model, batch_size)
     figure = style.new_figure((WIDTH, height(plan)))
     draw_architecture(figure, plan, title)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return plan, figure, figure.axes[0]
 
 

@@ -15,7 +15,7 @@ LABELS = ["T", "·", "$a$", "⏎", "_", "e"]
 def draw(weights, layers, heads, labels=LABELS):
     figure = style.new_figure(layout(len(layers), len(heads)).size)
     draw_attention(figure, weights, labels, layers, heads, "Attention: quick $5_$")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return figure, [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
 
 

@@ -53,7 +53,7 @@ def draw(*runs, **options):
     table = table_of(list(runs))
     figure = style.new_figure(size_of(table))
     draw_compare(figure, list(runs), table, **options)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return figure
 
 

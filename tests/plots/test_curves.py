@@ -41,7 +41,7 @@ def draw(*runs, **options):
     """The figure and the panels of FOUR."""
     figure = style.new_figure(size_of(runs))
     draw_curves(figure, list(runs), **options)
-    figure.canvas.draw()  # with the real renderer: limits and ticks are settled, and a bad label would raise
+    figure.draw_without_rendering()  # limits and ticks are settled, and a bad label would raise
     return figure, *[panels_of(figure)[title] for title in FOUR]
 
 

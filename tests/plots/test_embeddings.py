@@ -15,7 +15,7 @@ def draw(points, labels, classes, rows=(), title="Token vectors", of="all"):
     figure = style.new_figure(size(rows))
     plane = Plane(np.asarray(points, float), np.array([0.4321, 0.123]), labels, classes)
     draw_embeddings(figure, plane, rows, title, of)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return figure, *figure.axes
 
 

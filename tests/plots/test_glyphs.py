@@ -19,7 +19,7 @@ def test_every_character_that_is_left_can_be_drawn(weight):
     figure = style.new_figure((40, 4))
     for i in range(0, len(text), 500):
         figure.text(0, i / len(text), text[i : i + 500], fontweight=weight, parse_math=False)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert len(text) > 3000
 
 

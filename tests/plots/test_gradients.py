@@ -13,7 +13,7 @@ from numpygpt.plots.gradients import draw_gradients, size
 def draw(found, title="Gradients: quick"):
     figure = style.new_figure(size(len(found.middle)))
     draw_gradients(figure, found, title)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return figure, {ax.get_title(loc="left"): ax for ax in figure.axes if ax.get_title(loc="left")}
 
 

@@ -25,7 +25,7 @@ def test_what_is_no_number_is_left_empty_and_hatched(ax):
     image = draw_heat(ax, values, Normalize(0, 1))
     np.testing.assert_array_equal(image.get_array().mask, [[False, True], [False, False]])
     assert ax.patch.get_hatch() and image.cmap.get_bad()[3] == 0  # the hatching shows through
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     assert ax.get_ylim() == (1.5, -0.5)  # the first row on top
 
 
@@ -50,7 +50,7 @@ def test_no_label_covers_another(axis, count, word):
     ax = figure.add_axes((0.4, 0.4, 0.5, 0.5))  # 4.5 inches wide and high
     draw_heat(ax, np.zeros((count, count)), Normalize(0, 1))
     token_ticks(ax, axis, [word] * count, inches=4.5, font=10)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     boxes = [tick.get_window_extent() for tick in (ax.get_xticklabels() if axis == "x" else ax.get_yticklabels())]
     ends = [(box.x0, box.x1) if axis == "x" else (-box.y1, -box.y0) for box in boxes]
     assert all(end <= start for (_, end), (start, _) in pairwise(ends))

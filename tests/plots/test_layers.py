@@ -39,7 +39,7 @@ def make(tmp_path):
 def draw(*runs, **options):
     figure = style.new_figure(size_of(runs))
     draw_curves(figure, list(runs), **options)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return figure, {ax.get_title(loc="left"): ax for ax in figure.axes}
 
 

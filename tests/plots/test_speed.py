@@ -32,7 +32,7 @@ def make(tmp_path):
 def panel(title, *runs, span=1.0):
     figure = style.new_figure()
     draw_curves(figure, list(runs), span=span)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return next(ax for ax in figure.axes if ax.get_title(loc="left") == title)
 
 

@@ -46,7 +46,7 @@ def test_letters_stand_in_lines_as_the_text_has_them(make_gpt):
 def test_each_token_has_a_box_in_the_colour_of_its_loss(make_gpt):
     figure, _, found = picture(make_gpt, TEXT)
     (boxes,) = figure.axes[0].collections
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     norm = Normalize(0, scale_top(found.bits))
     expected = matplotlib.colormaps["magma_r"](norm(found.bits[1:]))
     assert len(boxes.get_paths()) == len(TEXT)
@@ -70,7 +70,7 @@ def test_letters_can_be_read_on_their_boxes(make_gpt):
     figure, _, _ = picture(make_gpt, TEXT)
     signs = [text for _, text in sorted(written(figure).items(), key=lambda item: (item[0][1], item[0][0]))]
     boxes = figure.axes[0].collections[0]
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     for text in signs:
         x, y = text.get_position()
         at = next(i for i, path in enumerate(boxes.get_paths()) if path.contains_point((x, y)))
@@ -114,7 +114,7 @@ def test_no_text_gives_a_warning_or_a_formula(make_gpt, tmp_path, make):
 def test_letters_fill_their_cells_and_stay_in_the_picture(make_gpt):
     for text in ("to be or not to be " * 30, "short\n", "line of middle length which has seventy\n" * 28):
         figure, page, _ = picture(make_gpt, text)
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         box = figure.axes[0].get_window_extent()
         cell = box.width / page.columns, box.height / len(page.lines)
         letter = next(t for t in figure.axes[0].texts if t.get_text() in "to").get_window_extent()

@@ -9,6 +9,7 @@ import pytest
 from running import process, script
 
 import plot as plot_script
+from numpygpt.plots import style
 from numpygpt.plots.curves import OTHER_TOKENS
 from numpygpt.utils import cli
 from numpygpt.utils.metrics import MetricsLog
@@ -21,6 +22,19 @@ def project(tmp_path, monkeypatch):
     """A folder that the script takes for its own, where it looks for runs."""
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def unsaved(monkeypatch):
+    """Pictures are not written, which takes most of the time: for tests of what is said of them."""
+    monkeypatch.setattr(style, "save", lambda figure, path: None)
+
+
+@pytest.fixture
+def unplaced(monkeypatch):
+    """Pictures are written as they are, without a search for good places: for tests that only compare them."""
+    save = style.save
+    monkeypatch.setattr(style, "save", lambda figure, path: (figure.set_layout_engine("none"), save(figure, path)))
 
 
 def write(folder, steps=100, every=25):
@@ -75,7 +89,7 @@ def test_several_runs_go_into_one_picture_beside_them(project):
     assert (project / "runs/curves.png").stat().st_size > 10_000
 
 
-def test_runs_whose_tokens_differ_are_pointed_to_compare(project):
+def test_runs_whose_tokens_differ_are_pointed_to_compare(project, unsaved):
     write(project / "runs" / "a")
     b = write(project / "runs" / "b") / "metrics.jsonl"
     b.write_text(b.read_text().replace('"bits_per_byte": ', '"bits_per_byte": 1'))
@@ -96,7 +110,7 @@ def test_compare_writes_a_picture_and_prints_a_table(project):
     assert (project / "runs/compare.png").stat().st_size > 10_000
 
 
-def test_compare_takes_its_flags_and_needs_runs(project):
+def test_compare_takes_its_flags_and_needs_runs(project, unplaced):
     write(project / "runs" / "a")
     pictures = set()
     for flags in ([], ["--smooth", "30"], ["--title", "other"]):
@@ -109,7 +123,7 @@ def test_compare_takes_its_flags_and_needs_runs(project):
     refused(plot(project, "compare", write(project / "runs" / "young", every=0)), "evaluation in bits a byte yet")
 
 
-def test_runs_of_one_name_are_told_apart_by_their_folders(project):
+def test_runs_of_one_name_are_told_apart_by_their_folders(project, unsaved):
     for name in ("first/run", "second/run"):
         write(project / "runs" / name, steps=2)
     done = plot(project, "runs/first/run", "runs/second/run", "--out", "runs/both.png")
@@ -125,7 +139,7 @@ def test_the_suffix_of_out_is_the_format(project, name, magic):
     assert not (project / "runs/quick/curves.png").exists()
 
 
-def test_flags_reach_the_picture(project):
+def test_flags_reach_the_picture(project, unplaced):
     write(project / "runs" / "quick")
     pictures = set()
     for flags in ([], ["--x", "tokens"], ["--x", "time"], ["--smooth", "0"], ["--smooth", "30"], ["--title", "other"]):
@@ -135,7 +149,7 @@ def test_flags_reach_the_picture(project):
     assert len(pictures) == 5
 
 
-def test_smooth_is_the_span_of_the_average_in_the_summary_too(project):
+def test_smooth_is_the_span_of_the_average_in_the_summary_too(project, unsaved):
     write(project / "runs" / "quick", steps=2, every=0)  # losses 3.5 and 2.5
     assert "train loss 2.500;" in plot(project, "runs/quick", "--smooth", "0").stdout
     assert "train loss 2.833;" in plot(project, "runs/quick", "--smooth", "2").stdout
@@ -262,7 +276,7 @@ def test_a_misspelt_command_is_no_missing_run(project):
     refused(plot(project, "--x", "time", "attention"), "attention: no such run folder; as a command it comes first:")
 
 
-def test_flags_may_come_first_and_a_run_may_be_called_like_a_command(project):
+def test_flags_may_come_first_and_a_run_may_be_called_like_a_command(project, unsaved):
     write(project / "runs" / "quick")
     done = plot(project, "--x", "time", "--out", "runs/a.png", "runs/quick")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "wrote runs/a.png"), done.stderr

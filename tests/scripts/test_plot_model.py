@@ -55,8 +55,17 @@ def char(tmp_path):
 @pytest.fixture
 def draw(monkeypatch, capsys):
     """plot.main with these arguments. (figure, lines printed); figures are caught as they are written."""
+    return caught(monkeypatch, capsys, style.save)
+
+
+@pytest.fixture
+def unsaved(monkeypatch, capsys):
+    """The same, but nothing is written, which takes most of the time: for tests that look at the figure alone."""
+    return caught(monkeypatch, capsys, lambda figure, path: None)
+
+
+def caught(monkeypatch, capsys, save):
     drawn = []
-    save = style.save
     monkeypatch.setattr(style, "save", lambda figure, path: (drawn.append(figure), save(figure, path)))
 
     def go(*args):
@@ -78,7 +87,7 @@ def refused(*args):
 @pytest.mark.parametrize("what", WHAT)
 def test_a_picture_of_each_kind_beside_the_checkpoint(run, draw, what):
     folder, _, model = run
-    figure, lines = draw(what, folder, *(["--prompt", TEXT[-12:]] if what == "attention" else []))
+    figure, lines = draw(what, folder, *(["--prompt", TEXT[-24:]] if what == "attention" else []))
     assert (folder / f"{what}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert lines[-1].startswith("wrote ") and lines[-1].endswith(f"{what}.png")
     assert "a $run$, step 1,234" in figure.get_suptitle()
@@ -96,23 +105,23 @@ def test_other_formats_and_the_same_bytes_each_time(char, draw, tmp_path, what, 
     assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
-def test_attention_of_the_prompts_tokens(run, draw):
+def test_attention_of_the_prompts_tokens(run, unsaved):
     folder, data, model = run
-    figure, _ = draw("attention", folder, "--prompt", "be: 日", "--layer", 2, "--head", 1)
+    figure, _ = unsaved("attention", folder, "--prompt", "be: 日", "--layer", 2, "--head", 1)
     weights = attention_weights(model, data.tokenizer.encode("be: 日"))
     np.testing.assert_allclose(figure.axes[0].images[0].get_array().filled(0), weights[2, 1], atol=1e-6)
     assert figure.axes[0].get_title() == "layer 2, head 1" and "“be: \\u65e5”" in figure.get_suptitle()
-    assert len(draw("attention", folder, "--prompt", "be", "--layer", 0)[0].axes) == 2 + 1  # heads and the colour bar
-    assert len(draw("attention", folder, "--prompt", "be", "--head", 0)[0].axes) == 3 + 1
+    assert len(unsaved("attention", folder, "--prompt", "be", "--layer", 0)[0].axes) == 2 + 1  # and the colour bar
+    assert len(unsaved("attention", folder, "--prompt", "be", "--head", 0)[0].axes) == 3 + 1
 
 
-def test_a_long_prompt_is_cut_and_that_is_said(char, draw, tmp_path, monkeypatch):
+def test_a_long_prompt_is_cut_and_that_is_said(char, unsaved, tmp_path, monkeypatch):
     (tmp_path / "prompt.txt").write_text(TEXT, encoding="utf-8")
-    figure, lines = draw("attention", char, "--prompt-file", tmp_path / "prompt.txt")
+    figure, lines = unsaved("attention", char, "--prompt-file", tmp_path / "prompt.txt")
     assert lines[1] == "note: the text has 56 tokens; drawn are the first 12, all that the model sees at once"
     assert figure.axes[0].images[0].get_array().shape == (12, 12)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"be"), encoding="utf-8"))
-    assert draw("attention", char, "--prompt-file", "-")[0].axes[0].images[0].get_array().shape == (2, 2)
+    assert unsaved("attention", char, "--prompt-file", "-")[0].axes[0].images[0].get_array().shape == (2, 2)
 
 
 def test_mistakes_of_attention(char, tmp_path):
@@ -136,14 +145,14 @@ def test_a_mistake_is_one_line_and_status_2(char, args, said):
     assert done.stderr.startswith("plot.py") and said in done.stderr
 
 
-def test_gradients_of_the_validation_part_and_of_a_text(char, draw, tmp_path):
-    figure, lines = draw("gradients", char, "--batch-size", 3)
+def test_gradients_of_the_validation_part_and_of_a_text(char, unsaved, tmp_path):
+    figure, lines = unsaved("gradients", char, "--batch-size", 3)
     assert "3 x 12 tokens of the validation part, loss" in figure.get_suptitle()
     assert [line[:10].strip() for line in lines[2:-1]] == ["embedding", "block 0", "block 1", "block 2"]
-    assert draw("gradients", char, "--batch-size", 3)[1] == lines
-    assert draw("gradients", char, "--batch-size", 3, "--seed", 1)[1] != lines
+    assert unsaved("gradients", char, "--batch-size", 3)[1] == lines
+    assert unsaved("gradients", char, "--batch-size", 3, "--seed", 1)[1] != lines
     (tmp_path / "short.txt").write_text("To be", encoding="utf-8")
-    figure, _ = draw("gradients", char, "--text", tmp_path / "short.txt")
+    figure, _ = unsaved("gradients", char, "--text", tmp_path / "short.txt")
     assert "; 1 x 4 tokens of " in figure.get_suptitle() and "short.txt" in figure.get_suptitle()
 
 
@@ -162,16 +171,16 @@ def test_mistakes_of_gradients(char, tmp_path):
     assert "no longer has the tokenizer that this model was trained with" in refused("gradients", char)
 
 
-def test_neighbours_in_the_table_and_on_the_terminal(char, draw):
-    _, lines = draw("embeddings", char, "--neighbours", "t", r"\n", "·", "--nearest", 3)
+def test_neighbours_in_the_table_and_on_the_terminal(char, unsaved):
+    _, lines = unsaved("embeddings", char, "--neighbours", "t", r"\n", "·", "--nearest", 3)
     assert lines[1] == "nearest by cosine:" and [line[2] for line in lines[2:5]] == ["t", "⏎", "·"]
     assert all(len(line[15:].split("   ")) == 3 for line in lines[2:5])
     assert len(lines) == 6
 
 
-def test_the_tokens_drawn_are_the_most_frequent(run, draw):
+def test_the_tokens_drawn_are_the_most_frequent(run, unsaved):
     folder, data, _ = run
-    figure, _ = draw("embeddings", folder, "--tokens", 5)
+    figure, _ = unsaved("embeddings", folder, "--tokens", 5)
     counts = np.bincount(np.asarray(data.train), minlength=data.vocab_size)
     assert figure.axes[0].get_title(loc="right") == f"5 of {data.vocab_size} tokens: the most frequent"
     labels = [text.get_text() for text in figure.axes[0].texts]
@@ -179,10 +188,10 @@ def test_the_tokens_drawn_are_the_most_frequent(run, draw):
     assert labels == [text.replace(" ", "·").replace("\n", "⏎") for text in best]
 
 
-def test_without_the_data_the_lowest_ids_are_drawn(char, draw, tmp_path):
-    assert "all 26 tokens" == draw("embeddings", char)[0].axes[0].get_title(loc="right")
+def test_without_the_data_the_lowest_ids_are_drawn(char, unsaved, tmp_path):
+    assert "all 26 tokens" == unsaved("embeddings", char)[0].axes[0].get_title(loc="right")
     (tmp_path / "data").rename(tmp_path / "moved")
-    assert "the lowest ids" in draw("embeddings", char, "--tokens", 4)[0].axes[0].get_title(loc="right")
+    assert "the lowest ids" in unsaved("embeddings", char, "--tokens", 4)[0].axes[0].get_title(loc="right")
 
 
 def test_mistakes_of_embeddings(char):
