@@ -9,6 +9,7 @@ import time
 import pytest
 from running import process, script
 
+from numpygpt.tokenizer import WordTokenizer
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.data import TokenDataset
 
@@ -199,12 +200,20 @@ def test_the_tokenizer_of_another_folder(datagen, tmp_path):
     assert done.returncode == 2 and "--lowercase does not apply: the vocabulary of a/tokenizer.json is" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def words_of_tale(tmp_path_factory):
+    """A tokenizer that has been trained: who is not to be stopped in training it need not wait for that."""
+    path = tmp_path_factory.mktemp("words") / "tokenizer.json"
+    WordTokenizer().train(TEXT).save(path)
+    return path
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are another thing there")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_run_that_is_stopped_leaves_nothing(tmp_path, number, status, workers):
+def test_a_run_that_is_stopped_leaves_nothing(words_of_tale, tmp_path, number, status, workers):
     (tmp_path / "tale.txt").write_text(TEXT * 1500)  # 20 MB: a while to encode
-    words = ["--input", "tale.txt", "--out", "out", "--tokenizer", "word", "--workers", str(workers)]
+    words = ["--input", "tale.txt", "--out", "out", "--tokenizer", str(words_of_tale), "--workers", str(workers)]
     words = [sys.executable, str(ROOT / "datagen.py"), *words]
     # Whoever was started by nohup ignores SIGINT, and so would what it starts.
     heed = None if os.name == "nt" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
