@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from numpygpt.inspection.costs import learned
 from numpygpt.inspection.cover import is_covered
+from numpygpt.inspection.parts import whole
 from numpygpt.inspection.stats import add
 from numpygpt.inspection.tables import trace_tables
 from numpygpt.inspection.watcher import Record, Watcher, total
@@ -37,9 +39,9 @@ class trace:
     def __init__(self, model: Module | DataParallel, keep: bool | Callable[[str], bool] = False):
         if not isinstance(model, (Module, DataParallel)):
             raise ValueError(f"trace watches a Module or a DataParallel, got {type(model).__name__}")
-        replicas = model.replicas if isinstance(model, DataParallel) else [model]
+        replicas, parallel = (model.replicas, model) if isinstance(model, DataParallel) else ([model], None)
         keeps = keep if callable(keep) else lambda name: bool(keep)
-        self.watchers = [Watcher(replica, keeps) for replica in replicas]
+        self.watchers = [Watcher(replica, keeps, parallel) for replica in replicas]
 
     def __enter__(self) -> trace:
         for watcher in self.watchers:
@@ -62,6 +64,8 @@ class trace:
         for watcher in self.watchers:
             for name, record in watcher.records.items():
                 merged[name] = merge(merged[name], record) if name in merged else replace(record)
+        if len(self.watchers) > 1:
+            self.put_together(merged)
         modules = self.watchers[0].modules  # the replicas' names are the same
         seen: set[int] = set()  # arrays that are counted already
         for (name, record), n_params in zip(merged.items(), learned(modules[n] for n in merged), strict=True):
@@ -70,6 +74,14 @@ class trace:
             record.n_params = n_params
             seen |= set(found)
         return list(merged.values())
+
+    def put_together(self, merged: dict[str, Record]) -> None:
+        """The numbers that are no arrays: of those the workers have parts."""
+        parts = [watcher.parts for watcher in self.watchers]
+        for name, record in merged.items():
+            output = whole(chain.from_iterable(worker.outputs.get(name, []) for worker in parts))
+            gradient = whole(chain.from_iterable(worker.gradients.get(name, []) for worker in parts))
+            record.output, record.gradient = output or record.output, gradient or record.gradient
 
     @property
     def went_back(self) -> list[Record]:

@@ -13,9 +13,11 @@ import numpy as np
 
 from numpygpt.inspection.costs import operations
 from numpygpt.inspection.cover import Cover
+from numpygpt.inspection.parts import Parts
 from numpygpt.inspection.stats import Stats, add
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.parallel import DataParallel
 
 FORWARD = ("forward", "loss")  # `loss` is GPT's other forward
 
@@ -25,10 +27,11 @@ class Record:
     """One module in one traced block: the sum of its calls and, with workers, of its replicas.
 
     `output` are the numbers that `forward` returned, `gradient` those that came to `backward`: dL/doutput, of the same
-    shape. Both are None where there were none. Shapes are those of the last call, of the whole batch. Times are seconds
-    of the slowest worker, the modules inside included; the others are of this module alone. Operations are counted as
-    in `costs`, and None where the class is unknown there. `cached` are the bytes of the arrays kept for backward after
-    the last forward; one that two modules keep counts at the first. A module whose call failed has no call counted.
+    shape. Both are None where there were none. A number that is no array, such as a loss, is that of the whole batch.
+    So are shapes, which are those of the last call. Times are seconds of the slowest worker, the modules inside
+    included; the others are of this module alone. Operations are counted as in `costs`, and None where the class is
+    unknown there. `cached` are the bytes of the arrays kept for backward after the last forward; one that two modules
+    keep counts at the first. A module whose call failed has no call counted.
     """
 
     name: str  # dotted; "" is the traced module itself
@@ -53,8 +56,9 @@ class Record:
 class Watcher:
     """Watches one module tree, from one thread at a time."""
 
-    def __init__(self, root: Module, keep: Callable[[str], bool]):
+    def __init__(self, root: Module, keep: Callable[[str], bool], parallel: DataParallel | None = None):
         self.modules = dict(root.named_modules())
+        self.parts = Parts(root, parallel)
         self.keep = keep
         self.records: dict[str, Record] = {}  # in the order in which they ran
         self.went_back: dict[str, None] = {}  # names, in the order in which their backward ran
@@ -95,6 +99,7 @@ class Watcher:
         record.forward_seconds += seconds
         record.output_shape = shape_of(array)
         record.output = add(record.output, stats_of(array))
+        self.parts.forward(name, array)
         done = operations(self.modules[name], record.input_shape, before)[0] if record.input_shape else None
         record.forward_operations = total(record.forward_operations, done)
         if self.keep(name):
@@ -115,6 +120,7 @@ class Watcher:
             record.gradients.append(np.array(given))
         out, seconds, ended = self.timed((name, "backward"), entered, method, args, kwargs)
         record.gradient = add(record.gradient, gradient)
+        self.parts.backward(name, given)
         record.backward_calls += 1
         record.backward_seconds += seconds
         done = operations(self.modules[name], record.input_shape)[1] if record.input_shape else None  # forward unseen
