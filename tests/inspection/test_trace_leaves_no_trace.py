@@ -76,6 +76,22 @@ def test_an_error_that_is_caught_inside_does_not_disturb_what_follows(make_gpt, 
     assert t["head_loss"].cached > 0
 
 
+def test_what_a_user_puts_there_or_takes_away_inside_stays_so_and_all_else_is_uncovered(make_gpt, make_batch):
+    model, mine = make_gpt(), nn.ReLU()
+    act = model.blocks[0].ffn.act
+    model.wpe.forward = model.wpe.forward  # a user's, from before
+    with trace(model):
+        act.forward = mine.forward
+        del act.backward, model.ln_f.forward, model.wpe.forward
+    covered = ("forward", "loss", "backward")
+    assert {name: found for name, keys in attributes(model) if (found := [key for key in keys if key in covered])} == {
+        "blocks.0.ffn.act": ["forward"]}
+    assert act.forward.__self__ is mine
+    with trace(model) as t:  # it can be traced again
+        model.loss(*make_batch())
+    assert t["blocks.0.ffn.act"].forward_calls == t["ln_f"].forward_calls == 1
+
+
 def test_a_model_is_traced_once_at_a_time(make_gpt, make_batch):
     model = make_gpt()
     with DataParallel(model, 2) as parallel, trace(model.blocks[0]) as t:
