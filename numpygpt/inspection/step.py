@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.trace import trace
 from numpygpt.training.trainer import Trainer
 
@@ -56,19 +57,16 @@ class WatchedStep:
 
 
 def norms(arrays: dict[str, np.ndarray]) -> dict[str, float]:
-    """The Euclidean norm of each array, without an array of squares."""
-    return {name: norm(array) for name, array in arrays.items()}
-
-
-def norm(array: np.ndarray) -> float:
-    return math.sqrt(np.vdot(array, array))
+    """The Euclidean norm of each array; one without an entry is left out."""
+    found = {name: Stats.of(array) for name, array in arrays.items()}
+    return {name: stats.norm for name, stats in found.items() if stats}
 
 
 @contextmanager
 def undone(trainer: Trainer) -> Iterator[None]:
     """Whatever steps the trainer takes inside, afterwards it stands where it stood, to the last bit."""
     flat, optimizer = trainer.model.flat(), trainer.optimizer
-    arrays = [flat.params, flat.grads, *(getattr(optimizer, moment) for moment in optimizer.moments)]
+    arrays = [flat.params, *trainer.parallel.grads, *(getattr(optimizer, moment) for moment in optimizer.moments)]
     kept = [array.copy() for array in arrays]
     generators = trainer.parallel.generators()
     drawn = {name: rng.bit_generator.state for name, rng in generators.items()}

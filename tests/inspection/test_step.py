@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from numpygpt.inspection.step import WatchedStep, undone
+from numpygpt.inspection.step import WatchedStep, norms, undone
 from numpygpt.training import Trainer
 from numpygpt.training.diagnose import NotFinite
 from numpygpt.utils.config import Config
@@ -58,6 +58,26 @@ def test_steps_can_be_undone(dataset, changes):
         assert state(t) == state(other)
 
 
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_a_step_that_fails_in_one_worker_is_undone_in_all(dataset, broken):
+    t, other = trainer(dataset, workers=3), trainer(dataset, workers=3)
+
+    def fail(dY):
+        raise ZeroDivisionError
+
+    before = state(t)
+    layer = t.parallel.replicas[broken].blocks[0].ln1  # the others go all the way back
+    with t.parallel, other.parallel:
+        layer.backward = fail
+        with pytest.raises(ZeroDivisionError), undone(t):
+            WatchedStep(t)
+        del layer.backward
+        assert state(t) == before
+        assert not any(grads.any() for grads in t.parallel.grads)
+        assert [t.update() for _ in range(3)] == [other.update() for _ in range(3)]
+        assert state(t) == state(other)
+
+
 def test_a_step_that_fails_is_undone_too(dataset):
     t = trainer(dataset)
     t.model.wte.W[:] = np.inf
@@ -87,6 +107,13 @@ def test_the_norms_are_those_of_gradients_weights_and_true_steps(dataset, change
         else:
             assert math.isnan(row[f"update/{name}"])
     assert sum(row[f"grad/{name}"] ** 2 for name in grads) == pytest.approx(step.numbers["grad_norm"] ** 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-23, 1e20, 0.0])
+def test_norms_of_very_small_and_very_large_numbers(size):
+    """Whose squares float32 does not have."""
+    (norm,) = norms({"W": np.full((5, 20), size, np.float32)}).values()
+    assert norm == pytest.approx(10 * size, rel=1e-6, abs=0)
 
 
 def test_the_row_names_every_parameter_and_every_module_but_the_model_and_the_loss(dataset):

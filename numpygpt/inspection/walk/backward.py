@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from numpygpt.inspection.step import WatchedStep, norm
+from numpygpt.inspection.step import WatchedStep, norms
 from numpygpt.inspection.trace import Record
 from numpygpt.inspection.walk.head import Head
 from numpygpt.inspection.walk.lines import NUMBER, SHAPE, Lines, cell, number, shape
@@ -34,10 +34,11 @@ def walk_backward(lines: Lines, step: WatchedStep, head: Head) -> None:
     lines.head([f"{'dY':<{SHAPE}}", f"{'norm':>{NUMBER}}", parameter, parameter])
     x, V = step.batches[-1][0], len(head.dE)
     lines.row("loss", [shape(()), cell(1)], "dL/dL = 1")
-    lines.row("head", [shape((*x.shape, V)), cell(head.dlogits.norm)],
+    lines.row("head", [shape((*x.shape, V)), cell(head.dlogits.norm), *gradients(step, "head.embedding")],
               f"dlogits = (softmax - onehot) / {x.size * len(step.batches):,} targets")
+    size = number(norms({"dE": head.dE})["dE"])
     name = "wte.W" if model.head.embedding is model.wte else "head.embedding.W"
-    lines.words(f"dX = dlogits E; dE = dlogits^T X has norm {number(norm(head.dE))}, into {name}", indent=4)
+    lines.words(f"dX = dlogits E; dE = dlogits^T X has norm {size}, into {name}", indent=4)
     explained: set[str] = set() if step.trainer.config.dropout else {"Dropout"}
     for at in backwards(list(step.records)):
         record = step.records[at]
@@ -59,14 +60,18 @@ def backwards(names: list[str]) -> list[str]:
 
 
 def show_gradient(lines: Lines, step: WatchedStep, name: str, record: Record) -> None:
-    """A module's dY, and beside it mean and norm of its own parameters' gradients."""
-    grads = {key.rsplit(".", 1)[1]: grad for key, grad in step.trainer.model.grads().items()
-             if key.rsplit(".", 1)[0] == name}
-    cells = [f" {'d' + key:<6} {cell(float(grad.mean(dtype=np.float64)))} {cell(step.grads[f'{name}.{key}'])[1:]}"
-             for key, grad in grads.items()]
+    """A module's dY, and beside it its own parameters' gradients."""
     came = record.gradient.norm if record.gradient else math.nan
     title = f"{name.removesuffix('.attn')}  dH" if record.kind == "MultiHeadAttention" else name
-    lines.row(title, [shape(record.output_shape), cell(came), *cells])
+    lines.row(title, [shape(record.output_shape), cell(came), *gradients(step, name)])
+
+
+def gradients(step: WatchedStep, name: str) -> list[str]:
+    """Mean and norm of the gradient of each parameter that a module has itself."""
+    grads = {key.rsplit(".", 1)[1]: grad for key, grad in step.trainer.model.grads().items()
+             if key.rsplit(".", 1)[0] == name}
+    return [f" {'d' + key:<6} {cell(float(grad.mean(dtype=np.float64)))} {cell(step.grads[f'{name}.{key}'])[1:]}"
+            for key, grad in grads.items()]
 
 
 def explain(lines: Lines, name: str, record: Record, explained: set[str]) -> None:
@@ -81,6 +86,6 @@ def explain(lines: Lines, name: str, record: Record, explained: set[str]) -> Non
 
 def show_tied(lines: Lines, step: WatchedStep, head: Head) -> None:
     """The two uses of one table."""
-    total = step.trainer.model.grads()["wte.W"]
-    lines.words(f"wte.W has two uses, so dW is a sum: the head's dE, norm {number(norm(head.dE))}, and that of the "
-                f"lookups, norm {number(norm(total - head.dE))}; together {number(step.grads['wte.W'])}", indent=4)
+    found = norms({"head": head.dE, "lookups": step.trainer.model.grads()["wte.W"] - head.dE})
+    lines.words(f"wte.W has two uses, so dW is a sum: the head's dE, norm {number(found['head'])}, and that of the "
+                f"lookups, norm {number(found['lookups'])}; together {number(step.grads['wte.W'])}", indent=4)
