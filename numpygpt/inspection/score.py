@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from numpygpt.inspection.probe import undisturbed
+from numpygpt.inspection.surprise import bits_of
 from numpygpt.models import GPT
 from numpygpt.nn.functional import pieces, softmax_lse
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.spacing import words
+from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.utils import cli
 from numpygpt.utils.text import END_OF_TEXT
@@ -108,10 +111,18 @@ def score_text(model: GPT, tokenizer: Tokenizer, text: str, ids: np.ndarray) -> 
     n_bytes = len(text.encode("utf-8", errors="replace"))
     if begin is not None:
         found = scores(model, np.append(np.array([begin], ids.dtype), ids))
-        return TextScores(ids, found.losses / np.log(2), found, n_bytes)
+        return TextScores(ids, bits_of(found.losses.astype(np.float64)), found, n_bytes)
     found = scores(model, ids)
-    bits = np.append(np.nan, found.losses / np.log(2))
-    return TextScores(ids, bits, found, max(1, n_bytes - token_bytes(tokenizer, int(ids[0]))))
+    bits = np.append(np.nan, bits_of(found.losses.astype(np.float64)))
+    return TextScores(ids, bits, found, max(1, n_bytes - first_bytes(tokenizer, text, int(ids[0]))))
+
+
+def first_bytes(tokenizer: Tokenizer, text: str, id: int) -> int:
+    """How many bytes of `text` its first token stands for; <unk> stands for the word or the character that is there."""
+    if id != tokenizer.special_tokens.get(UNKNOWN):
+        return token_bytes(tokenizer, id)
+    unknown = text[0] if tokenizer.kind == "char" else next(words(text))
+    return len(unknown.encode("utf-8", errors="replace"))
 
 
 def token_bytes(tokenizer: Tokenizer, id: int) -> int:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
 
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import BLACK, DARK, LEGEND, SCALE, WHITE, paint, width
 from numpygpt.utils.data.inspect import LEGENDS
+
+Number = TypeVar("Number", float, np.ndarray)
 
 BOUNDS = (1, 2, 4, 6, 8, 12)  # bits; a token below the first was more likely than all others together
 
@@ -61,7 +66,8 @@ def percent(p: float) -> str:
     return "<0.01%" if p < 1e-4 else f"{100 * p:.2f}%" if p < 1e-2 else f"{100 * p:.1f}%"
 
 
-def bits_of(nats: float) -> float:
+def bits_of(nats: Number) -> Number:
+    """Nats in bits, of one number or of an array."""
     return nats / math.log(2)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+
+from numpygpt.inspection.surprise import bits_of
 
 COUNTED = 5_000_000  # training tokens that are counted; more changes the numbers by less than is shown
 
@@ -32,7 +32,7 @@ def bigram_loss(train: np.ndarray, val: np.ndarray, vocab_size: int) -> float:
 
 def bits_per_byte(loss: float, tokens: int, n_bytes: int) -> float:
     """A loss in nats a token as bits a byte of the text, which compares across tokenizers."""
-    return loss * tokens / n_bytes / math.log(2)
+    return bits_of(loss) * tokens / n_bytes
 
 
 def _unigram(tokens: np.ndarray, vocab_size: int) -> np.ndarray:

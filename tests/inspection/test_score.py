@@ -157,6 +157,23 @@ def test_a_text_with_nothing_to_predict_is_refused(make_gpt, text):
         scored(make_gpt, CharTokenizer().train("ab"), text)
 
 
+WORDS = WordTokenizer().train("the King", special_tokens=("<unk>",))
+
+
+@pytest.mark.parametrize(("tokenizer", "text", "behind"), [
+    (WORDS, "Antidisestablishmentarianism the King", " the King"),
+    (WORDS, "été the King", " the King"),
+    (WORDS, "<unk> the King", "unk> the King"),
+    (WORDS, "the qué King", " qué King"),
+    (WORDS, " qué King", "qué King"),
+    (CharTokenizer().train("abc", special_tokens=("<unk>",)), "€ab€", "ab€"),
+])
+def test_a_first_token_that_is_unknown_has_the_bytes_of_what_it_stands_for(make_gpt, tokenizer, text, behind):
+    _, found = scored(make_gpt, tokenizer, text)
+    assert np.isnan(found.bits[0]) and tokenizer.special_tokens["<unk>"] in found.ids
+    assert found.n_bytes == len(behind.encode())
+
+
 def test_the_bytes_of_a_token():
     bpe = BPETokenizer().train("aé€ aé€ \\x", vocab_size=258)
     for text in ("a", "\\x"):
