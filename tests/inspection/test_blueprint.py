@@ -74,10 +74,16 @@ def test_a_layer_of_ones_own_is_drawn_without_a_formula(make_gpt):
 
 
 def test_the_model_is_left_as_it_was(make_gpt, make_batch):
-    model, (x, y) = make_gpt(), make_batch()
+    model, (x, y) = make_gpt(dropout=0.3), make_batch()
     model.loss(x, y)
     model.backward()
+    model.blocks[1].eval()
+    modes = [module.training for _, module in model.named_modules()]
     before = model.flat().grads.copy()
+    drawn = {name: rng.bit_generator.state for name, rng in model.generators().items()}
     blueprint(model, 2)
     np.testing.assert_array_equal(model.flat().grads, before)
-    assert model.training
+    assert [module.training for _, module in model.named_modules()] == modes and len(set(modes)) == 2
+    assert {name: rng.bit_generator.state for name, rng in model.generators().items()} == drawn and drawn
+    with pytest.raises(RuntimeError, match="backward\\(\\) needs a loss"):  # that of the look has no way back
+        model.backward()

@@ -41,3 +41,11 @@ def test_the_nearest_by_cosine():
     ids, cosines = nearest(W, 0, 99)
     assert ids.tolist() == [1, 4, 6, 2, 5, 3] and cosines[-1] == -1
     assert (nearest(W, 5, 3)[1] == 0).all()
+
+
+def test_a_row_is_not_among_its_own_nearest_even_where_others_are_as_near():
+    W = np.array([[1, 1], [2, 2], [3, 3], [0, 1]], np.float32)  # three of one direction
+    for id, others in ((0, [1, 2]), (1, [0, 2]), (2, [0, 1])):
+        ids, cosines = nearest(W, id, 2)
+        assert ids.tolist() == others
+        np.testing.assert_allclose(cosines, 1, rtol=1e-6)

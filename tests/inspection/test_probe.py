@@ -130,12 +130,19 @@ def test_looking_leaves_the_model_as_it_was(make_gpt, make_batch, look):
     assert max(np.abs(grad).max() for grad in grads.values()) > 0
 
 
-def test_an_earlier_loss_cannot_go_back_after_a_look(make_gpt, make_batch):
+@pytest.mark.parametrize("look", [attention_weights, residual_stream, next_probabilities])
+def test_an_earlier_loss_cannot_go_back_after_a_look(make_gpt, make_batch, look):
+    """Nor can one that was worked out during the look."""
     model, (x, y) = make_gpt(), make_batch()
     model.loss(x, y)
-    attention_weights(model, x[0])
+    look(model, x[0])
     with pytest.raises(RuntimeError, match="backward\\(\\) needs a loss"):
         model.backward()
+    with undisturbed(model):
+        model.loss(x, y)
+    with pytest.raises(RuntimeError, match="backward\\(\\) needs a loss"):
+        model.backward()
+    assert not model.flat().grads.any()
 
 
 def test_an_error_inside_leaves_modes_and_gradients_too(make_gpt, make_batch):
