@@ -37,10 +37,12 @@ def make(tmp_path):
 FOUR = ("Loss", "Gradient norm", "Learning rate", "Change since the last evaluation")
 
 
-def draw(*runs, **options):
-    """The figure and the panels of FOUR."""
+def draw(*runs, placed=False, **options):
+    """The figure and the panels of FOUR; `placed`, which takes as long again, where a test asks where something is."""
     figure = style.new_figure(size_of(runs))
     draw_curves(figure, list(runs), **options)
+    if not placed:
+        figure.set_layout_engine("none")
     figure.draw_without_rendering()  # limits and ticks are settled, and a bad label would raise
     return figure, *[panels_of(figure)[title] for title in FOUR]
 
@@ -107,7 +109,8 @@ def test_changes_are_stems_from_zero_at_the_later_evaluation(make):
 
 
 def test_small_changes_are_seen_beside_the_first_drop(make):
-    *_, change = draw(make(steps=500, every=10, val=lambda s: 1.5 + 2.7 * np.exp(-s / 8) + 0.002 * (s % 20)))
+    run = make(steps=500, every=10, val=lambda s: 1.5 + 2.7 * np.exp(-s / 8) + 0.002 * (s % 20))
+    *_, change = draw(run, placed=True)
     assert change.get_yscale() == "symlog"
     pixels = change.transData.transform([(0, -0.02), (0, 0.0), (0, 0.02)])[:, 1]
     assert (np.diff(pixels) > 0.1 * change.bbox.height).all()
@@ -131,7 +134,7 @@ def test_learning_rate_from_zero(make):
     [("steps", 1, "step (updates)"), ("tokens", 512, "training tokens"), ("time", 2 / 60, "training time (minutes)")],
 )
 def test_x_axes(make, x, scale, label):
-    figure, *panels = draw(make(), x=x)
+    figure, *panels = draw(make(), x=x, placed=True)
     np.testing.assert_allclose(lines(panels[0])["quick: loss, raw"].get_xdata(), np.arange(1, 201) * scale)
     np.testing.assert_allclose(lines(panels[0])["quick: validation"].get_xdata(), np.arange(50, 201, 50) * scale)
     np.testing.assert_allclose(lines(panels[3])["quick: change"].get_xdata(), np.arange(100, 201, 50) * scale)
@@ -185,7 +188,7 @@ def test_several_runs_have_a_colour_each_and_styles_for_train_and_validation(mak
 
 @pytest.mark.parametrize("name", ["run", "a-run-with-a-rather-long-name", "a-name-without-end" * 8])
 def test_the_legend_of_several_runs_covers_no_panel_and_fits(make, name):
-    figure, *_ = draw(*[make(f"{name}-{i}") for i in range(len(style.COLOURS))])
+    figure, *_ = draw(*[make(f"{name}-{i}") for i in range(len(style.COLOURS))], placed=True)
     box = figure.legends[0].get_window_extent()
     assert 0 <= box.x0 and box.x1 <= figure.bbox.width and box.y0 >= 0
     assert all(ax.get_tightbbox().y0 >= box.y1 - 1 for ax in figure.axes)
@@ -196,7 +199,7 @@ def test_the_legend_of_several_runs_covers_no_panel_and_fits(make, name):
 
 
 def test_a_long_title_takes_more_lines_and_fits(make):
-    figure, *_ = draw(make(), title="word " * 50)
+    figure, *_ = draw(make(), title="word " * 50, placed=True)
     box = figure._suptitle.get_window_extent()
     assert 0 <= box.x0 and box.x1 <= figure.bbox.width
     assert figure.get_suptitle().split() == ["word"] * 50
@@ -224,7 +227,7 @@ def test_no_evaluation_and_one_evaluation(make):
 
 @pytest.mark.parametrize("every", [0, 1])
 def test_a_single_step_is_a_visible_point(make, every):
-    _, loss, norm, rate, _ = draw(make(steps=1, every=every))
+    _, loss, norm, rate, _ = draw(make(steps=1, every=every), placed=True)
     for ax, label in ((loss, "loss, raw"), (norm, "grad_norm, raw"), (rate, "lr")):
         line = lines(ax)[f"quick: {label}"]
         assert line.get_marker() == "." and line.get_xdata().tolist() == [1]
@@ -281,7 +284,7 @@ def test_a_norm_over_decades_is_logarithmic(make):
 
 def test_a_long_run_is_thinned_and_keeps_its_spike(make):
     run = make(steps=20_000, every=0, loss=lambda s: 9.0 if s == 12_345 else 2.0)
-    _, loss, *_ = draw(run, span=100)
+    _, loss, *_ = draw(run, span=100, placed=True)
     raw = lines(loss)["quick: loss, raw"]
     assert len(raw.get_xdata()) <= 3002 and raw.get_ydata().max() == 9.0
     assert raw.get_xdata()[raw.get_ydata().argmax()] == 12_345
@@ -289,7 +292,7 @@ def test_a_long_run_is_thinned_and_keeps_its_spike(make):
 
 
 def test_the_panels_in_reading_order(make):
-    figure, *_ = draw(make())
+    figure, *_ = draw(make(), placed=True)
     assert list(panels_of(figure)) == [
         "Loss", "Change since the last evaluation", "Gradient norm", "Clipped updates", "Learning rate", "Speed",
     ]  # fmt: skip
@@ -301,7 +304,7 @@ def test_the_panels_in_reading_order(make):
 def test_runs_whose_tokens_differ_have_a_warning_over_their_legend(make):
     a, b = make("a"), make("b")
     b.metrics.eval["bits_per_byte"] *= 1.3
-    (box,) = draw(a, b)[0].legends
+    (box,) = draw(a, b, placed=True)[0].legends
     assert box.get_title().get_text() == OTHER_TOKENS
     extent = box.get_title().get_window_extent()
     assert 0 < extent.x0 and extent.x1 < box.figure.bbox.width
