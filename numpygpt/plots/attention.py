@@ -12,7 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from numpygpt.plots.heat import colour_bar, draw_heat, fits, legend_of, number_cells, token_ticks
+from numpygpt.plots.heat import LINE, colour_bar, draw_heat, fits, legend_of, number_cells, token_ticks
 from numpygpt.plots.style import FONT, INK, head
 
 LOOKS, AT = "looks from (query)", "at (key)"
@@ -20,6 +20,7 @@ BAR = "attention weight (rows sum to 1)\nhatched: cannot look ahead"
 NORM = PowerNorm(0.5, 0, 1)  # by the square root: most weights are small, and differences among them matter
 TICKS = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
 PAGE, MARGIN = 9.0, 2.4  # inches: up to this width letters keep their size; what stands left and right of the panels
+LEAST = 7.6  # points of a token's letters, before only every n-th token is named
 NUMBERED = 16  # up to so many tokens the numbers of a single head have room in its cells
 
 
@@ -82,7 +83,7 @@ def draw_attention(figure: Figure, weights: np.ndarray, labels: Sequence[str], l
         if len(pairs) == 1 and len(labels) <= NUMBERED:
             number_cells(ax, weights[layer, h], image, min(11.0, 110 / len(labels)))
     figure.supylabel(LOOKS, fontsize=plan.font, color=INK)
-    figure.supxlabel("     ".join([AT, *legend_of(labels)]), fontsize=plan.font, color=INK)
+    figure.supxlabel("     ".join([AT, *legend_of(shown_words(labels, plan))]), fontsize=plan.font, color=INK)
     shrink = min(1.0, 4.2 * plan.font / FONT / plan.size[1])
     bar = colour_bar(figure, image, shown.tolist(), BAR, plan.font, shrink=shrink, aspect=40)
     bar.set_ticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
@@ -97,15 +98,21 @@ def draw_head(ax: Axes, P: np.ndarray) -> AxesImage:
 
 def label_tokens(ax: Axes, labels: Sequence[str], plan: Layout, edges: Edges) -> None:
     """Tokens at the outer edges only: they are the same in every panel. Where the panels are small, their numbers."""
-    font = plan.font + (2 if plan.rows * plan.columns == 1 else -1)
-    words = labels if plan.side > 1.3 else [""] * len(labels)
+    words, inches = shown_words(labels, plan), 0.85 * plan.side
+    most, grown = plan.font + (2 if plan.rows * plan.columns == 1 else -1), plan.font / FONT
+    font = float(np.clip(72 * inches / (LINE * len(labels)), LEAST * grown, most))  # smaller rather than left out
     ax.tick_params(left=False, labelleft=False, bottom=False, labelbottom=False)
     if edges.left:
         ax.tick_params(left=True, labelleft=True)
-        token_ticks(ax, "y", words, 0.85 * plan.side, font)
+        token_ticks(ax, "y", words, inches, font)
     if edges.foot:
         ax.tick_params(bottom=True, labelbottom=True)
-        token_ticks(ax, "x", words, 0.85 * plan.side, font)
+        token_ticks(ax, "x", words, inches, font)
+
+
+def shown_words(labels: Sequence[str], plan: Layout) -> Sequence[str]:
+    """The tokens, or none where a panel has room for numbers only."""
+    return labels if plan.side > 1.3 else [""] * len(labels)
 
 
 def name_panel(ax: Axes, layer: int, h: int, plan: Layout, edges: Edges) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from numpygpt.plots.runs import Run, bits_by_nats
+from numpygpt.plots.runs import Run, bits_by_nats, train_bits_by_nats
 from numpygpt.plots.series import frame, smooth, thin
 from numpygpt.plots.style import COLOURS, GREY, INK, SIZE, aside, dress, head, legend
 from numpygpt.plots.table import Table, draw_table, height_of
@@ -65,17 +65,18 @@ def look(i: int) -> dict[str, Any]:
 def draw_bits(ax: Axes, runs: list[Run], view: View) -> tuple[list[Points], list[Points]]:
     """The lines of each run that has bits a byte: training, validation, and a star at the best evaluation.
 
-    Training losses are in nats a token; the run's own ratio of the two units at its evaluations makes them bits a byte.
-    As a batch may have longer or shorter tokens than the validation text, that is near the truth and not exact.
+    Training losses are in nats a token; the ratio of tokens to bytes in the whole training text makes them bits a byte.
+    Where that is not known there is no training line.
     """
     raw: list[Points] = []
     calm: list[Points] = []
     for i, run in enumerate(runs):
-        ratio, train, table = bits_by_nats(run), run.metrics.train, run.metrics.eval
-        if not np.isfinite(ratio):
+        train, table = run.metrics.train, run.metrics.eval
+        if not np.isfinite(bits_by_nats(run)):
             continue
-        raw.append(thin(view.x(train), ratio * smooth(train["loss"], view.span)))
-        ax.plot(*raw[-1], linewidth=1.0, alpha=0.4, label=f"{run.name}: train", **look(i))
+        if np.isfinite(train_bits_by_nats(run)):
+            raw.append(thin(view.x(train), train_bits_by_nats(run) * smooth(train["loss"], view.span)))
+            ax.plot(*raw[-1], linewidth=1.0, alpha=0.4, label=f"{run.name}: train", **look(i))
         x, y = view.x(table), table["bits_per_byte"]
         calm.append(thin(x, y))
         size = float(np.clip(200 / len(x), 1.2, 3.5))

@@ -86,7 +86,7 @@ def write_labels(ax: Axes, plane: Plane) -> np.ndarray:
             )  # fmt: skip
             words.set_in_layout(False)
     if hidden := places.count(None):
-        ax.set_xlabel(f"{ax.get_xlabel()}; {hidden:,} points have no room for their word")
+        ax.set_xlabel(f"{ax.get_xlabel()}; {hidden:,} of the points have no room for their word")
     return np.array([place is not None and tuple(place) == tuple(at) for place, at in zip(places, pixels, strict=True)])
 
 

@@ -38,13 +38,13 @@ def draw_gradients(figure: Figure, flow: Flow, title: str) -> None:
     draw_positions(above, heat, flow.norms_by_position, places, inches)
     gradients, stream, middle = below.subplots(1, 3)
     draw_ridges(gradients, list(flow.gradients), places, VERMILLION, inches)
-    dress_ridges(gradients, "Gradients", "dL/dX at the block's output")
+    dress_ridges(gradients, "Gradients", "dL/dX at the block's output / its std")
     draw_ridges(stream, list(flow.stream), places, BLUE, inches)
-    dress_ridges(stream, "Activations", "X, the block's output")
+    dress_ridges(stream, "Activations", "X, the block's output / its std")
     draw_ridges(middle, flow.middle, blocks, GREEN, inches)
-    dress_ridges(middle, "Inside the feed-forward", "output of the activation")
-    below.supxlabel("each distribution of entries to its own height, with its standard deviation; at most 0.5 % of "
-                    "one lies outside", fontsize=FONT - 1, color=INK)
+    dress_ridges(middle, "Inside the feed-forward", "output of the activation / its std")
+    below.supxlabel("each distribution of entries to its own height and in units of its own standard deviation (std); "
+                    "at most 0.5 % of one lies outside", fontsize=FONT - 1, color=INK)
     head(figure, title)
 
 
@@ -89,16 +89,19 @@ def depth_axis(ax: Axes, places: Sequence[str], inches: float) -> None:
 
 
 def draw_ridges(ax: Axes, arrays: Sequence[np.ndarray], names: Sequence[str], colour: str, inches: float) -> None:
-    """A distribution for each array, on one axis. Exact zeros are counted in words: their bar would hide the rest."""
-    edges = np.linspace(*widened(common_range(arrays)), BINS + 1)
-    for i, array in enumerate(arrays):
+    """A distribution for each array, in units of its own standard deviation, so that their shapes compare where their
+    sizes differ. Exact zeros are counted in words: their bar would hide the rest."""
+    spreads = [float(array.std(dtype=np.float64)) for array in arrays]
+    scaled = [array / (spread or 1) for array, spread in zip(arrays, spreads, strict=True)]
+    edges = np.linspace(*widened(common_range(scaled)), BINS + 1)
+    for i, array in enumerate(scaled):
         counts, _ = np.histogram(array[array != 0], edges)
         heights = HEIGHT * counts / max(counts.max(), 1)
         ax.stairs(i - heights, edges, baseline=i, fill=True, color=colour, alpha=0.55, zorder=2 + i)
         ax.stairs(i - heights, edges, baseline=i, color=colour, linewidth=0.9, zorder=2 + i, label=names[i])
     for i in range(0, len(arrays), label_step(len(arrays), inches, 2 * (FONT - 2))):  # two lines each
         zeros = np.mean(arrays[i] == 0)
-        words = f"std {arrays[i].std(dtype=np.float64):.2g}" + (f"\n{zeros:.0%} are 0" if zeros > 0.005 else "")
+        words = f"std {spreads[i]:.2g}" + (f"\n{zeros:.0%} are 0" if zeros > 0.005 else "")
         ax.annotate(words, (1, i), xycoords=("axes fraction", "data"), xytext=(2, 0), textcoords="offset points",
                     ha="left", va="bottom", fontsize=FONT - 2, color=INK)  # fmt: skip
     depth_axis(ax, names, inches)

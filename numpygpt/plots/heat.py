@@ -16,6 +16,7 @@ from matplotlib.text import Text
 from numpygpt.plots.style import FONT, GREY, INK
 
 COLOUR_MAP = "cividis"  # dark is little, bright is much, for every eye and in print without colour
+LINE = 1.25  # of a font's size: from one line of text to the next
 EMPTY = "#BBBBBB"  # the hatching where there is no number
 
 
@@ -45,7 +46,7 @@ def token_ticks(ax: Axes, axis: Literal["x", "y"], labels: Sequence[str], inches
 
 def label_step(count: int, inches: float, font: float) -> int:
     """Of how many rows one is labelled, so that lines of text of `font` points stand clear of each other."""
-    needed = count * 1.25 * font / 72 / inches
+    needed = count * LINE * font / 72 / inches * 0.999
     return next(step * 10**power for power in range(9) for step in (1, 2, 5) if step * 10**power >= needed)
 
 

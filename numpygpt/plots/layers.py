@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 
 from numpygpt.plots.runs import Run
 from numpygpt.plots.series import smooth, thin
-from numpygpt.plots.style import GREY, INK, aside, note
+from numpygpt.plots.style import GREY, INK, aside
 from numpygpt.plots.view import View, leave_empty
 
 CUSTOMARY = 1e-3  # of a step by the weights that it changes
@@ -76,8 +76,7 @@ def draw_layers(norm: Axes, ratio: Axes, run: Run, view: View) -> Entries:
         low, high = ratio.get_ylim()
         ratio.set_ylim(min(low, CUSTOMARY / 2), max(high, CUSTOMARY * 2))
         ratio.axhline(CUSTOMARY, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), label="customary")
-        aside(ratio, "dashed: 0.001 is customary")
-        note(ratio, "far above: unstable; far below: slow", 0.98, 0.95, ha="right", va="top")
+        aside(ratio, "dashed: 0.001, a rule of thumb")
     return entries if len(layers) <= MOST + 3 else some(entries)
 
 

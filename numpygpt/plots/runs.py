@@ -12,6 +12,7 @@ import numpy as np
 
 from numpygpt.plots.series import smooth
 from numpygpt.utils.cli import command, shown
+from numpygpt.utils.data.dataset import read_meta
 from numpygpt.utils.metrics import Metrics, read_metrics
 from numpygpt.utils.text import duration
 
@@ -63,6 +64,23 @@ def bits_by_nats(run: Run) -> float:
     known = np.isfinite(table["bits_per_byte"]) & (table["val_loss"] > 0)
     ratios = table["bits_per_byte"][known] / table["val_loss"][known]
     return float(np.median(ratios)) if len(ratios) else float("nan")
+
+
+def train_bits_by_nats(run: Run) -> float:
+    """The same of the training text, whose tokens may hold more or fewer bytes than those of the validation text.
+
+    nan where the run's data folder is gone, or no longer has the validation text that the run was judged by.
+    """
+    try:
+        config = tomllib.loads((run.folder / "config.toml").read_text(encoding="utf-8"))
+        meta = read_meta(Path(config["data"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return float("nan")
+    val, train = meta["val"], meta["train"]
+    if not (val["bytes"] and train["bytes"]):
+        return float("nan")
+    same = np.isclose((val["tokens"] - 1) / val["bytes"] / np.log(2), bits_by_nats(run), rtol=1e-6)
+    return float(train["tokens"] / train["bytes"] / np.log(2)) if same else float("nan")
 
 
 def same_tokens(runs: list[Run]) -> bool:

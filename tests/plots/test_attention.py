@@ -67,6 +67,12 @@ def test_some_layers_and_heads_larger(weights, layers, heads, titles):
     assert layout(len(layers), len(heads)).side > layout(3, 4).side
 
 
+def test_colours_go_by_the_square_root_of_the_weight(weights):
+    _, (ax,) = draw(weights, [0], [1])
+    norm = ax.images[0].norm
+    assert [float(norm(share)) for share in (0, 0.25, 1)] == [0, 0.5, 1]
+
+
 def test_a_single_head_of_few_tokens_has_its_numbers(weights):
     _, (ax,) = draw(weights, [0], [1])
     assert len(ax.texts) == 21 and ax.texts[0].get_text() == "1"

@@ -1,5 +1,6 @@
 """Runs in bits a byte: the lines of three panels, the table in the picture and on the terminal, and its notes."""
 
+import json
 import math
 
 import numpy as np
@@ -22,9 +23,10 @@ TITLES = ["By steps", "By tokens", "By time"]
 def make(tmp_path):
     """Writes a run whose every number is known, with bits a byte at `ratio` times nats a token, and loads it."""
 
-    def run(name="a", steps=100, every=25, ratio=1.5, val=lambda s: 1.6 + 2.7 / s, per_step=512):
+    def run(name="a", steps=100, every=25, ratio=1.5, val=lambda s: 1.6 + 2.7 / s, per_step=512, train_ratio=2.5):
         folder = tmp_path / name
         folder.mkdir()
+        write_data(folder, ratio or 1.0, train_ratio)
         with MetricsLog(folder / "metrics.jsonl") as log:
             for s in range(1, steps + 1):
                 at = {"tokens": s * per_step, "seconds": s * 2.0}
@@ -35,6 +37,18 @@ def make(tmp_path):
         return load_run(folder)
 
     return run
+
+
+def write_data(folder, ratio, train_ratio):
+    """The data folder's meta.json: `ratio` is bits a byte by nats a token of the validation text."""
+    size = 10**9
+    parts = {"val": {"tokens": round(ratio * math.log(2) * size) + 1, "bytes": size},
+             "train": {"tokens": round(train_ratio * math.log(2) * size), "bytes": size}}  # fmt: skip
+    meta = {"format": "numpygpt-data", "version": 1, "corpus": "c", "sha256": "0", "settings": {}, "split": {},
+            "tokenizer": {"kind": "char", "sha256": "1"}, "vocab_size": 11, "dtype": "uint16", **parts}  # fmt: skip
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data" / "meta.json").write_text(json.dumps(meta))
+    (folder / "config.toml").write_text(f"data = {json.dumps(str(folder / 'data'))}\n")
 
 
 def save_model(run, kind="char", special=(), sha="0", name="best.npz", **model):
@@ -79,16 +93,25 @@ def test_validation_in_bits_a_byte_against_steps_tokens_and_time(make):
     assert [ax.get_ylabel() for ax in figure.axes[:3]] == ["bits a byte", "", ""]
 
 
-def test_training_is_faint_smoothed_and_by_the_ratio_of_its_own_run(make):
-    runs = [make("a", ratio=1.5), make("b", ratio=0.6)]
+def test_training_is_faint_smoothed_and_by_the_ratio_of_its_own_text(make):
+    runs = [make("a", train_ratio=1.4), make("b", ratio=0.6, train_ratio=0.5)]
     figure = draw(*runs, span=5)
-    for run, ratio in zip(runs, (1.5, 0.6), strict=True):
+    for run, ratio in zip(runs, (1.4, 0.5), strict=True):
         line, val = (lines(figure.axes[1])[f"{run.name}: {what}"] for what in ("train", "validation"))
         np.testing.assert_allclose(line.get_ydata(), ratio * smooth(run.metrics.train["loss"], 5))
         assert line.get_alpha() < 0.5 and val.get_alpha() is None
         assert line.get_color() == val.get_color() and line.get_linewidth() < val.get_linewidth()
     legend = [text.get_text() for text in figure.axes[2].get_legend().get_texts()]
     assert legend == ["train, mean of 5", "validation", "best validation"]
+
+
+def test_no_training_line_where_its_text_is_not_known(make):
+    gone, other, kept = make("gone"), make("other"), make("kept")
+    (gone.folder / "data" / "meta.json").unlink()
+    write_data(other.folder, 1.6, 2.5)  # another validation text than the evaluations were made with
+    figure = draw(gone, other, kept)
+    assert [label for label in lines(figure.axes[0]) if label.endswith("train")] == ["kept: train"]
+    assert "The data folder is gone or another, so no training line: gone, other." in cells(figure)
 
 
 def test_the_y_axis_is_shared_and_frames_what_matters(make):

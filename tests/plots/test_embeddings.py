@@ -55,7 +55,7 @@ def test_labels_of_a_crowd_do_not_cover_each_other(count):
                   for a, b in combinations(boxes, 2))  # fmt: skip
     assert covered == 0 and len(ax.texts) > 0.5 * min(count, 250)
     left = count - len(ax.texts)
-    assert (f"{left:,} points have no room for their word" in ax.get_xlabel()) == (left > 0)
+    assert (f"{left:,} of the points have no room for their word" in ax.get_xlabel()) == (left > 0)
 
 
 def test_the_table_lists_the_nearest_inside_its_panel():

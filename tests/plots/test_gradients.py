@@ -46,6 +46,13 @@ def test_norms_by_position(found):
     assert any("nats per unit of X" in other.get_ylabel() for other in figure.axes)
 
 
+def test_the_colours_end_at_the_largest_norm_of_a_position(found):
+    _, panels = draw(found)
+    norm = panels["The same, by position"].images[0].norm
+    by_position = found.norms_by_position
+    assert norm.vmax == by_position.max() and norm.vmin == by_position[by_position > 0].min()
+
+
 def test_a_position_without_gradient_is_left_empty(make_gpt, make_batch):
     found = flow(make_gpt(), *make_batch(ignored=(5, 11, 17)))  # the last targets do not count
     _, panels = draw(found)
@@ -62,7 +69,7 @@ def test_distributions_are_those_of_each_layer(found):
         assert len(outlines) == len(arrays)
         for i, (outline, array) in enumerate(zip(outlines, arrays, strict=True)):
             heights, edges, _ = outline.get_data()
-            counts, _ = np.histogram(array[array != 0], edges)
+            counts, _ = np.histogram(array[array != 0] / array.std(dtype=np.float64), edges)
             np.testing.assert_allclose(i - heights, 0.85 * counts / counts.max())
             assert counts.sum() > 0.98 * (array != 0).sum()
             assert f"std {array.std():.2g}" in ax.texts[i].get_text()

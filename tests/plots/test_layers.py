@@ -106,7 +106,7 @@ def test_a_traced_run_has_a_line_a_layer_in_both_panels(make):
     assert lines(panels[RATIO])["customary"].get_ydata()[0] == 1e-3
     low, high = panels[RATIO].get_ylim()
     assert low <= 5e-4 and high >= 2e-3
-    assert panels[RATIO].get_title(loc="right") == "dashed: 0.001 is customary"
+    assert panels[RATIO].get_title(loc="right") == "dashed: 0.001, a rule of thumb"
 
 
 @pytest.mark.parametrize(("x", "last"), [("tokens", 2400), ("time", 30)])

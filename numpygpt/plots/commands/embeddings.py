@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=r"tokens to list the nearest of, as the picture shows them: ⏎ or '\n' is a new line, ' ' or · a space "
         "(default: the most frequent of each kind)",
     )  # fmt: skip
-    parser.add_argument("--nearest", type=int, default=5, metavar="N", help=f"how many neighbours of each, at most {MOST}")
+    parser.add_argument("--nearest", type=int, default=5, metavar="N", help=f"neighbours of each, at most {MOST}")
     parser.add_argument("--tokens", type=int, default=120, metavar="N", help="how many, the most frequent, to draw")
 
 
