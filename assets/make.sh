@@ -15,8 +15,7 @@ printf 'To be, or not to be, that is the question:\nWhether tis nobler in the mi
 ./sample.py runs/quick --explain --prompt "ROMEO:" --top-k 20 --max-new-tokens 30 > $outputs/explain.txt
 ./sample.py runs/quick --score runs/hamlet.txt > $outputs/score.txt
 
-./plot.py attention runs/quick --prompt "ROMEO:
-But soft, what light" --out $pictures/attention.png
+./plot.py attention runs/quick --prompt "To be, or" --out $pictures/attention.png
 ./plot.py gradients runs/quick --out $pictures/gradients.png
 ./plot.py tokens runs/hamlet.txt runs/quick --out $pictures/tokens.png
 ./plot.py embeddings runs/quick --neighbours e t I --out $pictures/embeddings.png
@@ -30,8 +29,7 @@ for tokenizer in char word bpe; do
 done
 ./plot.py compare runs/char runs/word runs/bpe --out $pictures/compare.png
 
-./plot.py explore runs/quick --prompt "ROMEO:
-But soft, what light through yonder window breaks?" --out runs/explore.html
+./plot.py explore runs/quick --prompt "ROMEO: But soft, what light through yonder window breaks?" --out runs/explore.html
 PYTHONPATH=tests/browser:. python - runs/explore.html $pictures/explore.png <<'PYTHON'
 import sys, tempfile
 from pathlib import Path

@@ -49,6 +49,13 @@ def test_an_output_is_that_of_its_command(path, shown):
     assert at == sorted(at)
 
 
+def test_what_is_shown_was_made_by_the_command_that_stands_there():
+    made_by = (ROOT / "assets" / "make.sh").read_text(encoding="utf-8")
+    shown = [command for command in COMMANDS if "runs/quick" in command and "FILE" not in command]
+    assert len(shown) >= 6
+    assert [command for command in shown if command not in made_by] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_scripts_take_the_commands(command, monkeypatch):
     name, *arguments = shlex.split(command)

@@ -35,7 +35,8 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     check_length(ids, source.model.max_len)
     target = None if args.target is None else find_tokens(source.tokenizer, [args.target])[0]
     text = page(f"Inside {source.name}", explore(source.model, source.tokenizer, ids, target) | about(source))
-    size = f"a page of {len(ids):,} token{'s' * (len(ids) != 1)}, {len(text.encode()) / 1e6:.2f} MB; open it in a browser"
+    count = f"{len(ids):,} token{'s' * (len(ids) != 1)}"
+    size = f"a page of {count}, {len(text.encode()) / 1e6:.2f} MB; open it in a browser"
     out = source.checkpoint.path.parent / "explore.html"
     return Drawn(lambda path: write(path, text), out, [source.line, size, *notes])
 
