@@ -18,6 +18,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 import numpy as np
+from tqdm import tqdm
 
 from numpygpt.inspection.explain import Explanation, legend
 from numpygpt.inspection.score import read_text, score_text
@@ -105,7 +106,8 @@ def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -
     """What --score does with the file of this name."""
     text = read_text(name)
     ids = tokenizer.encode_array(text)
-    found = score_text(model, tokenizer, text, ids)
+    with tqdm(total=len(ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+        found = score_text(model, tokenizer, text, ids, bar.update)
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
     if (read := tokenizer.decode(ids)) != text:
         why = "it is made lower case" if read == text.lower() else "what the vocabulary lacks is lost"

@@ -98,6 +98,7 @@ def part(model: GPT, name: str, layer: Module, letters: str, shape: tuple[int, .
         forward, backward = formulas(layer)
     if name in ("wpe", "blocks.0.attn.proj", "blocks.0.ffn.proj") and model.dropout.p:
         forward = (f"{forward[0]}, then dropout {model.dropout.p:g}", *forward[1:])
+        backward = ("dY = dropout.backward(dY): the same mask", *backward)
     return Part(name, kind, forward, backward, letters, shape, n_params)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.utils import cli
 from numpygpt.utils.text import END_OF_TEXT
+
+Progress = Callable[[int], object]
 
 AT_ONCE = 1024  # tokens in one pass, as whole windows
 
@@ -49,8 +52,8 @@ def score(model: GPT, ids: np.ndarray, stride: int | None = None) -> np.ndarray:
     return scores(model, ids, stride).losses
 
 
-def scores(model: GPT, ids: np.ndarray, stride: int | None = None) -> Scores:
-    """The same, with what the model expected in each place."""
+def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Progress | None = None) -> Scores:
+    """The same, with what the model expected in each place. `progress` is told how many more tokens are done."""
     ids = np.asarray(ids)
     if ids.ndim != 1 or len(ids) < 2:
         raise ValueError(f"a text of at least 2 tokens is needed, as one axis, got shape {ids.shape}: the first has "
@@ -68,6 +71,8 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None) -> Scores:
             at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
             X = model.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
             predict(model, X, found, int(fresh[batch][0]))
+            if progress:
+                progress(len(X))
     return found
 
 
@@ -102,7 +107,9 @@ class TextScores:
         return bits_per_byte(self.scores.loss, len(self.scores.losses), self.n_bytes)
 
 
-def score_text(model: GPT, tokenizer: Tokenizer, text: str, ids: np.ndarray) -> TextScores:
+def score_text(
+    model: GPT, tokenizer: Tokenizer, text: str, ids: np.ndarray, progress: Progress | None = None
+) -> TextScores:
     """Score `text`, whose tokens are `ids`. ValueError where there is nothing that can be predicted."""
     begin = tokenizer.special_tokens.get(END_OF_TEXT)
     if not len(ids) or (begin is None and len(ids) == 1):
@@ -110,9 +117,9 @@ def score_text(model: GPT, tokenizer: Tokenizer, text: str, ids: np.ndarray) -> 
                          "from those before it, so give a longer text")
     n_bytes = len(text.encode("utf-8", errors="replace"))
     if begin is not None:
-        found = scores(model, np.append(np.array([begin], ids.dtype), ids))
+        found = scores(model, np.append(np.array([begin], ids.dtype), ids), progress=progress)
         return TextScores(ids, bits_of(found.losses.astype(np.float64)), found, n_bytes)
-    found = scores(model, ids)
+    found = scores(model, ids, progress=progress)
     bits = np.append(np.nan, bits_of(found.losses.astype(np.float64)))
     return TextScores(ids, bits, found, max(1, n_bytes - first_bytes(tokenizer, text, int(ids[0]))))
 

@@ -167,6 +167,7 @@ WORDS = WordTokenizer().train("the King", special_tokens=("<unk>",))
     (WORDS, "the qué King", " qué King"),
     (WORDS, " qué King", "qué King"),
     (CharTokenizer().train("abc", special_tokens=("<unk>",)), "€ab€", "ab€"),
+    (CharTokenizer().train("abc", special_tokens=("<unk>",)), "éab", "ab"),
 ])
 def test_a_first_token_that_is_unknown_has_the_bytes_of_what_it_stands_for(make_gpt, tokenizer, text, behind):
     _, found = scored(make_gpt, tokenizer, text)
@@ -182,6 +183,12 @@ def test_the_bytes_of_a_token():
         assert sum(token_bytes(bpe, id) for id in bpe.encode(text)) == len(text.encode())
     assert max(token_bytes(bpe, id) for id in range(bpe.vocab_size)) >= 2
     assert token_bytes(CharTokenizer().train("€"), 0) == 3
+
+
+def test_progress_counts_every_prediction_once(make_gpt):
+    model, done = make_gpt(), []
+    scores(model, np.arange(4000) % 11, progress=done.append)
+    assert sum(done) == 3999 and len(done) > 2
 
 
 # -- and on the terminal
