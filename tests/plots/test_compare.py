@@ -63,10 +63,13 @@ def save_model(run, kind="char", special=(), sha="0", name="best.npz", **model):
     return model
 
 
-def draw(*runs, **options):
+def draw(*runs, placed=False, **options):
+    """The figure; `placed` where a test asks where something is."""
     table = table_of(list(runs))
     figure = style.new_figure(size_of(table))
     draw_compare(figure, list(runs), table, **options)
+    if not placed:
+        figure.set_layout_engine("none")
     figure.draw_without_rendering()
     return figure
 
@@ -132,7 +135,7 @@ def test_an_evaluation_above_the_frame_is_said(make):
 
 def test_fourteen_runs_are_told_apart_and_their_table_fits(make):
     runs = [make(f"a-run-with-a-rather-long-name-{i}", every=50) for i in range(MOST)]
-    figure = draw(*runs)
+    figure = draw(*runs, placed=True)
     looks = [lines(figure.axes[0])[f"{run.name}: validation"] for run in runs]
     assert len({(line.get_color(), line.get_linestyle()) for line in looks}) == MOST == 14
     swatches = figure.axes[3].lines[1:]  # behind the rule

@@ -10,9 +10,12 @@ from numpygpt.plots import style
 from numpygpt.plots.gradients import draw_gradients, size
 
 
-def draw(found, title="Gradients: quick"):
+def draw(found, title="Gradients: quick", placed=False):
+    """The figure and its panels by title; `placed` where a test asks where something is."""
     figure = style.new_figure(size(len(found.middle)))
     draw_gradients(figure, found, title)
+    if not placed:
+        figure.set_layout_engine("none")
     figure.draw_without_rendering()
     return figure, {ax.get_title(loc="left"): ax for ax in figure.axes if ax.get_title(loc="left")}
 
@@ -89,7 +92,7 @@ def test_models_of_all_depths(n_layers, T):
     middle = [np.zeros((2, T, 8)) for _ in range(n_layers)]  # dead: nothing but zeros
     scale = 10.0 ** -np.arange(n_layers + 1).reshape(-1, 1, 1, 1)
     stream, gradients = rng.normal(size=(2, n_layers + 1, 2, T, 4)) * scale
-    figure, panels = draw(Flow(1.0, stream, gradients, middle))
+    figure, panels = draw(Flow(1.0, stream, gradients, middle), placed=True)
     for ax in panels.values():
         boxes = [text.get_window_extent() for text in ax.get_yticklabels() if text.get_text()]
         boxes.sort(key=lambda box: box.y0)

@@ -36,9 +36,12 @@ def make(tmp_path):
     return run
 
 
-def draw(*runs, **options):
+def draw(*runs, placed=False, **options):
+    """The figure and its panels by title; `placed` where a test asks where something is."""
     figure = style.new_figure(size_of(runs))
     draw_curves(figure, list(runs), **options)
+    if not placed:
+        figure.set_layout_engine("none")
     figure.draw_without_rendering()
     return figure, {ax.get_title(loc="left"): ax for ax in figure.axes}
 
@@ -125,7 +128,7 @@ def test_a_span_in_updates_smooths_as_many_updates_of_the_trace(make):
 
 
 def test_depth_is_lightness_and_twelve_layers_have_a_name_each(make):
-    figure, panels = draw(make(names(12)))
+    figure, panels = draw(make(names(12)), placed=True)
     assert legend_of(figure) == ["embedding", *(f"block {i}" for i in range(12)), "final norm"]
     colours = [to_rgb(lines(panels[NORM])[f"run: block {i}"].get_color()) for i in range(12)]
     lightness = np.array(colours) @ [0.2126, 0.7152, 0.0722]
@@ -159,6 +162,7 @@ def test_runs_without_a_trace_and_several_runs_have_no_such_panels(make):
     a = make(names(1), name="a")
     plain = make(names(1), rows=1, every=10, name="b")
     plain.metrics.trace = {"step": plain.metrics.trace["step"][:0]}
-    assert len(draw(plain)[1]) == 6 and not draw(plain)[0].legends
+    figure, panels = draw(plain)
+    assert len(panels) == 6 and not figure.legends
     assert len(draw(a, plain)[1]) == 6
     assert size_of([a])[1] > size_of([plain])[1] == size_of([a, plain])[1]

@@ -32,6 +32,7 @@ def make(tmp_path):
 def panel(title, *runs, span=1.0):
     figure = style.new_figure()
     draw_curves(figure, list(runs), span=span)
+    figure.set_layout_engine("none")  # where the panels are does not matter here
     figure.draw_without_rendering()
     return next(ax for ax in figure.axes if ax.get_title(loc="left") == title)
 

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import Normalize
-from running import process, script
+from running import script
 
 import plot
 from numpygpt.inspection.score import score, score_text
@@ -181,7 +181,7 @@ def test_what_cannot_be_drawn_is_one_line(run, tmp_path, content, flags, words):
 
 
 def test_the_script_reads_standard_input(run):
-    done = process("plot.py", "tokens", "-", run, text="to be")
+    done = script("plot.py", "tokens", "-", run, text="to be")
     assert (done.returncode, done.stderr) == (0, "") and "standard input: mean loss" in done.stdout
     done = script("plot.py", "tokens", "gone.txt", run)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "gone.txt" in done.stderr

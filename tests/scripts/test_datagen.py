@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from running import process, script
+from running import script
 
 from numpygpt.tokenizer import WordTokenizer
 from numpygpt.utils.cli import ROOT
@@ -20,15 +20,15 @@ TEXT = "".join(f"Line {i}: the quick brown fox, {i * i} dogs and no cat.\n" for 
 def datagen(tmp_path):
     (tmp_path / "tale.txt").write_text(TEXT, encoding="utf-8", newline="")
 
-    def call(*words, way=script, **options):
+    def call(*words, **options):
         # A cache that is a file cannot be written, and so nothing here gets as far as asking a network.
-        return way("datagen.py", *words, cwd=tmp_path, NUMPYGPT_CACHE=str(tmp_path / "tale.txt"), **options)
+        return script("datagen.py", *words, cwd=tmp_path, NUMPYGPT_CACHE=str(tmp_path / "tale.txt"), **options)
 
     return call
 
 
 def test_a_file_becomes_a_folder(datagen, tmp_path):
-    done = datagen("--input", "tale.txt", "--out", "out", way=process)
+    done = datagen("--input", "tale.txt", "--out", "out")
     assert done.returncode == 0, done.stderr
     dataset = TokenDataset.load(tmp_path / "out")
     assert dataset.tokenizer.decode(dataset.train) + dataset.tokenizer.decode(dataset.val) == TEXT

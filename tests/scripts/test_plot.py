@@ -59,7 +59,7 @@ def refused(done, said):
 
 def test_one_run(project):
     write(project / "runs" / "quick")
-    done = process("plot.py", "runs/quick", cwd=project)
+    done = plot(project, "runs/quick")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         "quick: 100 steps, 76.8 k tokens, 50 s; train loss 1.520; "

@@ -54,7 +54,8 @@ def char(tmp_path):
 
 @pytest.fixture
 def draw(monkeypatch, capsys):
-    """plot.main with these arguments. (figure, lines printed); figures are caught as they are written."""
+    """plot.main with these arguments. (figure, lines printed); figures are caught as they are written, in few dots."""
+    monkeypatch.setattr(style, "DPI", 50)
     return caught(monkeypatch, capsys, style.save)
 
 

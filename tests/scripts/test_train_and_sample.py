@@ -204,7 +204,7 @@ def test_a_loss_that_is_not_finite_names_the_layer_and_the_last_checkpoint(data,
 
 def test_sampling_says_what_it_loaded_and_repeats_with_its_seed(run):
     out, _ = run
-    first = process("sample.py", out, "--prompt", "To be", "--max-new-tokens", 40)
+    first = script("sample.py", out, "--prompt", "To be", "--max-new-tokens", 40)
     assert first.returncode == 0
     assert first.stdout.startswith("To be") and len(first.stdout) == 5 + 40 + 1
     assert "best.npz: step" in first.stderr and "validation loss" in first.stderr and "char tokenizer" in first.stderr
