@@ -66,7 +66,7 @@ def open_loggers(config: Config, out: Path, step: int) -> Iterator[list[Logger]]
     print(f"{'log':<8} {logger.where}", flush=True)
     try:
         if isinstance(logger, WeightsAndBiases) and metrics.exists():
-            logger.repeat(metrics, first)
+            logger.repeat(metrics)
         yield [logger]
     finally:
         logger.close()
@@ -126,9 +126,10 @@ class WeightsAndBiases:
     session that goes on first repeats what metrics.jsonl has after that step.
 
     After `close`, wandb has the numbers of every step so far, some twice where a session was killed: the same numbers,
-    but for the seconds of steps that were made again. A step that it has is not changed: what a resumed run measures
-    there otherwise, or in addition (an evaluation, a trace), is in metrics.jsonl alone. Samples are not repeated: those
-    that were lost are in samples.txt alone.
+    but for the seconds of steps that were made again. Steps that are made again after a session that was closed (it had
+    failed, say) are not sent again, so what they measure otherwise or in addition, such as a trace, is in metrics.jsonl
+    alone. What a resumed run adds to the step where it begins (an evaluation) is sent; wandb's server, which changes
+    no step that it has, drops it. Samples are not repeated: those that were lost are in samples.txt alone.
     """
 
     def __init__(self, config: Config, out: Path, first: int):
@@ -139,7 +140,7 @@ class WeightsAndBiases:
         self.state.parent.mkdir(parents=True, exist_ok=True)
         known = json.loads(self.state.read_text()) if first and self.state.exists() else {}
         self.id, self.sent = known.get("id") or secrets.token_hex(4), known.get("closed", -1)
-        self.step, self.row = 0, dict[str, Any]()
+        self.first, self.step, self.row = first, 0, dict[str, Any]()
         settings = wandb.Settings(silent=True, console="off", init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS)
         with wandb_errors(wandb):
             self.run = wandb.init(project=os.environ.get("WANDB_PROJECT") or "numpygpt", name=out.name, dir=str(out),
@@ -150,11 +151,11 @@ class WeightsAndBiases:
         upload = f"wandb sync {shown(self.state.parent)}/offline-run-*"
         self.where = upload if self.run.offline else self.run.url or f"wandb is {self.run.settings.mode}"
 
-    def repeat(self, metrics: Path, first: int) -> None:
-        """Send what `metrics.jsonl` has before the step `first` and no closed session has sent."""
+    def repeat(self, metrics: Path) -> None:
+        """Send what `metrics.jsonl` has before this session's first step and no closed session has sent."""
         for _, row in read_rows(metrics):
             kind, step = row.pop("kind"), row.pop("step")
-            if step < first:
+            if self.sent < step < self.first:
                 self.metrics(kind, step, {name: math.nan if value is None else value for name, value in row.items()})
 
     def metrics(self, kind: str, step: int, values: Mapping[str, float]) -> None:
@@ -173,7 +174,7 @@ class WeightsAndBiases:
         self.remember(self.sent)
 
     def add(self, step: int, values: dict[str, Any]) -> None:
-        if step <= self.sent:
+        if self.first <= step <= self.sent:
             return
         if step > self.step:
             self.send()
@@ -185,7 +186,7 @@ class WeightsAndBiases:
             return
         with wandb_errors(self.wandb):
             self.run.log(self.row, step=self.step)
-        self.row, self.sent = {}, self.step
+        self.row, self.sent = {}, max(self.sent, self.step)
 
     def remember(self, closed: int) -> None:
         """Whole under its name at any moment, for a run may be killed at any moment."""
