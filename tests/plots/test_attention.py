@@ -12,9 +12,12 @@ from numpygpt.plots.attention import NUMBERED, draw_attention, layout
 LABELS = ["T", "·", "$a$", "⏎", "_", "e"]
 
 
-def draw(weights, layers, heads, labels=LABELS):
+def draw(weights, layers, heads, labels=LABELS, placed=False):
+    """The figure and its panels but the colour bar; `placed` where a test asks where something is."""
     figure = style.new_figure(layout(len(layers), len(heads)).size)
     draw_attention(figure, weights, labels, layers, heads, "Attention: quick $5_$")
+    if not placed:
+        figure.set_layout_engine("none")
     figure.draw_without_rendering()
     return figure, [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
 
@@ -86,7 +89,7 @@ def test_a_single_head_of_few_tokens_has_its_numbers(weights):
 def test_grids_of_all_sizes_stay_legible(n_layers, n_heads, tokens):
     weights = np.tile(np.tri(tokens) / np.arange(1, tokens + 1)[:, None], (n_layers, n_heads, 1, 1))
     labels = [f"t{i}" for i in range(tokens)]
-    figure, panels = draw(weights, range(n_layers), range(n_heads), labels)
+    figure, panels = draw(weights, range(n_layers), range(n_heads), labels, placed=True)
     assert len(panels) == n_layers * n_heads
     wide, high = figure.get_size_inches()
     assert 6 <= wide <= 20 and 4 <= high <= 20

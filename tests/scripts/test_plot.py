@@ -106,7 +106,8 @@ def test_compare_writes_a_picture_and_prints_a_table(project):
     top, bottom, a, b, *notes, wrote = done.stdout.splitlines()
     assert bottom.split()[:3] == ["run", "params", "kind"] and top.split()[-1] == "per-"
     assert a.split() == "a - - 100 76.8 k 50 s 1.54 k 2.330 100 1.620 5.05".split()
-    assert b.split()[0] == "b" and len(notes) == 1 and wrote == "wrote runs/compare.png"
+    assert b.split()[0] == "b" and wrote == "wrote runs/compare.png"
+    assert len(notes) == 2 and notes[1] == "The data folder is gone or another, so no training line: a, b."
     assert (project / "runs/compare.png").stat().st_size > 10_000
 
 

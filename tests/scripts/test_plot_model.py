@@ -203,11 +203,15 @@ def test_mistakes_of_embeddings(char):
     assert "at most 20 tokens, got 24" in refused("embeddings", char, "--neighbours", *"To be,rnth$a:is_qu^2.日本🙂")
 
 
-def test_architecture_of_a_run_and_of_a_preset(run, draw, tmp_path, monkeypatch):
+def test_architecture_of_a_run(run, unsaved, tmp_path):
     folder, _, model = run
-    figure, lines = draw("architecture", folder, "--out", tmp_path / "a.png")
+    figure, lines = unsaved("architecture", folder, "--out", tmp_path / "a.png")
     assert "X (B, T, C) = (5, 12, 10)" in [text.get_text() for text in figure.axes[0].texts]
     assert lines[0] == "parameters:" and f" {model.n_params():,}  100.0%" in lines[6]
+    assert lines[-1].endswith("a.png")
+
+
+def test_architecture_of_a_preset(draw, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     figure, lines = draw("architecture", "--preset", "quick", "--vocab-size", 65, "--batch-size", 2)
     assert figure.get_suptitle() == "Architecture: preset quick" and (tmp_path / "architecture.png").is_file()
