@@ -105,6 +105,22 @@ def table(browser, name):
         "[row.cells[0].textContent, row.cells[2].textContent])", name)  # fmt: skip
 
 
+def pixels(browser, canvas):
+    """(rows, columns, 4): the pixels of a canvas with one for each cell."""
+    rows, columns, data = browser.run(
+        f"const canvas = {canvas}; const pen = canvas.getContext('2d');"
+        "const image = pen.getImageData(0, 0, canvas.width, canvas.height);"
+        "return [canvas.height, canvas.width, [...image.data]]")  # fmt: skip
+    return np.array(data).reshape(rows, columns, 4)
+
+
+def coloured_as(found, shades, seen):
+    true = matplotlib.colormaps["cividis"](shades, bytes=True)[..., :3].astype(int)
+    assert found.shape[:2] == seen.shape
+    assert (found[~seen] == 0).all() and (found[seen][:, 3] == 255).all()
+    assert abs(found[..., :3] - true)[seen].max() <= 8
+
+
 def focused(browser):
     return browser.run("const at = document.activeElement; return at.id || at.getAttribute('aria-label') || at.tagName")
 
@@ -131,6 +147,8 @@ def test_clicking_a_token_shows_the_numbers_of_this_token(shown, case):
     assert f"rank {1 + (p > p[following]).sum()} of {len(p)}," in shown.text("#now")
     assert number(shown.text("#next")) == pytest.approx(100 * p[following], rel=0.006)
     assert f"surprise {-np.log2(p[following]):.2f} bits" in shown.text("#now")
+    entropy = -(p[p > 0] * np.log2(p[p > 0])).sum()
+    assert f"undecided by {entropy:.2f} bits" in shown.text("#next")
     rows = table(shown, "likeliest")
     order = np.argsort(-p)[:10]
     assert [row[0].split()[1] for row in rows[:10]] == ["".join(signs(case.tokenizer.decode([id]))) for id in order]
@@ -157,22 +175,49 @@ def test_clicking_a_head_shows_this_head(shown, case):
     assert [number(row[1]) for row in table(shown, "paid")] == pytest.approx(100 * weights[best], abs=0.0051)
     bars = shown.run("return [...document.querySelectorAll('#tokens button')].map("
                      "(at) => at.style.getPropertyValue('--weight'))")  # fmt: skip
+    colours = shown.run("return [...document.querySelectorAll('#tokens button')].map("
+                        "(at) => getComputedStyle(at, '::after').backgroundColor)")  # fmt: skip
+    swatches = shown.run("return ['paid', 'received'].map((name) => getComputedStyle("
+                         "document.querySelector(`.swatch.${name}`)).backgroundColor)")  # fmt: skip
+    assert colours[:20] == [swatches[0]] * 20 and colours[21:] == [swatches[1]] * (len(VERSE) - 21)
+    assert swatches[0] != swatches[1]
     expected = [*weights[:21], *case.attention[1, 2, 21:, 20]]
     assert [float(bar) ** 2 for bar in bars] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_pixels_of_a_head_are_its_weights_with_the_looking_token_down_the_side(shown, case):
-    found = shown.run(
-        "const canvas = document.querySelector('#heads button[aria-label=\"layer 1, head 0\"] canvas');"
-        "const image = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);"
-        "return [canvas.width, canvas.height, [...image.data]]")  # fmt: skip
-    T = len(VERSE)
-    pixels = np.array(found[2]).reshape(T, T, 4)
-    true = matplotlib.colormaps["cividis"](np.sqrt(case.attention[1, 0]), bytes=True)[..., :3].astype(int)
-    seen = np.tri(T, dtype=bool)
-    assert found[:2] == [T, T]
-    assert (pixels[~seen] == 0).all() and (pixels[seen][:, 3] == 255).all()
-    assert abs(pixels[..., :3] - true)[seen].max() <= 8
+    found = pixels(shown, "document.querySelector('#heads button[aria-label=\"layer 1, head 0\"] canvas')")
+    coloured_as(found, np.sqrt(case.attention[1, 0]), np.tri(len(VERSE), dtype=bool))
+
+
+def test_the_pixels_of_the_stream_are_its_norms(shown, case):
+    shown.click(token(3))
+    norms = np.linalg.norm(probe.residual_stream(case.model, case.ids), axis=-1)  # (L + 1, T)
+    coloured_as(pixels(shown, "maps.stream.image"), norms / norms.max(), np.ones(norms.shape, bool))
+    means = shown.run("return [...document.querySelectorAll('#norms tbody tr')].map((row) => row.cells[3].textContent)")
+    assert list(map(float, means)) == pytest.approx(norms.mean(axis=1).tolist(), rel=0.006)
+
+
+def test_the_pixels_of_the_gradient_go_four_decades_down(shown, case):
+    shown.click(token(9))
+    true = case.gradient(9, case.ids[10])  # (L + 1, T): 0 behind the token that predicts
+    with np.errstate(divide="ignore"):
+        shades = 1 + np.log10(true / true.max()) / 4
+    coloured_as(pixels(shown, "maps.gradient.image"), np.clip(shades, 0, 1), true > 0)
+
+
+def test_maps_name_their_axes_and_legends_place_their_ticks(shown, case):
+    shown.run("window.written = []; const fill = CanvasRenderingContext2D.prototype.fillText;"
+              "CanvasRenderingContext2D.prototype.fillText = function (...at) {"
+              "  written.push(at[0]); return fill.apply(this, at); }")  # fmt: skip
+    shown.click(token(3))
+    written = shown.run("return written")
+    assert {"token that looks", "token that is looked at", "embedding", "block 0", "block 1", "token"} <= set(written)
+    assert sum(text in signs(VERSE) for text in written) >= 2 * len(VERSE)  # both sides of the attention, or numbers
+    ticks = shown.run("return [...document.querySelectorAll('#attention .ticks span')].map("
+                      "(at) => [at.textContent, parseFloat(at.style.left)])")  # fmt: skip
+    assert [text for text, _ in ticks] == ["0 %", "5 %", "20 %", "50 %", "100 %"]
+    assert [left for _, left in ticks] == pytest.approx([100 * x**0.5 for x in (0, 0.05, 0.2, 0.5, 1)], abs=0.1)
 
 
 def test_the_gradient_is_that_of_the_target(shown, case):
