@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from numpygpt.nn.gradcheck_causes import differences, explain
 from numpygpt.nn.modules.module import Module
 
 FLOOR = 1e-4  # a tensor whose gradient is below this share of the largest one is held to that, not to its own noise
@@ -24,6 +28,7 @@ class Check:
     index: tuple[int, ...]
     expected: float  # by finite differences, at `index`
     got: float  # by backward, at `index`
+    cause: str = ""  # which entries are wrong, and why, where the numbers show it
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Report:
                 place = ", ".join(map(str, check.index))
                 line += f"   WRONG at [{place}]: expected {check.expected:.8g}, got {check.got:.8g}"
             lines.append(line)
+            lines += ["    " + check.cause] if check.cause else []
         return "\n".join(lines)
 
 
@@ -76,30 +82,62 @@ def gradcheck(module: Module, *inputs: Any, seed: int = 0, eps: float = 1e-4, to
     (with small ones an error hides under the tolerance) unless `randomize=False`. Inputs are passed read-only, the
     gradients start from noise, so that `=` for `+=` fails, and random generators start alike at each call, so that
     dropout keeps its mask. The error of a tensor is max |got - expected| over the largest entry of either (and over at
-    least FLOOR of the largest gradient of all).
+    least FLOOR of the largest gradient of all). Where one is wrong, `str(report)` says which entries, and the usual
+    cause if the numbers show one.
     """
-    rng = np.random.default_rng(seed)
-    twin = copy.deepcopy(module).astype(np.float64)
-    if randomize:
-        for param in twin.params().values():
-            param[...] = 0.5 * rng.standard_normal(param.shape)
-    arrays = [np.array(x, np.float64 if np.asarray(x).dtype.kind == "f" else None) for x in inputs]
-    noise = {name: rng.standard_normal(grad.shape) for name, grad in twin.grads().items()}
-    run = _Runner(twin, arrays)
-    for name, grad in twin.grads().items():
-        grad[...] = noise[name]
-    G = _read_only(rng.standard_normal(np.shape(run()))) if np.shape(run()) else float(rng.standard_normal())
-    got = _input_gradients(twin, arrays, twin.backward(G))
-    got |= {name: grad - noise[name] for name, grad in twin.grads().items()}
-    tensors = {f"X{i}": x for i, x in enumerate(arrays) if x.dtype.kind == "f"} | twin.params()
-    expected = {name: _differences(lambda: float(np.sum(G * run())), x, eps) for name, x in tensors.items()}
-    if not any(x.size for x in tensors.values()):
-        raise ValueError(f"{type(module).__name__} has nothing to check: no parameter, and no entry in a float input")
-    floor = FLOOR * max((np.abs(value).max(initial=0) for value in expected.values()), default=0)
-    params = twin.params()
-    checks = (_compare(name, "parameter" if name in params else "input", got[name], expected[name], floor)
-              for name in tensors)
-    return Report(type(module).__name__, tuple(checks), tolerance)
+    return Comparison(module, *inputs, seed=seed, eps=eps, randomize=randomize).report(tolerance)
+
+
+class Comparison:
+    """A float64 copy of a module, and the gradients that finite differences say it has: to check backward once, or
+    with one change after another in it, for the price of one check."""
+
+    def __init__(self, module: Module, *inputs: Any, seed: int = 0, eps: float = 1e-4, randomize: bool = True):
+        rng = np.random.default_rng(seed)
+        self.name, self.eps = type(module).__name__, eps
+        self.twin = twin = copy.deepcopy(module).astype(np.float64)
+        if randomize:
+            for param in twin.params().values():
+                param[...] = 0.5 * rng.standard_normal(param.shape)
+        self.arrays = [np.array(x, np.float64 if np.asarray(x).dtype.kind == "f" else None) for x in inputs]
+        self.noise = {name: rng.standard_normal(grad.shape) for name, grad in twin.grads().items()}
+        self.run = _Runner(twin, self.arrays)
+        shape = np.shape(self.run())
+        self.G = _read_only(rng.standard_normal(shape)) if shape else float(rng.standard_normal())
+        self.tensors = {f"X{i}": x for i, x in enumerate(self.arrays) if x.dtype.kind == "f"} | twin.params()
+
+    @cached_property
+    def expected(self) -> dict[str, np.ndarray]:
+        """df/dx of every tensor, by finite differences."""
+        return {name: differences(lambda: np.asarray(np.sum(self.G * self.run())), x, self.eps)
+                for name, x in self.tensors.items()}
+
+    def got(self, around: Callable[[], AbstractContextManager[Any]] = nullcontext) -> dict[str, np.ndarray]:
+        """What one forward and one backward pass give; `around()` is entered for the backward pass."""
+        self.run.rewind()
+        twin = copy.deepcopy(self.twin)
+        run = _Runner(twin, self.arrays)
+        for name, grad in twin.grads().items():
+            grad[...] = self.noise[name]
+        run()
+        with around():
+            got = _input_gradients(self.name, self.arrays, twin.backward(self.G))
+        return got | {name: grad - self.noise[name] for name, grad in twin.grads().items()}
+
+    def report(self, tolerance: float, around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+               causes: bool = True) -> Report:
+        """The comparison of `got` with `expected`; `causes=False` leaves out why a tensor is wrong."""
+        got, expected, params = self.got(around), self.expected, self.twin.params()
+        if not any(x.size for x in self.tensors.values()):
+            raise ValueError(f"{self.name} has nothing to check: no parameter, and no entry in a float input")
+        floor = FLOOR * max((np.abs(value).max(initial=0) for value in expected.values()), default=0)
+        checks = []
+        for name in self.tensors:
+            check = _compare(name, "parameter" if name in params else "input", got[name], expected[name], floor)
+            if causes and not check.error <= tolerance:
+                check = replace(check, cause=explain(self, name, got[name], tolerance, floor))
+            checks.append(check)
+        return Report(self.name, tuple(checks), tolerance)
 
 
 class _Runner:
@@ -109,9 +147,12 @@ class _Runner:
         self.module, self.inputs = module, [_read_only(x) for x in arrays]
         self.states = [(rng, rng.bit_generator.state) for rng in module.generators().values()]
 
-    def __call__(self) -> Any:
+    def rewind(self) -> None:
         for rng, state in self.states:
             rng.bit_generator.state = state
+
+    def __call__(self) -> Any:
+        self.rewind()
         out = self.module(*self.inputs)
         return out[-1] if isinstance(out, tuple) else out
 
@@ -122,32 +163,18 @@ def _read_only(X: np.ndarray) -> np.ndarray:
     return view
 
 
-def _input_gradients(module: Module, arrays: list[np.ndarray], returned: Any) -> dict[str, np.ndarray]:
+def _input_gradients(module: str, arrays: list[np.ndarray], returned: Any) -> dict[str, np.ndarray]:
     """What backward returned, by name of the float input that it belongs to."""
     names = [f"X{i}" for i, x in enumerate(arrays) if x.dtype.kind == "f"]
     grads = [g for g in (returned if isinstance(returned, tuple) else (returned,)) if g is not None]
     if len(grads) != len(names):
-        raise ValueError(f"{type(module).__name__}.backward returned {len(grads)} gradients for {len(names)} float "
+        raise ValueError(f"{module}.backward returned {len(grads)} gradients for {len(names)} float "
                          "inputs: return dX, or a tuple with one for each float input")
     for name, grad in zip(names, grads, strict=True):
         if np.shape(grad) != arrays[int(name[1:])].shape:
-            raise ValueError(f"{type(module).__name__}.backward returned d{name} of shape {np.shape(grad)}, but {name} "
+            raise ValueError(f"{module}.backward returned d{name} of shape {np.shape(grad)}, but {name} "
                              f"has shape {arrays[int(name[1:])].shape}: a gradient has the shape of its tensor")
     return dict(zip(names, grads, strict=True))
-
-
-def _differences(f: Any, x: np.ndarray, h: float) -> np.ndarray:
-    """df/dx for each entry of x, which is moved in place and put back."""
-    out = np.empty(x.shape)
-    for i in np.ndindex(*x.shape):
-        kept = x[i]
-        values = []
-        for step in (h, -h, 2 * h, -2 * h):
-            x[i] = kept + step
-            values.append(f())
-        x[i] = kept
-        out[i] = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * h)
-    return out
 
 
 def _compare(name: str, kind: str, got: np.ndarray, expected: np.ndarray, floor: float) -> Check:

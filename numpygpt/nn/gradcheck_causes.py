@@ -1,0 +1,183 @@
+"""Why a gradient is wrong: hypotheses that are tried against its numbers. One that they do not bear out is not said."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpygpt.nn.gradcheck import Comparison
+
+LARGEST = 1 << 16  # entries of a product that is tried: a hint must not take longer than the check
+
+
+def explain(check: Comparison, name: str, got: np.ndarray, tolerance: float, floor: float) -> str:
+    """Which entries of the tensor `name` are wrong, and the cause, where a hypothesis gives exactly these numbers."""
+    if not np.isfinite(got).all():
+        return f"{np.count_nonzero(~np.isfinite(got))} of {got.size} entries are not finite"
+    expected = check.expected[name]
+    scale = max(np.abs(expected).max(), floor, np.finfo(np.float64).tiny)
+
+    def same(a: np.ndarray, b: np.ndarray) -> bool:
+        return a.shape == b.shape and bool(np.abs(a - b).max(initial=0) <= tolerance * scale)
+
+    wrong = np.abs(got - expected) > tolerance * scale
+    causes = (found for hypothesis in HYPOTHESES for found in hypothesis(check, name, got, expected, same))
+    cause = next(causes, "")
+    return where(wrong) + (f"; {cause}" if cause else "")
+
+
+def where(wrong: np.ndarray) -> str:
+    """"3 of 12 entries are wrong, those of index 1 on axis 0": what they have in common, where they are not all."""
+    count = f"{np.count_nonzero(wrong)} of {wrong.size} entries are wrong"
+    if wrong.all() or np.count_nonzero(wrong) < 2:
+        return count
+    for axis, size in enumerate(wrong.shape):
+        hit = np.flatnonzero(wrong.any(axis=tuple(a for a in range(wrong.ndim) if a != axis)))
+        if wrong.take(hit, axis).all() and len(hit) < size:
+            run = len(hit) > 2 and hit[-1] - hit[0] == len(hit) - 1
+            places = f"{hit[0]} to {hit[-1]}" if run else ", ".join(map(str, hit))
+            return f"{count}, all those of index {places} on axis {axis}"
+    if wrong.ndim == 2 and wrong.shape[0] == wrong.shape[1]:
+        diagonal = np.eye(len(wrong), dtype=bool)
+        for place, mask in (("on", diagonal), ("off", ~diagonal), ("above", np.triu(mask_like(wrong), 1)),
+                            ("below", np.tril(mask_like(wrong), -1))):
+            if np.array_equal(wrong, mask):
+                return f"{count}, all those {place} the diagonal"
+    return count
+
+
+def mask_like(wrong: np.ndarray) -> np.ndarray:
+    return np.ones(wrong.shape, dtype=bool)
+
+
+# -- the hypotheses: each yields a sentence if the numbers are those that its fault would give --------------------------
+
+Same = Callable[[np.ndarray, np.ndarray], bool]
+
+
+def overwritten(check: Comparison, name: str, got: np.ndarray, expected: np.ndarray, same: Same) -> Iterator[str]:
+    """A gradient starts from noise here. If what stands in it is right without the noise, it was not added to."""
+    if name in check.noise and same(got + check.noise[name], expected):
+        yield "the gradient that was there before is gone: `=` stands where `+=` belongs"
+
+
+def never_written(check: Comparison, name: str, got: np.ndarray, expected: np.ndarray, same: Same) -> Iterator[str]:
+    if not got.any():
+        yield "backward gives 0 here: nothing is " + ("added to it" if name in check.noise else "returned for it")
+    elif not got[np.abs(got - expected) > 1e-9 * np.abs(expected).max()].any():
+        yield "the wrong ones are 0 in backward: nothing is added to them"
+
+
+def off_by_a_factor(check: Comparison, name: str, got: np.ndarray, expected: np.ndarray, same: Same) -> Iterator[str]:
+    """Three entries or more, all in one ratio. One over a length of the output: a mean in the place of a sum."""
+    if np.count_nonzero(expected) < 3:
+        return
+    factor = float((got * expected).sum() / (expected * expected).sum())
+    if not same(got, factor * expected):
+        return
+    lengths = np.shape(check.G)[:-1]
+    means = {float(np.prod(some)) for n in range(1, len(lengths) + 1) for some in itertools.combinations(lengths, n)}
+    divided = [n for n in means if n > 1 and abs(factor * n - 1) < 1e-6]
+    if abs(factor + 1) < 1e-6:
+        yield "the sign is flipped"
+    elif divided:
+        yield f"all are 1/{divided[0]:.0f} of what they should be: a mean over {divided[0]:.0f} rows in place of a sum"
+    else:
+        yield f"all are {factor:.6g} times what they should be: a factor is missing or stands there twice"
+
+
+def transposed(check: Comparison, name: str, got: np.ndarray, expected: np.ndarray, same: Same) -> Iterator[str]:
+    """The gradient itself, or one factor of the product that it is."""
+    if got.ndim >= 2 and same(got, expected.swapaxes(-1, -2)):
+        yield "it is the transpose of what it should be"
+        return
+    for right, value in products(check, expected):
+        if same(value, expected.reshape(value.shape)):
+            for other, wrong in products(check, got):
+                if sorted(factors(other)) == sorted(factors(right)) and same(wrong, got.reshape(wrong.shape)):
+                    yield f"it is {other} and should be {right}: a factor is transposed, or the two are exchanged"
+                    return
+
+
+def factors(product: str) -> list[str]:
+    return product.replace(".T", "").split(" @ ")
+
+
+def products(check: Comparison, like: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """("dY @ W.T", its value) for each two of dY, the float inputs and the matrices, where it has the shape wanted."""
+    named = {"dY": np.asarray(check.G)} | check.tensors
+    flat = {name: x.reshape(-1, x.shape[-1]) for name, x in named.items() if x.ndim >= 2}
+    sides = [(name + mark, x.T if mark else x) for name, x in flat.items() for mark in ("", ".T")]
+    wanted = like.reshape(-1, like.shape[-1]).shape if like.ndim else (0, 0)
+    for (a, A), (b, B) in itertools.product(sides, sides):
+        if A.shape[1] == B.shape[0] and (len(A), B.shape[1]) == wanted and A.size + B.size <= LARGEST:
+            yield f"{a} @ {b}", A @ B
+
+
+def a_path_missing(check: Comparison, name: str, got: np.ndarray, expected: np.ndarray, same: Same) -> Iterator[str]:
+    """An input whose gradient is off by exactly dY: the residual path."""
+    G = np.asarray(check.G)
+    if name not in check.noise and got.shape == G.shape:
+        if same(got + G, expected):
+            yield "dY itself is missing from the sum: the path that goes around the layer"
+        elif same(got - G, expected):
+            yield "dY itself is in the sum once too often"
+
+
+def rows_missing(check: Comparison, name: str, got: np.ndarray, expected: np.ndarray, same: Same) -> Iterator[str]:
+    """A parameter is used on every row of the output, so its gradient is a sum over them: is a part all that is there?
+
+    The share of each row is found by finite differences too: f is then an array, the sum over the last axis alone.
+    """
+    G = np.asarray(check.G)
+    if name not in check.noise or G.ndim < 2:
+        return
+    lead = G.shape[:-1]
+    if expected.size * int(np.prod(lead)) > LARGEST:
+        return
+    shares = differences(lambda: (G * check.run()).sum(axis=-1), check.tensors[name], check.eps)
+    for axis, size in enumerate(lead):
+        parts = np.moveaxis(shares, expected.ndim + axis, 0)  # (size, *shape of the tensor, the other leading axes)
+        others = tuple(range(1 + expected.ndim, parts.ndim))
+        for i, part in enumerate(parts.sum(axis=others)):
+            if size > 1 and same(got, part):
+                yield f"only index {i} of axis {axis} of dY is in it: the sum over the {size} of that axis is missing"
+                return
+    rows = shares.reshape(*expected.shape, -1)
+    for i in range(rows.shape[-1]):
+        if same(got, rows[..., i]):
+            yield f"only row {i} of the {rows.shape[-1]} rows of dY is in it: the sum over the rows is missing"
+            return
+    yield from last_of_repeated(check, got, rows, same)
+
+
+def last_of_repeated(check: Comparison, got: np.ndarray, rows: np.ndarray, same: Same) -> Iterator[str]:
+    """NumPy's `dW[ids] += dY` keeps one of the rows whose ids are equal, the last."""
+    for ids in (x.reshape(-1) for x in check.arrays if x.dtype.kind in "iu" and x.size == rows.shape[-1]):
+        last = [i for i, token in enumerate(ids) if token not in ids[i + 1 :]]
+        if len(last) < len(ids) and same(got, rows[..., last].sum(axis=-1)):
+            yield ("of an id that occurs several times only the last place is in it: `dW[ids] += ..` keeps one, "
+                   "np.add.at sums them")
+
+
+HYPOTHESES = (overwritten, never_written, off_by_a_factor, transposed, a_path_missing, rows_missing)
+
+
+def differences(f: Callable[[], np.ndarray], x: np.ndarray, h: float) -> np.ndarray:
+    """df/dx for each entry of x, which is moved in place and put back: the axes of x, then those of f."""
+    out = None
+    for i in np.ndindex(*x.shape):
+        kept = x[i]
+        values = []
+        for step in (h, -h, 2 * h, -2 * h):
+            x[i] = kept + step
+            values.append(f())
+        x[i] = kept
+        slope = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * h)
+        out = np.empty((*x.shape, *np.shape(slope))) if out is None else out
+        out[i] = slope
+    return np.empty(x.shape) if out is None else out
