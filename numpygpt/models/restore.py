@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from numpygpt.models.gpt import GPT
+from numpygpt.models.shapes import check_fits
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
 from numpygpt.utils.cli import ROOT, command, shown
@@ -17,11 +18,15 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
     Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
     """
     checkpoint = load_checkpoint(find_checkpoint(run or newest()), only="model/", needs=MODEL_KEYS)
+    config, params = checkpoint.header["model"], checkpoint.group("model")
     try:
-        model = GPT(**checkpoint.header["model"])
         tokenizer = Tokenizer.from_dict(checkpoint.header["tokenizer"])
-        model.load_state_dict(checkpoint.group("model"))
-    except (KeyError, TypeError, ValueError, MemoryError) as error:
+        check_fits(config, params)  # before GPT takes memory for the sizes that the header claims
+        if tokenizer.vocab_size != config["vocab_size"]:
+            raise ValueError(f"its tokenizer has {tokenizer.vocab_size:,} entries, and its model {config['vocab_size']:,}")
+        model = GPT(**config)
+        model.load_state_dict(params)
+    except (ValueError, MemoryError) as error:
         raise ValueError(f"{shown(checkpoint.path)} does not hold a whole model: {error}") from error
     model.eval()
     return model, tokenizer, checkpoint

@@ -56,7 +56,7 @@ def test_pickled_objects_other_formats_and_versions_are_refused(tmp_path):
         load_checkpoint(tmp_path / "plain.npz")
     newer = json.dumps({"format": "numpygpt-checkpoint", "version": 99}).encode()
     np.savez(tmp_path / "newer.npz", header=np.frombuffer(newer, np.uint8))
-    with pytest.raises(ValueError, match="version 99, and this program reads numpygpt-checkpoint version 1"):
+    with pytest.raises(ValueError, match="version 99, and this program reads numpygpt-checkpoint up to version 2"):
         load_checkpoint(tmp_path / "newer.npz")
 
 

@@ -1,0 +1,139 @@
+"""Arrays in a `.npz`, read as if a stranger had written it: nothing is run, and no memory is taken on a file's word.
+
+An `.npz` is a zip whose members are `.npy` files. Ours are stored as they are, never compressed, so that the members
+of an honest file are together smaller than the file, and what an array claims to be must be what its member holds. So
+reading takes no more memory than the file has bytes, whatever the file says. `np.load` reads the same files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+
+DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8")
+KNOWN = {np.dtype(name).newbyteorder("<").str for name in DTYPES}  # "<f4" and so on
+ENDING = ".npy"
+AT_ONCE = 1 << 20  # bytes that are copied at a time
+MAX_DIMENSIONS = 8
+# What NumPy writes before an array's numbers, and nothing else: Python's own parser would take much more.
+NPY = re.compile(r"\{'descr': '([<|][a-z]\d)', 'fortran_order': (True|False), 'shape': \(((?:\d{1,18}, )*\d{0,18},?)\), \} *\n")
+# What `zipfile` raises on bytes that are no sound zip, besides its BadZipFile (RuntimeError: an encrypted member).
+FAULTS = (zipfile.BadZipFile, struct.error, ValueError, KeyError, EOFError, OSError, RuntimeError, OverflowError)
+
+
+class Unsound(ValueError):
+    """What is wrong with the file, in words that go on after its name: "x.npz: " + them."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One array in the file: where it is, and what it is, which fits the bytes that are there."""
+
+    member: zipfile.ZipInfo
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    fortran: bool  # the first axis varies fastest
+
+
+class Archive:
+    """The arrays of an open `.npz`, by name. Unsound for anything that an honest file does not have."""
+
+    def __init__(self, file: BinaryIO):
+        try:
+            self.zip = zipfile.ZipFile(file)
+        except FAULTS as error:
+            raise Unsound("it is no whole .npz file") from error
+        self.stored: dict[str, Stored] = {}
+        members, size = self.zip.infolist(), file.seek(0, 2)
+        if sum(member.file_size for member in members) > size:
+            raise Unsound(f"its arrays claim more bytes than the file's {size:,}")
+        for member in members:
+            name = array_name(member)
+            if name in self.stored:
+                raise Unsound(f"the array {brief(name)} stands in it twice")
+            self.stored[name] = self._described(name, member)
+
+    def read(self, name: str) -> np.ndarray:
+        """The array, once all its bytes have come and have the zip's checksum."""
+        stored = self.stored[name]
+        with damaged(name), self.zip.open(stored.member) as file:
+            read_start(file)
+            array = np.empty(stored.shape[::-1] if stored.fortran else stored.shape, stored.dtype)
+            view = memoryview(array.reshape(-1).view(np.uint8))  # the same bytes
+            for start in range(0, len(view), AT_ONCE):  # `zipfile` compares the checksum as it reads the last ones
+                view[start : start + AT_ONCE] = file.read(AT_ONCE)  # ValueError for fewer bytes than there should be
+        return array.T if stored.fortran else array
+
+    def _described(self, name: str, member: zipfile.ZipInfo) -> Stored:
+        with damaged(name), self.zip.open(member) as file:
+            start, text = read_start(file)
+        found = NPY.fullmatch(text)
+        if not found:
+            raise Unsound(f"the array {brief(name)} does not begin as NumPy's arrays of numbers do")
+        if found[1] not in KNOWN:
+            raise Unsound(f"the array {brief(name)} is of type {found[1]}, and only {', '.join(DTYPES)} can be")
+        dtype = np.dtype(found[1])
+        shape = tuple(int(n) for n in found[3].split(",") if n.strip())
+        held = member.file_size - start
+        if len(shape) > MAX_DIMENSIONS or math.prod(shape) * dtype.itemsize != held:
+            raise Unsound(f"the array {brief(name)} should have the shape {brief(shape)} of {dtype}, "
+                          f"and the file holds {held:,} bytes of it")
+        return Stored(member, dtype, shape, found[2] == "True")
+
+
+def array_name(member: zipfile.ZipInfo) -> str:
+    """The name of the array in a member that we could have written."""
+    name = member.filename
+    parts = name.split("/")
+    if not name.endswith(ENDING) or name.startswith("/") or "\\" in name or {"", ".", ".."} & set(parts):
+        raise Unsound(f"it has the entry {brief(name)}, which is no array of a checkpoint")
+    if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+        raise Unsound(f"its entry {brief(name)} is compressed, and checkpoints never are")
+    return name.removesuffix(ENDING)
+
+
+def read_start(file: IO[bytes]) -> tuple[int, str]:
+    """(bytes before the first number, the text that says what array it is)"""
+    magic = file.read(10)
+    if magic[:8] != b"\x93NUMPY\x01\x00":
+        raise EOFError
+    size = int.from_bytes(magic[8:], "little")
+    text = file.read(size)
+    if len(text) < size:
+        raise EOFError
+    return 10 + size, text.decode("latin-1")
+
+
+def write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> dict[str, Any]:
+    """Add the array; what a header says of it. The checksum is that of its member, which costs nothing more."""
+    if np.dtype(array.dtype).newbyteorder("<").str not in KNOWN:
+        raise ValueError(f"the array {name} is of type {array.dtype}; a checkpoint keeps {', '.join(DTYPES)}")
+    array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    with archive.open(name + ENDING, "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "crc32": archive.getinfo(name + ENDING).CRC}
+
+
+@contextmanager
+def damaged(name: str) -> Iterator[None]:
+    """Whatever fails inside is a damaged array."""
+    try:
+        yield
+    except FAULTS as error:
+        why = "its checksum is another" if "CRC" in str(error) else "its bytes are not all there"
+        raise Unsound(f"the array {brief(name)} is damaged ({why})") from error
+
+
+def brief(value: object) -> str:
+    """As a person would write it, and not longer than a line: a stranger's names have any length and any sign."""
+    text = str(value)
+    text = text if text.isprintable() else ascii(text)
+    return text if len(text) <= 80 else text[:77] + "..."
