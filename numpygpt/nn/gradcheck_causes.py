@@ -54,7 +54,7 @@ def mask_like(wrong: np.ndarray) -> np.ndarray:
     return np.ones(wrong.shape, dtype=bool)
 
 
-# -- the hypotheses: each yields a sentence if the numbers are those that its fault would give --------------------------
+# -- the hypotheses: each yields a sentence if the numbers are those that its fault would give -------------------------
 
 Same = Callable[[np.ndarray, np.ndarray], bool]
 

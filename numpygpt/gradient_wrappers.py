@@ -1,0 +1,84 @@
+"""Modules around the layers: other ways to use one, for `gradient_cases`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from numpygpt.models import GPT
+from numpygpt.nn.modules.embedding import Embedding, Unembedding
+from numpygpt.nn.modules.module import Module
+
+
+class ChunkedGPT(Module):
+    """A GPT by way of `GPT.loss`, which takes the head and the loss a chunk of rows at a time."""
+
+    def __init__(self, *sizes: int, **options: Any):
+        self.gpt = GPT(*sizes, **options)
+
+    def forward(self, x: np.ndarray, y: np.ndarray) -> float:
+        return self.gpt.loss(x, y)
+
+    def backward(self, scale: float = 1.0) -> None:
+        self.gpt.backward(scale)
+
+
+class MicroBatches(Module):
+    """The mean loss of the sequences of a batch, one after another, each with a backward of its own that adds its half
+    of the gradients: accumulation. Every layer must add to what is there."""
+
+    def __init__(self, make: Callable[[], Module]):
+        self.gpt = make()
+
+    def forward(self, x: np.ndarray, y: np.ndarray) -> float:
+        self.batches = [(x[i : i + 1], y[i : i + 1]) for i in range(len(x))]
+        return sum(self.loss(*batch) for batch in self.batches) / len(x)
+
+    def loss(self, x: np.ndarray, y: np.ndarray) -> float:
+        out = self.gpt(x, y)
+        return out[1] if isinstance(out, tuple) else out
+
+    def backward(self, scale: float) -> None:
+        for batch in self.batches:
+            self.loss(*batch)
+            self.gpt.backward(scale / len(self.batches))
+
+
+class BothUses(Module):
+    """logits = E[ids] E^T: a table that is read by the embedding and by the head tied to it, as in a GPT."""
+
+    def __init__(self, n: int, d_model: int):
+        self.embedding = Embedding(n, d_model)
+        self.head = Unembedding(n, d_model, tied=self.embedding)
+
+    def forward(self, ids: np.ndarray) -> np.ndarray:
+        return self.head(self.embedding(ids))
+
+    def backward(self, dY: np.ndarray) -> None:
+        self.embedding.backward(self.head.backward(dY))
+
+
+class Small(Module):
+    """A module that runs with other limits than those of its file (rows of a block, entries of a chunk), so that small
+    inputs need several blocks and a ragged last one."""
+
+    def __init__(self, make: Callable[[], Module], file: Any, **limits: int):
+        self.file, self.limits = file.__name__, limits  # its name, since a module that is checked is copied
+        with self.limited():
+            self.inner = make()
+
+    def limited(self) -> AbstractContextManager[Any]:
+        changes: dict[str, Any] = dict(self.limits)
+        return mock.patch.multiple(self.file, **changes)
+
+    def forward(self, *inputs: np.ndarray) -> Any:
+        with self.limited():
+            return self.inner(*inputs)
+
+    def backward(self, dY: Any) -> Any:
+        with self.limited():
+            return self.inner.backward(dY)
