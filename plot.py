@@ -22,11 +22,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-import matplotlib
+from numpygpt.utils import cli
+
+try:
+    import matplotlib
+except ValueError as error:  # of a variable that names what there is not
+    cli.refuse(ValueError(f"matplotlib does not start: {error} (MPLBACKEND chooses the backend: unset it)"))
+
 from matplotlib.figure import Figure
 
 from numpygpt.plots import style
-from numpygpt.utils import cli
 
 WHAT = {
     "curves": "loss, gradients, learning rate, speed; without WHAT it is this",

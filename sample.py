@@ -38,10 +38,12 @@ LENGTH, EXPLAINED = 500, 30  # tokens of a sample
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("run", nargs="?", help="a run folder (its best checkpoint) or a checkpoint file; without it the newest run")
+    add("run", nargs="?", type=cli.name,
+        help="a run folder (its best checkpoint) or a checkpoint file; without it the newest run")
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; it may be empty")
-    prompt.add_argument("--prompt-file", metavar="FILE", help="read the prompt from a file, - for standard input")
+    prompt.add_argument("--prompt-file", type=cli.name, metavar="FILE",
+                        help="read the prompt from a file, - for standard input")
     add("--max-new-tokens", type=int, metavar="N",
         help=f"length of each sample in tokens (default: {LENGTH}, with --explain {EXPLAINED})")
     add("--temperature", type=float, default=0.8, metavar="X",
@@ -55,7 +57,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
         help="past the context the window moves on by N tokens at once: 1 sees most, more is faster")
     add("--explain", action="store_true",
         help="show at each step the likeliest tokens with their probabilities, and the rank and surprise of the drawn")
-    add("--score", metavar="FILE",
+    add("--score", type=cli.name, metavar="FILE",
         help="write nothing: show how well the model predicts the text of a file, - for standard input")
     args = parser.parse_args(argv)
     if args.score is not None:
@@ -78,8 +80,11 @@ def main(argv: list[str] | None = None) -> int:
     context = prompt_ids(tokenizer, prompt)
     length = args.max_new_tokens if args.max_new_tokens is not None else EXPLAINED if args.explain else LENGTH
     how = Sampling(args.temperature, args.top_k, args.top_p)
-    samples = [steps(model, np.asarray([context]), length, how, args.seed + i, None, args.slide)
-               for i in range(args.num_samples)]
+
+    def drawn(i: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return steps(model, np.asarray([context]), length, how, args.seed + i, None, args.slide)
+
+    drawn(0)  # what cannot be drawn is said before anything is written
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
     if prompt and (read := tokenizer.decode(context)) != prompt:
         print(f"note: to this model the prompt reads {read!r}", file=sys.stderr, flush=True)
@@ -87,16 +92,16 @@ def main(argv: list[str] | None = None) -> int:
     if args.explain:
         write(f"{legend(tokenizer, how, colour)}\n")
     with blas_for(model):
-        for i, drawn in enumerate(samples):
+        for i in range(args.num_samples):
             if args.num_samples > 1:
                 print(f"--- sample {i + 1}" if i == 0 else f"\n--- sample {i + 1}", flush=True)
             if args.explain:
                 explanation = Explanation(tokenizer, how, lambda words: write(f"\n{words}\n"), colour)
-                text = "".join(pieces(explanation.watch(drawn), tokenizer, context, args.stop))
+                text = "".join(pieces(explanation.watch(drawn(i)), tokenizer, context, args.stop))
                 write(f"\n--- {explanation.summary()}\n--- the text\n{prompt}{text}")
                 continue
             write(prompt)
-            for text in pieces((ids for ids, _ in drawn), tokenizer, context, args.stop):
+            for text in pieces((ids for ids, _ in drawn(i)), tokenizer, context, args.stop):
                 write(text)
     write("\n")
     return 0

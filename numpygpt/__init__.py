@@ -1,5 +1,6 @@
 """NumpyGPT: a GPT in NumPy in which every gradient is written by hand."""
 
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,9 @@ if trouble and script:
     sys.exit(2)
 if trouble:
     raise ImportError(trouble)
+if (script and Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1]
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C in one of our scripts' imports ends it without a traceback
 
 from numpygpt.inspection import summary, trace  # noqa: E402
 from numpygpt.models import GPT  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -33,11 +34,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature must be 0 (greedy) or a finite number above it, got {self.temperature}")
+            raise ValueError(f"temperature must be 0 (greedy) or a finite number above it, got {self.temperature:.15g}")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p:.15g}")
 
 
 def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
@@ -59,6 +60,7 @@ def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
         order = np.argsort(-P, axis=-1, kind="stable")
         ordered = np.take_along_axis(P, order, axis=-1)
         beyond = ordered.cumsum(axis=-1) - ordered >= how.top_p  # those before it already hold p
+        beyond[..., 0] = False  # a tiny p is 0 in float32
         np.put_along_axis(P, order, np.where(beyond, 0, ordered), axis=-1)
         P /= P.sum(axis=-1, keepdims=True)
     return P
@@ -107,24 +109,25 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, s
 def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
            slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     B, given = context.shape
-    ids = np.empty((B, given + max_new_tokens), np.int64)
-    ids[:, :given] = context
+    last = deque(context.T[-model.max_len :], model.max_len)  # each (B,): as many tokens as the model sees
     rngs = [np.random.default_rng([seed, i]) for i in range(B)]
     done = np.zeros(B, bool)
-    seen = 0  # ids[:, start:seen] are in the caches
+    seen = 0  # the tokens from place `start` up to `seen` are in the caches
     start = max(0, given - model.max_len)
     caches, modules = new_caches(model, B), [module for _, module in model.named_modules()]
     for n in range(given, given + max_new_tokens):
         if n - start > model.max_len:  # full: every position changes, so the caches are of no use any more
             start = n - model.max_len + slide - 1
             seen, caches = start, new_caches(model, B)
-        logits = next_logits(model, ids[:, max(seen, start) : n], caches, modules)
+        new = list(last)[max(seen, start) - n :]
+        logits = next_logits(model, np.stack(new, axis=1), caches, modules)
         seen = n
-        ids[:, n] = sample(logits, how, rngs)
+        ids = sample(logits, how, rngs)
         if stop is not None:
-            ids[done, n] = stop
-            done |= ids[:, n] == stop
-        yield ids[:, n].copy(), logits
+            ids[done] = stop
+            done |= ids == stop
+        last.append(ids)
+        yield ids.copy(), logits
         if done.all():
             return
 

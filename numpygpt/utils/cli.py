@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import os
 import re
 import shlex
@@ -14,7 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from numpygpt.utils.colour import printable
+
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the five scripts
+TOO_LARGE = ("Maximum allowed dimension exceeded", "array is too big")  # NumPy's words for it in a ValueError
+LONGEST = 300  # characters without a space that a message shows
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -26,17 +31,59 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with whole flags only, defaults shown in `--help`, and the nearest name to an unknown flag."""
+    """argparse with whole flags only, defaults shown in `--help`, and the nearest name to an unknown flag.
+
+    Numbers and paths (`type=int`, `float`, `Path`) are checked as they were typed.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
+        for kind, read in ((int, whole), (float, number), (Path, path)):
+            self.register("type", kind, read)
 
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         if unknown:
             flag = unknown.group(1).split("=")[0]
             message = f"unknown argument {flag}{nearest(flag, self._option_string_actions)} (see --help)"
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        end(2, f"{self.prog}: error: {one_line(message)}\n")
+
+
+def whole(text: str) -> int:
+    """A flag's whole number. ArgumentTypeError for another, and for one that no array's size and no file could hold."""
+    try:
+        value = int(text)
+    except ValueError:
+        if not text.strip(" +-").isdecimal():  # thousands of digits are too many for `int`
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        value = 2**63
+    if not -(2**63) <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is larger than a number of 64 bits can be")
+    return value
+
+
+def number(text: str) -> float:
+    """A flag's number, which is finite, and 0 only where that was typed."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    if value == 0 and re.search("[1-9]", text.lower().split("e")[0]):
+        raise argparse.ArgumentTypeError(f"{text} is nearer to 0 than a number can be: give 0, or a larger one")
+    return value
+
+
+def name(text: str) -> str:
+    """A flag's file or folder. Python takes an empty name for the current folder, which nobody meant."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty, as where a shell's variable is not set")
+    return text
+
+
+def path(text: str) -> Path:
+    return Path(name(text))
 
 
 def nearest(name: str, names) -> str:
@@ -51,22 +98,54 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     `ValueError`, `RuntimeError`, `OSError` and `MemoryError` are the user's errors; everything else is a bug of ours
     and keeps its traceback. `NUMPYGPT_TRACEBACK=1` shows the traceback in every case.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+    ready_streams()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as the package sets it while it is imported
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        sys.exit(main())
+        try:
+            status = main()
+        finally:
+            sys.stdout.flush()  # here, where a reader that left or a full disk can be said, and not at Python's end
+        sys.exit(status)
     except BrokenPipeError:  # `./sample.py | head`: the reader left, which is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        end(0)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
         if os.environ.get("NUMPYGPT_TRACEBACK"):
             raise
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {describe(error)}\n")
-        sys.exit(2)
+        refuse(error)
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped\n")
-        sys.exit(130)
+        end(130, "\nstopped\n")
+
+
+def ready_streams() -> None:
+    """UTF-8 whatever the locale says, and somewhere to write to where a stream is closed, as by `>&-`."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8", closefd=False))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def refuse(error: Exception) -> NoReturn:
+    """What a user got wrong, in one line."""
+    end(2, f"{Path(sys.argv[0]).name}: error: {one_line(describe(error))}\n")
+
+
+def end(status: int, words: str = "") -> NoReturn:
+    """The last words, to stderr, and the script's end."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, words)):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:  # the reader left, or the disk is full: what is left in the buffer is not tried again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(status)
+
+
+def one_line(message: str) -> str:
+    """`message` so that what a name in it holds neither breaks the line nor rules the terminal nor fills it."""
+    return re.sub(rf"\S{{{LONGEST},}}", lambda long: f"{long[0][:40]}...{long[0][-40:]}", printable(message))
 
 
 @contextmanager
@@ -91,7 +170,7 @@ def describe(error: Exception) -> str:
     """The error's message; for one from the operating system, the reason and the file instead of its number."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {shown(error.filename)}" if error.filename else error.strerror
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or str(error).startswith(TOO_LARGE):
         return f"this does not fit into memory ({error}): make the model, the batch or the context smaller"
     return str(error)
 

@@ -138,7 +138,7 @@ def test_each_row_is_drawn_with_its_own_generator():
     ({"temperature": float("inf")}, "temperature must be .* got inf"),
     ({"top_k": 0}, "top_k must be at least 1, got 0"),
     ({"top_k": -3}, "top_k must be at least 1, got -3"),
-    ({"top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),
+    ({"top_p": 0.0}, "top_p must be above 0 and at most 1, got 0$"),
     ({"top_p": 1.1}, "top_p must be above 0 and at most 1, got 1.1"),
     ({"top_p": float("nan")}, "top_p must be .* got nan"),
 ])

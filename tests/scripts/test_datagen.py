@@ -93,7 +93,7 @@ MISTAKES = {
     "no end": (["--input", "/dev/zero"], "/dev/zero is a device" if os.name != "nt" else ""),
     "UTF-16": (["--input", "windows.txt"], "it begins as UTF-16 does: try --encoding utf-16"),
     "no tokenizer for a text": (["--text", "two words"], "give --inspect DIR with it"),
-    "number": (["--context", "many"], "invalid int value: 'many'"),
+    "number": (["--context", "many"], "'many' is not a whole number"),
 }
 
 

@@ -14,13 +14,15 @@ from numpygpt.plots.architecture import WIDTH, draw_architecture, height
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.source import add_run, open_source
+from numpygpt.utils import cli
 from numpygpt.utils.config import read_preset
 from numpygpt.utils.data.dataset import read_meta
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--preset", metavar="NAME", help="a model that is not trained yet, by its preset")
+    parser.add_argument("--preset", metavar="NAME", type=cli.name,
+                        help="a model that is not trained yet, by its preset")
     parser.add_argument(
         "--vocab-size", type=int, metavar="N", help="with --preset: tokens (default: those of the preset's data)"
     )

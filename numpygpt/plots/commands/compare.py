@@ -11,6 +11,7 @@ from numpygpt.plots import style
 from numpygpt.plots.commands.curves import span
 from numpygpt.plots.compare import check_runs, draw_compare, size_of
 from numpygpt.plots.drawn import Drawn, NewFigure
+from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.runs import load_runs
 from numpygpt.plots.table import lines_of, table_of
 from numpygpt.plots.view import default_span
@@ -30,5 +31,6 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     check_runs(runs)
     table = table_of(runs)
     figure = new_figure(size_of(table))
-    draw_compare(figure, runs, table, default_span(runs) if args.smooth is None else args.smooth, args.title)
+    draw_compare(figure, runs, table, default_span(runs) if args.smooth is None else args.smooth,
+                 drawable(args.title))
     return Drawn(partial(style.save, figure), runs[0].folder.parent / "compare.png", lines_of(table))

@@ -11,6 +11,7 @@ from pathlib import Path
 from numpygpt.plots import style
 from numpygpt.plots.curves import OTHER_TOKENS, draw_curves, size_of
 from numpygpt.plots.drawn import Drawn, NewFigure
+from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.runs import METRICS, load_runs, same_tokens, summary
 from numpygpt.plots.view import COLUMN, default_span
 from numpygpt.utils import cli
@@ -43,7 +44,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     runs = load_runs(args.runs or [newest()])
     average = default_span(runs) if args.smooth is None else args.smooth
     figure = new_figure(size_of(runs))
-    draw_curves(figure, runs, args.x, average, args.title)
+    draw_curves(figure, runs, args.x, average, drawable(args.title))
     lines = [summary(run, average) for run in runs]
     if not same_tokens(runs):
         lines.append(f"note: {OTHER_TOKENS}")
@@ -54,8 +55,8 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
 def span(text: str) -> float:
     """The value of --smooth: 0, or a number of updates."""
     try:
-        value = float(text)
-    except ValueError:
+        value = cli.number(text)
+    except argparse.ArgumentTypeError:
         value = math.nan
     if 0 < value < 1:  # as TensorBoard's slider has it
         weight = f"a weight of {text} for the past is --smooth {1 / (1 - value):.3g}"

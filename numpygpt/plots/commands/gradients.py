@@ -15,6 +15,7 @@ from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.gradients import draw_gradients, size
 from numpygpt.plots.source import Source, add_run, encode, open_source
+from numpygpt.utils import cli
 from numpygpt.utils.data import DataLoader
 
 MOST = 256  # sequences: all that the layers keep of them is in memory at once
@@ -23,7 +24,7 @@ MOST = 256  # sequences: all that the layers keep of them is in memory at once
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument(
-        "--text", metavar="FILE",
+        "--text", metavar="FILE", type=cli.name,
         help="take the batch from this text, - for standard input (default: the validation part of the run's data)",
     )  # fmt: skip
     parser.add_argument("--batch-size", type=int, default=8, metavar="N",

@@ -21,7 +21,7 @@ LINES, MOST = 28, 200
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="the text, - for standard input")
+    parser.add_argument("file", metavar="FILE", type=cli.name, help="the text, - for standard input")
     add_run(parser)
     parser.add_argument(
         "--lines", metavar="N", type=int, default=LINES,

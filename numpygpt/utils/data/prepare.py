@@ -94,7 +94,7 @@ def _check_settings(clean: str | None, split: str, val_fraction: float, **number
         if name is not None and name not in known:
             raise ValueError(f"no {what} is called {name!r}{nearest(name, known)}: there is {' and '.join(known)}")
     if not 0 < val_fraction < 1:
-        raise ValueError(f"the validation fraction lies between 0 and 1, and {val_fraction:g} does not")
+        raise ValueError(f"the validation fraction lies between 0 and 1, and {val_fraction:.15g} does not")
     shown = {"vocab_size": "vocabulary size", "min_freq": "min-freq", "workers": "number of workers"}
     for name, value in numbers.items():
         if value is not None and value < 1:
