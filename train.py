@@ -19,10 +19,12 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
-from numpygpt.training.loggers import check_logger, open_loggers
+from numpygpt.training.folder import clear_leftovers, closed, write_whole, writing
+from numpygpt.training.lock import locked
+from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.report import introduction
 from numpygpt.training.run import Run, say
-from numpygpt.training.start import begun, changes, open_data, resumed
+from numpygpt.training.start import begun, changes, check_free, open_data, resumed
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours
 from numpygpt.utils.config import add_flags
@@ -57,15 +59,28 @@ def main(argv: list[str] | None = None) -> int:
         print(walk(trainer, colours(sys.stdout)), flush=True)
     if args.dry_run:
         return 0
-    with trainer.parallel, open_loggers(config, out, trainer.step) as loggers:  # before anything is written
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "config.toml").write_text(config.to_toml(), encoding="utf-8", newline="")
-        with MetricsLog(out / "metrics.jsonl", trainer.step if args.resume else None) as log:
-            run = Run(trainer, out, log, loggers)
-            if args.resume:
-                run.remember()
-            run.go()
+    with trainer.parallel, locked(out) as note:
+        if note:
+            say(f"note: {note}")
+        if not args.resume:
+            check_free(out)  # once more: now no other run can come in between
+        with open_loggers(config, out, trainer.step) as loggers:  # before anything is written
+            train(trainer, out, loggers, bool(args.resume))
     return 0
+
+
+def train(trainer: Trainer, out: Path, loggers: list[Logger], resume: bool) -> None:
+    """The run in its folder, which is held against others."""
+    clear_leftovers(out)
+    with writing(out / "config.toml", "Nothing was trained"):
+        write_whole(out / "config.toml", trainer.config.to_toml())
+    with writing(out / "metrics.jsonl", "Nothing was trained"):
+        metrics = MetricsLog(out / "metrics.jsonl", trainer.step if resume else None)
+    with closed(metrics) as log:
+        run = Run(trainer, out, log, loggers)
+        if resume:
+            run.remember()
+        run.go()
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ def undone(trainer: Trainer) -> Iterator[None]:
     drawn = {name: rng.bit_generator.state for name, rng in generators.items()}
     loader, schedule = trainer.loader.state_dict(), trainer.schedule.state_dict()
     counts = trainer.step, trainer.tokens, optimizer.steps
+    spikes = trainer.spikes.state_dict() if trainer.spikes else None
     try:
         yield
     finally:
@@ -82,3 +83,5 @@ def undone(trainer: Trainer) -> Iterator[None]:
         trainer.loader.load_state_dict(loader)
         trainer.schedule.load_state_dict(schedule)
         trainer.step, trainer.tokens, optimizer.steps = counts
+        if trainer.spikes and spikes:
+            trainer.spikes.load_state_dict(spikes)

@@ -15,9 +15,11 @@ from tqdm import tqdm
 
 from numpygpt.inspection.step import WatchedStep
 from numpygpt.training.baselines import bits_per_byte
-from numpygpt.training.diagnose import NotFinite
+from numpygpt.training.failures import DataFiles, explained
+from numpygpt.training.folder import RunFiles
 from numpygpt.training.loggers import Logger
 from numpygpt.training.report import overfitting
+from numpygpt.training.spikes import IN_A_ROW, LEAST
 from numpygpt.training.trainer import Trainer, evaluate
 from numpygpt.utils import cli
 from numpygpt.utils.data import eval_batches
@@ -30,6 +32,8 @@ class Run:
 
     def __init__(self, trainer: Trainer, out: Path, log: MetricsLog, loggers: Sequence[Logger] = ()):
         self.trainer, self.config, self.out, self.log, self.loggers = trainer, trainer.config, out, log, loggers
+        self.files = RunFiles(trainer, out, log)
+        self.data = DataFiles(trainer.dataset)
         self.stopping = False
         self.began = time.perf_counter() - trainer.seconds  # earlier sessions count
         self.step_times: list[float] = []
@@ -39,31 +43,32 @@ class Run:
 
     def go(self) -> None:
         t, c = self.trainer, self.config
-        old = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        old = {s: signal.signal(s, self.stop) for s in stop_signals()}
         bar = tqdm(total=c.steps, initial=t.step, unit="step", dynamic_ncols=True, leave=False,
                    disable=not sys.stderr.isatty())  # a file has no use for a bar
         try:
-            if t.step == 0:
-                self.save()  # from here on there is a checkpoint to go on from
-            while True:
-                due = t.step % c.eval_every == 0 or t.step == c.steps
-                if due and t.last.get("step") != t.step:
-                    self.evaluate()
-                if t.step >= c.steps or self.stopping:
-                    break
-                self.update(bar)
-            if t.step < c.steps:
-                self.save()
-        except NotFinite as error:
-            self.log.flush()
-            saved = cli.shown(self.out / "ckpt.npz")
-            raise NotFinite(f"{error}. The last good checkpoint is {saved}. The usual cause is too high a learning "
-                            f"rate: try --lr {c.lr / 3:.0e}, or a longer --warmup") from error
+            with explained(self.files, c.lr):
+                self.steps(bar)
         finally:
             bar.close()
             for s, handler in old.items():
                 signal.signal(s, handler)
         self.finish()
+
+    def steps(self, bar: tqdm) -> None:
+        t, c = self.trainer, self.config
+        if t.step == 0:
+            self.files.save()  # from here on there is a checkpoint to go on from
+        while True:
+            due = t.step % c.eval_every == 0 or t.step == c.steps
+            if due and t.last.get("step") != t.step:
+                self.evaluate()
+            if t.step >= c.steps or self.stopping:
+                break
+            self.data.check()
+            self.update(bar)
+        if t.step < c.steps:
+            self.files.save()
 
     def remember(self) -> None:
         """What the sessions before have measured, for the next line and for the warning against overfitting."""
@@ -71,13 +76,15 @@ class Run:
         steps, losses = metrics.train["step"], metrics.train["loss"]
         before = 0
         for step, val_loss in zip(metrics.eval["step"], metrics.eval["val_loss"], strict=True):
+            if step > self.trainer.last.get("step", -1):
+                break  # a kill came before the checkpoint: this evaluation is made again
             between = losses[(steps > before) & (steps <= step)]
             self.history.append((int(step), float(val_loss), float(between.mean()) if len(between) else math.nan))
             before = step
         self.losses = losses[steps > before].tolist()
 
     def stop(self, signum: int, frame: Any) -> None:
-        """The first Ctrl-C lets the step finish; the second stops at once."""
+        """The first Ctrl-C lets the step finish, and so does SIGTERM; a Ctrl-C after that stops at once."""
         self.stopping = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -93,6 +100,9 @@ class Run:
         self.record("train", **numbers, step_seconds=self.step_times[-1])
         if watched:
             self.record("trace", **watched.row())
+        if t.spikes and t.spikes.gave_up:
+            say(f"note: step {t.step:,} is the {IN_A_ROW}th in a row that was skipped, so the gradient is this large "
+                f"now and no longer a spike: the next {LEAST} steps are taken, and measure it anew")
         bar.update()
         bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
         if len(self.step_times) == 20:
@@ -101,6 +111,8 @@ class Run:
     def record(self, kind: str, **values: float) -> None:
         """A row of metrics of this step: to metrics.jsonl and to every logger."""
         t = self.trainer
+        if self.log.last[kind] >= t.step:
+            return  # a session wrote it, and was killed before the checkpoint that would have counted it
         self.log.log(kind, t.step, tokens=t.tokens, seconds=t.seconds, **values)
         for logger in self.loggers:
             logger.metrics(kind, t.step, {"tokens": t.tokens, "seconds": t.seconds, **values})
@@ -108,7 +120,7 @@ class Run:
     def evaluate(self) -> None:
         """Validation loss over the whole validation part, checkpoints, one line, a short sample."""
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
-        loss = evaluate(t.parallel, eval_batches(d.val, c.batch_size, c.context))
+        loss = evaluate(t.parallel, self.data.checked(eval_batches(d.val, c.batch_size, c.context)))
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
         t.last = {"step": t.step, "val_loss": loss}
         best = not t.best or loss < t.best["val_loss"]
@@ -117,37 +129,34 @@ class Run:
         self.eval_time = time.perf_counter() - start
         t.seconds = time.perf_counter() - self.began
         self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)))
-        self.save(best)
+        text = self.sample() if c.sample_tokens else ""
+        self.files.save(best)  # the sample too is counted by the checkpoint
         train = sum(self.losses) / len(self.losses) if self.losses else math.nan
         self.history.append((t.step, loss, train))
         self.losses.clear()
         left = f", {duration(self.left())} left" if self.step_times and t.step < c.steps else ""
         before = f"{train:.3f}" if t.step else "    -"
         say(f"step {t.step:>6,}  train {before}  val {loss:.3f}  perplexity {math.exp(min(loss, 700)):,.2f}  "
-            f"{bits:.3f} bits/byte  {duration(t.seconds)}{left}{'  best' if best else ''}")
+            f"{bits:.3f} bits/byte  {duration(t.seconds)}{left}{self.skipped()}{'  best' if best else ''}")
         if warning := overfitting(self.history):
             say(f"note: {warning}")
         if c.sample_tokens:
-            self.sample()
+            say("\n".join(f"    | {line}" for line in text.split("\n")))
 
-    def sample(self) -> None:
-        """A short text in the model's present words, on the screen and in samples.txt. Its seed is the step's own."""
+    def skipped(self) -> str:
+        count = self.trainer.spikes.skipped if self.trainer.spikes else 0
+        return f"  {count:,} step{'s' * (count > 1)} skipped" if count else ""
+
+    def sample(self) -> str:
+        """A short text in the model's present words, also in samples.txt. Its seed is the step's own."""
         t, tokenizer = self.trainer, self.trainer.dataset.tokenizer
         context = prompt_ids(tokenizer, "")
         ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=self.config.seed + t.step)
         text = tokenizer.decode(ids[0, len(context):])
-        say("\n".join(f"    | {line}" for line in text.split("\n")))
-        with open(self.out / "samples.txt", "a", encoding="utf-8", newline="") as file:
-            file.write(f"--- step {t.step}\n{text}\n")
+        self.files.add_sample(text)
         for logger in self.loggers:
             logger.sample(t.step, text)
-
-    def save(self, best: bool = False) -> None:
-        """The run's metrics reach the disk before the checkpoint that counts them."""
-        self.log.flush()
-        if best:
-            self.trainer.save_model(self.out / "best.npz")
-        self.trainer.save(self.out / "ckpt.npz")
+        return text
 
     def step_time(self) -> float:
         """The median time of a step, in seconds."""
@@ -176,12 +185,19 @@ class Run:
             self.picture()
         if t.step < self.config.steps:
             say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Go on with:\n"
-                f"    {cli.command('train.py', '--resume', run)}")
+                f"    {self.files.resume()}")
             return
         speed = f", {1e3 * self.step_time():,.0f} ms a step" if self.step_times else ""
         say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; best validation loss {t.best['val_loss']:.4f} at "
             f"step {t.best['step']:,} ({cli.shown(self.out / 'best.npz')})")
         say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")
+
+
+def stop_signals() -> list[signal.Signals]:
+    """What ends a run from outside, as far as the system has it; a SIGHUP that nohup keeps away stays away."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    found = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+    return [s for s in found if s != getattr(signal, "SIGHUP", None) or signal.getsignal(s) != signal.SIG_IGN]
 
 
 def say(text: str) -> None:

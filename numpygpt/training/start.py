@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+from numpygpt.training.lock import check_unlocked
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import MODEL_KEYS, RUN_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.config import Config, fixed_names, given, read_preset
@@ -25,6 +26,7 @@ def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
         config = config.changed(shape, cli.shown(checkpoint.path))
     config = config.changed(flags, "flags")
     if not args.dry_run:
+        check_unlocked(Path(config.out))
         check_free(Path(config.out))
     return config, checkpoint
 
@@ -33,7 +35,10 @@ def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
     """The configuration and the checkpoint of the run that goes on."""
     if args.preset or args.init_from:
         raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
-    checkpoint = load_checkpoint(find_checkpoint(args.resume, prefer=("ckpt.npz",)), needs=RUN_KEYS)
+    path = find_checkpoint(args.resume, prefer=("ckpt.npz",))
+    if not args.dry_run:
+        check_unlocked(path.parent)
+    checkpoint = load_checkpoint(path, needs=RUN_KEYS)
     old, flags = Config().changed(checkpoint.header["config"], cli.shown(checkpoint.path)), given(args)
     keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
     if "out" in flags:

@@ -13,6 +13,7 @@ from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.training.diagnose import NotFinite, first_not_finite
+from numpygpt.training.spikes import Spikes
 from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
 from numpygpt.utils.cores import cores
@@ -32,7 +33,8 @@ class Trainer:
     """A model in training: `update()` is one step; `save` and `load` keep and restore all that the next one depends on.
 
     `step`, `tokens` and `seconds` count what was done, earlier sessions included; `last` and `best` are the last and
-    the lowest validation loss so far, each as {"step", "val_loss"}, or empty before the first evaluation.
+    the lowest validation loss so far, each as {"step", "val_loss"}, or empty before the first evaluation; `spikes` says
+    which steps to skip, where that is asked for. `sample_bytes` is the size of the samples.txt that goes with `step`.
     """
 
     def __init__(self, config: Config, dataset: TokenDataset):
@@ -47,6 +49,8 @@ class Trainer:
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}
+        self.spikes = Spikes(config.skip_spikes) if config.skip_spikes else None
+        self.sample_bytes: int | None = 0
 
     def update(self) -> dict[str, float]:
         """One step: gradients of `accumulate` batches, clipping, the optimiser, the next learning rate.
@@ -71,7 +75,8 @@ class Trainer:
         return loss
 
     def apply(self, batches: list[tuple[np.ndarray, np.ndarray]], loss: float) -> dict[str, float]:
-        """The step that the gradients ask for; `loss` is that of the batches, from which they came."""
+        """The step that the gradients ask for; `loss` is that of the batches, from which they came. One that is skipped
+        leaves parameters and moments as they are, and counts like any other."""
         c = self.config
         with np.errstate(all="ignore"):
             norm = clip_grad_norm(self.parallel, c.clip or math.inf)
@@ -79,12 +84,15 @@ class Trainer:
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
         lr = self.optimizer.lr
-        self.optimizer.step()
+        skipped = self.spikes is not None and self.spikes.is_spike(norm)
+        if not skipped:
+            self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
         self.step += 1
         self.tokens += c.batch_size * c.context * c.accumulate
-        return {"loss": loss, "grad_norm": norm, "lr": lr}
+        numbers = {"loss": loss, "grad_norm": norm, "lr": lr}
+        return numbers | {"skipped": int(skipped)} if self.spikes else numbers
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says of the run and what sampling needs, without the parameters."""
@@ -101,8 +109,16 @@ class Trainer:
         for moment in self.optimizer.moments:
             arrays |= {f"optimizer/{moment}/{name}": array for name, array in state[moment].items()}
         generators = {name: rng.bit_generator.state for name, rng in self.parallel.generators().items()}
-        save_checkpoint(path, {**self.header(), "generators": generators, "loader": self.loader.state_dict(),
-                               "optimizer": {"name": self.config.optimizer, "steps": self.optimizer.steps}}, arrays)
+        header = {**self.header(), "generators": generators, "loader": self.loader.state_dict(),
+                  "optimizer": {"name": self.config.optimizer, "steps": self.optimizer.steps},
+                  "sample_bytes": self.sample_bytes}
+        if self.spikes:
+            header["spikes"] = self.spikes.state_dict()
+        save_checkpoint(path, header, arrays)
+
+    def save_bytes(self) -> int:
+        """About how large the file is that `save` writes."""
+        return self.model.flat().params.nbytes * (1 + len(self.optimizer.moments))
 
     def save_model(self, path: Any) -> None:
         """The parameters alone: enough to sample, or to begin another run with."""
@@ -126,6 +142,9 @@ class Trainer:
                 rng.bit_generator.state = header["generators"][name]
         self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
         self.last, self.best = header["last"], header["best"]
+        self.sample_bytes = header.get("sample_bytes")  # checkpoints of earlier versions do not say
+        if self.spikes and "spikes" in header:
+            self.spikes.load_state_dict(header["spikes"])
 
     def start_from(self, checkpoint: Checkpoint) -> None:
         """Take over another run's parameters; the optimiser and the counts start anew."""

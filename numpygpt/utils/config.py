@@ -53,6 +53,8 @@ class Config:
     weight_decay: float = setting(0.1, "adamw pulls matrices towards 0 by this times the rate, a mild regulariser")
     momentum: float = setting(0.0, "sgd's memory of the gradient", fixed=True)
     clip: float = setting(1.0, "largest norm of the gradient, against rare huge steps; 0 never clips")
+    skip_spikes: float = setting(0.0, "leave out a step whose gradient is above this times the median of the last 100; "
+                                 "0 never does")
 
     eval_every: int = setting(500, "steps between evaluations; each reads the whole validation part, and saves")
     sample_tokens: int = setting(120, "tokens of the sample printed at each evaluation; 0 prints none")
@@ -77,6 +79,8 @@ class Config:
         for name in ("dropout", "beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        if not (self.skip_spikes == 0 or 1 < self.skip_spikes < float("inf")):
+            raise ValueError(f"skip_spikes must be above 1, or 0 to leave out no step, got {self.skip_spikes}")
         if not (self.d_k and self.d_v) and self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}: change one, or give "
                              "both d_k and d_v")

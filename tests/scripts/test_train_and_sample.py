@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from running import process, script
@@ -119,6 +120,7 @@ def test_the_warning_against_overfitting_remembers_the_sessions_before(run):
     spec.loader.exec_module(train)
     remembering = train.Run.__new__(train.Run)
     remembering.out, remembering.history, remembering.losses = out, [], []
+    remembering.trainer = SimpleNamespace(last={"step": 30})
     remembering.remember()
     metrics = read_metrics(out / "metrics.jsonl")
     assert [step for step, _, _ in remembering.history] == [0, 10, 20, 30]

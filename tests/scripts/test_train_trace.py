@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 from contextlib import contextmanager
@@ -182,13 +183,13 @@ def test_loggers_get_what_the_run_folder_gets(train, data, tmp_path, monkeypatch
 
     @contextmanager
     def open_loggers(config, folder, step):
-        seen.append((folder, step, folder.exists()))
+        seen.append((folder, step, os.listdir(folder)))
         yield [kept]
         kept.close()
 
     monkeypatch.setattr(train, "open_loggers", open_loggers)
     assert train.main([*TINY, "--data", str(data), "--out", str(out), "--trace-every", "6"]) == 0
-    assert seen == [(out, 0, False)]  # they are opened before anything is written
+    assert seen == [(out, 0, [".lock"])]  # they are opened before anything is written
     written = []
     for line in (out / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
