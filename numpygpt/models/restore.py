@@ -23,7 +23,8 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
         tokenizer = Tokenizer.from_dict(checkpoint.header["tokenizer"])
         check_fits(config, params)  # before GPT takes memory for the sizes that the header claims
         if tokenizer.vocab_size != config["vocab_size"]:
-            raise ValueError(f"its tokenizer has {tokenizer.vocab_size:,} entries, and its model {config['vocab_size']:,}")
+            raise ValueError(f"its tokenizer has {tokenizer.vocab_size:,} entries, and its model has "
+                             f"{config['vocab_size']:,}")
         model = GPT(**config)
         model.load_state_dict(params)
     except (ValueError, MemoryError) as error:

@@ -32,7 +32,8 @@ def check_fits(config: Mapping[str, Any], params: Mapping[str, np.ndarray]) -> N
         if found.dtype != config["dtype"]:
             raise ValueError(f"{name} is {found.dtype}, and its model is {config['dtype']}")
     if config["positions"] == "sinusoidal" and config["max_len"] * config["d_model"] > MOST_TABLE:
-        raise ValueError(f"its {config['max_len']:,} positions of {config['d_model']:,} numbers are more than any model's")
+        raise ValueError(f"its {config['max_len']:,} positions of {config['d_model']:,} numbers are more than any "
+                         "model's")
 
 
 def check_arguments(config: Mapping[str, Any]) -> None:

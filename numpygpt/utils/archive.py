@@ -24,7 +24,8 @@ ENDING = ".npy"
 AT_ONCE = 1 << 20  # bytes that are copied at a time
 MAX_DIMENSIONS = 8
 # What NumPy writes before an array's numbers, and nothing else: Python's own parser would take much more.
-NPY = re.compile(r"\{'descr': '([<|][a-z]\d)', 'fortran_order': (True|False), 'shape': \(((?:\d{1,18}, )*\d{0,18},?)\), \} *\n")
+NPY = re.compile(r"\{'descr': '([<|][a-z]\d)', 'fortran_order': (True|False), "
+                 r"'shape': \(((?:\d{1,18}, )*\d{0,18},?)\), \} *\n")
 # What `zipfile` raises on bytes that are no sound zip, besides its BadZipFile (RuntimeError: an encrypted member).
 FAULTS = (zipfile.BadZipFile, struct.error, ValueError, KeyError, EOFError, OSError, RuntimeError, OverflowError)
 

@@ -8,13 +8,15 @@ where the text came from, how it was cut and tokenized, and the counts and hashe
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from numpygpt.tokenizer import load_tokenizer
+from numpygpt.tokenizer.checks import brief
 from numpygpt.utils.cli import ROOT, command, shown
 from numpygpt.utils.data.corpora import CORPORA
 from numpygpt.utils.data.fetch import file_sha256
@@ -24,6 +26,7 @@ FILES = ("train.bin", "val.bin", "tokenizer.json", "meta.json")
 DEFAULT_FOLDER = ROOT / "data" / "shakespeare_char"  # what ./datagen.py makes and ./train.py reads with no arguments
 TOKENIZERS = ("char", "word", "bpe")
 REQUIRED = ("corpus", "sha256", "tokenizer", "settings", "split", "vocab_size", "dtype", "train", "val")
+MOST_META = 1 << 24  # bytes of meta.json
 _CHECKED_AT_ONCE = 1 << 22  # bytes of a file in memory at a time
 
 
@@ -68,12 +71,12 @@ class TokenDataset:
         if tokenizer.kind != meta["tokenizer"]["kind"]:
             raise ValueError(
                 f"{shown(folder)} has a {tokenizer.kind} tokenizer, and meta.json speaks of a "
-                f"{meta['tokenizer']['kind']} one: {anew(folder)}"
+                f"{plain(meta['tokenizer']['kind'])} one: {anew(folder)}"
             )
         if tokenizer.vocab_size != meta["vocab_size"]:
             raise ValueError(
                 f"{shown(folder)} has a tokenizer of {tokenizer.vocab_size:,} entries, and meta.json speaks of "
-                f"{meta['vocab_size']}: {anew(folder)}"
+                f"{plain(meta['vocab_size'])}: {anew(folder)}"
             )
         train, val = (_open_tokens(folder, part, meta, tokenizer.vocab_size) for part in ("train", "val"))
         return cls(folder, train, val, tokenizer, meta)
@@ -83,7 +86,11 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """meta.json of `folder`, once its format and version are ours."""
     path = folder / "meta.json"
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(MOST_META + 1)
+        if len(text) > MOST_META:
+            raise ValueError(f"it has more than {MOST_META:,} bytes")
+        meta = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
         found = (meta["format"], meta["version"])
     except FileNotFoundError as error:
         raise FileNotFoundError(
@@ -93,8 +100,8 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{shown(path)} cannot be read as this project's meta.json: {anew(folder)}") from error
     if found != (FORMAT, VERSION):
         raise ValueError(
-            f"{shown(path)} has format {found[0]} version {found[1]}, and this program reads {FORMAT} version "
-            f"{VERSION}: {anew(folder)}"
+            f"{shown(path)} has format {plain(found[0])} version {plain(found[1])}, and this program reads {FORMAT} "
+            f"version {VERSION}: {anew(folder)}"
         )
     missing = [key for key in REQUIRED if key not in meta]
     inner = {"train": ("tokens", "bytes"), "val": ("tokens", "bytes"), "tokenizer": ("kind", "sha256")}
@@ -103,9 +110,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
     if missing or meta["dtype"] not in ("uint16", "uint32"):
         raise ValueError(f"{shown(path)} lacks {', '.join(missing) or 'a dtype that is known'}: {anew(folder)}")
     for part in ("train", "val"):
-        wrong = [name for name, value in meta[part].items() if type(value) is not int or value < 0]
+        wrong = [name for name, value in meta[part].items() if type(value) is not int or not 0 <= value < 1 << 63]
         if wrong:
-            raise ValueError(f"{shown(path)}: {part}.{wrong[0]} is no number of anything: {anew(folder)}")
+            raise ValueError(f"{shown(path)}: {part}.{plain(wrong[0])} is no number of anything: {anew(folder)}")
     if not isinstance(meta["settings"], dict) or not isinstance(meta["split"], dict):
         raise ValueError(f"{shown(path)}: settings and split are no objects: {anew(folder)}")
     return meta
@@ -122,13 +129,27 @@ def _open_tokens(folder: Path, part: str, meta: dict[str, Any], vocab_size: int)
         )
     with path.open("rb") as file:  # read: what a memmap has shown counts as this process's memory
         blocks = iter(lambda: file.read(_CHECKED_AT_ONCE), b"")
-        largest = max(int(np.frombuffer(block, dtype).max()) for block in blocks)
+        largest = crc32 = 0
+        for block in blocks:
+            largest = max(largest, int(np.frombuffer(block, dtype).max()))
+            crc32 = zlib.crc32(block, crc32)
     if largest >= vocab_size:
         raise ValueError(
             f"{shown(path)} has the id {largest}, and the vocabulary's {vocab_size} entries end at {vocab_size - 1}: "
             f"{anew(folder)}"
         )
+    if crc32 != meta[part].get("crc32", crc32):  # folders of earlier versions have none
+        raise ValueError(f"{shown(path)} is damaged (its checksum is not the one in meta.json): {anew(folder)}")
     return np.memmap(path, dtype=dtype, mode="r")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")  # Python's parser takes NaN and Infinity; others do not
+
+
+def plain(value: Any) -> str:
+    """A value of meta.json in a sentence: a text without quotes, and nothing longer than a line."""
+    return value if isinstance(value, str) and value.isprintable() and len(value) <= 60 else brief(value)
 
 
 def anew(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -58,6 +59,7 @@ def test_round_trip(folder):
 
 def test_meta_says_everything(folder):
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    crc32 = {part: zlib.crc32((folder / f"{part}.bin").read_bytes()) for part in ("train", "val")}
     digest = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
     assert meta == {
         "format": "numpygpt-data",
@@ -66,8 +68,8 @@ def test_meta_says_everything(folder):
         "tokenizer": {"kind": "char", "sha256": digest},
         "vocab_size": 5,
         "dtype": "uint16",
-        "train": {"tokens": 12, "characters": 12, "bytes": 12},
-        "val": {"tokens": 4, "characters": 4, "bytes": 5},
+        "train": {"tokens": 12, "characters": 12, "bytes": 12, "crc32": crc32["train"]},
+        "val": {"tokens": 4, "characters": 4, "bytes": 5, "crc32": crc32["val"]},
     }
 
 
@@ -109,6 +111,7 @@ DAMAGE = {
     "half a token": (lambda f: (f / "val.bin").write_bytes(b"\0" * 9), ValueError, "has 9 bytes .* are 8"),
     "empty": (lambda f: (f / "val.bin").write_bytes(b""), ValueError, "has 0 bytes .* are 8"),
     "id too large": (lambda f: put_id(f / "val.bin", 5), ValueError, "has the id 5, and the vocabulary's 5 .* at 4"),
+    "one bit flipped": (lambda f: put_id(f / "val.bin", 3), ValueError, r"val\.bin is damaged \(its checksum is not"),
     "tokenizer changed": (
         lambda f: CharTokenizer().train("vwxyz").save(f / "tokenizer.json"),
         ValueError,
@@ -119,6 +122,9 @@ DAMAGE = {
     "meta a list": (lambda f: (f / "meta.json").write_text("[]"), ValueError, "cannot be read as this project's"),
     "meta without": (lambda f: edit(f, format="other"), ValueError, "has format other version 1, and this"),
     "meta newer": (lambda f: edit(f, version=2), ValueError, "version 2, and this program reads .* version 1"),
+    "meta huge": (lambda f: (f / "meta.json").write_text(" " * (1 << 24) + "{}"), ValueError, "cannot be read as this"),
+    "meta nan": (lambda f: edit(f, documents=float("nan")), ValueError, "cannot be read as this project's"),
+    "meta long": (lambda f: edit(f, version="9" * 10**5), ValueError, r"version '9{56}\.\.\., and this program reads"),
     "meta dtype": (lambda f: edit(f, dtype="float32"), ValueError, "lacks a dtype that is known"),
 }
 
@@ -131,6 +137,14 @@ def test_damage_is_named_in_one_line_with_the_command(folder, kind):
         TokenDataset.load(folder)
     line = str(caught.value)
     assert "\n" not in line and "datagen.py --input FILE --out" in line
+
+
+def test_a_folder_without_checksums_opens(folder):
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    del meta["train"]["crc32"], meta["val"]["crc32"]
+    edit(folder, **meta)
+    put_id(folder / "val.bin", 3)  # which only a checksum would have shown
+    assert TokenDataset.load(folder).val.tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(("part", "key"), [("val", "tokens"), ("train", "bytes"), ("tokenizer", "sha256")])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import sys
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -58,7 +59,8 @@ def test_the_parts_are_the_text(tmp_path, settings):
             assert dataset.tokenizer.decode(tokens) == piece
         assert np.array_equal(tokens, dataset.tokenizer.encode_array(piece))
         counts = {"documents": 1, "characters": len(piece), "bytes": len(piece.encode())}
-        assert dataset.meta[part] == {"tokens": len(tokens), **counts}
+        crc32 = zlib.crc32((dataset.folder / f"{part}.bin").read_bytes())
+        assert dataset.meta[part] == {"tokens": len(tokens), **counts, "crc32": crc32}
     assert dataset.meta["tokenizer"]["kind"] == dataset.tokenizer.kind == settings["tokenizer"]
     assert dataset.tokenizer.lowercase == dataset.meta["settings"]["lowercase"]
     assert dataset.meta["sha256"] == hashlib.sha256(text.encode()).hexdigest() and dataset.meta["documents"] == 1
