@@ -185,9 +185,9 @@ class Tokenizer:
     def _define(self, ordinary: list[Any], special: dict[str, int], texts: Iterable[Any] | None = None) -> None:
         """Set the vocabulary: the special tokens at their ids (`texts`: what they decode to, else their names), and
         the ordinary ones at the others, in order."""
-        tokens = list(ordinary)
-        for id, text in sorted(zip(special.values(), texts or special, strict=True)):
-            tokens.insert(id, text)
+        named = dict(zip(special.values(), texts or special, strict=True))
+        others = iter(ordinary)
+        tokens = [named[id] if id in named else next(others) for id in range(len(ordinary) + len(named))]
         checks.distinct(tokens)
         self._tokens = tokens
         self.special_tokens = special

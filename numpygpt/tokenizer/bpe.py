@@ -74,7 +74,10 @@ class BPETokenizer(Tokenizer):
     @classmethod
     def from_gpt2(cls, vocab_bpe: str | os.PathLike[str], encoder_json: str | os.PathLike[str]) -> Self:
         """GPT-2's own tokenizer from the two files that it was published with: 50,257 ids, the last <|endoftext|>."""
-        return cls.from_dict(formats.from_gpt2(vocab_bpe, encoder_json))
+        try:
+            return cls.from_dict(formats.from_gpt2(vocab_bpe, encoder_json))
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(vocab_bpe)} and {os.fspath(encoder_json)}: {error}") from error
 
     def save_huggingface(self, path: str | os.PathLike[str]) -> None:
         """Write the tokenizer.json that Hugging Face's `tokenizers` and `transformers` read; `load` reads it too."""

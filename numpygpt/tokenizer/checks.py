@@ -104,5 +104,8 @@ def brief(value: object, limit: int = 60) -> str:
     """repr, cut short: a value from a broken file can be of any size."""
     if isinstance(value, (list, tuple, dict, set)) and len(value) > 4:
         return f"a {type(value).__name__} of {len(value)}"
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; lists in lists in lists
+        shown = f"a {type(value).__name__} too long to show"
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."

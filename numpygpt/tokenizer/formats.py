@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from numpygpt.tokenizer import checks, storage
@@ -37,7 +36,7 @@ def from_gpt2(vocab_bpe: str | os.PathLike[str], encoder_json: str | os.PathLike
     """Our fields from `vocab.bpe`, a merge a line, and `encoder.json`, token -> id."""
     ids = storage.read(encoder_json)
     try:
-        lines = Path(vocab_bpe).read_text(encoding="utf-8").split("\n")
+        lines = storage.read_bytes(vocab_bpe).decode("utf-8").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{os.fspath(vocab_bpe)} is not UTF-8 ({error}); copy GPT-2's vocab.bpe again") from error
     merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]

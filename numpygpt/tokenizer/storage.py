@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from numpygpt.tokenizer import checks
 
 FORMAT = "numpygpt-tokenizer"
 VERSION = 2
+MOST_BYTES = 1 << 28  # of a file: a vocabulary of millions of words has fewer
 HEADER = ("format", "version", "kind", "lowercase", "special_tokens")
 
 
@@ -43,15 +44,29 @@ def to_json(fields: dict[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The file's bytes. ValueError where they are more than any tokenizer's."""
+    with open(path, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{os.fspath(path)} has more than {MOST_BYTES:,} bytes, and no tokenizer file has so many")
+    return content
+
+
 def read(path: str | os.PathLike[str]) -> Any:
     """The JSON value in the file. ValueError for what is no UTF-8 or no JSON, a truncated file for one."""
+    content = read_bytes(path)
     try:
-        return json.loads(Path(path).read_bytes().decode("utf-8"), object_pairs_hook=_unique_keys)
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # RecursionError: a hundred thousand opening brackets
         raise ValueError(
             f"{os.fspath(path)} is not a tokenizer file, or only a part of one ({error}); "
             f"expected the JSON that tokenizer.save writes: copy or make it again"
         ) from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")  # Python's parser takes NaN and Infinity; others do not
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
