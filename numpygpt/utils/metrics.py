@@ -27,10 +27,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from numpygpt.tokenizer.checks import brief
+
 COUNTS = ("step", "tokens")  # whole numbers, never null
 REQUIRED = {"train": (*COUNTS, "seconds", "loss"), "eval": (*COUNTS, "seconds", "val_loss"),
             "trace": (*COUNTS, "seconds")}
 LARGEST = 2**63 - 1  # a count must fit an int64
+LONGEST = 1 << 22  # bytes of a line: a trace of thousands of parameters fits
+MOST_GAPS, MOST_GAPS_A_VALUE = 10**6, 100  # where rows lack names; a small file must not ask for much memory
 
 
 class MetricsLog:
@@ -124,6 +128,7 @@ def read_metrics(path: str | Path) -> Metrics:
         kind: {name: array("q" if name in COUNTS else "d") for name in names} for kind, names in REQUIRED.items()
     }
     counts = dict.fromkeys(REQUIRED, 0)
+    values = 0
     for _, row in read_rows(Path(path)):
         kind = row.pop("kind")
         table, count = columns[kind], counts[kind]
@@ -132,6 +137,9 @@ def read_metrics(path: str | Path) -> Metrics:
             pad(column, count)  # the rows before this one may have lacked the name
             column.append(math.nan if value is None else value)
         counts[kind] += 1
+        values += len(row)
+        if sum(len(columns[kind]) * counts[kind] for kind in columns) > MOST_GAPS + MOST_GAPS_A_VALUE * values:
+            raise ValueError(f"{path} has too many names that hardly a row has; its rows are no training run's")
     for kind, table in columns.items():
         for column in table.values():
             pad(column, counts[kind])
@@ -147,7 +155,9 @@ def read_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Each line with its checked row. The last line may be cut short; then it is left out."""
     last = dict.fromkeys(REQUIRED, -1)
     with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
+            if len(line) == LONGEST:
+                raise broken(path, number, f"has more than {LONGEST:,} bytes")
             try:
                 row = json.loads(line.decode("utf-8"), parse_constant=refuse_constant)
             except (ValueError, RecursionError):
@@ -183,6 +193,8 @@ def check_row(row: Any, last: dict[str, int]) -> None:
     for name, value in row.items():
         if name == "kind":
             continue
+        if not name.isprintable():
+            raise ValueError(f"the name {brief(name)} has control signs")
         if name in COUNTS:
             if type(value) is not int or not 0 <= value <= LARGEST:
                 raise ValueError(f"{name} is {value!r:.40}, and must be a whole number from 0 on")
