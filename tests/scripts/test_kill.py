@@ -1,0 +1,91 @@
+"""train.py killed (SIGKILL) at random moments, some in the middle of a save, and resumed each time.
+
+The suite kills 12 times; NUMPYGPT_KILLS=300 kills 300 times.
+"""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from runs import TINY, assert_same_run, make_data, rows
+from running import script
+
+from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.utils.cli import ROOT
+
+KILLS = int(os.environ.get("NUMPYGPT_KILLS", "12"))
+STEPS = 160
+MANY_SAVES = [*TINY, "--steps", STEPS, "--eval-every", 2, "--sample-tokens", 4, "--skip-spikes", "1.5"]
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("kill") / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert script("train.py", *MANY_SAVES, "--data", data, "--out", out).returncode == 0
+    return out
+
+
+def killed(arguments, out, wait, in_save):
+    """Start train.py and kill it `wait` seconds after its first line; with `in_save`, when it is next writing a
+    temporary file. The first lines that it wrote, and whether it was killed and had not ended."""
+    process = subprocess.Popen([sys.executable, ROOT / "train.py", *map(str, arguments)], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, encoding="utf-8")
+    with process:
+        first = process.stdout.readline()
+        time.sleep(wait)
+        while in_save and process.poll() is None and not any(out.glob(".*.tmp")):
+            pass
+        process.kill()
+        rest, errors = process.communicate()
+    assert process.returncode in (-9, 0), errors
+    return first + rest, process.returncode == -9
+
+
+def test_a_run_that_is_killed_at_random_moments_ends_like_an_unbroken_one(data, whole, tmp_path):
+    rng, done, runs, during = np.random.default_rng(4), 0, 0, 0
+    while done < KILLS:
+        out, saved = tmp_path / f"run{runs}", -1
+        runs += 1
+        while done < KILLS:
+            has = (out / "ckpt.npz").exists()
+            arguments = ["--resume", out] if has else [*MANY_SAVES, "--data", data, "--out", out]
+            text, was_killed = killed(arguments, out, rng.uniform(0, 0.15), in_save=bool(rng.integers(2)))
+            if has:
+                assert f"resumed  at step {saved:,} of {STEPS:,}" in text
+            if not was_killed:
+                break  # it has reached its end before
+            done += 1
+            during += any(out.glob(".*.tmp"))
+            saved = saved_step(out, saved)
+        if (out / "ckpt.npz").exists() and was_killed:
+            assert script("train.py", "--resume", out).returncode == 0
+        elif was_killed:
+            assert script("train.py", *MANY_SAVES, "--data", data, "--out", out).returncode == 0
+        assert_same_run(out, whole)
+        assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in whole.iterdir())
+    print(f"{done} kills in {runs} runs, {during} of them while a file was written")
+    assert during >= KILLS // 6
+
+
+def saved_step(out, before):
+    """The step of the checkpoint that a kill has left: one that can be read, with all the rows that it counts."""
+    if not (out / "ckpt.npz").exists():
+        assert before == -1
+        return -1
+    step = load_checkpoint(out / "ckpt.npz").header["step"]
+    assert step >= before
+    trained = [row["step"] for row in rows(out) if row["kind"] == "train"]
+    assert trained[:step] == list(range(1, step + 1))
+    if step > 0:
+        assert load_checkpoint(out / "best.npz").header["step"] <= step + 2
+    return step
