@@ -10,7 +10,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from numpygpt.tokenizer.checks import brief
 from numpygpt.utils.cli import ROOT, nearest, shown
+
+LARGEST = 1 << 63  # a whole number must fit NumPy's integers
+MOST_BYTES, MOST_IN_LINE = 1 << 16, 1 << 12  # of a TOML file: a key of a thousand parts takes the parser minutes
 
 
 def setting(default: Any, why: str, choices: tuple[str, ...] = (), fixed: bool = False) -> Any:
@@ -75,7 +79,13 @@ class Config:
         for least, names in at_least.items():
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
-                    raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+                    raise ValueError(f"{name} must be at least {least}, got {brief(getattr(self, name))}")
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if type(value) is int and value >= LARGEST:
+                raise ValueError(f"{f.name} must be below 2^63, got {brief(value)}")
+            if type(value) is str and not value.isprintable():
+                raise ValueError(f"{f.name} must be without control signs, got {brief(value)}")
         for name in ("dropout", "beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
@@ -105,12 +115,15 @@ class Config:
         types = {f.name: str(f.type) for f in fields(self)}
         for name, value in values.items():
             if name not in types:
-                raise ValueError(f"{where}: unknown key {name!r}{nearest(name, types)}")
-            if types[name] == "float" and type(value) is int:
+                raise ValueError(f"{where}: unknown key {brief(name)}{nearest(name, types)}")
+            if types[name] == "float" and type(value) is int and abs(value) < LARGEST:
                 values = {**values, name: float(value)}
             elif type(value).__name__ != types[name]:
-                raise ValueError(f"{where}: {name} must be {ARTICLES[types[name]]}, got {value!r}")
-        return replace(self, **values)
+                raise ValueError(f"{where}: {name} must be {ARTICLES[types[name]]}, got {brief(value)}")
+        try:
+            return replace(self, **values)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
 
     def to_toml(self) -> str:
         """Every field as TOML, with its reason as a comment."""
@@ -125,6 +138,15 @@ def toml_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values in the file. ValueError or RecursionError for what no configuration is."""
+    with open(path, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES or max(map(len, content.split(b"\n"))) > MOST_IN_LINE:
+        raise ValueError(f"it has more than {MOST_BYTES:,} bytes, or more than {MOST_IN_LINE:,} in a line")
+    return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))  # some editors put a mark in front
+
+
 def read_preset(name: str) -> Config:
     """The preset `name`: configs/NAME.toml, or any TOML file by its path. Its relative data folder is the project's."""
     path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
@@ -135,9 +157,9 @@ def read_preset(name: str) -> Config:
         raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} (presets: {', '.join(known)}; or the path "
                                 "of any .toml file)")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{shown(path)} is not TOML: {error}") from error
+        values = read_toml(path)
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
+        raise ValueError(f"{shown(path)} is not TOML, or none of a configuration's: {error}") from error
     config = Config().changed(values, shown(path))
     return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
 
