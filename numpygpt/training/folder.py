@@ -29,14 +29,14 @@ def writing(path: Path, kept: str, size: int = 0) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        needed = f"it needs about {megabytes(size)}, and " if size else ""
-        free = megabytes(shutil.disk_usage(path.parent).free)
+        needed = f"it needs about {amount(size)}, and " if size else ""
+        free = amount(shutil.disk_usage(path.parent).free)
         raise NotSaved(f"{shown(path)} could not be written: {error.strerror or error} ({needed}{free} are free on its "
                        f"disk). {kept}") from error
 
 
-def megabytes(size: float) -> str:
-    return f"{size / 1e6:,.1f} MB"
+def amount(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 The suite kills 12 times; NUMPYGPT_KILLS=300 kills 300 times.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,8 +11,8 @@ import time
 
 import numpy as np
 import pytest
-from runs import TINY, assert_same_run, make_data, rows
 from running import script
+from tiny import TINY, assert_same_run, make_data, rows
 
 from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT
@@ -37,18 +38,19 @@ def whole(data, tmp_path_factory):
 
 def killed(arguments, out, wait, in_save):
     """Start train.py and kill it `wait` seconds after its first line; with `in_save`, when it is next writing a
-    temporary file. The first lines that it wrote, and whether it was killed and had not ended."""
+    temporary file. What it said, whether it was killed and had not ended, and whether within a file."""
+    before = being_written(out)
     process = subprocess.Popen([sys.executable, ROOT / "train.py", *map(str, arguments)], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, encoding="utf-8")
     with process:
         first = process.stdout.readline()
         time.sleep(wait)
-        while in_save and process.poll() is None and not any(out.glob(".*.tmp")):
+        while in_save and process.poll() is None and being_written(out) <= before:
             pass
         process.kill()
         rest, errors = process.communicate()
     assert process.returncode in (-9, 0), errors
-    return first + rest, process.returncode == -9
+    return first + rest, process.returncode == -9, bool(being_written(out) - before)
 
 
 def test_a_run_that_is_killed_at_random_moments_ends_like_an_unbroken_one(data, whole, tmp_path):
@@ -59,13 +61,13 @@ def test_a_run_that_is_killed_at_random_moments_ends_like_an_unbroken_one(data, 
         while done < KILLS:
             has = (out / "ckpt.npz").exists()
             arguments = ["--resume", out] if has else [*MANY_SAVES, "--data", data, "--out", out]
-            text, was_killed = killed(arguments, out, rng.uniform(0, 0.15), in_save=bool(rng.integers(2)))
-            if has:
+            text, was_killed, within = killed(arguments, out, rng.uniform(0, 0.15), in_save=bool(rng.integers(2)))
+            if "resumed" in text:
                 assert f"resumed  at step {saved:,} of {STEPS:,}" in text
             if not was_killed:
                 break  # it has reached its end before
             done += 1
-            during += any(out.glob(".*.tmp"))
+            during += within
             saved = saved_step(out, saved)
         if (out / "ckpt.npz").exists() and was_killed:
             assert script("train.py", "--resume", out).returncode == 0
@@ -75,6 +77,15 @@ def test_a_run_that_is_killed_at_random_moments_ends_like_an_unbroken_one(data, 
         assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in whole.iterdir())
     print(f"{done} kills in {runs} runs, {during} of them while a file was written")
     assert during >= KILLS // 6
+
+
+def being_written(out):
+    """The temporary files in the folder, each with the time of its last change; of a kill before, or of this moment."""
+    found = set()
+    for path in out.glob(".*.tmp"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add((path.name, path.stat().st_mtime_ns))
+    return found
 
 
 def saved_step(out, before):

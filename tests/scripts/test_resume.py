@@ -1,8 +1,8 @@
 """A run that was broken off and went on is the run that was never broken, to the last bit."""
 
 import pytest
-from runs import TINY, assert_same_run, make_data, rows, train_module
 from running import script
+from tiny import TINY, assert_same_run, make_data, rows, train_module
 
 from numpygpt.training.folder import RunFiles, Samples
 from numpygpt.training.run import Run

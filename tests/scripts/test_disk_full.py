@@ -1,0 +1,148 @@
+"""A disk that fills up while a run writes: what was whole stays whole, and a sentence says how to go on."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from running import script
+from tiny import TINY, assert_same_run, make_data
+
+from numpygpt.training.folder import NotSaved, RunFiles, Samples, writing
+from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.utils.cli import ROOT, command
+
+resource = pytest.importorskip("resource")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("full") / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """30 steps in one go, and the same run stopped after 15."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert script("train.py", *TINY, "--data", data, "--out", folder / "run").returncode == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def half(data, whole, tmp_path, monkeypatch):
+    """The run as it stands with its checkpoint of step 15."""
+    from numpygpt.training.run import Run
+
+    out, update = tmp_path / "half", Run.update
+
+    def stopping(self, bar):
+        update(self, bar)
+        self.stopping = self.trainer.step == 15
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "update", stopping)
+        assert script("train.py", *TINY, "--data", data, "--out", out).returncode == 0
+    assert load_checkpoint(out / "ckpt.npz").header["step"] == 15
+    return out
+
+
+@contextlib.contextmanager
+def largest_file(size):
+    """No file may grow beyond this size: a write ends short, the next one fails. Python ignores the signal SIGXFSZ."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def contents(out):
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["ckpt.npz", "best.npz", "metrics.jsonl"])
+def test_a_file_that_does_not_fit_leaves_the_checkpoint_before_whole(name, half, whole):
+    before = contents(half)
+    limit = len(before[name]) + (300 if name == "metrics.jsonl" else -300)
+    assert limit > len(before["config.toml"])
+    with largest_file(limit):
+        done = script("train.py", "--resume", half)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    values = sum(array.nbytes for array in load_checkpoint(half / name).arrays.values()) if name.endswith("z") else 0
+    needs = f"it needs about {values / 1e3:,.1f} kB, and " if values else ""
+    assert f"train.py: error: {half / name} could not be written: File too large ({needs}" in done.stderr
+    assert (f"The last good checkpoint is {half / 'ckpt.npz'} of step 15: make room, and go on with "
+            f"{command('train.py', '--resume', half)}\n") in done.stderr
+    after = contents(half)
+    assert after.keys() == before.keys()  # nothing temporary is left
+    for kept in ("ckpt.npz", *(["best.npz"] if name != "ckpt.npz" else [])):
+        assert after[kept] == before[kept], kept
+    assert after["metrics.jsonl"].startswith(before["metrics.jsonl"]) and after["metrics.jsonl"].endswith(b"}\n")
+    assert script("train.py", "--resume", half).returncode == 0
+    assert_same_run(half, whole)
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_a_folder_that_can_be_begun_with(data, whole, tmp_path):
+    out = tmp_path / "run"
+    for limit, name, rest in ((1000, "config.toml", []), (len(contents(whole)["config.toml"]) + 100, "ckpt.npz",
+                                                          ["config.toml", "metrics.jsonl"])):
+        with largest_file(limit):
+            done = script("train.py", *TINY, "--data", data, "--out", out)
+        assert done.returncode == 2 and f"{name} could not be written: File too large" in done.stderr
+        assert ("There is no checkpoint yet: make room, and begin anew" in done.stderr) == (name == "ckpt.npz")
+        assert (sorted(contents(out)) if out.exists() else []) == rest
+    assert script("train.py", *TINY, "--data", data, "--out", out).returncode == 0
+    assert_same_run(out, whole)
+
+
+def test_half_of_a_sample_is_taken_back(tmp_path):
+    samples = Samples(tmp_path / "samples.txt", 0)
+    samples.add(0, "whole")
+    with largest_file(samples.size + 5), pytest.raises(OSError, match="File too large"):
+        samples.add(10, "does not fit")
+    assert samples.path.read_bytes() == b"--- step 0\nwhole\n"
+    samples.add(10, "fits")
+    assert samples.path.read_bytes() == b"--- step 0\nwhole\n--- step 10\nfits\n" and samples.size == 34
+
+
+def test_a_sample_that_does_not_fit_is_told_as_a_checkpoint_is(tmp_path):
+    class Standing:
+        step, sample_bytes = 20, 0
+
+    files = RunFiles(Standing, tmp_path, None)
+    told = r"samples.txt could not be written: File too large \([\d,.]+ [kM]B are free on its disk\). There is no check"
+    with largest_file(5), pytest.raises(NotSaved, match=told):
+        files.add_sample("does not fit")
+    assert os.path.getsize(tmp_path / "samples.txt") == 0
+
+
+def test_only_errors_of_the_disk_are_told_as_such(tmp_path):
+    with pytest.raises(ValueError, match="ours"), writing(tmp_path / "x", "kept"):
+        raise ValueError("ours")
+
+
+def small_disk(folder, kilobytes, *commands):
+    """The commands (of sh) in a namespace where `folder` is a file system of this size."""
+    lines = [f"mount -t tmpfs -o size={kilobytes}k none '{folder}'", *commands]
+    return subprocess.run(["unshare", "-rm", "sh", "-c", " && ".join(lines)], capture_output=True, encoding="utf-8")
+
+
+def test_a_file_system_that_fills_up_keeps_the_checkpoint(half, whole, tmp_path):
+    disk, back = tmp_path / "disk", tmp_path / "back"
+    disk.mkdir()
+    if not shutil.which("unshare") or small_disk(disk, 64, "true").returncode:
+        pytest.skip("this user may not mount a file system")
+    pages = sum(-(-path.stat().st_size // 4096) for path in half.iterdir())
+    done = small_disk(disk, 4 * (pages + 6), f"cp -r '{half}' '{disk}/run'",
+                      f"{{ '{sys.executable}' '{ROOT / 'train.py'}' --resume '{disk}/run'; echo status $?; }}",
+                      f"cp -r '{disk}/run' '{back}'")
+    assert "status 2" in done.stdout and done.stderr.count("\n") == 1, done.stdout + done.stderr
+    assert "could not be written: No space left on device (it needs about" in done.stderr
+    assert "of step 15: make room, and go on with" in done.stderr
+    assert (back / "ckpt.npz").read_bytes() == (half / "ckpt.npz").read_bytes()
+    assert sorted(contents(back)) == sorted(contents(half))
+    assert script("train.py", "--resume", back).returncode == 0
+    assert_same_run(back, whole)
