@@ -3,6 +3,9 @@
 
 First a table: every layer in its configurations, and whole GPTs, against finite differences in float64, every entry of
 every parameter and input. Then the pytest suite. Words after -- go to pytest: ./test.py -- -k attention
+
+With --mutants the check itself is checked: each arithmetic line of each backward pass is made wrong in every way that
+is known to happen, and the table must notice. See docs/GRADIENTS.md.
 """
 
 from __future__ import annotations
@@ -20,13 +23,21 @@ TOLERANCE = 1e-6
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--gradients", action="store_true", help="the table alone, for a change to one backward")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--gradients", action="store_true", help="the table alone, for a change to one backward")
+    alone.add_argument("--mutants", nargs="?", const="", metavar="NAME",
+                       help="change every line of the backward passes, or those of one layer or module, in turn, and "
+                            "list the changes that the table would not notice")
     parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
+    if args.mutants is not None:
+        from numpygpt.mutation import verdicts  # here, as the table alone needs none of it
+
+        return 1 if verdicts.table(args.mutants, TOLERANCE) else 0
     wrong = table()
     if args.gradients or wrong:
         return 1 if wrong else 0

@@ -94,6 +94,7 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
         "blocks of 2 rows": {"ROWS": 2},
         "blocks, P made again": {"ROWS": 2, "KEEP_WEIGHTS": 0},
         "P made again": {"KEEP_WEIGHTS": 0},
+        "T at the limit for P": {"KEEP_WEIGHTS": 5},
         "a sequence at a time": {"SCORE_ENTRIES": 1},
     }
     for name, limit in limits.items():
@@ -134,6 +135,12 @@ def loss_cases(rng: np.random.Generator) -> Iterator[Case]:
     def fused(*sizes: int, ignore: int = -1) -> Module:
         return LinearCrossEntropy(Unembedding(*sizes), ignore)
 
+    def after_a_larger_table() -> Module:
+        layer = LinearCrossEntropy(Unembedding(9, 4))
+        layer(np.ones((2, 4), np.float32), np.array([8, 0]))
+        layer.head = Unembedding(7, 4)
+        return layer
+
     yield "LinearCrossEntropy", "every target", partial(fused, 7, 4), (X((2, 5, 4)), targets)
     yield "LinearCrossEntropy", "ignored targets", partial(fused, 7, 4), (X((2, 5, 4)), ignored)
     yield "LinearCrossEntropy", "target 3 ignored", partial(fused, 7, 4, ignore=3), (X((2, 5, 4)), threes)
@@ -141,6 +148,7 @@ def loss_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield ("LinearCrossEntropy", f"chunks of {max(entries // 7, rows)} rows",
                partial(Small, partial(fused, 7, 4), loss, LOGIT_ROWS=rows, LOGIT_ENTRIES=entries),
                (X((2, 5, 4)), ignored))
+    yield "LinearCrossEntropy", "a larger table before", after_a_larger_table, (X((2, 5, 4)), ignored)
     yield "LinearCrossEntropy", "square, as many rows", partial(fused, 4, 4), (X((4, 4)), np.array([2, 0, -1, 2]))
 
 

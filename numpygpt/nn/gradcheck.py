@@ -101,6 +101,7 @@ class Comparison:
                 param[...] = 0.5 * rng.standard_normal(param.shape)
         self.arrays = [np.array(x, np.float64 if np.asarray(x).dtype.kind == "f" else None) for x in inputs]
         self.noise = {name: rng.standard_normal(grad.shape) for name, grad in twin.grads().items()}
+        self.fresh = copy.deepcopy(twin)
         self.run = _Runner(twin, self.arrays)
         shape = np.shape(self.run())
         self.G = _read_only(rng.standard_normal(shape)) if shape else float(rng.standard_normal())
@@ -113,12 +114,15 @@ class Comparison:
                 for name, x in self.tensors.items()}
 
     def got(self, around: Callable[[], AbstractContextManager[Any]] = nullcontext) -> dict[str, np.ndarray]:
-        """What one forward and one backward pass give; `around()` is entered for the backward pass."""
-        self.run.rewind()
-        twin = copy.deepcopy(self.twin)
+        """What a forward and a backward pass give; `around()` is entered for the backward pass.
+
+        A forward pass goes before, as it does in training: what it leaves in the layers must not count.
+        """
+        twin = copy.deepcopy(self.fresh)
         run = _Runner(twin, self.arrays)
         for name, grad in twin.grads().items():
             grad[...] = self.noise[name]
+        run()
         run()
         with around():
             got = _input_gradients(self.name, self.arrays, twin.backward(self.G))
@@ -147,12 +151,9 @@ class _Runner:
         self.module, self.inputs = module, [_read_only(x) for x in arrays]
         self.states = [(rng, rng.bit_generator.state) for rng in module.generators().values()]
 
-    def rewind(self) -> None:
+    def __call__(self) -> Any:
         for rng, state in self.states:
             rng.bit_generator.state = state
-
-    def __call__(self) -> Any:
-        self.rewind()
         out = self.module(*self.inputs)
         return out[-1] if isinstance(out, tuple) else out
 
