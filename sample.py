@@ -29,7 +29,7 @@ from numpygpt.models.restore import restore
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
-from numpygpt.utils.colour import colours, room
+from numpygpt.utils.colour import colours, printable, room
 from numpygpt.utils.text import prompt_ids
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
@@ -128,7 +128,8 @@ def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
     loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
     if h["last"] and h["last"]["step"] != h["step"]:
         loss += f" at step {h['last']['step']:,}"
-    return (f"{cli.shown(checkpoint.path)}: step {h['step']:,}, {loss}, trained on {h['data']['corpus']}, "
+    return (f"{cli.shown(checkpoint.path)}: step {h['step']:,}, {loss}, "
+            f"trained on {printable(str(h['data']['corpus']))}, "
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
 
 

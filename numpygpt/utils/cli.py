@@ -103,6 +103,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         try:
+            check_here()
             status = main()
         finally:
             sys.stdout.flush()  # here, where a reader that left or a full disk can be said, and not at Python's end
@@ -125,6 +126,14 @@ def ready_streams() -> None:
             setattr(sys, name, open(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8", closefd=False))
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def check_here() -> None:
+    """FileNotFoundError where the current folder was deleted: no path can be told then."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise FileNotFoundError("the current folder no longer exists: change to another one") from None
 
 
 def refuse(error: Exception) -> NoReturn:

@@ -30,7 +30,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
     made = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.new"
     old = made.with_suffix(".old")
     try:
-        made.mkdir(parents=True)
+        try:
+            made.mkdir(parents=True)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from None  # the name that the user knows
         yield made
         if folder.exists():
             folder.rename(old)

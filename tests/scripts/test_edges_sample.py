@@ -1,0 +1,120 @@
+"""Every flag of sample.py at its edges and beyond."""
+
+import pytest
+from edges import (
+    BYTES,
+    ESCAPE,
+    LONG,
+    NEWLINE,
+    ODD_NAMES,
+    OK,
+    TEXT,
+    TINY,
+    actions,
+    given,
+    judged,
+    kind_cases,
+    parser_of,
+    refused_by_parser,
+    table,
+)
+from running import script
+
+from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
+
+PARSER = parser_of("sample.py")
+UNKNOWN = "the character 'ü' (U+00FC) at index 1"
+TABLE = {
+    "run": [("run", OK), ("run/best.npz", OK), ("nowhere", "there is no checkpoint nowhere"),
+            ("dir", "dir holds no checkpoint (best.npz or ckpt.npz)"), ("text.txt", "is damaged or no checkpoint"),
+            ("empty.txt", "is damaged or no checkpoint"), ("text.txt/x", "there is no checkpoint text.txt/x"),
+            ("run/config.toml", "is damaged or no checkpoint"), ("/dev/null", "there is no checkpoint /dev/null"),
+            (ESCAPE, r"there is no checkpoint a\u001b[31mb"), (NEWLINE, r"there is no checkpoint a\u000ab")],
+    "--prompt": [("", OK), ("To", OK), ("To be" * 500, OK), ("Tü", UNKNOWN), (ESCAPE, "(U+001B)"),
+                 (BYTES, "lone surrogate U+DCE9")],
+    "--prompt-file": [("one.txt", OK), ("empty.txt", OK), ("-", OK), ("text.txt", OK), ("dir", "Is a directory: dir"),
+                      ("nowhere", "No such file or directory: nowhere"), ("text.txt/x", "Not a directory: text.txt/x"),
+                      ("utf16.txt", "the prompt is not UTF-8: byte 0"), ("unknown.txt", UNKNOWN), (LONG, "too long"),
+                      (NEWLINE, r"No such file or directory: a\u000ab"), (ESCAPE, r"a\u001b[31mb")],
+    "--max-new-tokens": [(0, OK), (1, OK), (-1, "max_new_tokens must be at least 0, got -1")],
+    "--temperature": [(0, OK), (1, OK), ("1e-310", OK), (10**12, OK), ("-0.0", OK),
+                      (-1, "temperature must be 0 (greedy) or a finite number above it, got -1")],
+    "--top-k": [(1, OK), (10**12, OK), (0, "top_k must be at least 1, got 0"), (-1, "got -1")],
+    "--top-p": [(1, OK), ("1e-310", OK), (0.5, OK), (0, "top_p must be above 0 and at most 1, got 0"),
+                (-1, "got -1"), (1.5, "got 1.5"), (10**12, "got 1000000000000")],
+    "--stop": [("", OK), ("e", OK), (ESCAPE, OK), (BYTES, OK), (LONG, OK)],
+    "--num-samples": [(1, OK), (3, OK), (0, "--num-samples must be at least 1, got 0"), (-1, "got -1")],
+    "--seed": [(0, OK), (2**63 - 1, OK), (-1, "--seed must be at least 0, got -1")],
+    "--slide": [(1, OK), (8, OK), (0, "slide must be between 1 and the context length 8, got 0"), (-1, "got -1"),
+                (9, "got 9"), (10**12, "got 1000000000000")],
+    "--explain": [(None, OK)],
+    "--score": [("text.txt", OK), ("-", OK), ("empty.txt", "a text of 0 tokens cannot be scored"),
+                ("one.txt", "a text of 1 token cannot be scored"), ("dir", "Is a directory: dir"),
+                ("nowhere", "No such file or directory: nowhere"), ("utf16.txt", "the text is not UTF-8: byte 0"),
+                ("unknown.txt", UNKNOWN), (LONG, "File name too long")],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A trained run and some texts."""
+    folder = tmp_path_factory.mktemp("edges")
+    for name, content in {"text": TEXT, "empty": "", "one": "T", "unknown": "Tü"}.items():
+        (folder / f"{name}.txt").write_text(content, encoding="utf-8", newline="")
+    (folder / "utf16.txt").write_bytes(TEXT.encode("utf-16"))
+    (folder / "dir").mkdir()
+    for arguments in (["datagen.py", "--input", "text.txt", "--context", 8, "--out", "data"],
+                      ["train.py", *TINY, "--data", "data", "--out", "run"]):
+        assert script(*arguments, cwd=folder).returncode == 0
+    return folder
+
+
+def test_every_flag_has_its_edges():
+    assert set(TABLE) == set(actions(PARSER))
+
+
+@pytest.mark.parametrize(("flag", "value", "sentence"), list(kind_cases(PARSER)))
+def test_what_a_flags_type_refuses(flag, value, sentence, capsys):
+    refused_by_parser(PARSER, capsys, flag, value, sentence)
+
+
+@pytest.mark.parametrize(("flag", "value", "sentence"), table(TABLE))
+def test_values(folder, flag, value, sentence):
+    run = [] if flag == "run" else ["run"]
+    few = [] if flag in ("--max-new-tokens", "--score") else ["--max-new-tokens", 3]
+    judged("sample.py", [*run, *few, *([flag] if value is None else given(flag, value))], sentence, cwd=folder,
+           text="To be, or not")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("flag", ["run", "--prompt-file", "--score"])
+def test_odd_names_are_shown_without_doing_harm(folder, flag, name):
+    judged("sample.py", [*([] if flag == "run" else ["run"]), *given(flag, name)], " ", cwd=folder)
+
+
+def test_what_cannot_go_together_is_said(folder):
+    for arguments, sentence in [
+        (["--prompt", "a", "--prompt-file", "b"], "not allowed with argument --prompt"),
+        (["--score", "text.txt", "--top-k", 3, "--seed", 1], "--score draws no tokens: leave --top-k, --seed out"),
+        (["run", "run2"], "unknown argument run2"), (["--promt", "a"], "did you mean --prompt?"),
+        (["--to", 3], "unknown argument --to"), (["--top-k"], "expected one argument"),
+    ]:  # fmt: skip
+        judged("sample.py", arguments, sentence, cwd=folder)
+
+
+def test_the_same_seed_gives_the_same_text(folder):
+    def text(*more):
+        return script("sample.py", "run", "--max-new-tokens", 40, *more, cwd=folder).stdout
+
+    assert text("--seed", 3) == text("--seed", 3) != text("--seed", 4)
+    both = text("--seed", 3, "--num-samples", 2)
+    assert text("--seed", 3) in both and text("--seed", 4) in both  # each sample has a seed of its own
+
+
+def test_the_corpus_of_a_strangers_checkpoint_cannot_rule_the_terminal(folder, tmp_path):
+    found = load_checkpoint(folder / "run" / "best.npz")
+    found.header["data"]["corpus"] = "evil\x1b[2J\nsample.py: fine"
+    save_checkpoint(tmp_path / "best.npz", found.header, found.arrays)
+    done = script("sample.py", tmp_path / "best.npz", "--max-new-tokens", 1, cwd=tmp_path)
+    assert done.returncode == 0 and r"evil\u001b[2J\u000asample.py: fine" in done.stderr
+    assert "\x1b" not in done.stderr and done.stderr.count("\n") == 1
