@@ -47,10 +47,9 @@ def to_json(fields: dict[str, Any]) -> str:
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The file's bytes. ValueError where they are more than any tokenizer's."""
     with open(path, "rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"{os.fspath(path)} has more than {MOST_BYTES:,} bytes, and no tokenizer file has so many")
-    return content
+        if os.fstat(file.fileno()).st_size > MOST_BYTES:
+            raise ValueError(f"{os.fspath(path)} has more than {MOST_BYTES:,} bytes, and no tokenizer file has so many")
+        return file.read()
 
 
 def read(path: str | os.PathLike[str]) -> Any:

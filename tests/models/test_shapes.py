@@ -7,7 +7,7 @@ import pytest
 from numpygpt import GPT
 from numpygpt.models.shapes import check_fits, shapes
 
-CHOICES = product(("learned", "sinusoidal"), (True, False), (True, False), (None, 3), (None, 7))
+CHOICES = list(product(("learned", "sinusoidal"), (True, False), (True, False), (None, 3), (None, 7)))
 
 
 @pytest.mark.parametrize(("positions", "tied", "bias", "d_k", "d_ff"), CHOICES)

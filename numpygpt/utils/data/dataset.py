@@ -86,11 +86,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """meta.json of `folder`, once its format and version are ours."""
     path = folder / "meta.json"
     try:
-        with path.open("rb") as file:
-            text = file.read(MOST_META + 1)
-        if len(text) > MOST_META:
+        if path.stat().st_size > MOST_META:
             raise ValueError(f"it has more than {MOST_META:,} bytes")
-        meta = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+        meta = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
         found = (meta["format"], meta["version"])
     except FileNotFoundError as error:
         raise FileNotFoundError(

@@ -1,0 +1,139 @@
+"""What can be wrong with a file: strategies that spoil bytes and JSON values, and the rules that hold for each case."""
+
+import faulthandler
+import json
+import os
+import tracemalloc
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+hypothesis = pytest.importorskip("hypothesis")
+
+from hypothesis import HealthCheck, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+CASES = int(os.environ.get("NUMPYGPT_FUZZ", "10000"))  # of all fuzz tests together
+SECONDS = 60  # a single case that takes longer ends the whole test run with a traceback of where it hangs
+MOST_MEMORY = 32 << 20  # bytes that any of these files, each of a few kilobytes, may take
+
+DEEP, NEST, DIGITS = "@deep@", "@nest@", "@digits@"  # in JSON replaced by what json.dumps cannot write
+RAW = {DEEP: "[" * 100_000 + "]" * 100_000, NEST: "[" * 900 + "]" * 900, DIGITS: "9" * 5000}
+ODD = [
+    *(None, True, False, 0, 1, -1, 2, 3, 255, 256, 65_536, 10**9, 2**31, 2**63 - 1, 2**63, 2**64, 10**40, -(10**40)),
+    *(0.5, -0.0, 1e-320, 1e308, float("inf"), float("-inf"), float("nan"), DEEP, NEST, DIGITS),
+    *("", " ", "a", "\0", "\n", "a\nb", "é", "\ud800", "../../x", "/etc/passwd", "x" * 300, "9" * 400, "<unk>"),
+    *([], [[]], [0] * 5, ["a", "b"], {}, {"": 0}, {"a": {"b": []}}),
+]
+
+
+def cases(percent):
+    """Settings of a test that has so much of all cases. The same cases each time, unless NUMPYGPT_FUZZ asks for more."""
+    return settings(max_examples=max(1, CASES * percent // 100), deadline=None, database=None,
+                    derandomize="NUMPYGPT_FUZZ" not in os.environ, suppress_health_check=list(HealthCheck))
+
+
+@st.composite
+def spoiled(draw, data):
+    """`data`, bytes, cut off, flipped, swapped, doubled, filled or lacking a piece; once or a few times."""
+    for _ in range(draw(st.integers(1, 3))):
+        size = len(data)
+        at, other = draw(st.integers(0, size)), draw(st.integers(0, size))
+        a, b = min(at, other), max(at, other)
+        how = draw(st.integers(0, 9))
+        if how == 0:
+            data = data[:at]
+        elif how <= 3 and size:  # the most common damage
+            place = at % size
+            data = data[:place] + bytes([data[place] ^ 1 << draw(st.integers(0, 7))]) + data[place + 1 :]
+        elif how == 4:  # two neighbouring pieces change places
+            middle = (a + b) // 2
+            data = data[:a] + data[middle:b] + data[a:middle] + data[b:]
+        elif how == 5:
+            data = data[:a] + data[b:]
+        elif how == 6:
+            data = data[:b] + data[a:b] + data[b:]
+        elif how == 7:
+            data = data[:a] + draw(st.sampled_from([b"\0", b"\xff", b" ", b"9", b"["])) * (b - a) + data[b:]
+        elif how == 8:
+            data = data[:at] + draw(st.binary(max_size=8)) + data[at:]
+        else:
+            data = draw(st.sampled_from([b"", b"\xef\xbb\xbf" + data, data + b"\0", data.decode("latin-1").encode("utf-16"),
+                                         b"[" * 100_000, data + data]))
+    return data
+
+
+@st.composite
+def changed(draw, value):
+    """`value`, of JSON, with something in it replaced, left out, added, renamed or doubled; once or twice."""
+    value = json.loads(json.dumps(value))
+    for _ in range(draw(st.integers(1, 2))):
+        inner = draw(st.sampled_from(list(containers(value))))
+        keys = list(inner) if isinstance(inner, dict) else list(range(len(inner)))
+        odd = draw(st.sampled_from(ODD))
+        how = draw(st.integers(0, 5))
+        if not keys or how == 0:
+            inner.update({str(odd)[:400]: 1}) if isinstance(inner, dict) else inner.append(odd)
+            continue
+        key = draw(st.sampled_from(keys))
+        if how <= 3:
+            inner[key] = odd
+        elif how == 4:
+            del inner[key]
+        else:
+            inner[key] = inner[draw(st.sampled_from(keys))]
+    return value
+
+
+def containers(value):
+    """Every object and list in `value`, the outermost first."""
+    if isinstance(value, (dict, list)):
+        yield value
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from containers(inner)
+
+
+def to_json(value):
+    """JSON of what `changed` made, with nan and with numbers and brackets that no honest writer writes."""
+    text = json.dumps(value)
+    for sign, raw in RAW.items():
+        text = text.replace(f'"{sign}"', raw)
+    return text.encode()
+
+
+@dataclass
+class Place:
+    """A folder in which a test writes its files and in which nothing else may change."""
+
+    folder: Path
+
+    def listing(self):
+        return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in self.folder.rglob("*")}
+
+    def tried(self, load, name):
+        """What `load()` returned, or None where it refused the file `name` in one line; no other end will do."""
+        before, found = self.listing(), None
+        with guarded():
+            try:
+                found = load()
+            except (ValueError, FileNotFoundError) as error:
+                said = str(error)
+                assert "\n" not in said and name in said and len(said) < 2000, said
+            peak = tracemalloc.get_traced_memory()[1]
+        assert peak < MOST_MEMORY, f"{peak:,} bytes were taken"
+        assert self.listing() == before
+        return found
+
+
+@contextmanager
+def guarded():
+    """Memory is counted inside, and a hang ends the run."""
+    faulthandler.dump_traceback_later(SECONDS, exit=True)
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+        faulthandler.cancel_dump_traceback_later()
