@@ -27,8 +27,8 @@ from numpygpt.nn.modules import normalization
 class Target:
     """A function to change. `layer` is that of the gradient cases which must catch it.
 
-    It is changed while a backward pass runs, or in the forward pass too, where that makes gradients on the way; of such
-    a function `lines` are the names that the lines to change write to.
+    It is changed while a backward pass runs, or in the forward pass too, where that makes gradients on the way. Where
+    not every line has to do with gradients, `lines` are the names that the lines to change write to.
     """
 
     layer: str
@@ -73,6 +73,7 @@ def targets(name: str = "") -> list[Target]:
         Target("LinearCrossEntropy", nn.LinearCrossEntropy.zeros, forward=True),
         Target("LayerNorm", normalization.row_mean),
         Target("MultiHeadAttention", nn.MultiHeadAttention.scores),
+        Target("MultiHeadAttention", nn.MultiHeadAttention.blocks, lines=("rows", "seen")),
         Target("MultiHeadAttention", nn.MultiHeadAttention.split),
         Target("MultiHeadAttention", nn.MultiHeadAttention.heads),
     ]
