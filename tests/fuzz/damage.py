@@ -30,7 +30,7 @@ ODD = [
 
 
 def cases(percent):
-    """Settings of a test that has so much of all cases. The same cases each time, unless NUMPYGPT_FUZZ asks for more."""
+    """Settings of a test that has so much of all cases: the same ones each time, unless NUMPYGPT_FUZZ is set."""
     return settings(max_examples=max(1, CASES * percent // 100), deadline=None, database=None,
                     derandomize="NUMPYGPT_FUZZ" not in os.environ, suppress_health_check=list(HealthCheck))
 
@@ -60,8 +60,8 @@ def spoiled(draw, data):
         elif how == 8:
             data = data[:at] + draw(st.binary(max_size=8)) + data[at:]
         else:
-            data = draw(st.sampled_from([b"", b"\xef\xbb\xbf" + data, data + b"\0", data.decode("latin-1").encode("utf-16"),
-                                         b"[" * 100_000, data + data]))
+            wide = data.decode("latin-1").encode("utf-16")
+            data = draw(st.sampled_from([b"", b"\xef\xbb\xbf" + data, data + b"\0", wide, b"[" * 100_000, data + data]))
     return data
 
 

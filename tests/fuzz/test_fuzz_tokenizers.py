@@ -6,12 +6,12 @@ import pytest
 
 pytest.importorskip("hypothesis")
 
-from damage import cases, changed, spoiled, to_json  # noqa: E402
-from hypothesis import given  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
+from damage import cases, changed, spoiled, to_json
+from hypothesis import given
+from hypothesis import strategies as st
 
-from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, formats, load_tokenizer  # noqa: E402
-from numpygpt.tokenizer.storage import to_json as as_saved  # noqa: E402
+from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, formats, load_tokenizer
+from numpygpt.tokenizer.storage import to_json as as_saved
 
 TEXT = "low low lower lowest; the cat's hat\n é"
 END = ("<|endoftext|>", "<unk>")
