@@ -51,6 +51,7 @@ def assert_same_run(out, expected):
 
 def header(checkpoint):
     values = json.loads(json.dumps(checkpoint.header))
-    values["config"].pop("out")
+    for where in ("data", "out"):
+        values["config"].pop(where)
     values.pop("seconds")
     return {name: value for name, value in values.items() if name not in ("checksums", "sha256")}

@@ -1,0 +1,254 @@
+"""What ends a run from outside or from within, each with a good checkpoint; and a second run in the same folder."""
+
+import errno
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from running import script
+from tiny import TINY, assert_same_run, make_data
+
+from numpygpt.nn.parallel import DataParallel
+from numpygpt.training import lock
+from numpygpt.training.failures import DataFiles, DataGone
+from numpygpt.training.lock import check_unlocked, locked
+from numpygpt.training.run import Run
+from numpygpt.training.trainer import Trainer
+from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.utils.cli import ROOT, command
+from numpygpt.utils.data import TokenDataset
+
+FILES = ["best.npz", "ckpt.npz", "config.toml", "metrics.jsonl", "samples.txt"]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_data(tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    assert script("train.py", *TINY, "--data", make_data(folder / "data"), "--out", folder / "run").returncode == 0
+    return folder / "run"
+
+
+def after_step(monkeypatch, step, action):
+    """Do it once, when the given step is done."""
+    update, done = Run.update, []
+
+    def wrapped(self, bar):
+        update(self, bar)
+        if self.trainer.step == step and not done:
+            done.append(step)
+            action()
+
+    monkeypatch.setattr(Run, "update", wrapped)
+
+
+def saved_step(out):
+    return load_checkpoint(out / "ckpt.npz").header["step"]
+
+
+def one_line(done):
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_told_to_end_saves_and_goes_on(name, data, tmp_path):
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, ROOT / "train.py", *TINY, "--steps", "4000", "--data", data,
+                                "--out", out], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    with process:
+        for line in process.stdout:
+            if "ms a step" in line:  # after 20 steps
+                break
+        process.send_signal(signal.Signals[name])
+        text = process.stdout.read()
+    assert process.returncode == 0, text
+    step = saved_step(out)
+    assert (f"stopped after step {step:,} of 4,000 and saved. Go on with:\n    {command('train.py', '--resume', out)}\n"
+            in text)
+    assert 20 <= step < 4000 and sorted(os.listdir(out)) == FILES
+    assert script("train.py", "--resume", out, "--steps", step + 1).returncode == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_the_run_after_the_step_and_the_run_is_the_same(name, data, whole, tmp_path, monkeypatch):
+    out, before = tmp_path / "run", signal.getsignal(signal.Signals[name])
+    with monkeypatch.context() as patch:
+        after_step(patch, 13, lambda: signal.raise_signal(signal.Signals[name]))
+        done = script("train.py", *TINY, "--data", data, "--out", out)
+    assert done.returncode == 0 and "stopped after step 13 of 30 and saved" in done.stdout
+    assert saved_step(out) == 13 and signal.getsignal(signal.Signals[name]) == before
+    assert script("train.py", "--resume", out).returncode == 0
+    assert_same_run(out, whole)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals")
+def test_nohup_keeps_its_word(data, tmp_path, monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        after_step(monkeypatch, 13, lambda: signal.raise_signal(signal.SIGHUP))
+        assert script("train.py", *TINY, "--data", data, "--out", tmp_path / "run").returncode == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert saved_step(tmp_path / "run") == 30
+
+
+def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(data, whole, tmp_path, monkeypatch):
+    out, seen = tmp_path / "run", []
+
+    def second():
+        before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
+        for arguments in (["--resume", out], [*TINY, "--data", data, "--out", out]):
+            seen.append(one_line(script("train.py", *arguments)))
+        assert script("train.py", "--resume", out, "--dry-run").returncode == 0  # looking is free
+        assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"} == before
+
+    after_step(monkeypatch, 13, second)
+    assert script("train.py", *TINY, "--data", data, "--out", out).returncode == 0
+    assert seen == [f"train.py: error: another run is going on in {out} (process {os.getpid()}): wait until it ends, "
+                    "stop it, or give another folder with --out\n"] * 2
+    assert sorted(os.listdir(out)) == FILES
+    assert_same_run(out, whole)
+
+
+def test_two_that_begin_at_one_moment_do_not_both_go_on(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr("numpygpt.training.start.check_unlocked", lambda folder: None)  # both have looked already
+    with locked(out):
+        assert "another run is going on" in one_line(script("train.py", *TINY, "--data", data, "--out", out))
+    assert not out.exists()
+    arguments = [*TINY, "--data", data, "--out", out]
+    init = Trainer.__init__
+
+    def late(self, *args):  # the other one begins and ends after this one has found the folder free
+        init(self, *args)
+        monkeypatch.setattr(Trainer, "__init__", init)
+        assert script("train.py", *arguments).returncode == 0
+
+    monkeypatch.setattr(Trainer, "__init__", late)
+    assert "already holds a run" in one_line(script("train.py", *arguments))
+    assert saved_step(out) == 30
+
+
+def test_a_lock_is_held_once_and_leaves_nothing(tmp_path):
+    out = tmp_path / "a" / "b"
+    with locked(out) as note:
+        assert note == "" and os.listdir(out) == [".lock"]
+        with pytest.raises(ValueError, match=rf"going on in .*b \(process {os.getpid()}\)"), locked(out):
+            pass
+        with pytest.raises(ValueError, match="going on"):
+            check_unlocked(out)
+    assert os.listdir(tmp_path / "a") == []
+    (tmp_path / ".lock").write_text("4194304")  # of a run that was killed
+    check_unlocked(tmp_path)
+    with locked(tmp_path):
+        (tmp_path / "x").write_text("")
+    assert sorted(os.listdir(tmp_path)) == ["a", "x"]
+
+
+def test_a_lock_that_was_removed_in_between_is_taken_anew(tmp_path, monkeypatch):
+    path, plain, calls = tmp_path / ".lock", lock._lock, []
+
+    def removed(handle):  # the first time, the run that had it ends between our opening and our locking
+        calls.append(handle)
+        plain(handle)
+        if len(calls) == 1:
+            path.unlink()
+
+    monkeypatch.setattr(lock, "_lock", removed)
+    with locked(tmp_path):
+        assert len(calls) == 2 and path.exists()
+        with pytest.raises(ValueError, match="going on"):
+            check_unlocked(tmp_path)
+
+
+def test_a_disk_without_locks_gets_a_note_and_the_run(data, tmp_path, monkeypatch):
+    def none(handle):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "_lock", none)
+    done = script("train.py", *TINY, "--data", data, "--out", tmp_path / "run")
+    assert done.returncode == 0 and f"note: the disk of {tmp_path / 'run'} knows no locks" in done.stdout
+    assert sorted(os.listdir(tmp_path / "run")) == FILES
+
+
+@pytest.mark.parametrize("method", ["loss", "backward"])
+def test_memory_that_is_used_up_ends_with_a_sentence_and_a_good_checkpoint(method, data, whole, tmp_path, monkeypatch):
+    out, plain, on = tmp_path / "run", getattr(DataParallel, method), []
+
+    def wrapped(self, *args):
+        if on:
+            raise MemoryError("Unable to allocate 3.00 GiB")
+        return plain(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DataParallel, method, wrapped)
+        after_step(patch, 13, lambda: on.append(True))
+        line = one_line(script("train.py", *TINY, "--data", data, "--out", out))
+    assert "this does not fit into memory (Unable to allocate 3.00 GiB). The last good checkpoint is" in line
+    assert "ckpt.npz of step 10: end other programs" in line and command("train.py", "--resume", out) in line
+    assert saved_step(out) == 10
+    assert script("train.py", "--resume", out).returncode == 0
+    assert_same_run(out, whole)
+
+
+def test_a_loss_that_is_not_finite_later_on_keeps_the_checkpoint_before(data, whole, tmp_path, monkeypatch):
+    out, plain, on = tmp_path / "run", DataParallel.loss, []
+    with monkeypatch.context() as patch:
+        patch.setattr(DataParallel, "loss", lambda self, *args: plain(self, *args) * (math.nan if on else 1))
+        after_step(patch, 13, lambda: on.append(True))
+        line = one_line(script("train.py", *TINY, "--data", data, "--out", out))
+    assert "the loss of step 14 is not finite" in line and "ckpt.npz of step 10. The usual cause" in line
+    assert saved_step(out) == 10
+    assert script("train.py", "--resume", out).returncode == 0
+    assert_same_run(out, whole)
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+@pytest.mark.parametrize("change", ["removed", "cut"])
+def test_a_data_file_that_goes_ends_the_run_with_the_step_saved(part, change, data, whole, tmp_path, monkeypatch):
+    out, path = tmp_path / "run", data / f"{part}.bin"
+    content = path.read_bytes()
+    with monkeypatch.context() as patch:
+        after_step(patch, 13, path.unlink if change == "removed" else lambda: os.truncate(path, len(content) - 2))
+        line = one_line(script("train.py", *TINY, "--data", data, "--out", out))
+    fault = ("cannot be read any more (No such file or directory)" if change == "removed" else
+             f"has changed from {len(content):,} to {len(content) - 2:,} bytes")
+    assert f"{path} {fault}. The last good checkpoint is {out / 'ckpt.npz'} of step 13: put the file back" in line
+    assert saved_step(out) == 13
+    assert path.name in one_line(script("train.py", "--resume", out))
+    path.write_bytes(content)
+    assert script("train.py", "--resume", out).returncode == 0
+    assert_same_run(out, whole)
+
+
+def test_the_files_are_looked_at_before_each_batch(data):
+    files = DataFiles(TokenDataset.load(data))
+    batches = files.checked(iter([1, 2, 3]))
+    assert next(batches) == 1
+    os.truncate(data / "val.bin", 0)
+    with pytest.raises(DataGone, match="val.bin has changed from"):
+        next(batches)
+    with pytest.raises(DataGone):
+        next(files.checked(iter([1])))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGBUS")
+def test_a_file_that_is_emptied_while_it_is_evaluated_does_not_end_the_process_by_a_signal(data, tmp_path):
+    code = ("import os, runpy, sys; from numpygpt.nn.parallel import DataParallel as D; plain, count = D.loss, []\n"
+            "def loss(self, x, y):\n"
+            "    count.append(1); len(count) == 3 and os.truncate(path, 0); return plain(self, x, y)\n"
+            "D.loss = loss; path = sys.argv.pop(); sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')")
+    done = subprocess.run([sys.executable, "-c", code, ROOT / "train.py", *TINY, "--data", data, "--out",
+                           tmp_path / "run", data / "val.bin"], capture_output=True, encoding="utf-8",
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert "val.bin has changed from" in one_line(done) and saved_step(tmp_path / "run") == 0
