@@ -104,7 +104,8 @@ def refused_by_parser(parser, capsys, flag, value, sentence, *needed):
         raise AssertionError(f"{flag} takes {value!r}")
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and said[:-1].isprintable() and len(said) < 1000, said
-    assert flag.strip("-") in said and sentence in said, said
+    shown = flag if flag.startswith("-") else actions(parser)[flag].metavar or flag
+    assert f"argument {shown}" in said and sentence in said, said
 
 
 def table(cases):

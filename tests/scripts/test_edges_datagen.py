@@ -33,7 +33,7 @@ TABLE = {
                 ("one.txt", "the text is too short: 1 characters"), ("utf16.txt", "try --encoding utf-16"),
                 ("latin1.txt", "byte 0xfc at offset 1 cannot be read; --encoding names the encoding"),
                 ("text.txt/x", "no file text.txt/x"), ("/dev/zero", "is a device, which has no text and no end"),
-                (LONG, "File name too long"), (ESCAPE, r"no file matches 'a\x1b[31mb'"), (NEWLINE, r"no file a\u000ab")],
+                (LONG, "File name too"), (ESCAPE, r"no file matches 'a\x1b[31mb'"), (NEWLINE, r"no file a\u000ab")],
     "--dataset": [("tinyshakespear", "invalid choice: 'tinyshakespear'")],
     "--separator": [("\n", OK), ("nowhere", OK), (BYTES, OK), (ESCAPE, OK), ("", "the separator is empty")],
     "--encoding": [("latin-1", OK), ("utf-16", "it begins with no byte order mark"), ("", "no encoding is called ''"),

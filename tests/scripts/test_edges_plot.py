@@ -1,0 +1,189 @@
+"""Every flag of every command of plot.py at its edges and beyond."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from edges import (
+    BYTES,
+    ESCAPE,
+    LONG,
+    NEWLINE,
+    ODD_NAMES,
+    OK,
+    TEXT,
+    TINY,
+    actions,
+    given,
+    judged,
+    kind_cases,
+    parser_of,
+    refused_by_parser,
+    table,
+)
+from running import process, script
+
+from numpygpt.plots import style
+from numpygpt.utils.cli import ROOT
+
+WHAT = runpy.run_path(str(ROOT / "plot.py"))["WHAT"]
+PARSERS = {what: parser_of("plot.py", what) for what in WHAT}
+
+MODEL = [("run", OK), ("run/ckpt.npz", OK), ("nowhere", "there is no checkpoint nowhere"),
+         ("dir", "dir holds no checkpoint (best.npz or ckpt.npz)"), ("empty.txt", "is damaged or no checkpoint"),
+         (ESCAPE, r"there is no checkpoint a\u001b[31mb"), (LONG, "xxx")]
+METRICS = [("run", OK), ("run/metrics.jsonl", OK), ("nowhere", "nowhere: no such run folder or metrics file"),
+           ("dir", "dir holds no metrics.jsonl"), ("empty.txt", "empty.txt"), (NEWLINE, r"a\u000ab: no such run folder"),
+           (LONG, "xxx")]
+PICTURE = "the file's name must end in one of .png, .svg, .pdf"
+OUT = [("new.png", OK), ("new.svg", OK), ("x\x1b[31m.png", OK), (f"{BYTES}.png", OK), ("new", PICTURE),
+       ("new.txt", PICTURE), (".png", PICTURE), (NEWLINE, PICTURE), ("nowhere/x.png", "there is no folder nowhere"),
+       ("text.txt/x.png", "there is no folder text.txt; make it first"), ("/proc/x.png", "/proc/x.png"),
+       ("folder.png", "folder.png"), (f"{LONG}.png", "File name too long")]
+SHOW = [(None, "--show: no window can be opened")]
+SMOOTH = [(0, OK), (1, OK), (10**12, OK), (-1, "'-1' is no number of updates"), (0.5, "0.5 is less than one update"),
+          ("nan", "'nan' is no number of updates"), ("inf", "'inf' is no number"), ("", "'' is no number"),
+          (10**400, "is no number of updates"), ("1e-400", "'1e-400' is no number of updates")]
+TITLE = [("", OK), ("$\\frac{", OK), (LONG, OK)]
+FILE = [("text.txt", OK), ("-", OK), ("nowhere", "No such file or directory: nowhere"),
+        ("text.txt/x", "Not a directory: text.txt/x"), ("utf16.txt", "the text is not UTF-8: byte 0"),
+        ("unknown.txt", "the character 'ü' (U+00FC) at index 1"), (NEWLINE, r"a\u000ab"), (LONG, "File name too long")]
+PROMPT = [("To", OK), ("", "--prompt is empty: give a text of at least one token"), ("Tü", "(U+00FC)"),
+          (BYTES, "lone surrogate U+DCE9")]
+PROMPT_FILE = [*FILE[1:], ("one.txt", OK), ("empty.txt", "empty.txt is empty"), ("dir", "Is a directory: dir")]
+LAYER = "this model's layers are 0 to 0"
+COMMON = {"run": MODEL, "--out": OUT, "--show": SHOW}
+TABLES = {
+    "curves": {"runs": METRICS, "--x": [("time", OK), ("step", "invalid choice: 'step'")], "--smooth": SMOOTH,
+               "--title": TITLE, "--out": OUT, "--show": SHOW},
+    "compare": {"runs": METRICS, "--smooth": SMOOTH, "--title": TITLE, "--out": OUT, "--show": SHOW},
+    "attention": COMMON | {
+        "--prompt": [*PROMPT, ("To be" * 20, OK)], "--prompt-file": PROMPT_FILE,
+        "--layer": [(0, OK), (-1, f"--layer -1: {LAYER}"), (1, f"--layer 1: {LAYER}"), (10**12, "1000000000000: this")],
+        "--head": [(0, OK), (-1, "--head -1: this model's heads are 0 to 0"), (1, "--head 1"), (10**12, "--head 1000")]},
+    "gradients": COMMON | {
+        "--text": [*FILE, ("empty.txt", "empty.txt is empty"), ("one.txt", "the text has a single token"),
+                   ("dir", "Is a directory: dir")],
+        "--batch-size": [(1, OK), (256, OK), (0, "--batch-size must be between 1 and 256, got 0"), (-1, "got -1"),
+                         (257, "got 257"), (10**12, "got 1000000000000")],
+        "--seed": [(0, OK), (2**63 - 1, OK), (-1, "--seed must be at least 0, got -1")]},
+    "tokens": COMMON | {
+        "file": [*FILE, ("empty.txt", "0 tokens"), ("one.txt", "1 token"), ("dir", "dir is a folder")],
+        "--lines": [(1, OK), (200, OK), (0, "--lines must be between 1 and 200, got 0"), (-1, "got -1"),
+                    (201, "got 201"), (10**12, "got 1000000000000")]},
+    "embeddings": COMMON | {
+        "--neighbours": [("a", OK), ("\\n", OK), (" ", OK), ("", "no token of this vocabulary"), ("zz", "is 'zz'"),
+                         (ESCAPE, r"is 'a\u001b[31mb'"), (BYTES, r"is 'caf\udce9'")],
+        "--nearest": [(1, OK), (20, OK), (0, "--nearest must be between 1 and 20, got 0"), (-1, "got -1"),
+                      (21, "got 21"), (10**12, "got 1000000000000")],
+        "--tokens": [(3, OK), (10**12, OK), (2, "--tokens must be at least 3, got 2"), (-1, "got -1")]},
+    "architecture": COMMON | {
+        "--preset": [("quick", OK), ("qick", "no preset 'qick'; did you mean quick?"), ("text.toml", "text.toml"),
+                     (ESCAPE, r"no preset 'a\x1b[31mb'"), ("nowhere.toml", "there is no preset file nowhere.toml")],
+        "--vocab-size": [(1, OK), (0, "vocab_size must be at least 1, got 0"), (-1, "got -1"),
+                         (10**12, "does not fit into memory"), (2**62, "does not fit into memory")],
+        "--batch-size": [(1, OK), (10**12, OK), (0, "--batch-size must be at least 1, got 0"), (-1, "got -1")]},
+    "explore": {
+        "run": MODEL, "--prompt": [*PROMPT, ("To be" * 20, "this model sees 8 at once: give a shorter one")],
+        "--prompt-file": PROMPT_FILE, "--target": [("a", OK), ("", "no token of this vocabulary"), ("zz", "is 'zz'")],
+        "--out": [("new.html", OK), ("new.png", "the file's name must end in .html"), ("text.txt/x.html", "no folder"),
+                  ("/proc/x.html", "/proc/x.html"), ("folder.html", "folder.html")]},
+}  # fmt: skip
+NEEDS = {"attention": ["--prompt", "To"], "explore": ["--prompt", "To"], "tokens": ["one.txt"], "compare": ["run"]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A trained run and some texts."""
+    folder = tmp_path_factory.mktemp("edges")
+    for name, content in {"text": TEXT, "empty": "", "one": "T", "two": "To", "unknown": "Tü"}.items():
+        (folder / f"{name}.txt").write_text(content, encoding="utf-8", newline="")
+    (folder / "utf16.txt").write_bytes(TEXT.encode("utf-16"))
+    (folder / "text.toml").write_text(TEXT, encoding="utf-8")
+    for name in ("dir", "folder.png", "folder.html"):
+        (folder / name).mkdir()
+    for arguments in (["datagen.py", "--input", "text.txt", "--context", 8, "--out", "data"],
+                      ["train.py", *TINY, "--data", "data", "--out", "run"]):
+        assert script(*arguments, cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """A picture is drawn whole, and only its last step, into a file's points, is left out where it could go well."""
+
+    def save(figure, path):
+        style.check_suffix(path)
+        with Path(path).open("wb"):
+            pass
+
+    monkeypatch.setattr(style, "save", save)
+
+
+def words(what, flag, value):
+    """A whole command line with the value in it."""
+    told = [flag] if value is None else given(flag, value)
+    if what == "tokens":
+        file, run = (told, ["run"]) if flag == "file" else (["two.txt"], told if flag == "run" else ["run"])
+        return [what, *file, *run, *([] if flag in ("file", "run") else told)]
+    if flag == "--preset" or (what == "architecture" and flag == "--vocab-size"):
+        return [what, *told, *(["--preset", "quick"] if flag == "--vocab-size" else ["--vocab-size", 9])]
+    run = [] if flag in ("run", "runs") else ["run"]
+    prompt = NEEDS.get(what, []) if what in ("attention", "explore") and not flag.startswith("--prompt") else []
+    return [what, *run, *prompt, *told]
+
+
+@pytest.mark.parametrize("what", WHAT)
+def test_every_flag_has_its_edges(what):
+    assert set(TABLES[what]) == set(actions(PARSERS[what]))
+
+
+@pytest.mark.parametrize(("what", "flag", "value", "sentence"), [(what, *case) for what, parser in PARSERS.items()
+                                                                 for case in kind_cases(parser)])
+def test_what_a_flags_type_refuses(what, flag, value, sentence, capsys):
+    needed = [] if flag in ("file", "runs") or flag.startswith("--prompt") else NEEDS.get(what, [])
+    refused_by_parser(PARSERS[what], capsys, flag, value, sentence, *needed)
+
+
+@pytest.mark.parametrize(("what", "flag", "value", "sentence"), [(what, *case) for what, cases in TABLES.items()
+                                                                 for case in table(cases)])
+def test_values(folder, unpainted, what, flag, value, sentence):
+    judged("plot.py", words(what, flag, value), sentence, cwd=folder, text="To be")
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("what", WHAT)
+def test_odd_names_of_runs_are_shown_without_doing_harm(folder, what, name):
+    flag = next(iter(set(TABLES[what]) & {"run", "runs"}))
+    judged("plot.py", words(what, flag, name), " ", cwd=folder)
+
+
+@pytest.mark.parametrize("title", [f"{ESCAPE}{BYTES}{NEWLINE}\U0001f642\u202e", "$\\nosuch$"])
+def test_a_title_of_any_signs_is_drawn(folder, title):
+    judged("plot.py", ["curves", "run", f"--title={title}", "--out", "title.png"], OK, cwd=folder)
+
+
+def test_misspelt_words_get_suggestions(folder):
+    for arguments, sentence in [
+        (["curvs"], "did you mean curves?"), (["run", "--smoth", 3], "did you mean --smooth?"),
+        (["attention", "run"], "one of the arguments --prompt --prompt-file is required"),
+        (["attention", "run", "--prompt", "a", "--prompt-file", "b"], "not allowed with argument --prompt"),
+        (["run", "compare"], "as a command it comes first"), (["architecture", "run", "--preset", "quick"], "not both"),
+        (["architecture", "run", "--vocab-size", 9], "--vocab-size goes with --preset"),
+        (["compare"], "the following arguments are required: RUN"),
+    ]:  # fmt: skip
+        judged("plot.py", arguments, sentence, cwd=folder)
+
+
+def test_a_backend_that_there_is_not_is_one_sentence(folder):
+    done = process("plot.py", "run", cwd=folder, MPLBACKEND="foo")
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("plot.py: error: matplotlib does not start: ") and "'foo'" in done.stderr
+
+
+def test_the_same_run_gives_the_same_picture(folder):
+    pictures = []
+    for name in ("a.svg", "b.svg"):
+        judged("plot.py", ["tokens", "two.txt", "run", "--out", name], OK, cwd=folder)
+        pictures.append((folder / name).read_bytes())
+    assert pictures[0] == pictures[1]
