@@ -65,6 +65,7 @@ def judged(name: str, tolerance: float) -> Iterator[tuple[Target, list[tuple[Mut
 
 def table(name: str, tolerance: float) -> int:
     """Print a row for each function, the sums, and every mutant that survived. Returns how many did."""
+    names = {target.name for target in targets(name)}
     print(f"{'function':<34} {'mutants':>8}" + "".join(f" {verdict:>14}" for verdict in VERDICTS))
     sums: Counter[str] = Counter()
     survivors, used = [], set()
@@ -75,7 +76,7 @@ def table(name: str, tolerance: float) -> int:
         survivors += [mutant for mutant, verdict in found if verdict == SURVIVED]
         used |= {key(mutant) for mutant, verdict in found if verdict == SAME}
     print(row("all", sums))
-    stale = [entry for entry in EQUIVALENT if entry not in used and entry[0] in {t.name for t in targets(name)}]
+    stale = [entry for entry in EQUIVALENT if entry not in used and entry[0] in names]
     for mutant in survivors:
         print(f"SURVIVED {mutant}")
     for entry in stale:

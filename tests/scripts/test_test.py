@@ -1,4 +1,5 @@
-"""./test.py --gradients: a row for each case, the sums below them, and status 1 where a gradient is wrong."""
+"""./test.py --gradients: a row for each case, the sums below them, and status 1 where a gradient is wrong. ./test.py
+--mutants: a row for each function, and status 1 where a change to one goes unnoticed."""
 
 import re
 
@@ -32,3 +33,30 @@ def test_the_table_and_what_is_wrong(monkeypatch, wrong):
     assert sums.endswith("1 FAIL" if wrong else "all pass")
     assert ("Linear, wrong\nWrong: WRONG" in done.stdout) == wrong
     assert (done.returncode, done.stderr) == (int(wrong), "")
+
+
+def test_the_table_of_mutants():
+    done = script("test.py", "--mutants", "FeedForward")
+    header, row, sums = done.stdout.splitlines()
+    assert header.split() == ["function", "mutants", "wrong", "numbers", "crashed", "equivalent", "survived"]
+    name, total, *counts = row.split()
+    assert name == "FeedForward.backward" and int(total) == sum(map(int, counts)) > 10
+    assert counts[2:] == ["0", "0"] and sums.split() == ["all", total, *counts]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_mutant_that_goes_unnoticed_is_status_1(monkeypatch):
+    monkeypatch.setattr(gradient_cases, "gradient_cases", lambda: iter([]))  # nothing is checked
+    done = script("test.py", "--mutants", "SinusoidalEncoding")
+    assert done.returncode == 1 and done.stderr == ""
+    assert done.stdout.splitlines()[-1].endswith("sign flipped: return dY  ->  return -dY")
+
+
+def test_mutants_of_a_layer_that_is_none():
+    done = script("test.py", "--mutants", "nothing")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "no layer or module 'nothing' with a backward pass" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_two_tables_are_asked_for_one_at_a_time():
+    assert script("test.py", "--gradients", "--mutants").returncode == 2
