@@ -33,9 +33,11 @@ from numpygpt.utils.metrics import MetricsLog
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("preset", nargs="?", help="a name in configs/ or a .toml file (default: shakespeare_char)")
-    parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder: same data, model and seed")
-    parser.add_argument("--init-from", metavar="CHECKPOINT",
+    parser.add_argument("preset", nargs="?", type=cli.name,
+                        help="a name in configs/ or a .toml file (default: shakespeare_char)")
+    parser.add_argument("--resume", metavar="RUN", type=cli.name,
+                        help="go on with the run in this folder: same data, model and seed")
+    parser.add_argument("--init-from", metavar="CHECKPOINT", type=cli.name,
                         help="begin with this run's or checkpoint's parameters and a new optimiser, to train on")
     parser.add_argument("--trace", action="store_true",
                         help="first print one step of the run with its numbers: forward, back, and the update")

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from numpygpt.tokenizer.checks import brief
+from numpygpt.utils import cli
 from numpygpt.utils.cli import ROOT, nearest, shown
 
 LARGEST = 1 << 63  # a whole number must fit NumPy's integers
+MOST_LAYERS = 10_000  # small ones by the million would fill the memory one by one, before any is found too large
 MOST_BYTES, MOST_IN_LINE = 1 << 16, 1 << 12  # of a TOML file: a key of a thousand parts takes the parser minutes
 
 
@@ -80,6 +82,8 @@ class Config:
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
                     raise ValueError(f"{name} must be at least {least}, got {brief(getattr(self, name))}")
+        if self.n_layers > MOST_LAYERS:
+            raise ValueError(f"n_layers must be at most {MOST_LAYERS:,}, got {self.n_layers}")
         for f in fields(self):
             value = getattr(self, f.name)
             if type(value) is int and value >= LARGEST:
@@ -175,7 +179,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
         else:
             options["metavar"] = "|".join(f.metadata["choices"]) or {"int": "N", "float": "X"}.get(str(f.type), "PATH")
-            group.add_argument(flag, type={"int": int, "float": float, "str": str}[str(f.type)], **options)
+            text = str if f.metadata["choices"] else cli.name
+            group.add_argument(flag, type={"int": int, "float": float, "str": text}[str(f.type)], **options)
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -33,8 +33,8 @@ MODEL = [("run", OK), ("run/ckpt.npz", OK), ("nowhere", "there is no checkpoint 
          ("dir", "dir holds no checkpoint (best.npz or ckpt.npz)"), ("empty.txt", "is damaged or no checkpoint"),
          (ESCAPE, r"there is no checkpoint a\u001b[31mb"), (LONG, "xxx")]
 METRICS = [("run", OK), ("run/metrics.jsonl", OK), ("nowhere", "nowhere: no such run folder or metrics file"),
-           ("dir", "dir holds no metrics.jsonl"), ("empty.txt", "empty.txt"), (NEWLINE, r"a\u000ab: no such run folder"),
-           (LONG, "xxx")]
+           ("dir", "dir holds no metrics.jsonl"), ("empty.txt", "empty.txt"), (LONG, "xxx"),
+           (NEWLINE, r"a\u000ab: no such run folder")]
 PICTURE = "the file's name must end in one of .png, .svg, .pdf"
 OUT = [("new.png", OK), ("new.svg", OK), ("x\x1b[31m.png", OK), (f"{BYTES}.png", OK), ("new", PICTURE),
        ("new.txt", PICTURE), (".png", PICTURE), (NEWLINE, PICTURE), ("nowhere/x.png", "there is no folder nowhere"),
@@ -60,7 +60,7 @@ TABLES = {
     "attention": COMMON | {
         "--prompt": [*PROMPT, ("To be" * 20, OK)], "--prompt-file": PROMPT_FILE,
         "--layer": [(0, OK), (-1, f"--layer -1: {LAYER}"), (1, f"--layer 1: {LAYER}"), (10**12, "1000000000000: this")],
-        "--head": [(0, OK), (-1, "--head -1: this model's heads are 0 to 0"), (1, "--head 1"), (10**12, "--head 1000")]},
+        "--head": [(0, OK), (-1, "--head -1: this model's heads are 0 to 0"), (1, "--head 1"), (10**12, "-head 100")]},
     "gradients": COMMON | {
         "--text": [*FILE, ("empty.txt", "empty.txt is empty"), ("one.txt", "the text has a single token"),
                    ("dir", "Is a directory: dir")],
