@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -44,6 +45,13 @@ class DataFiles:
         for batch in batches:
             yield batch
             self.check()
+
+
+def stop_signals() -> list[signal.Signals]:
+    """What ends a run from outside, as far as the system has it; a SIGHUP that nohup keeps away stays away."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    found = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
+    return [s for s in found if s != getattr(signal, "SIGHUP", None) or signal.getsignal(s) != signal.SIG_IGN]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from numpygpt.inspection.step import WatchedStep
 from numpygpt.training.baselines import bits_per_byte
-from numpygpt.training.failures import DataFiles, explained
+from numpygpt.training.failures import DataFiles, explained, stop_signals
 from numpygpt.training.folder import RunFiles
 from numpygpt.training.loggers import Logger
 from numpygpt.training.report import overfitting
@@ -61,14 +62,18 @@ class Run:
             self.files.save()  # from here on there is a checkpoint to go on from
         while True:
             due = t.step % c.eval_every == 0 or t.step == c.steps
-            if due and t.last.get("step") != t.step:
+            if due and t.last.get("step") != t.step and not self.stopping:
                 self.evaluate()
             if t.step >= c.steps or self.stopping:
                 break
             self.data.check()
             self.update(bar)
-        if t.step < c.steps:
+        if not self.complete():
             self.files.save()
+
+    def complete(self) -> bool:
+        """Whether all steps are done, and the last one is evaluated."""
+        return self.trainer.step == self.config.steps == self.trainer.last.get("step")
 
     def remember(self) -> None:
         """What the sessions before have measured, for the next line and for the warning against overfitting."""
@@ -84,7 +89,8 @@ class Run:
         self.losses = losses[steps > before].tolist()
 
     def stop(self, signum: int, frame: Any) -> None:
-        """The first Ctrl-C lets the step finish, and so does SIGTERM; a Ctrl-C after that stops at once."""
+        """The first Ctrl-C, and SIGTERM, let the step finish; a Ctrl-C after that stops at once. An evaluation, which
+        may take minutes, is given up: the run that goes on begins with it."""
         self.stopping = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -118,9 +124,13 @@ class Run:
             logger.metrics(kind, t.step, {"tokens": t.tokens, "seconds": t.seconds, **values})
 
     def evaluate(self) -> None:
-        """Validation loss over the whole validation part, checkpoints, one line, a short sample."""
+        """Validation loss over the whole validation part, checkpoints, one line, a short sample. Nothing of that where
+        the run is told to stop meanwhile."""
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
-        loss = evaluate(t.parallel, self.data.checked(eval_batches(d.val, c.batch_size, c.context)))
+        batches = self.data.checked(eval_batches(d.val, c.batch_size, c.context))
+        loss = evaluate(t.parallel, takewhile(lambda _: not self.stopping, batches))
+        if self.stopping:
+            return
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
         t.last = {"step": t.step, "val_loss": loss}
         best = not t.best or loss < t.best["val_loss"]
@@ -183,7 +193,7 @@ class Run:
         t, run = self.trainer, cli.shown(self.out)
         if self.loggers and self.step_times:
             self.picture()
-        if t.step < self.config.steps:
+        if not self.complete():
             say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Go on with:\n"
                 f"    {self.files.resume()}")
             return
@@ -191,13 +201,6 @@ class Run:
         say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; best validation loss {t.best['val_loss']:.4f} at "
             f"step {t.best['step']:,} ({cli.shown(self.out / 'best.npz')})")
         say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")
-
-
-def stop_signals() -> list[signal.Signals]:
-    """What ends a run from outside, as far as the system has it; a SIGHUP that nohup keeps away stays away."""
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    found = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
-    return [s for s in found if s != getattr(signal, "SIGHUP", None) or signal.getsignal(s) != signal.SIG_IGN]
 
 
 def say(text: str) -> None:

@@ -42,5 +42,10 @@ class Spikes:
         return {"norms": list(self.norms), "skipped": self.skipped, "in_a_row": self.in_a_row}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave. ValueError for anything else: a checkpoint may be a stranger's."""
+        norms, counts = state.get("norms"), (state.get("skipped"), state.get("in_a_row"))
+        numbers = isinstance(norms, list) and len(norms) <= REMEMBERED and all(type(norm) is float for norm in norms)
+        if not numbers or not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError("the checkpoint's history of gradient norms is none: it is damaged, or of another program")
         self.norms = deque(state["norms"], maxlen=REMEMBERED)
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]

@@ -142,8 +142,9 @@ class Trainer:
                 rng.bit_generator.state = header["generators"][name]
         self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
         self.last, self.best = header["last"], header["best"]
-        self.sample_bytes = header.get("sample_bytes")  # checkpoints of earlier versions do not say
-        if self.spikes and "spikes" in header:
+        size = header.get("sample_bytes")
+        self.sample_bytes = size if type(size) is int and size >= 0 else None  # earlier versions do not say
+        if self.spikes and isinstance(header.get("spikes"), dict):
             self.spikes.load_state_dict(header["spikes"])
 
     def start_from(self, checkpoint: Checkpoint) -> None:
@@ -160,8 +161,8 @@ def identity(dataset: TokenDataset) -> dict[str, str]:
 
 
 def evaluate(parallel: DataParallel, batches: Any) -> float:
-    """The mean loss in nats a token over all of `batches`, without dropout; the model is then in training again. Raises
-    NotFinite where it is none."""
+    """The mean loss in nats a token over all of `batches`, without dropout, and nan of no batch; the model is then in
+    training again. Raises NotFinite where a loss is not finite."""
     parallel.model.eval()
     total, count = 0.0, 0
     with np.errstate(all="ignore"):
@@ -173,4 +174,4 @@ def evaluate(parallel: DataParallel, batches: Any) -> float:
             total += loss * targets
             count += targets
     parallel.model.train()
-    return total / count
+    return total / count if count else math.nan

@@ -1,5 +1,6 @@
 """A run that was broken off and went on is the run that was never broken, to the last bit."""
 
+import numpy as np
 import pytest
 from running import script
 from tiny import TINY, assert_same_run, make_data, rows, train_module
@@ -108,6 +109,48 @@ def test_ctrl_c_between_two_evaluations_adds_no_row_and_no_sample(data, whole, t
         assert load_checkpoint(out / "ckpt.npz").header["step"] == step
         assert train.main(["--resume", str(out)]) == 0
     assert_same_run(out, whole())
+
+
+def test_an_evaluation_that_a_kill_left_uncounted_is_told_as_it_was(data, train, tmp_path, monkeypatch, capsys):
+    out, update = tmp_path / "run", Run.update
+
+    def stopping(self, bar):
+        update(self, bar)
+        self.stopping = self.trainer.step == 17
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "update", stopping)
+        assert train.main(begin(data["char"], out)) == 0
+    train_loss = np.mean([row["loss"] for row in rows(out) if row["kind"] == "train" and row["step"] > 10])
+    last = ["--resume", str(out), "--steps", "17"]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killed_at(patch, MetricsLog, "flush", 1, before=False)  # the row of step 17 is written, the checkpoint is not
+        train.main(last)
+    assert rows(out)[-1]["kind"] == "eval" and rows(out)[-1]["step"] == 17
+    capsys.readouterr()
+    assert train.main(last) == 0
+    assert f"step     17  train {train_loss:.3f}  val {rows(out)[-1]['val_loss']:.3f}" in capsys.readouterr().out
+    assert [row["step"] for row in rows(out) if row["kind"] == "eval"] == [0, 10, 17]
+
+
+def test_skipped_steps_are_told(data, train, tmp_path, monkeypatch, capsys):
+    gradients = Trainer.gradients
+
+    def spiky(self, batches):
+        loss = gradients(self, batches)
+        if self.step + 1 >= 26:
+            self.model.flat().grads[...] *= 1e6
+        return loss
+
+    monkeypatch.setattr(Trainer, "gradients", spiky)
+    assert train.main(begin(data["char"], tmp_path / "run", "--skip-spikes", "100", "--steps", "40")) == 0
+    text = capsys.readouterr().out
+    told = {line.split()[1]: "skipped" in line and line.split("  ")[-1 - line.endswith("best")]
+            for line in text.splitlines() if " val " in line and line.startswith("step ")}
+    assert told == {"0": False, "10": False, "20": False, "30": "5 steps skipped", "40": "10 steps skipped"}
+    assert "note: step 35 is the 10th in a row that was skipped" in text
+    skipped = [row["step"] for row in rows(tmp_path / "run") if row.get("skipped")]
+    assert skipped == list(range(26, 36))
 
 
 def test_samples_of_another_checkpoint_are_cut_off_and_of_an_old_one_kept(tmp_path):

@@ -91,6 +91,36 @@ def test_a_signal_ends_the_run_after_the_step_and_the_run_is_the_same(name, data
     assert_same_run(out, whole)
 
 
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize("step", [0, 20, 30])
+def test_an_evaluation_is_given_up_and_made_by_the_run_that_goes_on(step, batches, data, whole, tmp_path, monkeypatch):
+    out, plain, seen = tmp_path / "run", DataParallel.loss, []
+
+    def loss(self, x, y):
+        result = plain(self, x, y)
+        if not self.model.training and step == calls_of_update[0]:
+            seen.append(step)
+            if len(seen) == batches:
+                signal.raise_signal(signal.SIGINT)
+        return result
+
+    calls_of_update, update = [0], Run.update
+
+    def counted(self, bar):
+        update(self, bar)
+        calls_of_update[0] += 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DataParallel, "loss", loss)
+        patch.setattr(Run, "update", counted)
+        done = script("train.py", *TINY, "--data", data, "--out", out)
+    assert done.returncode == 0 and f"stopped after step {step} of 30 and saved. Go on with:" in done.stdout
+    assert len(seen) == batches  # it has more
+    assert saved_step(out) == step
+    assert script("train.py", "--resume", out).returncode == 0
+    assert_same_run(out, whole)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals")
 def test_nohup_keeps_its_word(data, tmp_path, monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

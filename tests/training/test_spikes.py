@@ -116,6 +116,15 @@ def test_a_run_may_begin_to_skip_when_it_is_resumed(dataset, tmp_path):
     assert on.spikes.state_dict() == {"norms": [], "skipped": 0, "in_a_row": 0}
 
 
+@pytest.mark.parametrize("change", [{"norms": "abc"}, {"norms": [1]}, {"norms": [1.0] * 101}, {"skipped": -1},
+                                    {"in_a_row": 1.0}, {"skipped": None}])
+def test_a_history_that_is_none_is_refused(change):
+    state = {"norms": [1.0], "skipped": 0, "in_a_row": 0}
+    Spikes(3.0).load_state_dict(state)
+    with pytest.raises(ValueError, match="history of gradient norms is none"):
+        Spikes(3.0).load_state_dict(state | change)
+
+
 def test_a_look_inside_leaves_the_history_as_it_was(dataset):
     looked, plain = spiky(dataset, [25]), spiky(dataset, [25])
     with looked.parallel, plain.parallel:
