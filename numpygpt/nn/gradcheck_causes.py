@@ -119,10 +119,12 @@ def products(check: Comparison, like: np.ndarray) -> Iterator[tuple[str, np.ndar
 
 
 def a_path_missing(check: Comparison, name: str, got: np.ndarray, expected: np.ndarray, same: Same) -> Iterator[str]:
-    """An input whose gradient is off by exactly dY: the residual path."""
+    """An input whose gradient is off by exactly dY, the residual path; or is dY, which passed through untouched."""
     G = np.asarray(check.G)
     if name not in check.noise and got.shape == G.shape:
-        if same(got + G, expected):
+        if same(got, G):
+            yield "it is dY as it came: what the layer does to its input is missing"
+        elif same(got + G, expected):
             yield "dY itself is missing from the sum: the path that goes around the layer"
         elif same(got - G, expected):
             yield "dY itself is in the sum once too often"

@@ -25,6 +25,8 @@ class Wrong(Linear):
                 dW = 0
             case "no dX":
                 dX = 0 * dX
+            case "dX is dY":
+                dX = dY
             case "half of dX":
                 dX[:4] = 0
             case "mean over all":
@@ -106,6 +108,7 @@ def test_a_run_of_columns_is_named_as_one(normal):
 def test_a_transposed_gradient_and_a_transposed_factor_of_it(normal):
     X = normal(2, 5, 3)
     assert cause(Wrong("transposed gradient", 3, 3), X).endswith("; it is the transpose of what it should be")
+    assert cause(Wrong("dX is dY", 3, 3), X).endswith("it is dY as it came: what the layer does to its input is missing")
     assert cause(Wrong("W not transposed", 3, 3), X) == (
         "30 of 30 entries are wrong; it is dY @ W and should be dY @ W.T: a factor is transposed, or the two are "
         "exchanged")
