@@ -36,6 +36,17 @@ def whole(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.fixture(autouse=True)
+def hung_up():
+    """SIGHUP as a terminal's programs have it, though the tests themselves may have been started by nohup."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # inherited by the processes that a test starts
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def after_step(monkeypatch, step, action):
     """Do it once, when the given step is done."""
     update, done = Run.update, []
