@@ -19,6 +19,10 @@ def explain(check: Comparison, name: str, got: np.ndarray, tolerance: float, flo
     if not np.isfinite(got).all():
         return f"{np.count_nonzero(~np.isfinite(got))} of {got.size} entries are not finite"
     expected = check.expected[name]
+    lost = np.count_nonzero(~np.isfinite(expected))
+    if lost:
+        return (f"{lost} of {expected.size} finite differences are not finite: look at what the forward pass gives for "
+                "these inputs")
     scale = max(np.abs(expected).max(), floor, np.finfo(np.float64).tiny)
 
     def same(a: np.ndarray, b: np.ndarray) -> bool:
@@ -77,7 +81,7 @@ def off_by_a_factor(check: Comparison, name: str, got: np.ndarray, expected: np.
     if np.count_nonzero(expected) < 3:
         return
     factor = float((got * expected).sum() / (expected * expected).sum())
-    if not same(got, factor * expected):
+    if abs(factor) < 1e-6 or not same(got, factor * expected):
         return
     lengths = np.shape(check.G)[:-1]
     means = {float(np.prod(some)) for n in range(1, len(lengths) + 1) for some in itertools.combinations(lengths, n)}

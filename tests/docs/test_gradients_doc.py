@@ -42,8 +42,9 @@ def test_the_table_of_mutants_has_as_many_as_are_made():
         assert verdicts[2] == sum(function == name for function, _, _ in EQUIVALENT)
     columns = [sum(column) for column in zip(*table.values(), strict=True)]
     assert sums.split() == ["all", *map(str, columns)]
-    sentence = f"Of {columns[0]} mutants {columns[1]} are caught by their numbers, {columns[2]} crash, none survive, and"
-    assert f"{sentence} {columns[3]} are no mistakes" in " ".join(TEXT.split())
+    made, wrong, crashed, same, survived = columns
+    assert (f"Of {made} mutants {wrong} are caught by their numbers, {crashed} crash, none survive, and {same} are no "
+            "mistakes" in " ".join(TEXT.split())) and survived == 0
 
 
 def test_the_equivalent_ones_are_listed_with_their_reasons_and_exist():

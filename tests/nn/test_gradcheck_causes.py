@@ -108,7 +108,8 @@ def test_a_run_of_columns_is_named_as_one(normal):
 def test_a_transposed_gradient_and_a_transposed_factor_of_it(normal):
     X = normal(2, 5, 3)
     assert cause(Wrong("transposed gradient", 3, 3), X).endswith("; it is the transpose of what it should be")
-    assert cause(Wrong("dX is dY", 3, 3), X).endswith("it is dY as it came: what the layer does to its input is missing")
+    assert cause(Wrong("dX is dY", 3, 3), X).endswith("; it is dY as it came: what the layer does to its input is "
+                                                      "missing")
     assert cause(Wrong("W not transposed", 3, 3), X) == (
         "30 of 30 entries are wrong; it is dY @ W and should be dY @ W.T: a factor is transposed, or the two are "
         "exchanged")
@@ -174,6 +175,23 @@ def test_a_part_of_a_tensor_that_belongs_to_the_queries(normal):
     """1/sqrt(d_k) is missing for Q alone: the first third of the columns of W."""
     assert cause(Unscaled(6, 2), normal(2, 5, 6), tensor="qkv.W") == (
         "36 of 108 entries are wrong, all those of index 0 to 5 on axis 1")
+
+
+class Root(Module):
+    """Y = sqrt(X), of which nothing is known below 0."""
+
+    def forward(self, X):
+        with np.errstate(invalid="ignore"):
+            self.Y = np.sqrt(X)
+        return self.Y
+
+    def backward(self, dY):
+        return np.nan_to_num(dY / (2 * self.Y))
+
+
+def test_a_forward_that_is_not_finite_is_what_is_said(normal):
+    assert cause(Root(), np.array([4.0, -1.0, 9.0])) == (
+        "3 of 3 finite differences are not finite: look at what the forward pass gives for these inputs")
 
 
 def test_right_layers_have_no_cause_and_the_report_no_line_for_it(normal):
