@@ -1,5 +1,6 @@
 """What can be wrong with a file: strategies that spoil bytes and JSON values, and the rules that hold for each case."""
 
+import copy
 import faulthandler
 import json
 import os
@@ -72,7 +73,7 @@ def changed(draw, value):
     for _ in range(draw(st.integers(1, 2))):
         inner = draw(st.sampled_from(list(containers(value))))
         keys = list(inner) if isinstance(inner, dict) else list(range(len(inner)))
-        odd = draw(st.sampled_from(ODD))
+        odd = copy.deepcopy(draw(st.sampled_from(ODD)))  # the next round may change what is in it
         how = draw(st.integers(0, 5))
         if not keys or how == 0:
             inner.update({str(odd)[:400]: 1}) if isinstance(inner, dict) else inner.append(odd)
@@ -83,7 +84,7 @@ def changed(draw, value):
         elif how == 4:
             del inner[key]
         else:
-            inner[key] = inner[draw(st.sampled_from(keys))]
+            inner[key] = copy.deepcopy(inner[draw(st.sampled_from(keys))])
     return value
 
 
