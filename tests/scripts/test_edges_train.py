@@ -109,7 +109,7 @@ def words(flag, value):
 
 def test_every_flag_has_its_edges():
     assert set(TABLE) == set(actions(PARSER))
-    assert set(actions(TEST_PARSER)) == {"--gradients", "--mutants", "pytest"}  # none has a value
+    assert set(actions(TEST_PARSER)) == {"--gradients", "--mutants", "pytest"}  # of which one has a value, below
 
 
 @pytest.mark.parametrize(("flag", "value", "sentence"), list(kind_cases(PARSER)))
@@ -151,6 +151,7 @@ def test_what_cannot_go_together_is_said(folder):
     ]:  # fmt: skip
         judged("train.py", [*arguments, "--dry-run"], sentence, cwd=folder)
     judged("test.py", ["--gradient"], "unknown argument --gradient; did you mean --gradients?", cwd=folder)
+    judged("test.py", ["--mutants", ESCAPE], r"there is no layer or module 'a\x1b[31mb'", cwd=folder)
 
 
 def test_the_same_seed_gives_the_same_curve(folder, tmp_path):
