@@ -9,6 +9,7 @@ from numpygpt.models.shapes import check_fits
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
 from numpygpt.utils.cli import ROOT, command, shown
+from numpygpt.utils.config import Config
 
 
 def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
@@ -31,6 +32,19 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
         raise ValueError(f"{shown(checkpoint.path)} does not hold a whole model: {error}") from error
     model.eval()
     return model, tokenizer, checkpoint
+
+
+def check_model(checkpoint: Checkpoint) -> None:
+    """ValueError unless the parameters in the file are those of the model that its header and its configuration speak
+    of: what goes on with that configuration then takes no more memory than the file bears out."""
+    where, config = shown(checkpoint.path), checkpoint.header["model"]
+    said = Config().changed(checkpoint.header["config"], where).model(config.get("vocab_size", 0))
+    try:
+        check_fits(config, checkpoint.group("model"))
+        if wrong := [name for name, value in said.items() if config[name] != value and name not in ("dropout", "seed")]:
+            raise ValueError(f"its configuration's {wrong[0]} is not its model's")
+    except ValueError as error:
+        raise ValueError(f"{where} does not hold a whole model: {error}") from error
 
 
 def newest() -> Path:

@@ -122,7 +122,8 @@ def test_fields_of_the_header(place, data):
 def test_names_of_members(place, data):
     """Renamed, doubled or added members are refused, whatever they are called."""
     letters = st.characters(codec="utf-8", exclude_characters="\0")  # at a NUL zipfile ends the name
-    names = st.one_of(st.text(letters, min_size=1, max_size=20), st.sampled_from(["../x.npy", "/x.npy", "model/x.npy", "x"]))
+    names = st.one_of(st.text(letters, min_size=1, max_size=20),
+                      st.sampled_from(["../x.npy", "/x.npy", "model/x.npy", "x"]))
     old, new = data.draw(st.sampled_from(sorted(MEMBERS))), data.draw(names)
     kept = {name: content for name, content in MEMBERS.items() if name != old or data.draw(st.booleans())}
     assert new in MEMBERS or opened(place, packed({**kept, new: MEMBERS[old]})) is None

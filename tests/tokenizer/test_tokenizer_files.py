@@ -203,3 +203,31 @@ def test_the_file_is_for_people(tmp_path):
     )
     CharTokenizer().train("é\n").save(tmp_path / "char.json")
     assert '    "\\n",\n    "é"\n' in (tmp_path / "char.json").read_text(encoding="utf-8")
+
+
+def test_a_file_of_many_special_tokens_takes_its_time_once():
+    """They stand among the ordinary ones, which must not be moved along for each: this would take minutes."""
+    n = 200_000
+    fields = {**CharTokenizer().train("ab").to_dict(), "special_tokens": {f"<{i}>": i for i in range(n)}}
+    tok = Tokenizer.from_dict(fields)
+    assert tok.vocab_size == n + 2 and tok.encode("ab") == [n, n + 1] and tok.token_text(7) == "<7>"
+
+
+def test_no_value_makes_the_sentence_long(tok):
+    deep: list = []
+    for _ in range(5000):
+        deep = [deep]
+    for odd in (10**5000, [[[[[]]]]], "a\nb", "x" * 10**6, deep):
+        with pytest.raises(ValueError, match="kind should be one of") as caught:
+            Tokenizer.from_dict({**tok.to_dict(), "kind": odd})
+        assert len(str(caught.value)) < 250 and "\n" not in str(caught.value)
+
+
+def test_a_file_beyond_all_tokenizers_is_not_read(tok, tmp_path, monkeypatch):
+    tok.save(tmp_path / "t.json")
+    size = (tmp_path / "t.json").stat().st_size
+    monkeypatch.setattr(storage, "MOST_BYTES", size)
+    assert load_tokenizer(tmp_path / "t.json").to_dict() == tok.to_dict()
+    monkeypatch.setattr(storage, "MOST_BYTES", size - 1)
+    with pytest.raises(ValueError, match=r"t\.json has more than .* bytes, and no tokenizer file has so many"):
+        load_tokenizer(tmp_path / "t.json")

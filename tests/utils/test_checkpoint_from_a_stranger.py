@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from numpygpt import GPT
-from numpygpt.models.restore import restore
+from numpygpt.models.restore import check_model, restore
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
+from numpygpt.utils.config import Config
 
 ARRAYS = {"model/wte.W": np.arange(6, dtype=np.float32).reshape(2, 3), "model/b": np.arange(3.0)}
 BOUND = 8 << 20  # bytes: what reading a small file may take at most, whatever it says
@@ -203,6 +204,26 @@ def whole(tmp_path_factory):
     save_checkpoint(path, header, {f"model/{name}": param for name, param in model.params().items()})
     assert restore(path)[0].n_params() == model.n_params()
     return path
+
+
+@pytest.mark.parametrize(("config", "model", "said"), [
+    ({}, {}, ""),
+    ({"dropout": 0.5}, {}, ""),
+    ({"d_model": 10**8}, {}, "its configuration's d_model is not its model's"),
+    ({"context": 10**8}, {}, "its configuration's max_len is not its model's"),
+    ({"d_model": 10**8}, {"d_model": 10**8}, "wte.W has the shape (5, 8)"),
+    ({"d_modle": 8}, {}, "unknown key 'd_modle'"),
+    ({}, {"d_ff": None, "evil": 1}, "its model has the unknown value evil"),
+])
+def test_a_run_that_goes_on_takes_no_memory_on_a_headers_word(whole, tmp_path, config, model, said):
+    path = tmp_path / "w.npz"
+    path.write_bytes(whole.read_bytes())
+    own = Config(context=6, d_model=8, n_heads=2, n_layers=2).to_dict() | config
+    repack(path, lambda header: header.update(config=own, model=header["model"] | model))
+    if said:
+        assert said in refused(path, lambda file: check_model(load_checkpoint(file)))
+    else:
+        check_model(load_checkpoint(path))
 
 
 @pytest.mark.parametrize(("change", "said"), [

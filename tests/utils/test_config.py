@@ -83,3 +83,35 @@ def test_unknown_and_broken_presets_are_named(tmp_path):
     broken.write_text("steps = = 3")
     with pytest.raises(ValueError, match="is not TOML"):
         read_preset(str(broken))
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    (b"lr = 1" + b"0" * 400, "lr must be a number, got 1000"),
+    (b"lr = 9" * 1 + b"9" * 5000, "is not TOML, or none of a configuration's"),
+    (b"seed = 0x" + b"f" * 4000, "seed must be below 2^63, got a int too long to show"),
+    (b"seed = 9223372036854775808", "seed must be below 2^63, got 9223372036854775808"),
+    (b"steps = " + b"[" * 2000 + b"]" * 2000, "is not TOML, or none of a configuration's"),
+    (b"steps = [[[[[1]]]]]", "steps must be a whole number, got [[[[[1]]]]]"),
+    (b"a." * 3000 + b"b = 1", "or more than 4,096 in a line"),
+    (b"# long\n" * 20_000, "it has more than 65,536 bytes"),
+    (b'data = "a\\u0000b"', "data must be without control signs, got 'a\\x00b'"),
+    (b'out = """a\nb"""', "out must be without control signs, got 'a\\nb'"),
+    (b'"\\n" = 1', "unknown key '\\n'"),
+    (b"steps = 1\0", "is not TOML"),
+    (b"\xff\xfe", "is not TOML"),
+    (b"lr = inf", "lr inf must be finite"),
+    (b"weight_decay = nan", "weight_decay must be at least 0, got nan"),
+    (b"n_layers = -3", "n_layers must be at least 1, got -3"),
+], ids=lambda value: repr(value)[:40])
+def test_a_file_from_a_stranger_is_one_sentence_with_its_name(tmp_path, text, said):
+    (tmp_path / "p.toml").write_bytes(text)
+    with pytest.raises(ValueError) as caught:
+        read_preset(str(tmp_path / "p.toml"))
+    message = str(caught.value)
+    assert said in message and "p.toml" in message and "\n" not in message and len(message) < 400
+
+
+def test_a_mark_in_front_and_other_line_ends_are_harmless(tmp_path):
+    (tmp_path / "p.toml").write_bytes(b"\xef\xbb\xbfsteps = 900\r\nlr = 1\r\n")
+    config = read_preset(str(tmp_path / "p.toml"))
+    assert (config.steps, config.lr) == (900, 1.0)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -254,3 +255,36 @@ def test_a_full_disk_leaves_no_half_row_and_loses_none(tmp_path):
     log._file = real
     log.close()
     assert read_metrics(path).train["step"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    (b"x" * (1 << 22), "line 1 has more than 4,194,304 bytes"),
+    (b'{"kind": "train", "step": 1, "tokens": 1, "seconds": 1, "loss": 1, "a\\nb": 1}', "'a\\nb' has control signs"),
+    (b'{"kind": "train", "step": 1, "tokens": 1, "seconds": 1, "loss": 1' + b"0" * 400 + b"}",
+     "must be a finite number"),
+    (b'{"kind": "train", "step": ' + b"1" * 5000 + b"}", "line 1 is not JSON"),
+    (b"[" * 100_000, "line 1 is not JSON"),
+    (b"\xef\xbb\xbf{}", "line 1 is not JSON"),
+    (b"\0", "line 1 is not JSON"),
+], ids=lambda value: repr(value)[:40])
+def test_a_line_from_a_stranger_is_one_sentence(tmp_path, line, said):
+    (tmp_path / "m.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(ValueError) as caught:
+        read_metrics(tmp_path / "m.jsonl")
+    message = str(caught.value)
+    assert said in message and "m.jsonl" in message and "\n" not in message and len(message) < 400
+
+
+def test_a_small_file_does_not_ask_for_much_memory(tmp_path):
+    """A new name in each of 2,000 rows would be columns of 4,000,000 numbers, from 200 kB."""
+    row = '{{"kind": "trace", "step": {0}, "tokens": 1, "seconds": 1, "name{0}": 1}}\n'
+    (tmp_path / "m.jsonl").write_text("".join(row.format(step) for step in range(2000)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="m.jsonl has too many names that hardly a row has"):
+            read_metrics(tmp_path / "m.jsonl")
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+    (tmp_path / "m.jsonl").write_text("".join(row.format(step) for step in range(500)))
+    assert len(read_metrics(tmp_path / "m.jsonl").trace) == 503  # step, tokens, seconds and the names
