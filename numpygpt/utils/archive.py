@@ -68,7 +68,7 @@ class Archive:
         with damaged(name), self.zip.open(stored.member) as file:
             read_start(file)
             array = np.empty(stored.shape[::-1] if stored.fortran else stored.shape, stored.dtype)
-            view = memoryview(array.reshape(-1).view(np.uint8))  # the same bytes
+            view = array.reshape(-1).view(np.uint8).data  # the same bytes
             for start in range(0, len(view), AT_ONCE):  # `zipfile` compares the checksum as it reads the last ones
                 view[start : start + AT_ONCE] = file.read(AT_ONCE)  # ValueError for fewer bytes than there should be
         return array.T if stored.fortran else array
