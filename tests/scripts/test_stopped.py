@@ -176,8 +176,8 @@ def test_two_that_begin_at_one_moment_do_not_both_go_on(data, tmp_path, monkeypa
         assert script("train.py", *arguments).returncode == 0
 
     monkeypatch.setattr(Trainer, "__init__", late)
-    assert "already holds a run" in one_line(script("train.py", *arguments))
-    assert saved_step(out) == 30
+    assert "already holds a run; go on with it by" in one_line(script("train.py", *arguments, "--seed", 5))
+    assert saved_step(out) == 30 and "seed = 1337 " in (out / "config.toml").read_text(encoding="utf-8")
 
 
 def test_a_lock_is_held_once_and_leaves_nothing(tmp_path):
