@@ -7,6 +7,8 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from numpygpt.mutation.syntax import attribute, last_axes_exchanged, root, symbol, transposed
+
 SWAPPED: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -66,6 +68,11 @@ def in_expression(node: ast.AST, pool: list[str]) -> Iterator[Change]:
             yield from another_operand(side, pool)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
         yield Change(node, node.operand, "sign flipped")
+    elif isinstance(node, ast.Subscript) and not ast.unparse(node.value).endswith(".shape"):
+        whole = copy.copy(node.value)
+        if isinstance(whole, (ast.Name, ast.Attribute, ast.Subscript)):
+            whole.ctx = node.ctx  # what was read, to take a part of it, may now be what is written to
+        yield Change(node, whole, "index left out")
     elif isinstance(node, ast.IfExp):
         yield Change(node, ast.IfExp(node.test, node.orelse, node.body), "condition inverted")
     elif isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARED:
@@ -137,42 +144,7 @@ def in_sum(node: ast.Call, summed: ast.expr) -> Iterator[Change]:
     yield Change(axis, other, "sum over another axis")
 
 
-# -- pieces of syntax --------------------------------------------------------------------------------------------------
-
-
-def symbol(op: ast.operator) -> str:
-    return {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}.get(type(op), "?")
-
-
-def attribute(name: str, field: str) -> ast.Attribute:
-    return ast.Attribute(ast.Name(name, ast.Load()), field, ast.Load())
-
-
-def transposed(node: ast.expr) -> ast.expr:
-    """X for X.T and for X.swapaxes(-1, -2); X.swapaxes(-1, -2) for another X."""
-    if isinstance(node, ast.Attribute) and node.attr == "T":
-        return node.value
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "swapaxes":
-        return node.func.value
-    minus = [ast.UnaryOp(ast.USub(), ast.Constant(n)) for n in (1, 2)]
-    return ast.Call(ast.Attribute(node, "swapaxes", ast.Load()), list(minus), [])
-
-
-def last_axes_exchanged(spec: str) -> str:
-    """"nc,nc->c" becomes "cn,cn->c": the sum over the other of the last two axes."""
-    inputs, output = spec.split("->")
-    return ",".join(one[:-2] + one[-1] + one[-2] for one in inputs.split(",")) + "->" + output
-
-
-def root(node: ast.AST) -> ast.AST:
-    """The X of X[s, :, r].swapaxes(-1, -2), of X.T and of X itself."""
-    while True:
-        if isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr == "T"):
-            node = node.value
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "swapaxes":
-            node = node.func.value
-        else:
-            return node
+# -- the operands of a function ----------------------------------------------------------------------------------------
 
 
 def operands(function: ast.FunctionDef) -> Iterator[ast.AST]:

@@ -47,6 +47,8 @@ def changed_lines(source):
     ("return np.add.reduceat(A, starts, axis=0)", "sum left out", "A[starts]"),
     ("return np.einsum('nc,nc->c', A, B)", "transposed", "'cn,cn->c'"),
     ("return self.act.backward(dY)", "layer skipped", "dY"),
+    ("return A[order]", "index left out", "A"),
+    ("self.dW[ids] += A", "index left out", "self.dW"),
     ("if self.bias: pass", "condition inverted", "not self.bias"),
 ])
 def test_each_way_to_be_wrong(line, kind, instead):
