@@ -149,7 +149,9 @@ def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(data, whole, 
     def second():
         before = {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"}
         for arguments in (["--resume", out], [*TINY, "--data", data, "--out", out]):
-            seen.append(one_line(script("train.py", *arguments)))
+            done = script("train.py", *arguments)
+            assert done.stdout == ""  # at once, before any work
+            seen.append(one_line(done))
         assert script("train.py", "--resume", out, "--dry-run").returncode == 0  # looking is free
         assert {path.name: path.read_bytes() for path in out.iterdir() if path.name != ".lock"} == before
 
