@@ -14,6 +14,7 @@ from running import environment, script
 from numpygpt.utils.cli import ROOT
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a POSIX shell is called")
+BUFFERED = {"PYTHONUNBUFFERED": None}  # what is not written until the end can go wrong at the end
 FEW = "run --max-new-tokens 3"
 # Each script with an output that is not short, and quick.
 WRITING = {
@@ -43,7 +44,7 @@ def shell(folder, tmp_path):
         for name in WRITING:
             line = line.replace(f"{{{name}}}", f"{sys.executable} {ROOT / name}")
         line = line.replace("{new}", str(tmp_path / "new"))
-        return subprocess.run(["bash", "-c", line], cwd=cwd, env=environment(variables), capture_output=True,
+        return subprocess.run(["bash", "-c", line], cwd=cwd, env=environment(BUFFERED | variables), capture_output=True,
                               encoding="utf-8", stdin=subprocess.DEVNULL, timeout=120)
 
     return call
@@ -57,7 +58,7 @@ def test_a_reader_that_leaves_is_no_error(shell, name, reader):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-@pytest.mark.parametrize("name", sorted(set(WRITING) - {"test.py"}))  # whose help argparse writes, and drops
+@pytest.mark.parametrize("name", WRITING)
 def test_a_full_disk_behind_stdout_is_one_sentence(shell, name):
     few = f"{FEW} > /dev/full" if name == "sample.py" else f"{WRITING[name]} > /dev/full"
     done = shell(f"{{{name}}} {few}")
