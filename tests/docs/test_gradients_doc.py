@@ -6,6 +6,8 @@ import re
 import runpy
 import shlex
 
+import pytest
+
 from numpygpt.gradient_cases import gradient_cases
 from numpygpt.mutation.equivalent import EQUIVALENT
 from numpygpt.mutation.mutants import mutants, targets
@@ -31,27 +33,32 @@ def test_the_table_of_cases_is_that_of_the_cases():
     assert f"The worst seen is {worst}." in " ".join(TEXT.split())
 
 
-def test_the_table_of_mutants_has_as_many_as_are_made():
+@pytest.fixture(scope="module")
+def made():
+    """Every mutant, by the name of its function."""
+    return {target.name: list(mutants(target)) for target in targets()}
+
+
+def test_the_table_of_mutants_has_as_many_as_are_made(made):
     header, *rows, sums = MUTANTS.splitlines()
     assert header.split() == ["function", "mutants", "wrong", "numbers", "crashed", "equivalent", "survived"]
-    made = {target.name: len(list(mutants(target))) for target in targets()}
     table = {name: list(map(int, counts)) for name, *counts in map(str.split, rows)}
-    assert {name: counts[0] for name, counts in table.items()} == made
+    assert {name: counts[0] for name, counts in table.items()} == {name: len(found) for name, found in made.items()}
     for name, (total, *verdicts) in table.items():
         assert total == sum(verdicts) and verdicts[3] == 0, name
         assert verdicts[2] == sum(function == name for function, _, _ in EQUIVALENT)
     columns = [sum(column) for column in zip(*table.values(), strict=True)]
     assert sums.split() == ["all", *map(str, columns)]
-    made, wrong, crashed, same, survived = columns
-    assert f"{made} ways" in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert (f"Of {made} mutants {wrong} are caught by their numbers, {crashed} crash, none survive, and {same} are no "
+    total, wrong, crashed, same, survived = columns
+    assert f"{total} ways" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (f"Of {total} mutants {wrong} are caught by their numbers, {crashed} crash, none survive, and {same} are no "
             "mistakes" in " ".join(TEXT.split())) and not survived
 
 
-def test_the_equivalent_ones_are_listed_with_their_reasons_and_exist():
+def test_the_equivalent_ones_are_listed_with_their_reasons_and_exist(made):
     rows = re.findall(r"^\| `(.*?)` \| `(.*?)` \| `(.*?)` \| (.*?) \|$", TEXT, re.M)
     assert {(function, before, after): reason for function, before, after, reason in rows} == EQUIVALENT
-    assert set(EQUIVALENT) <= {key(mutant) for target in targets() for mutant in mutants(target)}
+    assert set(EQUIVALENT) <= {key(mutant) for found in made.values() for mutant in found}
 
 
 def test_the_example_prints_what_stands_under_it():
