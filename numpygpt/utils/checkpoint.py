@@ -169,11 +169,23 @@ def is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def is_evaluation(value: Any) -> bool:
+    if value is None or value == {}:
+        return True  # there was none yet
+    return is_object(value) and is_number(value.get("val_loss")) and is_count(value.get("step", 0))
+
+
+def is_optimizer(value: Any) -> bool:
+    return is_object(value) and isinstance(value.get("name"), str) and is_count(value.get("steps"))
+
+
 VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("step", "tokens"), (is_count, "a whole number from 0 on")),
     "seconds": (is_number, "a number from 0 on"),
-    **dict.fromkeys(("last", "best", "data"), (lambda value: value is None or is_object(value), "an object or null")),
-    **dict.fromkeys(("config", "model", "tokenizer", "generators", "loader", "optimizer"), (is_object, "an object")),
+    **dict.fromkeys(("last", "best"), (is_evaluation, "null, or an object with a val_loss")),
+    "data": (lambda value: value is None or is_object(value), "an object or null"),
+    "optimizer": (is_optimizer, "an object with a name and steps"),
+    **dict.fromkeys(("config", "model", "tokenizer", "generators", "loader"), (is_object, "an object")),
 }
 
 

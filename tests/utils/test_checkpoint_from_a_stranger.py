@@ -137,7 +137,8 @@ def test_an_array_put_in_place_of_another_is_found(path):
 
 @pytest.mark.parametrize(("text", "said"), [
     (described("(1000000, 2500000)"), "should have the shape (1000000, 2500000) of float32, and the file holds 24 by"),
-    (described("(4294967296, 4294967296, 6)"), "and the file holds 24 bytes"),  # in int64 the product would be 0
+    (described("(300000000000000019, 98030492438412450)"),  # 64 bits would take the product for 6
+     "should have the shape (300000000000000019, 98030492438412450) of float32, and the file"),
     (described("(0, 999999999999999999)"), "and the file holds 24 bytes"),
     (described("(-2, -3)"), "does not begin as NumPy's arrays"),
     (described("(2, 3)", "<c8"), "is of type <c8, and only float32"),
@@ -186,6 +187,9 @@ def test_what_unpacks_to_more_than_the_file_is_refused(path):
     ({"step": -1}, "its step should be a whole number"),
     ({"seconds": float("nan")}, "its header cannot be read"),
     ({"tokens": 10**30}, "its tokens should be a whole number"),
+    ({"last": {"step": 3}}, "its last should be null, or an object with a val_loss"),
+    ({"best": {"val_loss": "x"}}, "its best should be null, or an object with a val_loss"),
+    ({"optimizer": {"name": "adamw", "steps": -1}}, "its optimizer should be an object with a name and steps"),
     ({"model": 3}, "its model should be an object"),
     ({"generators": {"a": {"bit_generator": "PCG64", "state": {}}}}, "a random generator's state that is none"),
 ])
