@@ -193,6 +193,7 @@ def test_a_lock_is_held_once_and_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path / "a") == []
     (tmp_path / ".lock").write_text("4194304")  # of a run that was killed
     check_unlocked(tmp_path)
+    assert (tmp_path / ".lock").read_text() == "4194304"
     with locked(tmp_path):
         (tmp_path / "x").write_text("")
     assert sorted(os.listdir(tmp_path)) == ["a", "x"]
