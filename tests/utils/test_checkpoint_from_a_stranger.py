@@ -269,6 +269,11 @@ def test_a_tokenizer_of_another_size_is_refused(whole, tmp_path):
     assert "its tokenizer has 3 entries, and its model has 5" in refused(path, restore)
 
 
+def test_a_header_beyond_all_vocabularies_is_not_read(path, monkeypatch):
+    monkeypatch.setattr("numpygpt.utils.checkpoint.MOST_HEADER", 200)
+    assert "it has no header, or one that no checkpoint has" in refused(path)
+
+
 def test_what_cannot_be_read_back_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="the array z is of type complex128"):
         save_checkpoint(tmp_path / "c.npz", {}, {"z": np.zeros(2, complex)})
