@@ -67,7 +67,8 @@ def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
     """--prompt or --prompt-file, of which one must be given; `what` says what the text is for."""
     prompt = parser.add_mutually_exclusive_group(required=True)
     prompt.add_argument("--prompt", metavar="TEXT", help=what)
-    prompt.add_argument("--prompt-file", metavar="FILE", type=cli.name, help="read the text from a file, - for standard input")
+    prompt.add_argument("--prompt-file", metavar="FILE", type=cli.name,
+                        help="read the text from a file, - for standard input")
 
 
 def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.ndarray, list[str]]:

@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
+from numpygpt.models.restore import check_model
 from numpygpt.training.lock import check_unlocked
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import MODEL_KEYS, RUN_KEYS, Checkpoint, find_checkpoint, load_checkpoint
@@ -21,6 +22,7 @@ def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
     config, flags, checkpoint = read_preset(args.preset or "shakespeare_char"), given(args), None
     if args.init_from:
         checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
+        check_model(checkpoint)
         shape = {name: checkpoint.header["config"][name] for name in SHAPE}
         keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
         config = config.changed(shape, cli.shown(checkpoint.path))
@@ -39,6 +41,7 @@ def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
     if not args.dry_run:
         check_unlocked(path.parent)
     checkpoint = load_checkpoint(path, needs=RUN_KEYS)
+    check_model(checkpoint)
     old, flags = Config().changed(checkpoint.header["config"], cli.shown(checkpoint.path)), given(args)
     keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
     if "out" in flags:
