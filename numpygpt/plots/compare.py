@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from numpygpt.plots.runs import Run, bits_by_nats, train_bits_by_nats
+from numpygpt.plots.runs import Run, bits_by_nats
 from numpygpt.plots.series import frame, smooth, thin
 from numpygpt.plots.style import COLOURS, GREY, INK, SIZE, aside, dress, head, legend
 from numpygpt.plots.table import Table, draw_table, height_of
@@ -74,8 +74,8 @@ def draw_bits(ax: Axes, runs: list[Run], view: View) -> tuple[list[Points], list
         train, table = run.metrics.train, run.metrics.eval
         if not np.isfinite(bits_by_nats(run)):
             continue
-        if np.isfinite(train_bits_by_nats(run)):
-            raw.append(thin(view.x(train), train_bits_by_nats(run) * smooth(train["loss"], view.span)))
+        if np.isfinite(run.train_bits_by_nats):
+            raw.append(thin(view.x(train), run.train_bits_by_nats * smooth(train["loss"], view.span)))
             ax.plot(*raw[-1], linewidth=1.0, alpha=0.4, label=f"{run.name}: train", **look(i))
         x, y = view.x(table), table["bits_per_byte"]
         calm.append(thin(x, y))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,23 @@ class Run:
         columns = (self.metrics.train[name], self.metrics.eval[name])
         return max(column[-1] for column in columns if len(column))
 
+    @cached_property
+    def train_bits_by_nats(self) -> float:
+        """What `bits_by_nats` is for the training text, whose tokens may hold more or fewer bytes.
+
+        nan where the run's data folder is gone, or no longer has the validation text that the run was judged by.
+        """
+        try:
+            config = tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
+            meta = read_meta(Path(config["data"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return float("nan")
+        val, train = meta["val"], meta["train"]
+        if not (val["bytes"] and train["bytes"]):
+            return float("nan")
+        same = np.isclose((val["tokens"] - 1) / val["bytes"] / np.log(2), bits_by_nats(self), rtol=1e-6)
+        return float(train["tokens"] / train["bytes"] / np.log(2)) if same else float("nan")
+
 
 def load_run(path: str | Path) -> Run:
     """Read a run folder, or a metrics file itself. One with no rows yet is a ValueError: there is nothing to draw."""
@@ -64,23 +82,6 @@ def bits_by_nats(run: Run) -> float:
     known = np.isfinite(table["bits_per_byte"]) & (table["val_loss"] > 0)
     ratios = table["bits_per_byte"][known] / table["val_loss"][known]
     return float(np.median(ratios)) if len(ratios) else float("nan")
-
-
-def train_bits_by_nats(run: Run) -> float:
-    """The same of the training text, whose tokens may hold more or fewer bytes than those of the validation text.
-
-    nan where the run's data folder is gone, or no longer has the validation text that the run was judged by.
-    """
-    try:
-        config = tomllib.loads((run.folder / "config.toml").read_text(encoding="utf-8"))
-        meta = read_meta(Path(config["data"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return float("nan")
-    val, train = meta["val"], meta["train"]
-    if not (val["bytes"] and train["bytes"]):
-        return float("nan")
-    same = np.isclose((val["tokens"] - 1) / val["bytes"] / np.log(2), bits_by_nats(run), rtol=1e-6)
-    return float(train["tokens"] / train["bytes"] / np.log(2)) if same else float("nan")
 
 
 def same_tokens(runs: list[Run]) -> bool:

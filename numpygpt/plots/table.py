@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from numpygpt.plots.runs import Run, bits_by_nats, tokens, train_bits_by_nats
+from numpygpt.plots.runs import Run, bits_by_nats, tokens
 from numpygpt.plots.series import time_unit
 from numpygpt.plots.speed import speed
 from numpygpt.plots.style import FONT, GREY, INK, shorten
@@ -86,7 +86,7 @@ def notes_of(runs: list[Run], facts: list[Facts]) -> list[str]:
     if missing:
         notes.append(f"No evaluation in bits a byte yet, so no line: {', '.join(missing)}.")
     other = [printable(run.name) for run in runs
-             if np.isfinite(bits_by_nats(run)) and not np.isfinite(train_bits_by_nats(run))]
+             if np.isfinite(bits_by_nats(run)) and not np.isfinite(run.train_bits_by_nats)]
     if other:
         notes.append(f"The data folder is gone or another, so no training line: {', '.join(other)}.")
     unknown = [printable(run.name) for run, fact in zip(runs, facts, strict=True) if fact.unknown]

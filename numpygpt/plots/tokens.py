@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import dataclass
+from functools import cached_property
 
 import matplotlib
 import numpy as np
@@ -38,7 +39,7 @@ class Page:
     count: int
     numbered: bool  # whether the font lacks a character, which is then shown by its number
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """The cells of a line."""
         return max(FEWEST, *(sum(width(sign) for _, part in line for sign in part) for line in self.lines), 0)

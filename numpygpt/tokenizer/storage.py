@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from numpygpt.tokenizer import checks
+from numpygpt.utils import strict_json
 
 FORMAT = "numpygpt-tokenizer"
 VERSION = 2
@@ -56,16 +57,12 @@ def read(path: str | os.PathLike[str]) -> Any:
     """The JSON value in the file. ValueError for what is no UTF-8 or no JSON, a truncated file for one."""
     content = read_bytes(path)
     try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        return strict_json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:  # RecursionError: a hundred thousand opening brackets
         raise ValueError(
             f"{os.fspath(path)} is not a tokenizer file, or only a part of one ({error}); "
             f"expected the JSON that tokenizer.save writes: copy or make it again"
         ) from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")  # Python's parser takes NaN and Infinity; others do not
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from numpygpt.training.trainer import Trainer
+from numpygpt.utils.checkpoint import replacing
 from numpygpt.utils.cli import command, shown
 from numpygpt.utils.metrics import MetricsLog
 
@@ -40,17 +41,9 @@ def amount(size: float) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write to a temporary file, then rename: what was there stays until the new one is complete."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Write the text; what was there stays until the new file is complete."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def clear_leftovers(out: Path) -> None:

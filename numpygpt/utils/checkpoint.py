@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from numpygpt.utils import strict_json
 from numpygpt.utils.archive import Archive, Unsound, brief, write_array
 from numpygpt.utils.cli import command, shown
 
@@ -39,19 +41,27 @@ class Checkpoint:
 
 
 def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write to a temporary file beside `path`, wait for the disk, then rename: at no moment is `path` half a file."""
+    """Write the file, whole or not at all."""
     path = Path(path)
+    with replacing(path) as file:
+        write(file, header, arrays)
+    sync_folder(path.parent)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file beside `path`, which takes its place once the disk has it: at no moment is `path` half a file,
+    and where the block fails it stays what it was."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb") as file:
-            write(file, header, arrays)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
 
 
 def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -119,7 +129,7 @@ def read_header(archive: Archive) -> dict[str, Any]:
     if stored is None or stored.dtype != np.uint8 or stored.member.file_size > MOST_HEADER:
         raise Unsound("it has no header, or one that no checkpoint has")
     try:
-        header = json.loads(archive.read(HEADER).tobytes().decode(), parse_constant=refuse_constant)
+        header = strict_json.loads(archive.read(HEADER).tobytes().decode())
     except (ValueError, RecursionError) as error:
         raise Unsound("its header cannot be read" if not isinstance(error, Unsound) else str(error)) from error
     found = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
@@ -187,10 +197,6 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "optimizer": (is_optimizer, "an object with a name and steps"),
     **dict.fromkeys(("config", "model", "tokenizer", "generators", "loader"), (is_object, "an object")),
 }
-
-
-def refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")  # Python's parser takes NaN and Infinity; others do not
 
 
 def newest_run(runs: Path, name: str) -> Path | None:

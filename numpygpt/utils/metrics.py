@@ -23,11 +23,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from numpygpt.tokenizer.checks import brief
+from numpygpt.utils import strict_json
 
 COUNTS = ("step", "tokens")  # whole numbers, never null
 REQUIRED = {"train": (*COUNTS, "seconds", "loss"), "eval": (*COUNTS, "seconds", "val_loss"),
@@ -159,7 +160,7 @@ def read_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
             if len(line) == LONGEST:
                 raise broken(path, number, f"has more than {LONGEST:,} bytes")
             try:
-                row = json.loads(line.decode("utf-8"), parse_constant=refuse_constant)
+                row = strict_json.loads(line.decode("utf-8"))
             except (ValueError, RecursionError):
                 if not line.endswith(b"\n"):
                     return  # a kill while it was written; an object has no end before its last brace
@@ -174,10 +175,6 @@ def read_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 def broken(path: Path, number: int, fault: str) -> ValueError:
     return ValueError(f"{path}, line {number} {fault}; delete that line, or restore the file from a copy")
-
-
-def refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")  # Python's parser takes NaN and Infinity; others do not
 
 
 def check_row(row: Any, last: dict[str, int]) -> None:

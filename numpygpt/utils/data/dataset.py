@@ -7,16 +7,16 @@ where the text came from, how it was cut and tokenized, and the counts and hashe
 
 from __future__ import annotations
 
-import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from numpygpt.tokenizer import load_tokenizer
 from numpygpt.tokenizer.checks import brief
+from numpygpt.utils import strict_json
 from numpygpt.utils.cli import ROOT, command, shown
 from numpygpt.utils.data.corpora import CORPORA
 from numpygpt.utils.data.fetch import file_sha256
@@ -88,7 +88,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_META:
             raise ValueError(f"it has more than {MOST_META:,} bytes")
-        meta = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse_constant)
+        meta = strict_json.loads(path.read_bytes().decode("utf-8"))
         found = (meta["format"], meta["version"])
     except FileNotFoundError as error:
         raise FileNotFoundError(
@@ -139,10 +139,6 @@ def _open_tokens(folder: Path, part: str, meta: dict[str, Any], vocab_size: int)
     if crc32 != meta[part].get("crc32", crc32):  # folders of earlier versions have none
         raise ValueError(f"{shown(path)} is damaged (its checksum is not the one in meta.json): {anew(folder)}")
     return np.memmap(path, dtype=dtype, mode="r")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")  # Python's parser takes NaN and Infinity; others do not
 
 
 def plain(value: Any) -> str:
