@@ -38,13 +38,19 @@ def check_model(checkpoint: Checkpoint) -> None:
     """ValueError unless the parameters in the file are those of the model that its header and its configuration speak
     of: what goes on with that configuration then takes no more memory than the file bears out."""
     where, config = shown(checkpoint.path), checkpoint.header["model"]
-    said = Config().changed(checkpoint.header["config"], where).model(config.get("vocab_size", 0))
+    said = run_config(checkpoint).model(config.get("vocab_size", 0))
     try:
         check_fits(config, checkpoint.group("model"))
         if wrong := [name for name, value in said.items() if config[name] != value and name not in ("dropout", "seed")]:
             raise ValueError(f"its configuration's {wrong[0]} is not its model's")
     except ValueError as error:
         raise ValueError(f"{where} does not hold a whole model: {error}") from error
+
+
+def run_config(checkpoint: Checkpoint) -> Config:
+    """The configuration of the checkpoint's run; what its header does not say has its default. ValueError for a value
+    that no run has."""
+    return Config().changed(checkpoint.header["config"], shown(checkpoint.path))
 
 
 def newest() -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from numpygpt.inspection.score import read_text
 from numpygpt.models import GPT
-from numpygpt.models.restore import restore
+from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
@@ -44,7 +44,7 @@ class Source:
 
     def dataset(self) -> TokenDataset:
         """The data folder that the model was trained on. FileNotFoundError, or ValueError where it now has others."""
-        folder = Path(self.checkpoint.header["config"]["data"])
+        folder = Path(run_config(self.checkpoint).data)
         dataset = TokenDataset.load(folder)
         if dataset.tokenizer.to_dict() != self.checkpoint.header["tokenizer"]:
             raise ValueError(f"{cli.shown(folder)} no longer has the tokenizer that this model was trained with")

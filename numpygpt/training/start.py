@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from numpygpt.models.restore import check_model
+from numpygpt.models.restore import check_model, run_config
 from numpygpt.training.lock import check_unlocked
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import MODEL_KEYS, RUN_KEYS, Checkpoint, find_checkpoint, load_checkpoint
@@ -23,7 +23,8 @@ def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
     if args.init_from:
         checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
         check_model(checkpoint)
-        shape = {name: checkpoint.header["config"][name] for name in SHAPE}
+        old = run_config(checkpoint)
+        shape = {name: getattr(old, name) for name in SHAPE}
         keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
         config = config.changed(shape, cli.shown(checkpoint.path))
     config = config.changed(flags, "flags")
@@ -42,7 +43,7 @@ def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
         check_unlocked(path.parent)
     checkpoint = load_checkpoint(path, needs=RUN_KEYS)
     check_model(checkpoint)
-    old, flags = Config().changed(checkpoint.header["config"], cli.shown(checkpoint.path)), given(args)
+    old, flags = run_config(checkpoint), given(args)
     keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
     if "out" in flags:
         raise ValueError("a resumed run goes on in its own folder: give no --out with --resume")

@@ -14,6 +14,7 @@ from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.training.diagnose import NotFinite, first_not_finite
 from numpygpt.training.spikes import Spikes
+from numpygpt.utils.archive import brief
 from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
 from numpygpt.utils.cores import cores
@@ -128,8 +129,9 @@ class Trainer:
         """Go on exactly where `save` stood. Raises ValueError where the checkpoint is of another run."""
         header = checkpoint.header
         if header["data"] != identity(self.dataset):
-            raise ValueError(f"the run's data or tokenizer ({header['data']['corpus']}) is another than "
-                             f"this folder holds ({self.dataset.meta['corpus']}): give its own with --data")
+            was = brief((header["data"] or {}).get("corpus", "of an unknown name"))
+            raise ValueError(f"the run's data or tokenizer ({was}) is another than this folder holds "
+                             f"({self.dataset.meta['corpus']}): give its own with --data")
         if "optimizer" not in header:
             raise ValueError("this checkpoint holds a model alone; a run goes on from its ckpt.npz")
         self.model.load_state_dict(checkpoint.group("model"))

@@ -185,6 +185,10 @@ def is_evaluation(value: Any) -> bool:
     return is_object(value) and is_number(value.get("val_loss")) and is_count(value.get("step", 0))
 
 
+def is_place(value: Any) -> bool:
+    return is_object(value) and set(value) == {"epoch", "position"} and all(map(is_count, value.values()))
+
+
 def is_optimizer(value: Any) -> bool:
     return is_object(value) and isinstance(value.get("name"), str) and is_count(value.get("steps"))
 
@@ -194,8 +198,9 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seconds": (is_number, "a number from 0 on"),
     **dict.fromkeys(("last", "best"), (is_evaluation, "null, or an object with a val_loss")),
     "data": (lambda value: value is None or is_object(value), "an object or null"),
+    "loader": (is_place, "an object with an epoch and a position"),
     "optimizer": (is_optimizer, "an object with a name and steps"),
-    **dict.fromkeys(("config", "model", "tokenizer", "generators", "loader"), (is_object, "an object")),
+    **dict.fromkeys(("config", "model", "tokenizer", "generators"), (is_object, "an object")),
 }
 
 

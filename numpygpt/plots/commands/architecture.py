@@ -9,6 +9,7 @@ from pathlib import Path
 
 from numpygpt.inspection.blueprint import Blueprint, blueprint
 from numpygpt.models import GPT
+from numpygpt.models.restore import run_config
 from numpygpt.plots import style
 from numpygpt.plots.architecture import WIDTH, draw_architecture, height
 from numpygpt.plots.drawn import Drawn, NewFigure
@@ -44,7 +45,7 @@ def of_run(args: Namespace) -> tuple[GPT, int, str, Path]:
     if args.vocab_size is not None:
         raise ValueError("--vocab-size goes with --preset: a run has its own vocabulary")
     source = open_source(args.run)
-    return source.model, source.checkpoint.header["config"]["batch_size"], source.name, source.out("architecture")
+    return source.model, run_config(source.checkpoint).batch_size, source.name, source.out("architecture")
 
 
 def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:
