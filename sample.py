@@ -25,11 +25,11 @@ from numpygpt.inspection.score import read_text, score_text
 from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
-from numpygpt.models.restore import restore
+from numpygpt.models.restore import corpus_name, restore
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
-from numpygpt.utils.colour import colours, printable, room
+from numpygpt.utils.colour import colours, harmless, room
 from numpygpt.utils.text import prompt_ids
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
     if prompt and (read := tokenizer.decode(context)) != prompt:
         print(f"note: to this model the prompt reads {read!r}", file=sys.stderr, flush=True)
-    colour = colours(sys.stdout)
+    colour, shown = colours(sys.stdout), harmless if sys.stdout.isatty() else str
     if args.explain:
         write(f"{legend(tokenizer, how, colour)}\n")
     with blas_for(model):
@@ -98,11 +98,11 @@ def main(argv: list[str] | None = None) -> int:
             if args.explain:
                 explanation = Explanation(tokenizer, how, lambda words: write(f"\n{words}\n"), colour)
                 text = "".join(pieces(explanation.watch(drawn(i)), tokenizer, context, args.stop))
-                write(f"\n--- {explanation.summary()}\n--- the text\n{prompt}{text}")
+                write(f"\n--- {explanation.summary()}\n--- the text\n{shown(prompt + text)}")
                 continue
-            write(prompt)
+            write(shown(prompt))
             for text in pieces((ids for ids, _ in drawn(i)), tokenizer, context, args.stop):
-                write(text)
+                write(shown(text))
     write("\n")
     return 0
 
@@ -129,7 +129,7 @@ def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
     if h["last"] and h["last"]["step"] != h["step"]:
         loss += f" at step {h['last']['step']:,}"
     return (f"{cli.shown(checkpoint.path)}: step {h['step']:,}, {loss}, "
-            f"trained on {printable(str(h['data']['corpus']))}, "
+            f"trained on {corpus_name(checkpoint)}, "
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
 
 

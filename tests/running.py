@@ -24,10 +24,11 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 NOTHING = dict.fromkeys(("FORCE_COLOR", "NO_COLOR", "NUMPYGPT_TRACEBACK", "MPLBACKEND", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def process(name, *arguments, text="", cwd=None, root=ROOT, **variables):
+def process(name, *arguments, text="", cwd=None, root=ROOT, stdout=subprocess.PIPE, **variables):
     """`./NAME ARGUMENTS` with `text` on its standard input, in a process of its own; warnings are errors."""
     words = [sys.executable, "-W", "error", root / name, *map(str, arguments)]
-    return subprocess.run(words, input=text, cwd=cwd, env=environment(variables), capture_output=True, encoding="utf-8")
+    return subprocess.run(words, input=text, cwd=cwd, env=environment(variables), stdout=stdout,
+                          stderr=subprocess.PIPE, encoding="utf-8")
 
 
 def script(name, *arguments, text="", cwd=None, **variables):

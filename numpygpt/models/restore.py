@@ -9,6 +9,7 @@ from numpygpt.models.shapes import check_fits
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
 from numpygpt.utils.cli import ROOT, command, shown
+from numpygpt.utils.colour import printable
 from numpygpt.utils.config import Config
 
 
@@ -51,6 +52,11 @@ def run_config(checkpoint: Checkpoint) -> Config:
     """The configuration of the checkpoint's run; what its header does not say has its default. ValueError for a value
     that no run has."""
     return Config().changed(checkpoint.header["config"], shown(checkpoint.path))
+
+
+def corpus_name(checkpoint: Checkpoint) -> str:
+    """What the text is called that the model was trained on, in characters that show."""
+    return printable(str((checkpoint.header["data"] or {}).get("corpus", "a text without a name")))
 
 
 def newest() -> Path:

@@ -23,6 +23,7 @@ from numpygpt.training.report import overfitting
 from numpygpt.training.spikes import IN_A_ROW, LEAST
 from numpygpt.training.trainer import Trainer, evaluate
 from numpygpt.utils import cli
+from numpygpt.utils.colour import harmless
 from numpygpt.utils.data import eval_batches
 from numpygpt.utils.metrics import MetricsLog, read_metrics
 from numpygpt.utils.text import duration, prompt_ids
@@ -151,7 +152,7 @@ class Run:
         if warning := overfitting(self.history):
             say(f"note: {warning}")
         if c.sample_tokens:
-            say("\n".join(f"    | {line}" for line in text.split("\n")))
+            say("\n".join(f"    | {harmless(line)}" for line in text.split("\n")))
 
     def skipped(self) -> str:
         count = self.trainer.spikes.skipped if self.trainer.spikes else 0

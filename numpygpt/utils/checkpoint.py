@@ -182,7 +182,7 @@ def is_object(value: Any) -> bool:
 def is_evaluation(value: Any) -> bool:
     if value is None or value == {}:
         return True  # there was none yet
-    return is_object(value) and is_number(value.get("val_loss")) and is_count(value.get("step", 0))
+    return is_object(value) and is_number(value.get("val_loss")) and is_count(value.get("step"))
 
 
 def is_place(value: Any) -> bool:
@@ -196,7 +196,7 @@ def is_optimizer(value: Any) -> bool:
 VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("step", "tokens"), (is_count, "a whole number from 0 on")),
     "seconds": (is_number, "a number from 0 on"),
-    **dict.fromkeys(("last", "best"), (is_evaluation, "null, or an object with a val_loss")),
+    **dict.fromkeys(("last", "best"), (is_evaluation, "null, or an object with a val_loss and a step")),
     "data": (lambda value: value is None or is_object(value), "an object or null"),
     "loader": (is_place, "an object with an epoch and a position"),
     "optimizer": (is_optimizer, "an object with a name and steps"),

@@ -151,6 +151,12 @@ def printable(text: str) -> str:
     return "".join(number_of(char) if char != " " and _hidden(char) else char for char in text)
 
 
+def harmless(text: str) -> str:
+    """`text` with the characters that steer a terminal (colours, the cursor, its title) shown by their numbers: a
+    model may have learned them. Tabs and line ends stay."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", lambda found: number_of(found[0]), text)
+
+
 def listed(rows: Iterable[tuple[str, str]], columns: int) -> str:
     """`name  what` for each row that says something, in lines of at most `columns`; as `printable` shows it."""
     lines = []

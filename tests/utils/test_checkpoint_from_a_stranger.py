@@ -189,6 +189,7 @@ def test_what_unpacks_to_more_than_the_file_is_refused(path):
     ({"tokens": 10**30}, "its tokens should be a whole number"),
     ({"last": {"step": 3}}, "its last should be null, or an object with a val_loss"),
     ({"best": {"val_loss": "x"}}, "its best should be null, or an object with a val_loss"),
+    ({"last": {"val_loss": 2.0}}, "its last should be null, or an object with a val_loss and a step"),
     ({"optimizer": {"name": "adamw", "steps": -1}}, "its optimizer should be an object with a name and steps"),
     ({"model": 3}, "its model should be an object"),
     ({"generators": {"a": {"bit_generator": "PCG64", "state": {}}}}, "a random generator's state that is none"),

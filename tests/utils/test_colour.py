@@ -19,6 +19,7 @@ from numpygpt.utils.colour import (
     bold,
     colours,
     faint,
+    harmless,
     listed,
     paint,
     printable,
@@ -183,6 +184,12 @@ def test_different_texts_are_shown_differently():
     alphabet = ["\\", "u", "0", "3", "1", "\u0301", "·", " ", "◌", "\n", "e", "\u200b", "\\u0301"]
     texts = {"".join(rng.choice(alphabet, rng.integers(1, 9))) for _ in range(5000)}
     assert len({visible(text) for text in texts}) == len(texts)
+
+
+def test_what_steers_a_terminal_is_shown_by_its_number_and_all_else_is_left():
+    assert harmless("a\tb\r\n\x1b]0;title\x07 \x9b2J é·") == "a\tb\r\n\\u001b]0;title\\u0007 \\u009b2J é·"
+    steering = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"]
+    assert [char for char in map(chr, range(sys.maxunicode + 1)) if harmless(char) != char] == steering
 
 
 def test_names_keep_their_spaces_and_letters():

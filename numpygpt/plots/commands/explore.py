@@ -10,10 +10,11 @@ import numpy as np
 
 from numpygpt.inspection.explore import explore
 from numpygpt.inspection.vocabulary import find_tokens
+from numpygpt.models.restore import corpus_name
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.explore import page
 from numpygpt.plots.source import Source, add_prompt, add_run, given_prompt, open_source
-from numpygpt.utils.colour import LEGEND, printable
+from numpygpt.utils.colour import LEGEND
 from numpygpt.utils.data.inspect import LEGENDS
 
 SUFFIXES = (".html",)
@@ -59,7 +60,7 @@ def about(source: Source) -> dict[str, list[str]]:
         "facts": [
             f"{sizes['n_layers']} layers, {sizes['n_heads']} heads, {sizes['d_model']} wide, context "
             f"{sizes['max_len']:,}, {source.model.n_params():,} parameters",
-            f"trained on {printable(str(header['data']['corpus']))}{loss}",
+            f"trained on {corpus_name(source.checkpoint)}{loss}",
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens",
         ],
         "signs": [LEGEND, *LEGENDS[tokenizer.kind]],
