@@ -1,19 +1,32 @@
-"""docs/BACKPROP.md is true: its examples print what stands under them, and the code that it quotes is the code."""
+"""docs/BACKPROP.md and its chapters are true: examples print what stands under them, quoted code is the code."""
 
+import ast
 import contextlib
 import io
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from doc_math import faults
 
 ROOT = Path(__file__).resolve().parents[2]
 DOC = ROOT / "docs" / "BACKPROP.md"
+CHAPTERS = sorted((ROOT / "docs" / "backprop").glob("*.md"))
 QUOTE = "python source="
-LAYERS = ["Linear", "Embedding", "Unembedding", "Positions", "LayerNorm", "Softmax", "ReLU and GELU", "Dropout",
-          "Attention", "Feed-forward and block", "Cross-entropy", "The whole GPT"]
+KINDS = {"math", "python", "text", "bash"}
+WIDTH = 120
+TEMPLATE = ["Formula and shapes", "One entry", "All entries", "What is kept", "The code", "By hand", "Free invariants",
+            "The classic bug"]
+LAYERS = {  # the sections of each chapter that follow the template
+    "products": ["Residual", "Linear", "Bias", "Embedding", "Positions"],
+    "softmax": ["ReLU", "GELU", "Softmax", "Cross-entropy"],
+    "normalize": ["LayerNorm", "Dropout"],
+    "attention": ["Attention", "Feed-forward", "Block"],
+    "model": ["Tied head"],
+}
 
 
 class Block(NamedTuple):
@@ -39,16 +52,47 @@ def words(text):
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
+def places(text, source):
+    """The indices among the lines of `source` that hold anything at which `text` starts, all of it, line after line."""
+    quote, lines = words(text), words(source)
+    return [i for i in range(len(lines)) if quote and lines[i : i + len(quote)] == quote]
+
+
 def quoted_from(text, source):
     """Does `text` stand in `source`, all of it, line after line?"""
-    quote, lines = words(text), words(source)
-    return bool(quote) and any(lines[i : i + len(quote)] == quote for i in range(len(lines)))
+    return bool(places(text, source))
+
+
+def parts(document, level):
+    """(title, text) of each part that starts with a heading of this level, up to the next; code is no heading."""
+    found, inside, mark = [], False, "#" * level + " "
+    for line in document.splitlines():
+        inside ^= line.startswith("```")
+        if not inside and line.startswith(mark):
+            found.append((line.removeprefix(mark).strip(), []))
+        elif found:
+            found[-1][1].append(line)
+    return [(title, "\n".join(lines)) for title, lines in found]
 
 
 def sections(document):
     """Title -> text of each section of the second level."""
-    parts = re.split(r"^## (.+)$", document, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    return dict(parts(document, 2))
+
+
+def prose(document):
+    """The document without its fenced blocks, line for line: theirs are empty."""
+    lines, inside = [], False
+    for line in document.splitlines():
+        fence = line.startswith("```")
+        lines.append("" if fence or inside else line)
+        inside ^= fence
+    return "\n".join(lines)
+
+
+def headings(document):
+    """The titles of all levels, in order."""
+    return re.findall(r"^#{1,6} +(.+?) *$", prose(document), flags=re.MULTILINE)
 
 
 def anchor(title):
@@ -56,35 +100,78 @@ def anchor(title):
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-DOCUMENT = DOC.read_text(encoding="utf-8")
-BLOCKS = fenced(DOCUMENT)
-EXAMPLES = [(block, after) for block, after in zip(BLOCKS, [*BLOCKS[1:], Block("", "", 0)], strict=True)
-            if block.info == "python"]
-QUOTES = [block for block in BLOCKS if block.info.startswith(QUOTE)]
+def examples(document):
+    """(python block, the block after it) of each block that is run."""
+    blocks = fenced(document)
+    pairs = zip(blocks, [*blocks[1:], Block("", "", 0)], strict=True)
+    return [(block, after) for block, after in pairs if block.info == "python"]
 
 
-@pytest.fixture(scope="module")
-def printed():
-    """What each example printed, by its line; they run in order and share their names, as for a reader."""
-    outputs, names = {}, {"__name__": "backprop"}
+def quotes(document):
+    return [block for block in fenced(document) if block.info.startswith(QUOTE)]
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+@cache
+def printed(path):
+    """What each example of a document printed, by its line, run in order with names shared, as for a reader; and the
+    error of the one that ended it."""
+    outputs, names = {}, {"__name__": path.stem}
     with np.printoptions():
-        for block, _ in EXAMPLES:
-            code = compile("\n" * (block.line - 1) + block.text, str(DOC), "exec")  # an error names the right line
+        for block, _ in examples(read(path)):
             with contextlib.redirect_stdout(io.StringIO()) as out:
-                exec(code, names)
+                try:
+                    exec(compile("\n" * (block.line - 1) + block.text, str(path), "exec"), names)
+                except Exception as error:
+                    outputs[block.line] = error
+                    break
             outputs[block.line] = out.getvalue()
     return outputs
 
 
-@pytest.mark.parametrize(("block", "after"), EXAMPLES, ids=lambda block: f"line{block.line}")
-def test_an_example_prints_what_stands_under_it(block, after, printed):
-    assert words(printed[block.line]) == (words(after.text) if after.info == "text" else [])
+def functions(source):
+    """(name, first line, last line) of each function of a source text."""
+    return [(node.name, node.lineno, node.end_lineno) for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.FunctionDef)]
 
 
-@pytest.mark.parametrize("block", QUOTES, ids=lambda block: f"line{block.line}")
-def test_quoted_code_is_the_code(block):
-    path = block.info.removeprefix(QUOTE)
-    assert quoted_from(block.text, (ROOT / path).read_text(encoding="utf-8")), f"{path} no longer has these lines"
+def quoted_functions(block):
+    """The names of the functions in which a quote stands."""
+    source = read(ROOT / block.info.removeprefix(QUOTE))
+    numbers = [i for i, line in enumerate(source.splitlines(), 1) if line.strip()]
+    held = set()
+    for start in places(block.text, source):
+        first, last = numbers[start], numbers[start + len(words(block.text)) - 1]
+        held |= {name for name, top, end in functions(source) if top <= last and first <= end}
+    return held
+
+
+DOCUMENTS = [DOC, *CHAPTERS]
+OF_EXAMPLES = [(path, block, after) for path in DOCUMENTS for block, after in examples(read(path))]
+OF_QUOTES = [(path, block) for path in DOCUMENTS for block in quotes(read(path))]
+OF_LAYERS = [(path, title) for path in CHAPTERS for title in LAYERS.get(path.stem, [])]
+
+
+def name(value):
+    return value.stem if isinstance(value, Path) else f"line{value.line}" if isinstance(value, Block) else value
+
+
+@pytest.mark.parametrize(("path", "block", "after"), OF_EXAMPLES, ids=name)
+def test_an_example_prints_what_stands_under_it(path, block, after):
+    found = printed(path).get(block.line, "not reached: an example before it failed")
+    if isinstance(found, Exception):
+        raise found
+    expected = after.text.splitlines() if after.info == "text" else []
+    assert [line.rstrip() for line in found.splitlines()] == [line.rstrip() for line in expected]
+
+
+@pytest.mark.parametrize(("path", "block"), OF_QUOTES, ids=name)
+def test_quoted_code_is_the_code(path, block):
+    source = block.info.removeprefix(QUOTE)
+    assert quoted_from(block.text, read(ROOT / source)), f"{source} no longer has these lines"
 
 
 @pytest.mark.parametrize("quote", ["", "dX = dY\nreturn dX", "dX=dY @ W.T", "dW += X.T @ dY\nreturn dX"])
@@ -94,26 +181,76 @@ def test_code_that_is_not_there_is_not_found(quote):
     assert not quoted_from(quote, source)
 
 
-@pytest.mark.parametrize("title", LAYERS)
-def test_every_layer_has_its_formula_its_code_its_example_and_its_usual_mistake(title):
-    section = sections(DOCUMENT)[title]
-    kinds = [block.info for block in fenced(section)]
-    assert "" in kinds and any(kind.startswith(QUOTE) for kind in kinds)
-    assert kinds.count("python") >= 2 and kinds.count("text") >= 2
-    assert section.count("**Usual mistake.**") == 1 and "gradcheck(" in section.split("**Usual mistake.**")[1]
+@pytest.mark.parametrize(("path", "title"), OF_LAYERS, ids=name)
+def test_a_layer_has_the_eight_parts_each_with_what_belongs_in_it(path, title):
+    section = parts(sections(read(path))[title], 3)
+    assert [part for part, _ in section] == TEMPLATE
+    text = dict(section)
+    assert all(len(prose(text[part]).split()) >= 8 for part in TEMPLATE)
+    for part in ("Formula and shapes", "One entry", "All entries"):
+        assert "math" in [block.info for block in fenced(text[part])], f"{part} has no formula"
+    assert re.search(r"\d", text["What is kept"]), "what is kept costs no number of bytes"
+    held = set().union(*map(quoted_functions, quotes(text["The code"])))
+    assert any("backward" in name for name in held), "no backward is quoted"
+    assert any("backward" not in name for name in held), "no forward is quoted"
+    for part in ("By hand", "Free invariants", "The classic bug"):
+        assert any(after.info == "text" for _, after in examples(text[part])), f"{part} prints nothing"
+    bugs = [(block.text, after.text) for block, after in examples(text["The classic bug"]) if after.info == "text"]
+    assert any("gradcheck(" in code and "wrong" in shown.lower() for code, shown in bugs), "no check finds the bug"
 
 
-def test_the_blocks_are_of_known_kinds_and_each_output_follows_an_example():
-    assert {block.info for block in BLOCKS if block not in QUOTES} == {"", "python", "text"}
-    assert sum(block.info == "text" for block in BLOCKS) == sum(after.info == "text" for _, after in EXAMPLES)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_the_headings_are_unique_and_hold_no_formula(path):
+    titles = [title for title in headings(read(path)) if title not in TEMPLATE]
+    anchors = [anchor(title) for title in titles]
+    assert sorted(set(anchors)) == sorted(anchors)
+    assert not [title for title in titles if "$" in title]
 
 
-def test_the_last_section_tells_how_to_check():
-    assert list(sections(DOCUMENT))[1:] == [*LAYERS, "Checking it yourself"]
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_each_block_is_of_a_known_kind_and_each_output_has_what_made_it(path):
+    blocks = fenced(read(path))
+    for before, block in zip([Block("", "", 0), *blocks], blocks, strict=False):
+        assert block.info in KINDS or block.info.startswith(QUOTE), block
+        if block.info == "text":
+            assert before.info in ("python", "bash"), f"line {block.line}: nothing made this output"
 
 
-@pytest.mark.parametrize("path", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda path: path.name)
-def test_links_to_the_document_lead_to_its_sections(path):
-    text = path.read_text(encoding="utf-8")
-    here = r"\]\(#([^)]+)\)" if path == DOC else r"BACKPROP\.md#([^)\s]+)"
-    assert set(re.findall(here, text)) <= {anchor(title) for title in sections(DOCUMENT)}
+def formulas(document):
+    """(line, formula) of the displayed and of the inline ones."""
+    lines = prose(document).splitlines()
+    inline = [(i, text) for i, line in enumerate(lines, 1) for text in re.findall(r"\$`([^`]*)`\$", line)]
+    return [(block.line, block.text) for block in fenced(document) if block.info == "math"] + inline
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_the_formulas_are_ones_that_render(path):
+    text = read(path)
+    assert [(line, formula, faults(formula)) for line, formula in formulas(text) if faults(formula)] == []
+    tables = [line for line in prose(text).splitlines() if line.startswith("|")]
+    assert not [line for line in tables if any("|" in formula for formula in re.findall(r"\$`([^`]*)`\$", line))]
+    bare = re.sub(r"`[^`]*`", "", re.sub(r"\$`[^`]*`\$", "", prose(text)))
+    assert not [line for line in bare.splitlines() if "$" in line or re.search(r"\\[A-Za-z]", line)]
+
+
+@pytest.mark.parametrize("formula", [
+    "", " ", "{a", "a}", r"\frob", "a_b_c", "x'^2", r"\frac{1}", "a & b", r"a \\ b", r"\begin{aligned} a",
+    r"\begin{aligned} a \end{cases}", r"\begin{align} a \end{align}", r"\left( a", r"a \right)", r"\left a \right)",
+    r"\begin{aligned} \left( a & b \right) \end{aligned}", r"\begin{aligned} {a & b} \end{aligned}", "50%", "∂", "x_",
+    r"\operatorname{x}", r"\text{a", "$x$"])
+def test_a_formula_that_does_not_render_is_found(formula):
+    assert faults(formula)
+
+
+@pytest.mark.parametrize("formula", [
+    r"\mathrm{d}W = X^\top \mathrm{d}Y", r"f'(x) = \frac12 \sqrt[3]{x}", r"\{a_i^2\} \text{ for } i \le n",
+    r"\begin{aligned} a &= \frac{1}{2} \\ b_{ij}^2 &= \left( \sum_i x_i \right) \end{aligned}",
+    r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\left\{ \begin{array}{lr} a & b \end{array} \right."])
+def test_a_formula_that_renders_is_let_through(formula):
+    assert faults(formula) == []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+def test_no_line_is_too_long(path):
+    lines = enumerate(read(path).splitlines(), 1)
+    assert not [i for i, line in lines if len(line) > WIDTH and not line.startswith("|") and "](" not in line]
