@@ -11,7 +11,9 @@ from numpygpt.training.lock import check_unlocked
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import MODEL_KEYS, RUN_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.config import Config, fixed_names, given, read_preset
-from numpygpt.utils.data import DEFAULT_FOLDER, ProgressBars, TokenDataset, load_corpus, prepare
+from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
+from numpygpt.utils.data.dataset import how_to_make
+from numpygpt.utils.data.recipes import recipe
 
 SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
          "bias")  # what parameters of a checkpoint fit into
@@ -79,15 +81,17 @@ def check_free(out: Path) -> None:
 
 
 def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDataset:
-    """The data folder. The default one is made, as datagen.py would, where it is missing and `make` allows it."""
+    """The data folder. A preset's is made, as datagen.py would, where it is missing and `make` allows it."""
     folder = Path(config.data)
-    if make and folder.resolve() == DEFAULT_FOLDER.resolve() and not folder.exists():
-        say(f"{cli.shown(folder)} is missing: making it, as {cli.command('datagen.py')} would")
+    settings = recipe(folder)
+    if make and settings is not None and not folder.exists():
+        say(f"{cli.shown(folder)} is missing: making it, as {how_to_make(folder)} would")
         with ProgressBars() as progress:
-            corpus = load_corpus("default", progress=progress)
+            corpus = load_corpus(settings.get("dataset", "default"), progress=progress)
             for note in corpus.notes:
                 say(note)
-            prepare(corpus, folder, say=say, progress=progress)
+            more = {name: value for name, value in settings.items() if name not in ("dataset", "out")}
+            prepare(corpus, folder, say=say, progress=progress, **more)
     dataset = TokenDataset.load(folder)
     shortest = min(len(dataset.train), len(dataset.val))
     if config.context >= shortest:

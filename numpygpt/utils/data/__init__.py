@@ -2,10 +2,11 @@
 
 from numpygpt.utils.data.corpora import Corpus, load_corpus
 from numpygpt.utils.data.dataloader import DataLoader, eval_batches
-from numpygpt.utils.data.dataset import DEFAULT_FOLDER, TokenDataset
+from numpygpt.utils.data.dataset import TokenDataset
 from numpygpt.utils.data.inputs import read_corpus
 from numpygpt.utils.data.prepare import prepare
 from numpygpt.utils.data.progress import ProgressBars
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER
 from numpygpt.utils.data.summary import summary
 
 __all__ = [

@@ -17,13 +17,13 @@ import numpy as np
 from numpygpt.tokenizer import load_tokenizer
 from numpygpt.tokenizer.checks import brief
 from numpygpt.utils import strict_json
-from numpygpt.utils.cli import ROOT, command, shown
+from numpygpt.utils.cli import command, shown
 from numpygpt.utils.data.corpora import CORPORA
 from numpygpt.utils.data.fetch import file_sha256
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER, making
 
 FORMAT, VERSION = "numpygpt-data", 1
 FILES = ("train.bin", "val.bin", "tokenizer.json", "meta.json")
-DEFAULT_FOLDER = ROOT / "data" / "shakespeare_char"  # what ./datagen.py makes and ./train.py reads with no arguments
 TOKENIZERS = ("char", "word", "bpe")
 REQUIRED = ("corpus", "sha256", "tokenizer", "settings", "split", "vocab_size", "dtype", "train", "val")
 MOST_META = 1 << 24  # bytes of meta.json
@@ -152,10 +152,10 @@ def anew(folder: Path) -> str:
 
 def how_to_make(folder: Path, *more: str) -> str:
     """The command that makes `folder`, as far as its name tells."""
+    if made := making(folder, *more):
+        return made
     folder = folder.resolve()
     corpus, _, kind = folder.name.rpartition("_")
-    if folder == DEFAULT_FOLDER:
-        return command("datagen.py", *more)
     if folder.parent == DEFAULT_FOLDER.parent and corpus in CORPORA and kind in TOKENIZERS:
         return command("datagen.py", "--dataset", corpus, "--tokenizer", kind, *more)
     return command("datagen.py", "--input", "FILE", "--out", shown(folder), *more)

@@ -18,10 +18,11 @@ from numpygpt.utils.cores import cores
 from numpygpt.utils.data.clean import CLEANINGS
 from numpygpt.utils.data.corpora import Corpus
 from numpygpt.utils.data.counting import Counts
-from numpygpt.utils.data.dataset import DEFAULT_FOLDER, TokenDataset
+from numpygpt.utils.data.dataset import TokenDataset
 from numpygpt.utils.data.documents import END
 from numpygpt.utils.data.fetch import Progress
 from numpygpt.utils.data.folder import check_replace, id_dtype, new_folder, write_rest, write_tokens
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER
 from numpygpt.utils.data.split import PARTS, SPLITS, Reading, Source
 from numpygpt.utils.data.summary import warn
 from numpygpt.utils.data.vocabulary import UNKNOWN, Say, given_tokenizer, learn, vocabulary_settings

@@ -1,0 +1,32 @@
+"""The data folders that the presets name, and the settings with which datagen.py makes each: where one is missing,
+train.py makes it in the same way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from numpygpt.utils.cli import ROOT, command
+
+DEFAULT_FOLDER = ROOT / "data" / "shakespeare_char"  # what ./datagen.py makes and ./train.py reads with no arguments
+RECIPES: dict[str, dict[str, Any]] = {
+    "shakespeare_char": {},
+    "shakespeare_word": {"tokenizer": "word", "vocab_size": 6551},
+    "shakespeare_bpe": {"tokenizer": "bpe", "vocab_size": 6551},
+    "hamlet_alnum": {"dataset": "hamlet", "clean": "alnum", "context": 16, "out": "data/hamlet_alnum"},
+}
+
+
+def recipe(folder: Path) -> dict[str, Any] | None:
+    """The settings that make `folder`, by the names of datagen.py's flags, or None: it is no preset's."""
+    folder = folder.resolve()
+    return RECIPES.get(folder.name) if folder.parent == DEFAULT_FOLDER.parent.resolve() else None
+
+
+def making(folder: Path, *more: str) -> str | None:
+    """The command that makes a preset's folder, or None for another one."""
+    settings = recipe(folder)
+    if settings is None:
+        return None
+    flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return command("datagen.py", *flags, *more)
