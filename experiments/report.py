@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""What runs came to, as a table: sizes, losses, bits a byte, and time.
+
+    python experiments/report.py runs/char runs/word runs/bpe > assets/outputs/tokenizer_runs.md
+
+Losses are in nats a token and compare between runs with the same tokenizer alone; bits a byte compare them all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from benchmarks.speed import processor
+from experiments.runs import best_loss, last_train_loss, step_ms
+from numpygpt.models import GPT
+from numpygpt.models.restore import restore
+from numpygpt.plots.runs import load_run
+from numpygpt.utils import cli
+from numpygpt.utils.text import duration, prompt_ids
+
+COLUMNS = (
+    "run", "vocabulary", "parameters", "in the tables of tokens", "steps", "tokens read", "last training loss",
+    "best validation loss", "at step", "bits a byte", "characters in 500 tokens", "ms a step", "time",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
+    print("\n".join(report(parser.parse_args().runs)))
+
+
+def report(folders: list[Path]) -> list[str]:
+    """The machine, and a Markdown table with a row for each run."""
+    where = f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}."
+    return [where, "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|",
+            *(f"| {' | '.join(row(folder))} |" for folder in folders)]
+
+
+def row(folder: Path) -> list[str]:
+    """What stands in the columns for one run; its last training loss is the mean of 100 steps."""
+    run = load_run(folder)
+    model, tokenizer, _ = restore(folder)
+    found = run.metrics.eval
+    best = run.best()
+    if best is None:
+        raise ValueError(f"{folder} has not been evaluated yet")
+    tables = share_of_tables(model)
+    ids = model.generate([prompt_ids(tokenizer, "")], 500, temperature=0.8, seed=0)
+    return [run.name, f"{tokenizer.vocab_size:,}", f"{model.n_params():,}", f"{tables:.0%}", f"{run.total('step'):,}",
+            f"{run.total('tokens') / 1e6:.1f}M", f"{last_train_loss(run):.3f}", f"{best_loss(run):.4f}",
+            f"{int(found['step'][best]):,}", f"{float(found['bits_per_byte'][best]):.3f}",
+            f"{len(tokenizer.decode(ids[0, -500:])):,}", f"{step_ms(run):.1f}", duration(float(run.total("seconds")))]
+
+
+def share_of_tables(model: GPT) -> float:
+    """The part of all parameters that is in the token vectors and in the head."""
+    tables = [param for name, param in model.named_parameters() if name.startswith(("wte.", "head."))]
+    return sum(table.size for table in tables) / model.n_params()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,49 @@
+"""Runs of train.py by name: trained where they are missing, gone on with where they were cut off, and read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from numpygpt.plots.runs import Run, load_run  # noqa: E402
+from numpygpt.utils.metrics import read_metrics  # noqa: E402
+
+
+def complete(out: Path) -> bool:
+    """Whether the run in `out` has done all its steps and evaluated the last."""
+    if not (out / "config.toml").exists() or not (out / "metrics.jsonl").exists():
+        return False
+    steps = tomllib.loads((out / "config.toml").read_text(encoding="utf-8"))["steps"]
+    evaluated = read_metrics(out / "metrics.jsonl").eval["step"]
+    return bool(len(evaluated)) and int(evaluated[-1]) == steps
+
+
+def trained(out: Path, *arguments: object) -> Run:
+    """The run that `./train.py ARGUMENTS --out OUT` makes; what that prints goes to standard error. CalledProcessError
+    where it fails."""
+    if not complete(out):
+        how = ["--resume", out] if (out / "ckpt.npz").exists() else [*arguments, "--out", out]
+        subprocess.run([sys.executable, str(ROOT / "train.py"), *map(str, how)], check=True, stdout=sys.stderr)
+    return load_run(out)
+
+
+def best_loss(run: Run) -> float:
+    """The lowest validation loss, in nats a token."""
+    return float(np.nanmin(run.metrics.eval["val_loss"]))
+
+
+def last_train_loss(run: Run, steps: int = 100) -> float:
+    """The mean training loss of the last steps, in nats a token: that of one batch jumps."""
+    return float(run.metrics.train["loss"][-steps:].mean())
+
+
+def step_ms(run: Run) -> float:
+    """The median time of a step in milliseconds."""
+    return 1e3 * float(np.median(run.metrics.train["step_seconds"]))
