@@ -207,7 +207,7 @@ def test_the_headings_are_unique_and_hold_no_formula(path):
     assert not [title for title in titles if "$" in title]
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_each_block_is_of_a_known_kind_and_each_output_has_what_made_it(path):
     blocks = fenced(read(path))
     for before, block in zip([Block("", "", 0), *blocks], blocks, strict=False):
@@ -250,7 +250,7 @@ def test_a_formula_that_renders_is_let_through(formula):
     assert faults(formula) == []
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_no_line_is_too_long(path):
     lines = enumerate(read(path).splitlines(), 1)
     assert not [i for i, line in lines if len(line) > WIDTH and not line.startswith("|") and "](" not in line]
