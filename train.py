@@ -19,7 +19,7 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
-from numpygpt.training.folder import clear_leftovers, closed, write_whole, writing
+from numpygpt.training.folder import clear_leftovers, closed
 from numpygpt.training.lock import locked
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.report import introduction
@@ -28,6 +28,7 @@ from numpygpt.training.start import begun, changes, check_free, open_data, resum
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours
 from numpygpt.utils.config import add_flags
+from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.metrics import MetricsLog
 
 
@@ -53,7 +54,10 @@ def main(argv: list[str] | None = None) -> int:
     check_logger(config.log)  # before any work is done
     trainer = Trainer(config, open_data(config, make=not args.dry_run, say=say))
     if checkpoint:
-        (trainer.load if args.resume else trainer.start_from)(checkpoint)
+        try:
+            (trainer.load if args.resume else trainer.start_from)(checkpoint)
+        except ValueError as error:
+            raise ValueError(f"{cli.shown(checkpoint.path)}: {error}") from error
     print(introduction(trainer, config.out), flush=True)
     if args.resume:
         print(f"resumed  at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
@@ -64,8 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     with trainer.parallel, locked(out) as note:
         if note:
             say(f"note: {note}")
-        if not args.resume:
-            check_free(out)  # once more: now no other run can come in between
+        if checkpoint and args.resume:  # once more: now no other run can come in between
+            checkpoint.check_unchanged()
+        else:
+            check_free(out)
         with open_loggers(config, out, trainer.step) as loggers:  # before anything is written
             train(trainer, out, loggers, bool(args.resume))
     return 0
@@ -74,14 +80,15 @@ def main(argv: list[str] | None = None) -> int:
 def train(trainer: Trainer, out: Path, loggers: list[Logger], resume: bool) -> None:
     """The run in its folder, which is held against others."""
     clear_leftovers(out)
-    with writing(out / "config.toml", "Nothing was trained"):
-        write_whole(out / "config.toml", trainer.config.to_toml())
-    with writing(out / "metrics.jsonl", "Nothing was trained"):
+    kept = "Nothing was trained, and the run is as it was" if resume else "Nothing was trained"
+    with writing(out / "metrics.jsonl", kept):
         metrics = MetricsLog(out / "metrics.jsonl", trainer.step if resume else None)
     with closed(metrics) as log:
         run = Run(trainer, out, log, loggers)
         if resume:
             run.remember()
+        with writing(out / "config.toml", kept):
+            write_whole(out / "config.toml", trainer.config.to_toml())
         run.go()
 
 

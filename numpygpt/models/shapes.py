@@ -12,7 +12,7 @@ from numpygpt.models.gpt import GPT, POSITIONS
 
 TYPES = {"int": (int,), "int | None": (int, type(None)), "float": (int, float), "str": (str,), "bool": (bool,)}
 LARGEST = 1 << 40  # no size of a model is beyond it, and the products of a few are still quick to compute
-MOST_TABLE = 1 << 28  # entries of a table of sinusoidal positions, which no array of the checkpoint bears out
+MOST_TABLE, MOST_BY_PARAMETERS = 1 << 22, 8  # entries of a table of sinusoidal positions, which no array bears out
 DTYPES = ("float16", "float32", "float64")
 
 
@@ -31,7 +31,8 @@ def check_fits(config: Mapping[str, Any], params: Mapping[str, np.ndarray]) -> N
             raise ValueError(f"{name:.80} is no parameter of its model")
         if found.dtype != config["dtype"]:
             raise ValueError(f"{name} is {found.dtype}, and its model is {config['dtype']}")
-    if config["positions"] == "sinusoidal" and config["max_len"] * config["d_model"] > MOST_TABLE:
+    most = max(MOST_TABLE, MOST_BY_PARAMETERS * sum(found.size for found in params.values()))
+    if config["positions"] == "sinusoidal" and config["max_len"] * config["d_model"] > most:
         raise ValueError(f"its {config['max_len']:,} positions of {config['d_model']:,} numbers are more than any "
                          "model's")
 

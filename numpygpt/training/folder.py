@@ -7,43 +7,16 @@ and the run that goes on from it drops what came later.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from numpygpt.training.trainer import Trainer
-from numpygpt.utils.checkpoint import replacing
 from numpygpt.utils.cli import command, shown
+from numpygpt.utils.files import check_plain, writing
 from numpygpt.utils.metrics import MetricsLog
 
 WRITTEN = ("ckpt.npz", "best.npz", "metrics.jsonl", "config.toml")  # by way of a temporary file
-
-
-class NotSaved(RuntimeError):
-    """A file of the run could not be written."""
-
-
-@contextmanager
-def writing(path: Path, kept: str, size: int = 0) -> Iterator[None]:
-    """NotSaved for an OSError in this block: the file, the reason, how many bytes it needs, and what is `kept`."""
-    try:
-        yield
-    except OSError as error:
-        needed = f"it needs about {amount(size)}, and " if size else ""
-        free = amount(shutil.disk_usage(path.parent).free)
-        raise NotSaved(f"{shown(path)} could not be written: {error.strerror or error} ({needed}{free} are free on its "
-                       f"disk). {kept}") from error
-
-
-def amount(size: float) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write the text; what was there stays until the new file is complete."""
-    with replacing(path) as file:
-        file.write(text.encode())
 
 
 def clear_leftovers(out: Path) -> None:
@@ -61,6 +34,7 @@ class Samples:
 
     def __init__(self, path: Path, size: int | None = None):
         self.path = path
+        check_plain(path)
         found = path.stat().st_size if path.exists() else 0
         self.size = found if size is None else min(size, found)
         if self.size < found:
@@ -91,19 +65,19 @@ class RunFiles:
 
     def save(self, best: bool = False) -> None:
         """Raises NotSaved where the disk is full; the checkpoint is then the one before."""
-        t, kept = self.trainer, self.kept_and_how()
-        with writing(self.log.path, kept):
+        t, words = self.trainer, (self.kept(), self.how())
+        with writing(self.log.path, *words):
             self.log.flush()
         if best:
-            with writing(self.out / "best.npz", kept, t.model.flat().params.nbytes):
+            with writing(self.out / "best.npz", *words, t.model.flat().params.nbytes):
                 t.save_model(self.out / "best.npz")
         t.sample_bytes = self.samples.size
-        with writing(self.out / "ckpt.npz", kept, t.save_bytes()):
+        with writing(self.out / "ckpt.npz", *words, t.save_bytes()):
             t.save(self.out / "ckpt.npz")
         self.saved = t.step
 
     def add_sample(self, text: str) -> None:
-        with writing(self.samples.path, self.kept_and_how()):
+        with writing(self.samples.path, self.kept(), self.how()):
             self.samples.add(self.trainer.step, text)
 
     def resume(self) -> str:
@@ -115,9 +89,8 @@ class RunFiles:
             return "There is no checkpoint yet"
         return f"The last good checkpoint is {shown(self.out / 'ckpt.npz')} of step {self.saved:,}"
 
-    def kept_and_how(self) -> str:
-        how = "begin anew" if self.saved is None else f"go on with {self.resume()}"
-        return f"{self.kept()}: make room, and {how}"
+    def how(self) -> str:
+        return "begin anew" if self.saved is None else f"go on with {self.resume()}"
 
 
 @contextmanager

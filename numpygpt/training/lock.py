@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from numpygpt.utils.cli import shown
+from numpygpt.utils.files import check_plain
 
 NAME = ".lock"
 AT = 1 << 30  # Windows locks bytes, and nobody may read those: so one far behind what is written
@@ -35,22 +36,23 @@ def locked(folder: Path) -> Iterator[str]:
             path.unlink(missing_ok=True)  # while it is held; `_take` looks whether its file still has the name
         os.close(handle)
         with suppress(OSError):  # Windows removes no open file, and another run may have opened it by now
-            path.unlink(missing_ok=True) if os.name == "nt" else None
+            if os.name == "nt":
+                path.unlink(missing_ok=True)
             if new:
                 folder.rmdir()  # does so to an empty folder alone
 
 
 def check_unlocked(folder: Path) -> None:
     """ValueError where a run is going on in `folder`. Writes nothing."""
-    if (folder / NAME).exists():
-        with suppress(FileNotFoundError):
-            os.close(_take(folder / NAME, make=False)[0])
+    with suppress(FileNotFoundError):
+        os.close(_take(folder / NAME, make=False)[0])
 
 
 def _take(path: Path, make: bool = True) -> tuple[int, bool]:
     """The lock file, open and locked; and whether the disk has locks at all."""
     while True:
-        handle = os.open(path, os.O_RDWR | (os.O_CREAT if make else 0), 0o644)
+        check_plain(path)
+        handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | (os.O_CREAT if make else 0), 0o644)
         try:
             _lock(handle)
         except (BlockingIOError, PermissionError):
@@ -58,9 +60,10 @@ def _take(path: Path, make: bool = True) -> tuple[int, bool]:
             raise ValueError(_busy(path)) from None
         except OSError:
             return handle, False
-        if os.name == "nt" or (path.exists() and os.path.samestat(os.fstat(handle), path.stat())):
-            return handle, True
-        os.close(handle)  # the run that held it has ended in between and removed it
+        with suppress(FileNotFoundError):  # the run that held it has ended in between and removed it
+            if os.name == "nt" or os.path.samestat(os.fstat(handle), path.stat()):
+                return handle, True
+        os.close(handle)
 
 
 def _lock(handle: int) -> None:
@@ -78,7 +81,9 @@ def _lock(handle: int) -> None:
 
 
 def _busy(path: Path) -> str:
-    number = path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else ""
+    number = ""
+    with suppress(OSError):
+        number = path.read_text(encoding="utf-8", errors="replace").strip()
     process = f" (process {number})" if number.isdecimal() else ""
     return (f"another run is going on in {shown(path.parent)}{process}: wait until it ends, stop it, or give another "
             "folder with --out")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+from numpygpt.utils.checkpoint_header import is_count
+
 REMEMBERED = 100  # norms; their median is the measure
 LEAST = 20  # norms before anything is a spike
 IN_A_ROW = 10  # skipped steps, after which this is no spike but how the gradient is now
@@ -32,7 +34,7 @@ class Spikes:
         self.norms.append(norm)
         self.in_a_row = self.in_a_row + 1 if spike else 0
         self.skipped += spike
-        self.gave_up = self.in_a_row == IN_A_ROW
+        self.gave_up = self.in_a_row >= IN_A_ROW
         if self.gave_up:
             self.norms.clear()
             self.in_a_row = 0
@@ -44,8 +46,9 @@ class Spikes:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave. ValueError for anything else: a checkpoint may be a stranger's."""
         norms, counts = state.get("norms"), (state.get("skipped"), state.get("in_a_row"))
-        numbers = isinstance(norms, list) and len(norms) <= REMEMBERED and all(type(norm) is float for norm in norms)
-        if not numbers or not all(type(count) is int and count >= 0 for count in counts):
-            raise ValueError("the checkpoint's history of gradient norms is none: it is damaged, or of another program")
+        numbers = isinstance(norms, list) and len(norms) <= REMEMBERED and all(
+            type(norm) is float and norm >= 0 for norm in norms)
+        if not numbers or not all(map(is_count, counts)):
+            raise ValueError("its history of gradient norms is none: it is damaged, or of another program")
         self.norms = deque(state["norms"], maxlen=REMEMBERED)
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]

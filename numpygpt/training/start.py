@@ -9,7 +9,7 @@ from pathlib import Path
 from numpygpt.models.restore import check_model, run_config
 from numpygpt.training.lock import check_unlocked
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import MODEL_KEYS, RUN_KEYS, Checkpoint, find_checkpoint, load_checkpoint
+from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.config import Config, fixed_names, given, read_preset
 from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
 from numpygpt.utils.data.dataset import how_to_make
@@ -43,7 +43,7 @@ def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
     path = find_checkpoint(args.resume, prefer=("ckpt.npz",))
     if not args.dry_run:
         check_unlocked(path.parent)
-    checkpoint = load_checkpoint(path, needs=RUN_KEYS)
+    checkpoint = load_checkpoint(path, needs=MODEL_KEYS)
     check_model(checkpoint)
     old, flags = run_config(checkpoint), given(args)
     keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")

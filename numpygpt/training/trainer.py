@@ -14,6 +14,7 @@ from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.training.diagnose import NotFinite, first_not_finite
 from numpygpt.training.spikes import Spikes
+from numpygpt.training.state import check_state
 from numpygpt.utils.archive import brief
 from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
@@ -132,8 +133,7 @@ class Trainer:
             was = brief((header["data"] or {}).get("corpus", "of an unknown name"))
             raise ValueError(f"the run's data or tokenizer ({was}) is another than this folder holds "
                              f"({self.dataset.meta['corpus']}): give its own with --data")
-        if "optimizer" not in header:
-            raise ValueError("this checkpoint holds a model alone; a run goes on from its ckpt.npz")
+        check_state(checkpoint, self.config.optimizer, [f"0.{name}" for name in self.model.generators()])
         self.model.load_state_dict(checkpoint.group("model"))
         moments = {m: checkpoint.group(f"optimizer/{m}") for m in self.optimizer.moments}
         self.optimizer.load_state_dict({"steps": header["optimizer"]["steps"], **moments})
@@ -143,7 +143,7 @@ class Trainer:
             if name in header["generators"]:  # with more workers than before, the new ones start afresh
                 rng.bit_generator.state = header["generators"][name]
         self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
-        self.last, self.best = header["last"], header["best"]
+        self.last, self.best = header["last"] or {}, header["best"] or {}
         size = header.get("sample_bytes")
         self.sample_bytes = size if type(size) is int and size >= 0 else None  # earlier versions do not say
         if self.spikes and isinstance(header.get("spikes"), dict):

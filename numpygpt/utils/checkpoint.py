@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,11 +14,13 @@ import numpy as np
 
 from numpygpt.utils import strict_json
 from numpygpt.utils.archive import Archive, Unsound, brief, write_array
+from numpygpt.utils.checkpoint_header import check_header
 from numpygpt.utils.cli import command, shown
+from numpygpt.utils.files import replacing
 
 FORMAT, VERSION = "numpygpt-checkpoint", 2
 HEADER = "header"  # the member that holds the JSON
-MOST_HEADER = 64 << 20  # bytes: a vocabulary of a million words fits
+MOST_HEADER = 16 << 20  # bytes: a vocabulary of a million words fits; read, they may take twenty times as many
 
 
 class OtherFormat(Unsound):
@@ -33,6 +34,13 @@ class Checkpoint:
     path: Path
     header: dict[str, Any]
     arrays: dict[str, np.ndarray]
+    stamp: tuple[int, ...] = ()  # what the file was when it was read
+
+    def check_unchanged(self) -> None:
+        """ValueError where the file is no longer the one that was read."""
+        if stamp(os.stat(self.path)) != self.stamp:
+            raise ValueError(f"{shown(self.path)} has changed since it was read: another run went on from it in the "
+                             "meantime; start this command anew")
 
     def group(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays whose names begin with `prefix/`, without it."""
@@ -40,28 +48,15 @@ class Checkpoint:
                 if name.startswith(prefix + "/")}
 
 
+def stamp(found: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from one that has taken its name since."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write the file, whole or not at all."""
-    path = Path(path)
-    with replacing(path) as file:
+    with replacing(Path(path)) as file:
         write(file, header, arrays)
-    sync_folder(path.parent)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path`, which takes its place once the disk has it: at no moment is `path` half a file,
-    and where the block fails it stays what it was."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -70,16 +65,6 @@ def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.nda
         listed = {name: write_array(archive, name, array) for name, array in arrays.items()}
         text = json.dumps({**header, "format": FORMAT, "version": VERSION, "arrays": listed}, allow_nan=False)
         write_array(archive, HEADER, np.frombuffer(text.encode(), np.uint8))
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the folder's new names. Windows neither needs nor has this."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 MODEL_KEYS = ("step", "last", "best", "config", "model", "tokenizer", "data")
@@ -99,6 +84,7 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
                                 f"{command('train.py', 'quick')}")
     with open(path, "rb") as file:
         try:
+            read_at = stamp(os.fstat(file.fileno()))
             header, arrays = read(file, only)
         except OtherFormat as error:
             raise ValueError(f"{shown(path)} has {error}") from error
@@ -110,7 +96,7 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
     missing = [name for name in needs if name not in header]
     if missing:
         raise ValueError(f"{shown(path)} lacks {', '.join(missing)}: it does not hold a whole model")
-    return Checkpoint(path, header, arrays)
+    return Checkpoint(path, header, arrays, read_at)
 
 
 def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -121,7 +107,11 @@ def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarra
     listed = header.pop("arrays", None)
     if header["version"] > 1:  # version 1 had no list, and the zip's own checksums alone
         check_listed(archive, names, listed)
-    return header, {name: archive.read(name) for name in names if name.startswith(only)}
+    arrays = {name: archive.read(name) for name in names if name.startswith(only)}
+    for name, array in arrays.items():
+        if name.startswith("model/") and not np.isfinite(array).all():
+            raise Unsound(f"the array {brief(name)} is not finite, which no run saves")
+    return header, arrays
 
 
 def read_header(archive: Archive) -> dict[str, Any]:
@@ -153,55 +143,6 @@ def check_listed(archive: Archive, names: list[str], listed: Any) -> None:
             same = isinstance(says, dict) and all(says.get(key) == is_[key] for key in ("dtype", "shape"))
             what = "its checksum is another" if same else "its header describes another"
             raise Unsound(f"the array {brief(name)} is damaged ({what})")
-
-
-def check_header(header: dict[str, Any]) -> None:
-    """Unsound where a value is of a kind that no run writes there."""
-    for name, (fits, expected) in VALUES.items():
-        if name in header and not fits(header[name]):
-            raise Unsound(f"its {name} should be {expected}")
-    for state in header.get("generators", {}).values():
-        try:
-            np.random.PCG64().state = state
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise Unsound("it holds a random generator's state that is none") from error
-
-
-def is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 63
-
-
-def is_number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < 1e300
-
-
-def is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def is_evaluation(value: Any) -> bool:
-    if value is None or value == {}:
-        return True  # there was none yet
-    return is_object(value) and is_number(value.get("val_loss")) and is_count(value.get("step"))
-
-
-def is_place(value: Any) -> bool:
-    return is_object(value) and set(value) == {"epoch", "position"} and all(map(is_count, value.values()))
-
-
-def is_optimizer(value: Any) -> bool:
-    return is_object(value) and isinstance(value.get("name"), str) and is_count(value.get("steps"))
-
-
-VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(("step", "tokens"), (is_count, "a whole number from 0 on")),
-    "seconds": (is_number, "a number from 0 on"),
-    **dict.fromkeys(("last", "best"), (is_evaluation, "null, or an object with a val_loss and a step")),
-    "data": (lambda value: value is None or is_object(value), "an object or null"),
-    "loader": (is_place, "an object with an epoch and a position"),
-    "optimizer": (is_optimizer, "an object with a name and steps"),
-    **dict.fromkeys(("config", "model", "tokenizer", "generators"), (is_object, "an object")),
-}
 
 
 def newest_run(runs: Path, name: str) -> Path | None:

@@ -15,7 +15,9 @@ from numpygpt.utils import cli
 from numpygpt.utils.cli import ROOT, nearest, shown
 
 LARGEST = 1 << 63  # a whole number must fit NumPy's integers
-MOST_LAYERS = 10_000  # small ones by the million would fill the memory one by one, before any is found too large
+# What is made one by one would fill the memory before any of it is found too large.
+MOST = {"n_layers": 10_000, "workers": 256, "accumulate": 65_536}
+MOST_TOKENS = 1 << 40  # in a batch
 MOST_BYTES, MOST_IN_LINE = 1 << 16, 1 << 12  # of a TOML file: a key of a thousand parts takes the parser minutes
 
 
@@ -82,14 +84,18 @@ class Config:
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
                     raise ValueError(f"{name} must be at least {least}, got {brief(getattr(self, name))}")
-        if self.n_layers > MOST_LAYERS:
-            raise ValueError(f"n_layers must be at most {MOST_LAYERS:,}, got {self.n_layers}")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most:,}, got {brief(getattr(self, name))}")
         for f in fields(self):
             value = getattr(self, f.name)
             if type(value) is int and value >= LARGEST:
                 raise ValueError(f"{f.name} must be below 2^63, got {brief(value)}")
             if type(value) is str and not value.isprintable():
                 raise ValueError(f"{f.name} must be without control signs, got {brief(value)}")
+        if self.batch_size * self.context > MOST_TOKENS:
+            raise ValueError(f"batch_size {self.batch_size} times context {self.context} is more tokens than any "
+                             "machine holds")
         for name in ("dropout", "beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")

@@ -29,6 +29,7 @@ import numpy as np
 
 from numpygpt.tokenizer.checks import brief
 from numpygpt.utils import strict_json
+from numpygpt.utils.files import check_plain, replacing
 
 COUNTS = ("step", "tokens")  # whole numbers, never null
 REQUIRED = {"train": (*COUNTS, "seconds", "loss"), "eval": (*COUNTS, "seconds", "val_loss"),
@@ -50,6 +51,7 @@ class MetricsLog:
         self.path = Path(path)
         self.last = dict.fromkeys(REQUIRED, -1)
         self._waiting: list[str] = []
+        check_plain(self.path)
         if resume_step is not None and self.path.exists():
             self._drop_after(resume_step)
         elif resume_step is None and self.path.exists() and self.path.stat().st_size > 0:
@@ -106,12 +108,8 @@ class MetricsLog:
             if row["step"] <= step:
                 kept.append(line if line.endswith(b"\n") else line + b"\n")
                 self.last[row["kind"]] = row["step"]
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        with open(temporary, "wb") as out:
+        with replacing(self.path) as out:
             out.writelines(kept)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, self.path)
 
 
 @dataclass
@@ -155,6 +153,8 @@ def pad(column: array, length: int) -> None:
 def read_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """Each line with its checked row. The last line may be cut short; then it is left out."""
     last = dict.fromkeys(REQUIRED, -1)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file")
     with open(path, "rb") as file:
         for number, line in enumerate(iter(lambda: file.readline(LONGEST), b""), 1):
             if len(line) == LONGEST:

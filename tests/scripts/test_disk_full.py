@@ -10,9 +10,10 @@ import pytest
 from running import script
 from tiny import TINY, assert_same_run, make_data
 
-from numpygpt.training.folder import NotSaved, RunFiles, Samples, writing
+from numpygpt.training.folder import RunFiles, Samples
 from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT, command
+from numpygpt.utils.files import NotSaved, writing
 
 resource = pytest.importorskip("resource")
 
@@ -72,9 +73,10 @@ def test_a_file_that_does_not_fit_leaves_the_checkpoint_before_whole(name, half,
         done = script("train.py", "--resume", half)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     values = sum(array.nbytes for array in load_checkpoint(half / name).arrays.values()) if name.endswith("z") else 0
-    needs = f"it needs about {values / 1e3:,.1f} kB, and " if values else ""
-    assert f"train.py: error: {half / name} could not be written: File too large ({needs}" in done.stderr
-    assert (f"The last good checkpoint is {half / 'ckpt.npz'} of step 15: make room, and go on with "
+    needs = f" (it needs about {values / 1e3:,.1f} kB)" if values else ""
+    assert f"train.py: error: {half / name} could not be written: File too large{needs}. The last" in done.stderr
+    assert (f"The last good checkpoint is {half / 'ckpt.npz'} of step 15: raise the limit on the size of files, and go "
+            "on with "
             f"{command('train.py', '--resume', half)}\n") in done.stderr
     after = contents(half)
     assert after.keys() == before.keys()  # nothing temporary is left
@@ -87,12 +89,14 @@ def test_a_file_that_does_not_fit_leaves_the_checkpoint_before_whole(name, half,
 
 def test_a_disk_that_is_full_from_the_start_leaves_a_folder_that_can_be_begun_with(data, whole, tmp_path):
     out = tmp_path / "run"
-    for limit, name, rest in ((1000, "config.toml", []), (len(contents(whole)["config.toml"]) + 100, "ckpt.npz",
-                                                          ["config.toml", "metrics.jsonl"])):
+    larger = len(contents(whole)["config.toml"]) + 100
+    for limit, name, rest in ((1000, "config.toml", ["metrics.jsonl"]),
+                              (larger, "ckpt.npz", ["config.toml", "metrics.jsonl"])):
         with largest_file(limit):
             done = script("train.py", *TINY, "--data", data, "--out", out)
         assert done.returncode == 2 and f"{name} could not be written: File too large" in done.stderr
-        assert ("There is no checkpoint yet: make room, and begin anew" in done.stderr) == (name == "ckpt.npz")
+        assert ("There is no checkpoint yet: raise the limit on the size of files, and begin anew"
+                in done.stderr) == (name == "ckpt.npz")
         assert (sorted(contents(out)) if out.exists() else []) == rest
     assert script("train.py", *TINY, "--data", data, "--out", out).returncode == 0
     assert_same_run(out, whole)
@@ -113,7 +117,7 @@ def test_a_sample_that_does_not_fit_is_told_as_a_checkpoint_is(tmp_path):
         step, sample_bytes = 20, 0
 
     files = RunFiles(Standing, tmp_path, None)
-    told = r"samples.txt could not be written: File too large \([\d,.]+ [kM]B are free on its disk\). There is no check"
+    told = r"samples.txt could not be written: File too large. There is no checkpoint yet: raise the limit on the size"
     with largest_file(5), pytest.raises(NotSaved, match=told):
         files.add_sample("does not fit")
     assert os.path.getsize(tmp_path / "samples.txt") == 0

@@ -7,6 +7,7 @@ where the text came from, how it was cut and tokenized, and the counts and hashe
 
 from __future__ import annotations
 
+import glob
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +16,11 @@ from typing import Any
 import numpy as np
 
 from numpygpt.tokenizer import load_tokenizer
-from numpygpt.tokenizer.checks import brief
-from numpygpt.utils import strict_json
-from numpygpt.utils.cli import command, shown
-from numpygpt.utils.data.corpora import CORPORA
+from numpygpt.utils.cli import shown
 from numpygpt.utils.data.fetch import file_sha256
-from numpygpt.utils.data.recipes import DEFAULT_FOLDER, making
+from numpygpt.utils.data.meta import FILES, anew, check_file, how_to_make, plain, read_meta
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER
 
-FORMAT, VERSION = "numpygpt-data", 1
-FILES = ("train.bin", "val.bin", "tokenizer.json", "meta.json")
-TOKENIZERS = ("char", "word", "bpe")
-REQUIRED = ("corpus", "sha256", "tokenizer", "settings", "split", "vocab_size", "dtype", "train", "val")
-MOST_META = 1 << 24  # bytes of meta.json
 _CHECKED_AT_ONCE = 1 << 22  # bytes of a file in memory at a time
 
 
@@ -57,11 +51,12 @@ class TokenDataset:
         """Open `folder`. Raises `FileNotFoundError` or `ValueError` that says what is wrong and how to make it anew."""
         folder = Path(folder)
         if not folder.is_dir():
-            raise FileNotFoundError(f"there is no data folder {shown(folder)}: make it with {how_to_make(folder)}")
+            old = displaced(folder)
+            found = f"what it held is in {shown(old)}, since its replacement was killed: rename that, or " if old else ""
+            raise FileNotFoundError(f"there is no data folder {shown(folder)}: {found}make it with {how_to_make(folder)}")
         meta = read_meta(folder)
         for name in FILES:
-            if not (folder / name).is_file():
-                raise FileNotFoundError(f"{shown(folder / name)} is missing: {anew(folder)}")
+            check_file(folder, name)
         if file_sha256(folder / "tokenizer.json") != meta["tokenizer"]["sha256"]:
             raise ValueError(
                 f"{shown(folder / 'tokenizer.json')} is not the file that made this folder's tokens "
@@ -82,45 +77,11 @@ class TokenDataset:
         return cls(folder, train, val, tokenizer, meta)
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """meta.json of `folder`, once its format and version are ours."""
-    path = folder / "meta.json"
-    try:
-        if path.stat().st_size > MOST_META:
-            raise ValueError(f"it has more than {MOST_META:,} bytes")
-        meta = strict_json.loads(path.read_bytes().decode("utf-8"))
-        found = (meta["format"], meta["version"])
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{shown(folder)} is no data folder, it has no meta.json: make one with {how_to_make(folder)}"
-        ) from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{shown(path)} cannot be read as this project's meta.json: {anew(folder)}") from error
-    if found != (FORMAT, VERSION):
-        raise ValueError(
-            f"{shown(path)} has format {plain(found[0])} version {plain(found[1])}, and this program reads {FORMAT} "
-            f"version {VERSION}: {anew(folder)}"
-        )
-    missing = [key for key in REQUIRED if key not in meta]
-    inner = {"train": ("tokens", "bytes"), "val": ("tokens", "bytes"), "tokenizer": ("kind", "sha256")}
-    missing += [f"{key}.{name}" for key, names in inner.items() for name in names
-                if key in meta and (not isinstance(meta[key], dict) or name not in meta[key])]
-    if missing or meta["dtype"] not in ("uint16", "uint32"):
-        raise ValueError(f"{shown(path)} lacks {', '.join(missing) or 'a dtype that is known'}: {anew(folder)}")
-    for part in ("train", "val"):
-        wrong = [name for name, value in meta[part].items() if type(value) is not int or not 0 <= value < 1 << 63]
-        if wrong:
-            raise ValueError(f"{shown(path)}: {part}.{plain(wrong[0])} is no number of anything: {anew(folder)}")
-    if not isinstance(meta["settings"], dict) or not isinstance(meta["split"], dict):
-        raise ValueError(f"{shown(path)}: settings and split are no objects: {anew(folder)}")
-    return meta
-
-
 def _open_tokens(folder: Path, part: str, meta: dict[str, Any], vocab_size: int) -> np.ndarray:
     """The memmap of `part`, its size and its ids checked."""
     path, dtype, count = folder / f"{part}.bin", np.dtype(meta["dtype"]).newbyteorder("<"), meta[part]["tokens"]
     size = path.stat().st_size
-    if size != count * dtype.itemsize or not count:
+    if size != count * dtype.itemsize:
         raise ValueError(
             f"{shown(path)} has {size:,} bytes where meta.json's {count:,} tokens of {dtype.name} are "
             f"{count * dtype.itemsize:,}: {anew(folder)}"
@@ -141,21 +102,15 @@ def _open_tokens(folder: Path, part: str, meta: dict[str, Any], vocab_size: int)
     return np.memmap(path, dtype=dtype, mode="r")
 
 
-def plain(value: Any) -> str:
-    """A value of meta.json in a sentence: a text without quotes, and nothing longer than a line."""
-    return value if isinstance(value, str) and value.isprintable() and len(value) <= 60 else brief(value)
+def displaced(folder: Path) -> Path | None:
+    """Where the data of `folder` is, if its replacement was killed in the moment between two renames."""
+    if folder.exists():
+        return None
+    whole = [old for old in set_aside(folder) if all((old / name).is_file() for name in FILES)]
+    return max(whole, key=lambda old: old.stat().st_mtime, default=None)
 
 
-def anew(folder: Path) -> str:
-    return f"make the folder anew with {how_to_make(folder, '--force')}"
-
-
-def how_to_make(folder: Path, *more: str) -> str:
-    """The command that makes `folder`, as far as its name tells."""
-    if made := making(folder, *more):
-        return made
+def set_aside(folder: Path) -> list[Path]:
+    """What `new_folder` renamed to put another in its place. It is removed then, unless that was killed."""
     folder = folder.resolve()
-    corpus, _, kind = folder.name.rpartition("_")
-    if folder.parent == DEFAULT_FOLDER.parent and corpus in CORPORA and kind in TOKENIZERS:
-        return command("datagen.py", "--dataset", corpus, "--tokenizer", kind, *more)
-    return command("datagen.py", "--input", "FILE", "--out", shown(folder), *more)
+    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.{'[0-9a-f]' * 8}.old"))

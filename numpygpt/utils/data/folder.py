@@ -1,4 +1,8 @@
-"""Writing a data folder: as it is made, beside the place where it goes, and whole or not at all."""
+"""Writing a data folder: as it is made, beside the place where it goes, and whole or not at all.
+
+A kill at any moment leaves the old folder or the new one under its name, but for the moment between two renames, since
+no system that Python knows exchanges two folders at once. Then what was there is beside it, and is found (`displaced`).
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,20 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from numpygpt.utils.cli import shown
-from numpygpt.utils.data.dataset import FILES, FORMAT, VERSION, read_meta
+from numpygpt.utils.data.dataset import displaced, set_aside
 from numpygpt.utils.data.fetch import file_sha256
+from numpygpt.utils.data.meta import FILES, FORMAT, VERSION, plain, read_meta
+from numpygpt.utils.files import sync_folder, write_whole, writing
+
+Saving = Callable[[], AbstractContextManager[object]]  # in which an error of the disk gets its sentence
 
 
 @contextmanager
@@ -27,6 +35,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     a name of its own.
     """
     folder = folder.resolve()
+    above = [parent for parent in folder.parents if not parent.exists()]  # the nearest first
     made = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.new"
     old = made.with_suffix(".old")
     try:
@@ -35,14 +44,36 @@ def new_folder(folder: Path) -> Iterator[Path]:
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(folder)) from None  # the name that the user knows
         yield made
-        if folder.exists():
-            folder.rename(old)
-        made.rename(folder)
+        with saving(folder):
+            if folder.exists():
+                folder.rename(old)
+            made.rename(folder)
+        sync_folder(folder.parent)  # before the old data goes
     finally:
         if old.exists() and not folder.exists():  # the second rename failed: what was there comes back
             old.rename(folder)
-        for rest in (made, old):
+        shutil.rmtree(made, ignore_errors=True)
+        aside = set_aside(folder)  # listed before the next line looks: what is no longer needed, now or since a kill
+        for rest in aside if folder.exists() else ():
             shutil.rmtree(rest, ignore_errors=True)
+        for parent in above:
+            with suppress(OSError):  # it is not empty: all went well
+                parent.rmdir()
+
+
+@contextmanager
+def saving(folder: Path, size: int = 0) -> Iterator[None]:
+    """NotSaved for an OSError while `folder` is made, about so many bytes large."""
+    kept = f"{shown(folder)} is as it was" if folder.exists() else "No folder was made"
+    with writing(folder.resolve(), kept, "run this again", size):
+        yield
+
+
+def put_back(folder: Path, say: Callable[[str], None]) -> None:
+    """A data folder whose replacement was killed between the two renames gets its name again."""
+    if old := displaced(folder):
+        say(f"note: {shown(folder)} is back from {shown(old)}: its replacement was killed")
+        old.rename(folder)
 
 
 def id_dtype(vocab_size: int) -> np.dtype:
@@ -50,21 +81,32 @@ def id_dtype(vocab_size: int) -> np.dtype:
     return np.dtype("<u2" if vocab_size < 1 << 16 else "<u4")
 
 
-def write_tokens(path: Path, arrays: Iterable[np.ndarray], dtype: np.dtype, watched: int = -1) -> tuple[int, int]:
-    """Write the ids as they come. (how many they are, how many of them are `watched`)"""
+def write_tokens(path: Path, arrays: Iterable[np.ndarray], dtype: np.dtype, watched: int = -1,
+                 saving: Saving = nullcontext) -> tuple[int, int]:  # fmt: skip
+    """Write the ids as they come, in a `saving` block each time. (how many they are, how many are `watched`)"""
     tokens = found = 0
-    with path.open("wb") as file:
-        for ids in arrays:
-            file.write(ids.astype(dtype).tobytes())
+    with saving():
+        file = path.open("wb", buffering=0)  # with a buffer, what was refused would be tried again by the closing
+    with file:
+        for ids in arrays:  # outside of the block: an error of the text's own file is another
+            with saving():
+                write_all(file, memoryview(ids.astype(dtype)).cast("B"))
             tokens += len(ids)
             found += int(np.count_nonzero(ids == watched)) if watched >= 0 else 0
-        file.flush()
-        os.fsync(file.fileno())
+        with saving():
+            os.fsync(file.fileno())
     return tokens, found
 
 
+def write_all(file: BinaryIO, data: memoryview) -> None:
+    """Without a buffer one call may write a part only."""
+    while data:
+        data = data[file.write(data) :]
+
+
 def write_rest(folder: Path, tokenizer: Any, tokens: dict[str, int], meta: dict[str, Any]) -> None:
-    """tokenizer.json, then meta.json, which makes the folder whole; `tokens`: how many each part has.
+    """tokenizer.json, then meta.json, which makes the folder whole; `tokens`: how many each part has. The disk has it
+    all when this returns.
 
     `meta` lacks only what the tokens and the tokenizer tell themselves.
     """
@@ -74,8 +116,7 @@ def write_rest(folder: Path, tokenizer: Any, tokens: dict[str, int], meta: dict[
     whole["tokenizer"] = {**meta["tokenizer"], "sha256": file_sha256(folder / "tokenizer.json")}
     for part, count in tokens.items():
         whole[part] = {"tokens": count, **meta[part], "crc32": file_crc32(folder / f"{part}.bin")}
-    text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
-    (folder / "meta.json").write_text(text, encoding="utf-8", newline="\n")
+    write_whole(folder / "meta.json", json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
 
 
 def file_crc32(path: Path) -> int:
@@ -96,7 +137,7 @@ def check_replace(folder: Path, meta: dict[str, Any], force: bool) -> None:
         return
     if not folder.is_dir():
         raise ValueError(f"{shown(folder)} is a file and no folder: choose another --out")
-    foreign = sorted(x.name for x in folder.iterdir() if x.name not in FILES)
+    foreign = sorted(x.name for x in folder.iterdir() if x.name not in FILES or x.is_dir())
     if foreign:
         raise ValueError(
             f"{shown(folder)} holds what is no data folder's ({', '.join(foreign[:3])}): choose another --out"
@@ -111,7 +152,7 @@ def check_replace(folder: Path, meta: dict[str, Any], force: bool) -> None:
     differ = ", ".join(key for key in now if was.get(key) != now[key])
     if differ:
         raise ValueError(
-            f"{shown(folder)} holds other data ({was['corpus']}, {was['tokenizer'][0]}; it differs in {differ}): "
+            f"{shown(folder)} holds other data ({plain(was['corpus'])}, {plain(was['tokenizer'][0])}; it differs in {differ}): "
             "--force replaces it, --out writes elsewhere"
         )
 

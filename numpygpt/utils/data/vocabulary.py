@@ -13,9 +13,9 @@ import numpy as np
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
 from numpygpt.utils.cli import nearest, shown
 from numpygpt.utils.data.counting import Counts, characters
-from numpygpt.utils.data.dataset import TOKENIZERS
 from numpygpt.utils.data.documents import END
 from numpygpt.utils.data.fetch import file_sha256
+from numpygpt.utils.data.meta import TOKENIZERS
 from numpygpt.utils.data.split import Source
 
 UNKNOWN = "<unk>"
