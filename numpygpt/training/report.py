@@ -10,7 +10,9 @@ from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.trainer import Trainer
 from numpygpt.utils.cli import shown
+from numpygpt.utils.colour import printable
 from numpygpt.utils.cores import cores
+from numpygpt.utils.data.meta import plain
 
 INTERPRETER = 60e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model
 HOLES = 1.1  # what the allocator takes from the system, by what is asked of it; measured
@@ -26,7 +28,7 @@ def introduction(trainer: Trainer, out: str) -> str:
     share = 0.0 if unknown is None else float((d.val == unknown).mean())
     rows = [
         ("run", f"{shown(out)}, seed {c.seed}"),
-        ("data", f"{shown(c.data)}: {d.meta['corpus']}, {d.meta['tokenizer']['kind']} tokens, vocabulary {V:,}, "
+        ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}, "
                  f"{len(d.train):,} tokens to train on, {len(d.val):,} to validate"),
         ("model", f"{model.n_params():,} parameters: {c.n_layers} layers, {c.n_heads} heads, {c.d_model} wide, context "
                   f"{c.context}, {c.activation}, {c.positions} positions, {tied} head"),
@@ -43,7 +45,7 @@ def introduction(trainer: Trainer, out: str) -> str:
     if share:
         rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed: bits a byte "
                              "look better than they are"))
-    return "\n".join(f"{name:<8} {text}" for name, text in rows)
+    return "\n".join(f"{name:<8} {printable(text)}" for name, text in rows)
 
 
 def memory(trainer: Trainer) -> float:

@@ -51,9 +51,10 @@ class TokenDataset:
         """Open `folder`. Raises `FileNotFoundError` or `ValueError` that says what is wrong and how to make it anew."""
         folder = Path(folder)
         if not folder.is_dir():
-            old = displaced(folder)
-            found = f"what it held is in {shown(old)}, since its replacement was killed: rename that, or " if old else ""
-            raise FileNotFoundError(f"there is no data folder {shown(folder)}: {found}make it with {how_to_make(folder)}")
+            make = f"make it with {how_to_make(folder)}"
+            if old := displaced(folder):
+                make = f"what it held is in {shown(old)}, since its replacement was killed; rename that, or {make}"
+            raise FileNotFoundError(f"there is no data folder {shown(folder)}: {make}")
         meta = read_meta(folder)
         for name in FILES:
             check_file(folder, name)

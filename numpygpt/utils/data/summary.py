@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.cli import shown
+from numpygpt.utils.colour import printable
 from numpygpt.utils.data.dataset import TokenDataset
 from numpygpt.utils.data.vocabulary import UNKNOWN, Say
 
@@ -36,7 +37,7 @@ def warn(
 
 
 def summary(dataset: TokenDataset) -> str:
-    """What the folder holds, a line for each thing."""
+    """What the folder holds, a line for each thing, whatever the names of files are."""
     meta, train, val = dataset.meta, dataset.meta["train"], dataset.meta["val"]
     characters, size = train["characters"] + val["characters"], train["bytes"] + val["bytes"]
     tokens, split, many = train["tokens"] + val["tokens"], meta["split"], meta.get("documents", 1)
@@ -58,4 +59,4 @@ def summary(dataset: TokenDataset) -> str:
         ("a token", f"{characters / tokens:.2f} characters, {size / tokens:.2f} bytes"),
         ("folder", shown(dataset.folder)),
     ]
-    return "\n".join(f"{name:<11} {what}" for name, what in rows)
+    return "\n".join(f"{name:<11} {printable(what)}" for name, what in rows)
