@@ -72,8 +72,8 @@ def saving(folder: Path, size: int = 0) -> Iterator[None]:
 def put_back(folder: Path, say: Callable[[str], None]) -> None:
     """A data folder whose replacement was killed between the two renames gets its name again."""
     if old := displaced(folder):
-        say(f"note: {shown(folder)} is back from {shown(old)}: its replacement was killed")
         old.rename(folder)
+        say(f"note: {shown(folder)} is back from {shown(old)}: its replacement was killed")
 
 
 def id_dtype(vocab_size: int) -> np.dtype:
@@ -90,7 +90,7 @@ def write_tokens(path: Path, arrays: Iterable[np.ndarray], dtype: np.dtype, watc
     with file:
         for ids in arrays:  # outside of the block: an error of the text's own file is another
             with saving():
-                write_all(file, memoryview(ids.astype(dtype)).cast("B"))
+                write_all(file, ids.astype(dtype).tobytes())
             tokens += len(ids)
             found += int(np.count_nonzero(ids == watched)) if watched >= 0 else 0
         with saving():
@@ -98,10 +98,11 @@ def write_tokens(path: Path, arrays: Iterable[np.ndarray], dtype: np.dtype, watc
     return tokens, found
 
 
-def write_all(file: BinaryIO, data: memoryview) -> None:
+def write_all(file: BinaryIO, data: bytes) -> None:
     """Without a buffer one call may write a part only."""
-    while data:
-        data = data[file.write(data) :]
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def write_rest(folder: Path, tokenizer: Any, tokens: dict[str, int], meta: dict[str, Any]) -> None:
@@ -152,8 +153,8 @@ def check_replace(folder: Path, meta: dict[str, Any], force: bool) -> None:
     differ = ", ".join(key for key in now if was.get(key) != now[key])
     if differ:
         raise ValueError(
-            f"{shown(folder)} holds other data ({plain(was['corpus'])}, {plain(was['tokenizer'][0])}; it differs in {differ}): "
-            "--force replaces it, --out writes elsewhere"
+            f"{shown(folder)} holds other data ({plain(was['corpus'])}, {plain(was['tokenizer'][0])}; it differs in "
+            f"{differ}): --force replaces it, --out writes elsewhere"
         )
 
 

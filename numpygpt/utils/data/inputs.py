@@ -5,15 +5,16 @@ from __future__ import annotations
 import glob
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from numpygpt.utils.cli import nearest, shown, stdin
 from numpygpt.utils.data.corpora import Corpus
 from numpygpt.utils.data.documents import Document, check_encoding
+from numpygpt.utils.files import writing
 
 STDIN = "-"
 ENDLESS = ("/dev/zero", "/dev/random", "/dev/urandom", "/dev/full")
@@ -91,11 +92,18 @@ def _matches(pattern: str) -> list[Path]:
 
 def _copied(pipe: BinaryIO) -> BinaryIO:
     """What comes through `pipe`, in a file without a name: a corpus is read more than once."""
-    copy = tempfile.TemporaryFile()
+    place = Path(tempfile.gettempdir()) / "numpygpt"  # no file that one could see: where it lies is what counts
+    kept, how = "What comes through a pipe is kept there while it is read", "run this again, or set TMPDIR"
+    with writing(place, kept, how):
+        copy = tempfile.TemporaryFile()
     try:
-        shutil.copyfileobj(pipe, copy, 1 << 20)
+        while block := pipe.read(1 << 20):
+            with writing(place, kept, how):
+                copy.write(block)
+                copy.flush()
     except BaseException:
-        copy.close()
+        with suppress(OSError):  # what the disk refused is tried once more
+            copy.close()
         raise
     return copy  # type: ignore[return-value]
 

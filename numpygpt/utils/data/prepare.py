@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,16 @@ from numpygpt.utils.data.counting import Counts
 from numpygpt.utils.data.dataset import TokenDataset
 from numpygpt.utils.data.documents import END
 from numpygpt.utils.data.fetch import Progress
-from numpygpt.utils.data.folder import check_replace, id_dtype, new_folder, write_rest, write_tokens
+from numpygpt.utils.data.folder import (
+    Saving,
+    check_replace,
+    id_dtype,
+    new_folder,
+    put_back,
+    saving,
+    write_rest,
+    write_tokens,
+)
 from numpygpt.utils.data.recipes import DEFAULT_FOLDER
 from numpygpt.utils.data.split import PARTS, SPLITS, Reading, Source
 from numpygpt.utils.data.summary import warn
@@ -70,6 +80,7 @@ def prepare(
         "settings": {**vocabulary_settings(kind, given, lowercase=lowercase, **numbers), "clean": clean},
         "split": source.described(),
     }
+    put_back(out, say)
     check_replace(out, meta, force)  # as far as the settings tell: before any text is read
     counts = Counts(source, tally=kind == "char" and not given, lowercase=lowercase)
     meta |= counts.described()
@@ -81,12 +92,15 @@ def prepare(
     if counts.several and END.name not in coder.special_tokens:
         raise ValueError(f"this tokenizer has no special token {END.name}, which ends each of the corpus's "
                          f"{counts.total:,} documents: give one document, or a tokenizer that has it")
+    ids = sum(counts.characters.values()) if kind == "char" else 0  # of other tokens nobody knows how many there are
+    disk = partial(saving, out, ids * id_dtype(coder.vocab_size).itemsize)
     with new_folder(out) as folder:
-        tokens, unknown = _encode(source, coder, folder, counts, workers)
+        tokens, unknown = _encode(source, coder, folder, counts, workers, disk)
         if min(tokens.values()) < context + 1:
             raise ValueError(_too_short(counts, tokens, context, "tokens"))
         warn(coder, bool(given), tokens, unknown, vocab_size, say)
-        write_rest(folder, coder, tokens, meta)
+        with disk():
+            write_rest(folder, coder, tokens, meta)
     return TokenDataset.load(out)
 
 
@@ -120,9 +134,9 @@ def _check_counts(counts: Counts, source: Source, context: int, say: Say) -> Non
 
 
 def _encode(
-    source: Source, coder: Tokenizer, folder: Path, counts: Counts, workers: int
+    source: Source, coder: Tokenizer, folder: Path, counts: Counts, workers: int, disk: Saving
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Write each part's tokens. (how many there are, how many of them are unknown)"""
+    """Write each part's tokens, in `disk` blocks. (how many there are, how many of them are unknown)"""
     tokens, unknown, reading = {}, {}, Reading()
     dtype, watched = id_dtype(coder.vocab_size), coder.special_tokens.get(UNKNOWN, -1)
     for part in PARTS:
@@ -130,7 +144,7 @@ def _encode(
         pieces = source.part(part, f"encoding {part}", counts.several, reading if part == "val" else None)
         arrays = cast("Generator[np.ndarray]", coder.encode_stream(pieces, workers))
         with closing(arrays):  # a run that is stopped lets go of its processes here
-            tokens[part], unknown[part] = write_tokens(folder / f"{part}.bin", arrays, dtype, watched)
+            tokens[part], unknown[part] = write_tokens(folder / f"{part}.bin", arrays, dtype, watched, disk)
     if reading.sha256 != counts.reading.sha256:
         raise RuntimeError("the text changed while it was read: run this again once nothing writes to it")
     return tokens, unknown
