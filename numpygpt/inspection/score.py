@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from numpygpt.utils.text import END_OF_TEXT
 Progress = Callable[[int], object]
 
 AT_ONCE = 1024  # tokens in one pass, as whole windows
+MOST_TEXT = 1_000_000_000  # bytes that are read: days of work, and what a device without an end is stopped at
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,13 @@ def token_bytes(tokenizer: Tokenizer, id: int) -> int:
 
 
 def read_text(name: str, what: str = "the text") -> str:
-    """The text of a file, or of standard input where it is named -, exactly as it is."""
-    data = cli.stdin().read() if name == "-" else Path(name).read_bytes()
+    """The text of a file, or of standard input where it is named -, exactly as it is. ValueError for one too long."""
+    data = bytearray()
+    with nullcontext(cli.stdin()) if name == "-" else open(name, "rb") as file:
+        while block := file.read(1 << 20):
+            data += block
+            if len(data) > MOST_TEXT:
+                raise ValueError(f"{what} is longer than {MOST_TEXT:,} bytes: give a part of {name}")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -46,7 +46,9 @@ def to_json(fields: dict[str, Any]) -> str:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The file's bytes. ValueError where they are more than any tokenizer's."""
+    """The file's bytes. ValueError where they are more than any tokenizer's, and for a pipe, which has no size."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise ValueError(f"{os.fspath(path)} is a folder, a pipe or a device, and a tokenizer is a file: name that")
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size > MOST_BYTES:
             raise ValueError(f"{os.fspath(path)} has more than {MOST_BYTES:,} bytes, and no tokenizer file has so many")
