@@ -64,7 +64,8 @@ def check_plain(path: Path) -> None:
         return  # nothing is there; what else is wrong with it, opening it will tell
     if not stat.S_ISREG(mode):
         what = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        raise ValueError(f"{shown(path)} is {what} and no file: remove it, or take another folder")
+        name = Path(shown(path.parent)) / path.name  # `shown` would follow the link
+        raise ValueError(f"{name} is {what} and no file: remove it, or take another folder")
 
 
 @contextmanager

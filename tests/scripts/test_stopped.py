@@ -199,7 +199,15 @@ def test_a_lock_is_held_once_and_leaves_nothing(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a", "x"]
 
 
-def test_a_lock_that_was_removed_in_between_is_taken_anew(tmp_path, monkeypatch):
+def test_a_lock_says_who_holds_it_and_leaves_a_folder_that_was_there(tmp_path):
+    (tmp_path / ".lock").write_text("4194304" * 9)  # of a run that was killed
+    with locked(tmp_path):
+        assert (tmp_path / ".lock").read_text() == str(os.getpid())
+    assert os.listdir(tmp_path) == [] and tmp_path.is_dir()
+
+
+@pytest.mark.parametrize("another", [False, True], ids=["gone", "another"])
+def test_a_lock_that_was_removed_in_between_is_taken_anew(tmp_path, monkeypatch, another):
     path, plain, calls = tmp_path / ".lock", lock._lock, []
 
     def removed(handle):  # the first time, the run that had it ends between our opening and our locking
@@ -207,6 +215,8 @@ def test_a_lock_that_was_removed_in_between_is_taken_anew(tmp_path, monkeypatch)
         plain(handle)
         if len(calls) == 1:
             path.unlink()
+            if another:
+                path.write_text("")  # and a third run makes its own
 
     monkeypatch.setattr(lock, "_lock", removed)
     with locked(tmp_path):

@@ -1,6 +1,7 @@
 """Steps that are skipped because their gradient is far beyond what came before."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -55,6 +56,25 @@ def test_a_norm_far_above_the_median_is_a_spike_once_there_is_a_history():
 def test_the_median_is_that_of_the_last_hundred():
     assert skips([50.0] * 100 + [1.0] * 51 + [4.0])[0][-1]
     assert not skips([50.0] * 100 + [1.0] * 49 + [4.0])[0][-1]
+
+
+def test_a_resumed_history_goes_on_where_it_stood():
+    whole, first = Spikes(3.0), Spikes(3.0)
+    norms = [1.0] * 30 + [100.0] * 9
+    for norm in norms:
+        whole.is_spike(norm)
+        first.is_spike(norm)
+    second = Spikes(3.0)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    for norm in (100.0, 100.0, 1.0):  # the tenth in a row is the last
+        assert second.is_spike(norm) == whole.is_spike(norm) and second.gave_up == whole.gave_up
+    assert second.state_dict() == whole.state_dict() and whole.skipped == 10
+
+
+def test_more_in_a_row_than_there_can_be_still_ends():
+    spikes = Spikes(3.0)
+    spikes.load_state_dict({"norms": [1.0] * 30, "skipped": 50, "in_a_row": 50})
+    assert spikes.is_spike(100.0) and spikes.gave_up and not spikes.is_spike(100.0)
 
 
 def test_no_run_skips_for_ever():
@@ -117,7 +137,8 @@ def test_a_run_may_begin_to_skip_when_it_is_resumed(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"norms": "abc"}, {"norms": [1]}, {"norms": [1.0] * 101}, {"skipped": -1},
-                                    {"in_a_row": 1.0}, {"skipped": None}])
+                                    {"in_a_row": 1.0}, {"skipped": None}, {"norms": [-1.0]},
+                                    {"skipped": 10**400}, {"in_a_row": True}])
 def test_a_history_that_is_none_is_refused(change):
     state = {"norms": [1.0], "skipped": 0, "in_a_row": 0}
     Spikes(3.0).load_state_dict(state)

@@ -11,6 +11,7 @@ import pytest
 
 from numpygpt import GPT
 from numpygpt.models.restore import check_model, restore
+from numpygpt.models.shapes import MOST_TABLE
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
@@ -259,8 +260,15 @@ def test_a_table_of_positions_that_no_array_bears_out_takes_no_memory(tmp_path):
     model, tokenizer = GPT(5, 6, 8, 2, 2, positions="sinusoidal"), CharTokenizer().train("abcde")
     header = {"step": 1, "last": None, "best": None, "config": {}, "model": model.config | {"max_len": 10**9},
               "data": None, "tokenizer": tokenizer.to_dict()}
-    save_checkpoint(tmp_path / "s.npz", header, {f"model/{name}": param for name, param in model.params().items()})
+    arrays = {f"model/{name}": param for name, param in model.params().items()}
+    save_checkpoint(tmp_path / "s.npz", header, arrays)
     assert "its 1,000,000,000 positions of 8 numbers are more than" in refused(tmp_path / "s.npz", restore)
+    for positions, fits in ((MOST_TABLE // 8, True), (MOST_TABLE // 8 + 1, False)):
+        save_checkpoint(tmp_path / "s.npz", header | {"model": model.config | {"max_len": positions}}, arrays)
+        if fits:
+            assert restore(tmp_path / "s.npz")[0].max_len == positions
+        else:
+            assert "are more than any model's" in refused(tmp_path / "s.npz", restore)
 
 
 def test_a_tokenizer_of_another_size_is_refused(whole, tmp_path):
