@@ -1,70 +1,97 @@
-"""What the chapters of the textbook work out on paper is what the block under it prints: matrices and long decimals."""
+"""What the chapters of the textbook work out on paper is right: sums are true, and what they give is printed below."""
 
 import ast
+import itertools
 import re
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from test_backprop_doc import OF_LAYERS, examples, fenced, name, parts, prose, read, sections
+from test_backprop_doc import OF_LAYERS, examples, formulas, name, parts, prose, read, sections
 
 MATRIX = re.compile(r"\\begin\{pmatrix\}(.*?)\\end\{pmatrix\}", re.DOTALL)
+ROW = re.compile(r"(?<![\w}])\(([\d\s./+-]*,[\d\s./+,-]*)\)(/\d+)?")
 LONG = re.compile(r"(?<![\w.])-?\d+\.\d{3,}(?!\w)")
 LITERAL = re.compile(r"\[[\[\]\d\s.,e+-]*\]")
-ENTRY = re.compile(r"[\d\s./+*()-]+")
+SUM = re.compile(r"[\d\s./+*()-]+")
+PRINTED = ("softmax", "normalize")  # the chapters that print each matrix and row that they work out
 
-WITH_MATRICES = ("softmax", "normalize")  # the chapters that print the matrix of each step
 
-
-def value(entry):
-    """The number that an entry such as `1/2 - 1` stands for; None for one with letters."""
-    entry = entry.replace(r"\cdot", "*").strip()
-    if not ENTRY.fullmatch(entry):
+def value(text):
+    """The number that arithmetic such as `1/2 - 1` gives; None for what has letters in it."""
+    text = re.sub(r"\\[,;]", "*", text.strip().strip(",.").replace(r"\cdot", "*").removesuffix(r"\quad"))
+    if not SUM.fullmatch(text):
         return None
-    return float(eval(re.sub(r"\d+(?:\.\d+)?", lambda number: f"Fraction('{number.group()}')", entry),
-                      {"Fraction": Fraction}))
+    exact = re.sub(r"\d+(?:\.\d+)?", lambda number: f"Fraction('{number.group()}')", text.strip())
+    try:
+        return float(eval(exact, {"Fraction": Fraction}))
+    except (SyntaxError, TypeError):  # two numbers side by side
+        return None
 
 
-def matrices(text):
-    """The arrays of the matrices of a text that have numbers alone, each with its number of decimals."""
+def unit(text):
+    """One in the last decimal of the longest number; in the fourth, as is printed, where all are whole or fractions."""
+    return 10.0 ** -max((len(decimals) for decimals in re.findall(r"\.(\d+)", text)), default=4)
+
+
+def claimed(text):
+    """The matrices and the rows of a text that have numbers alone: (array, how far off rounding may leave it)."""
     for body in MATRIX.findall(text):
         rows = [[value(entry) for entry in row.split("&")] for row in body.strip().removesuffix("\\\\").split("\\\\")]
         if all(entry is not None for row in rows for entry in row):
-            yield np.array(rows), max((len(d) for d in re.findall(r"\.(\d+)", body)), default=6)
+            yield np.array(rows), 0.51 * unit(body)
+    for body, divisor in ROW.findall(text):
+        yield np.array([value(entry) for entry in body.split(",")]) / float(divisor[1:] or 1), 0.51 * unit(body)
 
 
 def arrays(text):
-    """The arrays that a program or its output spells out."""
+    """The arrays that a program or its output spells out, and their rows."""
     for found in LITERAL.findall(text):
         try:
-            yield np.array(ast.literal_eval(found), float)
+            array = np.array(ast.literal_eval(found), float)
         except (SyntaxError, ValueError):  # an index, or rows of different lengths
             continue
+        yield array
+        yield from array if array.ndim == 2 else ()
 
 
 def unproven(section):
-    """What a section claims and neither its programs nor what they print have: matrices and long decimals."""
+    """The matrices, rows and long decimals of a section that neither its programs spell out nor their output."""
     blocks = examples(section)
     shown = "\n".join(after.text for _, after in blocks if after.info == "text")
-    known = [*arrays(shown), *(a for block, _ in blocks for a in arrays(block.text))]
-    claims = prose(section) + "\n".join(block.text for block in fenced(section) if block.info == "math")
-    lost = []
-    for matrix, decimals in matrices(claims):
-        unit = 10.0**-decimals
-        if not any(a.size == matrix.size and np.abs(a.ravel() - matrix.ravel()).max() < 0.51 * unit for a in known):
-            lost.append(matrix.tolist())
+    known = [*arrays(shown), *(array for block, _ in blocks for array in arrays(block.text))]
+    worked = [formula for _, formula in formulas(section)]
+    lost = [array.tolist() for array, off in claimed("\n".join(worked))
+            if not any(a.size == array.size and np.abs(a.ravel() - array.ravel()).max() < off for a in known)]
     printed = [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", shown)]
-    for number in LONG.findall(claims):
-        unit = 10.0 ** -len(number.partition(".")[2])
-        if not any(abs(float(number) - other) < 0.51 * unit for other in printed):
-            lost.append(number)
-    return lost
+    return lost + [number for number in LONG.findall("\n".join([prose(section), *worked]))
+                   if not any(abs(float(number) - other) < 0.51 * unit(number) for other in printed)]
+
+
+def untrue(section):
+    """The equations between numbers alone in a section's formulas that do not hold, but for rounding."""
+    found = []
+    for _, formula in formulas(section):
+        sides = formula.split("=")
+        for left, right in itertools.pairwise(sides):
+            if None not in (value(left), value(right)) and abs(value(left) - value(right)) > unit(right):
+                found.append(f"{left.strip()} = {right.strip()}")
+    return found
+
+
+def by_hand(path, title):
+    return dict(parts(sections(read(path))[title], 3))["By hand"]
 
 
 @pytest.mark.parametrize(("path", "title"), OF_LAYERS, ids=name)
 def test_what_is_worked_on_paper_is_printed(path, title):
-    by_hand = dict(parts(sections(read(path))[title], 3))["By hand"]
-    assert [claim for claim in unproven(by_hand) if path.stem in WITH_MATRICES or isinstance(claim, str)] == []
+    claims = unproven(by_hand(path, title))
+    assert [claim for claim in claims if path.stem in PRINTED or isinstance(claim, str)] == []
+
+
+@pytest.mark.parametrize(("path", "title"), OF_LAYERS, ids=name)
+def test_the_sums_on_paper_are_true(path, title):
+    assert untrue(by_hand(path, title)) == []
 
 
 SECTION = """
@@ -72,7 +99,7 @@ SECTION = """
 X = \\begin{pmatrix} 1/2 - 1 & 2 \\\\ r & 3 \\end{pmatrix} \\begin{pmatrix} -1/2 & 2 \\\\ 1.25 & 3 \\end{pmatrix}
 ```
 
-It is 1.2247 or so, at 0.5.
+It is 1.2247 or so, at 0.5; $`X_1 = (5, 12)/4`$ and $`u = 0.5 \\, (1 - 1/4) = 0.38`$ of $`(N, 3)`$.
 
 ```python
 print(...)
@@ -88,5 +115,12 @@ def test_a_number_that_is_not_printed_is_found():
     assert unproven(SECTION) == []
     assert unproven(SECTION.replace("is 1.2247", "is 1.2248")) == ["1.2248"]
     assert unproven(SECTION.replace("-1/2 & 2", "1/2 & 2")) == [[[0.5, 2.0], [1.25, 3.0]]]
+    assert unproven(SECTION.replace("(5, 12)/4", "(5, 12)/2")) == [[2.5, 6.0]]
     assert unproven(SECTION.replace("2.0]", "2.5]")) == [[[-0.5, 2.0], [1.25, 3.0]]]
     assert unproven(SECTION.replace(" 1.22474", "")) == ["1.2247"]
+
+
+def test_a_sum_that_is_not_true_is_found():
+    assert untrue(SECTION) == []
+    assert untrue(SECTION.replace("0.38", "0.39")) == [r"0.5 \, (1 - 1/4) = 0.39"]
+    assert untrue(SECTION.replace("1/4)", "1/3)")) == [r"0.5 \, (1 - 1/3) = 0.38"]
