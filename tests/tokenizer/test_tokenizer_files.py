@@ -231,3 +231,10 @@ def test_a_file_beyond_all_tokenizers_is_not_read(tok, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "MOST_BYTES", size - 1)
     with pytest.raises(ValueError, match=r"t\.json has more than .* bytes, and no tokenizer file has so many"):
         load_tokenizer(tmp_path / "t.json")
+
+
+def test_what_is_no_file_is_not_read(tok, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", "/dev/zero") if os.path.exists("/dev/zero") else (tmp_path / "folder",):
+        with pytest.raises(ValueError, match="is a folder, a pipe or a device, and a tokenizer is a file: name that"):
+            load_tokenizer(path)

@@ -10,8 +10,9 @@ import pytest
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.data import DEFAULT_FOLDER, TokenDataset
-from numpygpt.utils.data.dataset import FILES, how_to_make
 from numpygpt.utils.data.folder import check_replace, id_dtype, new_folder, write_rest, write_tokens
+from numpygpt.utils.data.meta import FILES, how_to_make
+from numpygpt.utils.files import NotSaved
 
 
 def description(**changes):
@@ -122,9 +123,8 @@ DAMAGE = {
     "meta a list": (lambda f: (f / "meta.json").write_text("[]"), ValueError, "cannot be read as this project's"),
     "meta without": (lambda f: edit(f, format="other"), ValueError, "has format other version 1, and this"),
     "meta newer": (lambda f: edit(f, version=2), ValueError, "version 2, and this program reads .* version 1"),
-    "meta huge": (lambda f: (f / "meta.json").write_text(" " * (1 << 24) + "{}"), ValueError, "cannot be read as this"),
     "meta nan": (lambda f: edit(f, documents=float("nan")), ValueError, "cannot be read as this project's"),
-    "meta long": (lambda f: edit(f, version="9" * 10**5), ValueError, r"version '9{56}\.\.\., and this program reads"),
+    "meta long": (lambda f: edit(f, version="9" * 10**5), ValueError, r"version 9{77}\.\.\., and this program reads"),
     "meta dtype": (lambda f: edit(f, dtype="float32"), ValueError, "lacks a dtype that is known"),
 }
 
@@ -198,7 +198,7 @@ def test_a_rename_that_fails_brings_the_old_folder_back(folder, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(type(folder), "rename", once_refused)
-    with pytest.raises(PermissionError):
+    with pytest.raises(NotSaved, match="rhyme_char could not be written: in use. .*rhyme_char is as it was: mend that"):
         write(folder, meta=description(corpus="other"))
     assert (folder / "meta.json").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["rhyme_char"]
@@ -273,24 +273,6 @@ def test_the_ids_that_are_watched_are_counted(tmp_path):
     arrays = [np.array([1, 2, 2], "uint32"), np.array([], "uint32"), np.array([2, 70_000], "uint32")]
     assert write_tokens(tmp_path / "a.bin", arrays, id_dtype(70_001), watched=2) == (5, 3)
     assert np.fromfile(tmp_path / "a.bin", "<u4").tolist() == [1, 2, 2, 2, 70_000]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"train": {"tokens": None, "bytes": 5}}, "train.tokens is no number of anything"),
-        ({"val": {"tokens": True, "bytes": 5}}, "val.tokens is no number of anything"),
-        ({"val": {"tokens": 5, "bytes": -1}}, "val.bytes is no number of anything"),
-        ({"settings": None}, "settings and split are no objects"),
-        ({"split": [1]}, "settings and split are no objects"),
-        ({"vocab_size": 7}, "entries, and meta.json speaks of 7"),
-    ],
-)
-def test_a_meta_file_with_other_types_is_refused(folder, change, message):
-    path = folder / "meta.json"
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
-    with pytest.raises(ValueError, match=message):
-        TokenDataset.load(folder)
 
 
 def test_a_meta_file_of_brackets_is_refused(folder):
