@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from numpygpt.plots.layers import draw_layers
+from numpygpt.plots.layers import draw_layers, parameters_by_layer
 from numpygpt.plots.loss import Entries, draw_loss
 from numpygpt.plots.runs import Run, same_tokens
 from numpygpt.plots.series import changes, frame, thin
@@ -26,7 +26,7 @@ def size_of(runs: list[Run]) -> tuple[float, float]:
 
 def has_layers(runs: list[Run]) -> bool:
     """Whether there are panels by layer: for one run alone, and one that was traced."""
-    return len(runs) == 1 and any(name.startswith("grad/") for name in runs[0].metrics.trace)
+    return len(runs) == 1 and bool(parameters_by_layer(runs[0].metrics.trace))
 
 
 def draw_curves(figure: Figure, runs: list[Run], x: str = "steps", span: float | None = None, title: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -16,27 +17,31 @@ from numpygpt.plots.style import GREY, INK, aside
 from numpygpt.plots.view import View, leave_empty
 
 CUSTOMARY = 1e-3  # of a step by the weights that it changes
+BLOCK = re.compile(r"blocks\.([0-9]{1,3})\..+")  # a parameter of a block; a picture of more blocks would take minutes
 MOST = 12  # blocks with a legend entry of their own; the colours of those between go from one to the next
+LAYERS = {"wte": "embedding", "wpe": "embedding", "ln_f": "final norm", "head": "head"}
 Table = dict[str, np.ndarray]
 Entries = list[tuple[Artist, str]]
 
 
 def parameters_by_layer(table: Table) -> dict[str, list[str]]:
-    """{layer: its parameters} from the input to the output: embedding, each block, final norm with an untied head."""
+    """{layer: its parameters} from the input to the output: embedding, each block, final norm, an untied head, others.
+
+    A file need not be one of ours: a parameter that lacks one of its three columns is left out.
+    """
     layers: dict[str, list[str]] = {}
     for column in table:
-        if column.startswith("grad/"):
-            layers.setdefault(layer_of(column.removeprefix("grad/")), []).append(column.removeprefix("grad/"))
+        name = column.removeprefix("grad/")
+        if column.startswith("grad/") and f"weight/{name}" in table and f"update/{name}" in table:
+            layers.setdefault(layer_of(name), []).append(name)
     blocks = sorted((layer for layer in layers if layer.startswith("block ")), key=lambda layer: int(layer.split()[1]))
-    order = [layer for layer in ("embedding", *blocks, "final norm", "head") if layer in layers]
+    order = [layer for layer in ("embedding", *blocks, "final norm", "head", "others") if layer in layers]
     return {layer: layers[layer] for layer in order}
 
 
 def layer_of(parameter: str) -> str:
-    first, *rest = parameter.split(".")
-    if first == "blocks":
-        return f"block {rest[0]}"
-    return {"wte": "embedding", "wpe": "embedding", "head": "head"}.get(first, "final norm")
+    block = BLOCK.fullmatch(parameter)
+    return f"block {int(block[1])}" if block else LAYERS.get(parameter.split(".")[0], "others")
 
 
 def gradient_norm(table: Table, parameters: list[str]) -> np.ndarray:
@@ -88,7 +93,7 @@ def looks_of(layers: list[str]) -> dict[str, dict[str, Any]]:
         block: {"color": to_hex(shade), "linestyle": "-"} for block, shade in zip(blocks, shades, strict=False)
     }
     looks |= {"embedding": {"color": GREY, "linestyle": "--"}, "final norm": {"color": INK, "linestyle": ":"}}
-    return looks | {"head": {"color": INK, "linestyle": "-."}}
+    return looks | {"head": {"color": INK, "linestyle": "-."}, "others": {"color": GREY, "linestyle": "-."}}
 
 
 def rows_of(steps: np.ndarray, span: float) -> float:

@@ -57,7 +57,7 @@ def draw_speed(ax: Axes, runs: list[Run], view: View) -> None:
     if not ax.lines:
         leave_empty(ax, "no times recorded")
         return
-    ax.set_ylim(0, 1.1 * top)
+    ax.set_ylim(0, 1.1 * top or 1.0)  # no tokens, no speed
     ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     if view.single:
         aside(ax, f"median {EngFormatter(places=1, sep=' ')(speed(runs[0]))}")

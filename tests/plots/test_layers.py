@@ -54,19 +54,36 @@ def legend_of(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+def columns(parameters):
+    return {f"{kind}/{name}": np.ones(1) for kind in ("grad", "weight", "update") for name in parameters}
+
+
 def names(n_layers, tie_weights=True):
     return list(GPT(5, 4, 4, 2, n_layers, tie_weights=tie_weights).params())
 
 
 def test_the_parameters_of_a_model_by_layer_in_the_order_of_the_forward_pass():
     every = names(11, tie_weights=False)
-    layers = parameters_by_layer({f"grad/{name}": np.ones(1) for name in sorted(every)})
+    layers = parameters_by_layer(columns(sorted(every)))
     assert list(layers) == ["embedding", *(f"block {i}" for i in range(11)), "final norm", "head"]
     assert sorted(name for layer in layers.values() for name in layer) == sorted(every)
     assert layers["embedding"] == ["wpe.W", "wte.W"] and layers["head"] == ["head.embedding.W"]
     assert sorted(layers["final norm"]) == ["ln_f.beta", "ln_f.gamma"]
     assert all(name.startswith("blocks.10.") for name in layers["block 10"]) and len(layers["block 10"]) == 12
-    assert "head" not in parameters_by_layer({f"grad/{name}": np.ones(1) for name in names(1)})
+    assert "head" not in parameters_by_layer(columns(names(1)))
+
+
+def test_what_is_no_whole_parameter_of_a_models_is_left_out_or_stands_among_others(make, tmp_path):
+    """The file may be a stranger's: three columns are a parameter, and `blocks.N.` is a block."""
+    odd = ["blocks", "blocks.x.a", "blocks.1234.a", "blocks.\u0663.a", "a", ""]
+    half = {"grad/wte.W": np.ones(1), "weight/wte.W": np.ones(1), "grad/ln_f.beta": np.ones(1)}
+    assert parameters_by_layer(columns([*odd, "blocks.2.a", "blocks.02.b"]) | half) == {
+        "block 2": ["blocks.2.a", "blocks.02.b"], "others": odd}  # fmt: skip
+    figure, panels = draw(make(["wte.W", "blocks.x.a", "own.W"]))
+    assert legend_of(figure) == ["embedding", "others"] and len(panels) == 8
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1, "tokens": 1, "seconds": 1, "loss": 3}\n'
+                                            '{"kind": "trace", "step": 1, "tokens": 1, "seconds": 1, "grad/a": 1}\n')
+    assert len(draw(load_run(tmp_path))[1]) == 6
 
 
 def test_norms_and_ratios_of_parameters_together():

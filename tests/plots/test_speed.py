@@ -96,6 +96,12 @@ def test_several_runs_have_their_colours_and_no_median_of_one(make):
     assert ax.get_title(loc="right") == ""
 
 
+def test_a_run_that_counts_no_tokens_has_a_speed_of_0(make):
+    """Warnings are errors: matplotlib has one for an axis from 0 to 0."""
+    ax = panel("Speed", make([(s, 0, 2.0 * s, {}) for s in range(1, 4)]))
+    assert set(lines(ax)["run: speed, raw"].get_ydata()) == {0} and ax.get_ylim()[1] > 0
+
+
 def test_an_update_is_clipped_above_the_limit_and_not_at_it(make):
     rows = [(s, s, 1.0 * s, {"grad_norm": norm}) for s, norm in enumerate([3.0, 1.0, 0.5, np.nan, 1.01], 1)]
     np.testing.assert_array_equal(clipped(make(rows, clip=1.0)), [1, 0, 0, np.nan, 1])
