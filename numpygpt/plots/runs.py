@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +12,14 @@ import numpy as np
 
 from numpygpt.plots.series import smooth
 from numpygpt.utils.cli import command, shown
+from numpygpt.utils.config import read_toml
 from numpygpt.utils.data.dataset import read_meta
 from numpygpt.utils.metrics import Metrics, read_metrics
 from numpygpt.utils.text import duration
 
 METRICS = "metrics.jsonl"
+NO_FILE = "a pipe, a folder or a device in place of a file"
+SMALLEST, LARGEST = 1e-100, 1e100  # what is drawn: sums, squares and quotients of such numbers are numbers still
 
 
 @dataclass
@@ -44,8 +46,7 @@ class Run:
         nan where the run's data folder is gone, or no longer has the validation text that the run was judged by.
         """
         try:
-            config = tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
-            meta = read_meta(Path(config["data"]))
+            meta = read_meta(Path(read_config(self.folder / "config.toml")["data"]))
         except (OSError, ValueError, KeyError, TypeError):
             return float("nan")
         val, train = meta["val"], meta["train"]
@@ -63,12 +64,26 @@ def load_run(path: str | Path) -> Run:
     file = path / METRICS if path.is_dir() else path
     if not file.exists():
         raise FileNotFoundError(f"{path} holds no {METRICS}: it is no run folder, or its training has not begun")
+    if not file.is_file():
+        raise ValueError(f"{file} is {NO_FILE}; name another run")
     metrics = read_metrics(file)
     if not len(metrics.train["step"]) and not len(metrics.eval["step"]):
         raise ValueError(f"{file} holds no rows yet; wait until the run has written its first, or name another run")
+    bound(metrics, file)
     folder = file.resolve().parent
     name = folder.name if file.name == METRICS else file.stem
     return Run(name, folder, metrics, read_clip(folder / "config.toml"))
+
+
+def bound(metrics: Metrics, file: Path) -> None:
+    """What is too large to be drawn becomes nan, as what is not finite is, and what is too small becomes 0."""
+    for table in (metrics.train, metrics.eval, metrics.trace):
+        if (table["seconds"] > LARGEST).any():
+            raise ValueError(f"{file} has more seconds than a run can last; restore the file from a copy")
+        for column in table.values():
+            if column.dtype.kind == "f":
+                column[np.abs(column) > LARGEST] = np.nan
+                column[np.abs(column) < SMALLEST] = 0
 
 
 def bits_by_nats(run: Run) -> float:
@@ -100,17 +115,24 @@ def load_runs(paths: Iterable[Path]) -> list[Run]:
     return runs
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """The values in a run's config.toml, which may be a stranger's; none where there is no such file."""
+    if not path.exists():
+        return {}
+    if not path.is_file():
+        raise ValueError(f"{path} is {NO_FILE}; take it away")
+    try:
+        return read_toml(path)
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
+        raise ValueError(f"{path} is no TOML file, or no run's ({error}); mend it or take it away") from None
+
+
 def read_clip(path: Path) -> float | None:
     """The number that `clip` is set to in a run's config, at the top or in one of its tables; None where it is not."""
-    if not path.exists():
-        return None
-    try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # tomllib's own error and a wrong encoding are both of this kind
-        raise ValueError(f"{path} is no TOML file ({error}); mend it or take it away") from None
+    config = read_config(path)
     tables = [config, *(value for value in config.values() if isinstance(value, dict))]
     found = [table["clip"] for table in tables if type(table.get("clip")) in (int, float)]
-    return float(found[0]) if found and 0 < found[0] < float("inf") else None
+    return float(found[0]) if found and 0 < found[0] <= LARGEST else None
 
 
 def summary(run: Run, span: float) -> str:

@@ -4,6 +4,7 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from numpygpt.plots.runs import METRICS, bits_by_nats, load_run, load_runs, read_clip, same_tokens, summary, tokens
@@ -86,6 +87,8 @@ def test_the_newest_run_is_the_one_written_to_last(tmp_path):
         ("[optim]\nclip = 2", 2.0),
         ("clip = 0", None),
         ("clip = inf", None),
+        ("clip = 1e300", None),
+        (f"clip = 1{'0' * 400}", None),
         ('clip = "no"', None),
         ("clip = true", None),
         ("steps = 5", None),
@@ -97,11 +100,44 @@ def test_the_clip_level_comes_from_the_config(tmp_path, text, clip):
     assert read_clip(tmp_path / "gone.toml") is None
 
 
-@pytest.mark.parametrize("raw", [b"clip = ", b"\xff\xfe"])
+BROKEN = {
+    "cut off": b"clip = ", "encoding": b"\xff\xfe", "brackets": b"a=" + b"[" * 4000,
+    "more brackets": b"a=" + b"[" * 50_000, "a key of many parts": b".".join([b"a"] * 20_000) + b" = 1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("raw", BROKEN.values(), ids=BROKEN)
 def test_a_broken_config_is_named(tmp_path, raw):
     (tmp_path / "config.toml").write_bytes(raw)
     with pytest.raises(ValueError, match=r"config\.toml is no TOML file"):
         read_clip(tmp_path / "config.toml")
+    run = load_run(write(tmp_path / "whole"))
+    run.folder = tmp_path
+    assert math.isnan(run.train_bits_by_nats)
+
+
+@pytest.mark.parametrize("name", ["config.toml", "metrics.jsonl"])
+@pytest.mark.parametrize("make", [os.mkdir, pytest.param(getattr(os, "mkfifo", None), marks=pytest.mark.skipif(
+    not hasattr(os, "mkfifo"), reason="this system has no named pipes"))])
+def test_what_is_no_file_is_not_opened(tmp_path, name, make):
+    """A pipe that no one writes to would make the reader wait for ever."""
+    write(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name} is a pipe, a folder or a device in place of a file; "):
+        load_run(tmp_path)
+
+
+def test_numbers_that_no_picture_can_show_are_none(tmp_path):
+    """Of such ones sums and squares overflow."""
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(f'{{"kind": "train", "step": {i}, "tokens": {i}, "seconds": 95, "loss": {loss}}}\n'
+                            for i, loss in enumerate(["3", "1e300", "-1e300", "null", "1e-300"])))
+    losses = load_run(tmp_path).metrics.train["loss"]
+    np.testing.assert_array_equal(losses, [3, np.nan, np.nan, np.nan, 0])
+    file.write_text(file.read_text().replace('"seconds": 95', '"seconds": 1e300'))
+    with pytest.raises(ValueError, match=r"metrics\.jsonl has more seconds than a run can last"):
+        load_run(tmp_path)
 
 
 def test_bits_by_nats_is_what_every_evaluation_of_the_run_has(tmp_path):
