@@ -17,6 +17,8 @@ from numpygpt.plots.view import COLUMN, default_span
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import newest_run
 
+LONGEST = 1e9  # with a larger span 1 - 1 / span would be rounded to 1
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
@@ -53,7 +55,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
 
 
 def span(text: str) -> float:
-    """The value of --smooth: 0, or a number of updates."""
+    """The value of --smooth: 0, or a number of updates, of which LONGEST are as good as more."""
     try:
         value = cli.number(text)
     except argparse.ArgumentTypeError:
@@ -63,7 +65,7 @@ def span(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text} is less than one update; {weight}")
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of updates from 0 on")
-    return value
+    return min(value, LONGEST)
 
 
 def newest() -> Path:
