@@ -6,6 +6,7 @@ comes out the same on a server without a screen.
 
 from __future__ import annotations
 
+import io
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
+
+from numpygpt.plots.drawn import write_file
 
 # Okabe and Ito's colours, told apart with every common colour blindness (Nature Methods 8, 441, 2011). Their yellow is
 # left out: it cannot be read on white.
@@ -102,10 +105,15 @@ def check_suffix(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> None
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write the figure in the format that the suffix names. The same numbers give the same bytes: no date goes in."""
+    """Write the figure in the format that the suffix names. The same numbers give the same bytes: no date goes in.
+
+    It is drawn in memory first: an error in the midst of it, or a full disk, leaves an older picture as it was.
+    """
     path = Path(path)
     check_suffix(path)
     kind = path.suffix.lower()
     metadata = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[kind]
+    content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "numpygpt"}):  # else an SVG's ids are random
-        figure.savefig(path, dpi=DPI, format=kind[1:], metadata=metadata)
+        figure.savefig(content, dpi=DPI, format=kind[1:], metadata=metadata)
+    write_file(path, content.getvalue())

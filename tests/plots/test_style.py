@@ -1,11 +1,14 @@
 """How a picture is written, and that drawing one leaves matplotlib's global state alone."""
 
+import contextlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib.figure import Figure
 
 from numpygpt.plots import style
 
@@ -25,6 +28,21 @@ def test_the_suffix_is_the_format_and_the_bytes_are_the_same_each_time(tmp_path,
         style.save(picture(), file)
     assert files[0].read_bytes().startswith(magic)
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_what_fails_while_it_is_drawn_leaves_the_picture_before_it(tmp_path, monkeypatch):
+    style.save(picture(), tmp_path / "a.png")
+    before = (tmp_path / "a.png").read_bytes()
+
+    def half(figure, file, **options):
+        with open(file, "wb") if isinstance(file, str | Path) else contextlib.nullcontext(file) as out:
+            out.write(before[:100])
+        raise MemoryError
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(MemoryError):
+        style.save(picture(), tmp_path / "a.png")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.png.txt"])

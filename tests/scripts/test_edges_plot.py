@@ -1,7 +1,6 @@
 """Every flag of every command of plot.py at its edges and beyond."""
 
 import runpy
-from pathlib import Path
 
 import pytest
 from edges import (
@@ -21,9 +20,9 @@ from edges import (
     refused_by_parser,
     table,
 )
+from matplotlib.figure import Figure
 from running import process, script
 
-from numpygpt.plots import style
 from numpygpt.utils.cli import ROOT
 
 WHAT = runpy.run_path(str(ROOT / "plot.py"))["WHAT"]
@@ -41,7 +40,8 @@ OUT = [("new.png", OK), ("new.svg", OK), ("x\x1b[31m.png", OK), (f"{BYTES}.png",
        ("text.txt/x.png", "there is no folder text.txt; make it first"), ("/proc/x.png", "/proc/x.png"),
        ("folder.png", "folder.png"), (f"{LONG}.png", "File name too long")]
 SHOW = [(None, "--show: no window can be opened")]
-SMOOTH = [(0, OK), (1, OK), (10**12, OK), (-1, "'-1' is no number of updates"), (0.5, "0.5 is less than one update"),
+SMOOTH = [(0, OK), (1, OK), (10**12, OK), ("1e300", OK), (-1, "'-1' is no number of updates"),
+          (0.5, "0.5 is less than one update"),
           ("nan", "'nan' is no number of updates"), ("inf", "'inf' is no number"), ("", "'' is no number"),
           (10**400, "is no number of updates"), ("1e-400", "'1e-400' is no number of updates")]
 TITLE = [("", OK), ("$\\frac{", OK), (LONG, OK)]
@@ -110,14 +110,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def unpainted(monkeypatch):
-    """A picture is drawn whole, and only its last step, into a file's points, is left out where it could go well."""
-
-    def save(figure, path):
-        style.check_suffix(path)
-        with Path(path).open("wb"):
-            pass
-
-    monkeypatch.setattr(style, "save", save)
+    """A picture is drawn whole, and only its last step, into a file's points, is left out: an empty file is written."""
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: None)
 
 
 def words(what, flag, value):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 
 from numpygpt.inspection.explore import explore
 from numpygpt.inspection.vocabulary import find_tokens
 from numpygpt.models.restore import corpus_name
-from numpygpt.plots.drawn import Drawn, NewFigure
+from numpygpt.plots.drawn import Drawn, NewFigure, write_file
 from numpygpt.plots.explore import page
 from numpygpt.plots.source import Source, add_prompt, add_run, given_prompt, open_source
 from numpygpt.utils.colour import LEGEND
@@ -36,14 +35,11 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     check_length(ids, source.model.max_len)
     target = None if args.target is None else find_tokens(source.tokenizer, [args.target])[0]
     text = page(f"Inside {source.name}", explore(source.model, source.tokenizer, ids, target) | about(source))
+    content = text.encode()
     count = f"{len(ids):,} token{'s' * (len(ids) != 1)}"
-    size = f"a page of {count}, {len(text.encode()) / 1e6:.2f} MB; open it in a browser"
+    size = f"a page of {count}, {len(content) / 1e6:.2f} MB; open it in a browser"
     out = source.checkpoint.path.parent / "explore.html"
-    return Drawn(lambda path: write(path, text), out, [source.line, size, *notes])
-
-
-def write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
+    return Drawn(lambda path: write_file(path, content), out, [source.line, size, *notes])
 
 
 def check_length(ids: np.ndarray, most: int) -> None:
