@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.nn.gradcheck_causes import differences, explain
+from numpygpt.nn.gradcheck_words import missing_sum, promoted, unfit
 from numpygpt.nn.modules.module import Module
 
 FLOOR = 1e-4  # a tensor whose gradient is below this share of the largest one is held to that, not to its own noise
@@ -29,6 +30,7 @@ class Check:
     expected: float  # by finite differences, at `index`
     got: float  # by backward, at `index`
     cause: str = ""  # which entries are wrong, and why, where the numbers show it
+    dtype: str = "float64"  # of what backward gave, which is that of what came in
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ class Report:
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if not check.error <= self.tolerance)  # not <=: NaN fails
+        return tuple(check for check in self.checks if self.wrong(check) or check.dtype != "float64")
+
+    def wrong(self, check: Check) -> bool:
+        """Whether its numbers are."""
+        return not check.error <= self.tolerance  # not >: NaN is
 
     @property
     def ok(self) -> bool:
@@ -62,9 +68,11 @@ class Report:
         lines = [f"{self.module}: {'all right' if self.ok else 'WRONG'} ({self.entries} entries)"]
         for check in self.checks:
             line = f"  {check.name:<24} {check.kind:<9} {check.entries:>6} entries   error {check.error:.1e}"
-            if check in self.failures:
+            if self.wrong(check):
                 place = ", ".join(map(str, check.index))
                 line += f"   WRONG at [{place}]: expected {check.expected:.8g}, got {check.got:.8g}"
+            elif check.dtype != "float64":
+                line += f"   WRONG dtype: expected float64, got {check.dtype}"
             lines.append(line)
             lines += ["    " + check.cause] if check.cause else []
         return "\n".join(lines)
@@ -81,9 +89,9 @@ def gradcheck(module: Module, *inputs: Any, seed: int = 0, eps: float = 1e-4, to
     The module itself is left alone: a float64 copy is checked, its parameters drawn anew with entries of order one
     (with small ones an error hides under the tolerance) unless `randomize=False`. Inputs are passed read-only, the
     gradients start from noise, so that `=` for `+=` fails, and random generators start alike at each call, so that
-    dropout keeps its mask. The error of a tensor is max |got - expected| over the largest entry of either (and over at
-    least FLOOR of the largest gradient of all). Where one is wrong, `str(report)` says which entries, and the usual
-    cause if the numbers show one.
+    dropout keeps its mask. What backward returns must be float64 too. The error of a tensor is max |got - expected|
+    over the largest entry of either (and over at least FLOOR of the largest gradient of all). Where one is wrong,
+    `str(report)` says which entries, and the usual cause if the numbers show one.
     """
     return Comparison(module, *inputs, seed=seed, eps=eps, randomize=randomize).report(tolerance)
 
@@ -125,7 +133,13 @@ class Comparison:
         run()
         run()
         with around():
-            got = _input_gradients(self.name, self.arrays, twin.backward(self.G))
+            try:
+                returned = twin.backward(self.G)
+            except ValueError as error:
+                if said := unfit(self.name, error, twin.params()):
+                    raise ValueError(said) from error
+                raise
+            got = _input_gradients(self.name, self.arrays, returned)
         return got | {name: grad - self.noise[name] for name, grad in twin.grads().items()}
 
     def report(self, tolerance: float, around: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -140,6 +154,8 @@ class Comparison:
             check = _compare(name, "parameter" if name in params else "input", got[name], expected[name], floor)
             if causes and not check.error <= tolerance:
                 check = replace(check, cause=explain(self, name, got[name], tolerance, floor))
+            elif causes and check.dtype != "float64":
+                check = replace(check, cause=promoted(name, check.dtype))
             checks.append(check)
         return Report(self.name, tuple(checks), tolerance)
 
@@ -174,15 +190,17 @@ def _input_gradients(module: str, arrays: list[np.ndarray], returned: Any) -> di
     for name, grad in zip(names, grads, strict=True):
         if np.shape(grad) != arrays[int(name[1:])].shape:
             raise ValueError(f"{module}.backward returned d{name} of shape {np.shape(grad)}, but {name} "
-                             f"has shape {arrays[int(name[1:])].shape}: a gradient has the shape of its tensor")
-    return dict(zip(names, grads, strict=True))
+                             f"has shape {arrays[int(name[1:])].shape}: a gradient has the shape of its tensor"
+                             + missing_sum(np.shape(grad), arrays[int(name[1:])].shape))
+    return dict(zip(names, map(np.asarray, grads), strict=True))
 
 
 def _compare(name: str, kind: str, got: np.ndarray, expected: np.ndarray, floor: float) -> Check:
     difference = np.abs(got - expected)
     if not difference.size:
-        return Check(name, kind, 0, 0.0, (), 0.0, 0.0)
+        return Check(name, kind, 0, 0.0, (), 0.0, 0.0, dtype=str(got.dtype))
     index = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
     scale = max(np.abs(expected).max(), np.abs(got).max(), floor, np.finfo(np.float64).tiny)
     error = float(difference[index] / scale) if np.isfinite(difference[index]) else np.inf
-    return Check(name, kind, difference.size, error, index, float(expected[index]), float(got[index]))
+    return Check(name, kind, difference.size, error, index, float(expected[index]), float(got[index]),
+                 dtype=str(got.dtype))

@@ -21,6 +21,8 @@ class Wrong(Linear):
                 self.dW = 0 * dW
             case "= for += in db":
                 self.db = 0 * db
+            case "= for += in a row":
+                self.dW[1] = 0
             case "no dW":
                 dW = 0
             case "no dX":
@@ -125,6 +127,30 @@ def test_repeated_ids_that_overwrite_each_other():
     assert cause(LastOneWins(4, 3), ids) == (
         "3 of 12 entries are wrong, all those of index 2 on axis 0; of an id that occurs several times only the last "
         "place is in it: `dW[ids] += ..` keeps one, np.add.at sums them")
+
+
+class Overwriting(Embedding):
+    """Of repeated ids the last wins, and of all the gradient from before is lost."""
+
+    def backward(self, dY):
+        self.dW[self.ids] = dY
+
+
+def test_a_part_that_is_overwritten():
+    """The rows of ids that did not occur keep what was there, and are right."""
+    assert cause(Overwriting(5, 3), np.array([[2, 0], [1, 4]])) == (
+        "12 of 15 entries are wrong, all those of index 0, 1, 2, 4 on axis 0; the gradient that was there before is "
+        "gone in these: `=` stands where `+=` belongs, or np.add.at where ids may repeat")
+    assert cause(Overwriting(4, 3), np.array([[2, 0, 2], [1, 2, 2]])) == (
+        "9 of 12 entries are wrong, all those of index 0 to 2 on axis 0; of an id that occurs several times only the "
+        "last place is in it, and the gradient that was there before is gone: `dW[ids] = ..` overwrites, np.add.at "
+        "adds and sums")
+
+
+def test_rows_that_are_overwritten_without_ids(normal):
+    assert cause(Wrong("= for += in a row"), normal(2, 5, 4)) == (
+        "3 of 12 entries are wrong, all those of index 1 on axis 0; the gradient that was there before is gone in "
+        "these: `=` stands where `+=` belongs")
 
 
 class WithoutResidual(TransformerBlock):
