@@ -103,10 +103,11 @@ def in_call(node: ast.Call, pool: list[str]) -> Iterator[Change]:
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     if name == "sum" and isinstance(node.func, ast.Attribute):
         yield from in_sum(node, node.func.value)
-    elif name == "backward" and node.args:
-        yield Change(node, node.args[0], "layer skipped")
     elif name == "backward" or name.endswith("_backward"):
-        yield Change(node, node.args[0], "layer skipped") if node.args else Change(node, ast.Constant(0), "dropped")
+        if node.args:
+            yield Change(node, node.args[0], "layer skipped")
+        else:
+            yield Change(node, ast.Constant(0), "dropped")
     elif name == "reduceat":
         yield Change(node, ast.Subscript(node.args[0], node.args[1], ast.Load()), "sum left out")
     elif name == "argsort":
@@ -119,10 +120,10 @@ def in_call(node: ast.Call, pool: list[str]) -> Iterator[Change]:
         for argument in node.args:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 yield Change(argument, ast.Constant(last_axes_exchanged(argument.value)), "transposed")
+            elif isinstance(argument, ast.Constant):
+                yield Change(argument, ast.Constant(2 * argument.value), "scale doubled")  # type: ignore[operator]
             else:
-                ones = ast.Call(attribute("np", "ones_like"), [argument], [])
-                yield Change(argument, ones, "factor dropped") if not isinstance(argument, ast.Constant) else Change(
-                    argument, ast.Constant(2 * argument.value), "scale doubled")  # type: ignore[operator]
+                yield Change(argument, ast.Call(attribute("np", "ones_like"), [argument], []), "factor dropped")
                 yield from another_operand(argument, pool)
     if name == "matmul":
         yield Change(node.args[0], transposed(node.args[0]), "transposed")
