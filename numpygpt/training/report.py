@@ -10,7 +10,6 @@ from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.trainer import Trainer
 from numpygpt.utils.cli import shown
-from numpygpt.utils.colour import printable
 from numpygpt.utils.cores import cores
 from numpygpt.utils.data.meta import plain
 
@@ -45,7 +44,7 @@ def introduction(trainer: Trainer, out: str) -> str:
     if share:
         rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed: bits a byte "
                              "look better than they are"))
-    return "\n".join(f"{name:<8} {printable(text)}" for name, text in rows)
+    return "\n".join(f"{name:<8} {text}" for name, text in rows)
 
 
 def memory(trainer: Trainer) -> float:

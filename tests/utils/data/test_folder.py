@@ -144,6 +144,17 @@ def test_what_is_back_is_not_replaced_without_force(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
+def test_a_write_that_fails_keeps_what_a_kill_has_put_aside(tmp_path):
+    make(tmp_path / ".text.0123abcd.old")
+    with pytest.raises(ValueError, match="stop"), new_folder(tmp_path / "text"):
+        raise ValueError("stop")
+    assert displaced(tmp_path / "text") == tmp_path / ".text.0123abcd.old"
+    make(tmp_path / "other")
+    with pytest.raises(ValueError, match="stop"), new_folder(tmp_path / "other"):
+        raise ValueError("stop")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".text.0123abcd.old", "other"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="folders cannot be synced there")
 def test_the_disk_has_it_all_before_the_old_data_goes(tmp_path, monkeypatch):
     """By i-number, what was synced before each rename of a folder and before the old one was removed."""
@@ -199,12 +210,13 @@ def test_a_file_that_does_not_fit_leaves_what_was_there(tmp_path, name):
     before = contents(tmp_path / "out")
     limit = len(before[name]) - 1
     assert all(len(before[other]) <= limit for other in FILES[: FILES.index(name)])
+    size = len(before["train.bin"]) + len(before["val.bin"])
+    needs = "" if "bpe" in words else f" (it needs about {size / 1e3:,.1f} kB)"
     for out, kept in (("out", "out is as it was"), ("other/below/it", "No folder was made")):
         with largest_file(limit):
             done = script("datagen.py", *words, "--out", out, "--force", cwd=tmp_path)
-        assert done.returncode == 2 and done.stderr == f"datagen.py: error: {out} could not be written: File too large" + (
-            f" (it needs about {2 * sum(map(len, map(before.get, FILES[:2]))) / 2e3:,.1f} kB)" if "bpe" not in words
-            else "") + f". {kept}: {HOW}\n"
+        told = f"{out} could not be written: File too large{needs}. {kept}: {HOW}\n"
+        assert done.returncode == 2 and done.stderr == f"datagen.py: error: {told}"
         assert contents(tmp_path / "out") == before
         assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "short.txt", "text.txt"]
 
