@@ -50,8 +50,6 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError):
             return float("nan")
         val, train = meta["val"], meta["train"]
-        if not (val["bytes"] and train["bytes"]):
-            return float("nan")
         same = np.isclose((val["tokens"] - 1) / val["bytes"] / np.log(2), bits_by_nats(self), rtol=1e-6)
         return float(train["tokens"] / train["bytes"] / np.log(2)) if same else float("nan")
 

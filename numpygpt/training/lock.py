@@ -44,7 +44,7 @@ def locked(folder: Path) -> Iterator[str]:
 
 def check_unlocked(folder: Path) -> None:
     """ValueError where a run is going on in `folder`. Writes nothing."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         os.close(_take(folder / NAME, make=False)[0])
 
 

@@ -17,7 +17,7 @@ from numpygpt.utils.cli import ROOT, nearest, shown
 LARGEST = 1 << 63  # a whole number must fit NumPy's integers
 # What is made one by one would fill the memory before any of it is found too large.
 MOST = {"n_layers": 10_000, "workers": 256, "accumulate": 65_536}
-MOST_TOKENS = 1 << 40  # in a batch
+MOST_TOKENS = 1 << 48  # in a batch
 MOST_BYTES, MOST_IN_LINE = 1 << 16, 1 << 12  # of a TOML file: a key of a thousand parts takes the parser minutes
 
 

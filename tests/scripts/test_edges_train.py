@@ -66,7 +66,7 @@ TABLE = {
     "--bias": [(None, OK), ("", "ignored explicit argument ''")], "--dropout": share("dropout"),
     "--dtype": choice("dtype", "float32", "float64"), "--steps": at_least(1, "steps", (2**63 - 1, OK)),
     "--batch-size": at_least(1, "batch_size", (10**9, OK)), "--batches": choice("batches", "random", "sequential"),
-    "--accumulate": at_least(1, "accumulate", (2**63 - 1, OK)),
+    "--accumulate": at_least(1, "accumulate", (65_536, OK), (65_537, "accumulate must be at most 65,536, got 65537")),
     "--optimizer": choice("optimizer", "adamw", "adam", "sgd"),
     "--lr": [(10**12, OK), (0, "at least min_lr 3e-05"), (-1, "at least min_lr"), ("1e-310", "lower min_lr with it")],
     "--min-lr": [(0, OK), (0.003, OK), (-1, "min_lr must be at least 0, got -1"), (1, "at least min_lr 1")],
@@ -78,7 +78,8 @@ TABLE = {
     "--sample-tokens": at_least(0, "sample_tokens", (2**63 - 1, OK)),
     "--trace-every": at_least(0, "trace_every", (2**63 - 1, OK)),
     "--log": [("none", OK), ("", "log must be one of"), ("tensorbord", "log must be one of")],
-    "--workers": at_least(0, "workers", (2**63 - 1, OK)), "--seed": at_least(0, "seed", (2**63 - 1, OK)),
+    "--workers": at_least(0, "workers", (256, OK), (257, "workers must be at most 256, got 257")),
+    "--seed": at_least(0, "seed", (2**63 - 1, OK)),
 }  # fmt: skip
 OUT = [("text.txt", "text.txt is a file; give a folder with --out"), ("text.txt/x", "Not a directory: text.txt"),
        ("run", "run already holds a run"), ("/proc/x", "/proc/x"), (LONG, "File name too long"), (ESCAPE, "a"),

@@ -48,7 +48,7 @@ def test_a_configuration_survives_toml():
     ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ({"workers": 257}, "workers must be at most 256, got 257"),
     ({"accumulate": 65_537}, "accumulate must be at most 65,536, got 65537"),
-    ({"batch_size": 2**40, "context": 2}, "batch_size 1099511627776 times context 2 is more tokens than any machine"),
+    ({"batch_size": 2**48, "context": 2}, "batch_size 281474976710656 times context 2 is more tokens than any machine"),
     ({"lr": 1e-5}, "lr 1e-05 must be finite and at least min_lr 3e-05"),
     ({"lr": float("nan")}, "lr nan must be finite"),
     ({"clip": -1.0}, "clip must be at least 0, got -1.0"),
