@@ -1,0 +1,166 @@
+"""The layers of docs/backprop/bugs.md, each with one line that is wrong. Everything but that line is the package's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+from numpygpt import GPT
+from numpygpt.nn import (
+    GELU,
+    CrossEntropyLoss,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Linear,
+    Module,
+    MultiHeadAttention,
+    ReLU,
+    TransformerBlock,
+)
+from numpygpt.nn.functional import rows
+
+
+class PlainAttention(MultiHeadAttention):
+    """The package's attention with all rows in one block, so that each formula of backward stands on a line."""
+
+    def backward(self, dY):
+        Q, K, V, P = self.Q, self.K, self.V, self.weights()
+        dO = self.heads(self.proj.backward(self.dropout.backward(dY)))
+        dQKV = np.zeros((*dY.shape[:2], self.qkv.d_out), dY.dtype)
+        dQ, dK, dV = self.split(dQKV)
+        dV += P.swapaxes(-1, -2) @ dO
+        dS = self.softmax_gradient(dO @ V.swapaxes(-1, -2), P)
+        dQ += self.query_gradient(dS, K)
+        dK += self.key_gradient(dS, Q)
+        return self.qkv.backward(dQKV)
+
+    def softmax_gradient(self, dP, P):
+        return P * (dP - (dP * P).sum(axis=-1, keepdims=True))
+
+    def query_gradient(self, dS, K):
+        return dS @ K * self.scale
+
+    def key_gradient(self, dS, Q):
+        return dS.swapaxes(-1, -2) @ Q
+
+
+class KeyTransposed(PlainAttention):
+    def key_gradient(self, dS, Q):
+        return dS @ Q
+
+
+class ScaleForgotten(PlainAttention):
+    def query_gradient(self, dS, K):
+        return dS @ K
+
+
+class DiagonalOnly(PlainAttention):
+    def softmax_gradient(self, dP, P):
+        return dP * P * (1 - P)
+
+
+class NoMask(MultiHeadAttention):
+    def scores(self, Q, K):
+        return Q @ K.swapaxes(-1, -2)
+
+
+class ConstantStatistics(LayerNorm):
+    def backward(self, dY):
+        super().backward(dY)  # dgamma and dbeta, which are right
+        return dY * self.gamma * self.rstd
+
+
+class Overwrites(Embedding):
+    def backward(self, dY):
+        dW = np.zeros_like(self.dW)
+        np.add.at(dW, self.ids, dY)
+        self.dW = dW
+
+
+class LastOneWins(Embedding):
+    def backward(self, dY):
+        self.dW[self.ids] += dY
+
+
+class Averaged(Linear):
+    def backward(self, dY):
+        X2, dY2 = rows(self.X), rows(dY)
+        if self.bias:
+            self.db += dY2.mean(axis=0)
+        self.dW += X2.T @ dY2 / len(dY2)
+        return (dY2 @ self.W.T).reshape(self.X.shape)
+
+
+class NoWayAround(TransformerBlock):
+    def backward(self, dY):
+        dH = self.ln2.backward(self.ffn.backward(dY))
+        return dH + self.ln1.backward(self.attn.backward(dH))
+
+
+class ScaledTwice(Dropout):
+    def backward(self, dY):
+        return dY if self.mask is None else dY * self.mask / (1 - self.p)
+
+
+class AlwaysDrops(Dropout):
+    def forward(self, X):
+        if self.p == 0:
+            return X
+        keep = self.rng.random(X.shape, dtype=np.float32) >= self.p
+        self.mask = (keep / (1 - self.p)).astype(X.dtype)
+        return X * self.mask
+
+
+class AllRows(CrossEntropyLoss):
+    def forward(self, logits, targets):
+        loss = super().forward(logits, targets)
+        rows_in_all = targets.size
+        loss, self.count = loss * self.count / rows_in_all, rows_in_all
+        return loss
+
+
+class AllRowsBackward(CrossEntropyLoss):
+    def backward(self, scale=1.0):
+        return super().backward(scale * self.count / len(self.targets))
+
+
+class WideGELU(GELU):
+    def forward(self, X):
+        s = np.sqrt(2 / np.pi)
+        h = (1 + np.tanh(s * (X + 0.044715 * X**3))) / 2
+        self.slope = h + 2 * X * h * (1 - h) * s * (1 + 3 * 0.044715 * X**2)
+        return X * h
+
+
+class HalfSlope(GELU):
+    def forward(self, X):
+        Y = super().forward(X)
+        h = (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3))) / 2
+        self.slope = h.astype(X.dtype)
+        return Y
+
+
+class UpstreamSign(ReLU):
+    def backward(self, dY):
+        return dY * (dY > 0)
+
+
+class NotReversed(GPT):
+    def backward(self, scale=1.0):
+        dX = self.ln_f.backward(self.head.backward(self.criterion.backward(scale)))
+        for block in self.blocks:
+            dX = block.backward(dX)
+        self.wte.backward(self.wpe.backward(self.dropout.backward(dX)))
+
+
+def swap(model: Module, kind: type[Module], wrong: type[Module]) -> Module:
+    """Make every layer of `model` that is a `kind` a `wrong`: same arrays, another backward or forward."""
+    for _, layer in model.named_modules():
+        if type(layer) is kind:
+            object.__setattr__(layer, "__class__", wrong)
+    return model

@@ -1,0 +1,37 @@
+"""Open 3. Label smoothing: the target gets 1 - eps of the probability, and all tokens share the rest alike."""
+
+import numpy as np
+from marker import Module, close, gradcheck, mark
+
+
+class SmoothedCrossEntropy(Module):
+    """L = mean over the targets that are not -1 of -sum_v Q_v log softmax(X)_v, with Q = (1 - eps) onehot + eps/V.
+
+    X: (..., V) logits, targets: (...) integers, L: a float. `backward(scale)` as in step 6. Forward is yours as well.
+    """
+
+    def __init__(self, eps=0.1):
+        self.eps = eps
+
+    def forward(self, X, targets):  # keep what backward needs
+        raise NotImplementedError("-sum(Q log softmax) of each row that counts, and their mean")
+
+    def backward(self, scale=1.0):  # returns dX of the shape of X
+        raise NotImplementedError("in step 6 the one-hot row was Q: what changes?")
+
+
+def checks():
+    rng = np.random.default_rng(1)
+    X, targets = rng.standard_normal((2, 3, 5)), np.array([[1, -1, 0], [-1, 4, 3]])
+    layer, third = SmoothedCrossEntropy(0.3), np.zeros((1, 3))
+    yield "equal logits: ln V for any eps", close("L", layer(third, np.array([2])), np.log(3))
+    expected = -(0.2 * np.log(0.25) + 0.8 * np.log(0.5))
+    yield "1, 2, 1, by hand", close("L", layer(np.log([[1.0, 2.0, 1.0]]), np.array([1])), expected)
+    yield "eps = 0.1", gradcheck(SmoothedCrossEntropy(0.1), X, np.abs(targets))
+    yield "some targets are -1", gradcheck(SmoothedCrossEntropy(0.3), X, targets)
+    layer(third.astype(np.float32), np.array([2]))
+    yield "float32 stays float32", layer.backward().dtype == np.float32
+
+
+if __name__ == "__main__":
+    raise SystemExit(mark(checks))

@@ -1,0 +1,83 @@
+"""What marks the exercises: `mark` runs a file's checks, prints one line for each, and gives the exit status.
+
+A check is a title and a verdict: a gradcheck report, True, or a sentence that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import textwrap
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the exercises run without an install
+
+import numpy as np
+
+from numpygpt import gradcheck
+from numpygpt.nn import Module
+from numpygpt.nn.gradcheck import Report
+
+__all__ = ["Module", "close", "gradcheck", "mark", "step"]
+
+Checks = Callable[[], Iterator[tuple[str, Report | bool | str]]]
+
+
+def mark(checks: Checks) -> int:
+    """Run the checks up to the first that fails. 0 where all are right, 1 where one is wrong or a blank is left."""
+    try:
+        for title, verdict in checks():
+            if verdict is not True and (isinstance(verdict, str) or not verdict):
+                print(f"{title}: WRONG\n{textwrap.indent(told(verdict), '  ')}")
+                return 1
+            print(f"{title}: right")
+    except NotImplementedError as blank:
+        print(f"still blank, {place(blank)}:\n  {blank}")
+        return 1
+    except Exception as error:  # whatever a first attempt runs into
+        print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}")
+        return 1
+    print("All right.")
+    return 0
+
+
+def told(verdict: Report | bool | str) -> str:
+    """What is wrong: of a report the tensors that failed, each with its worst entry and, where it shows, the cause."""
+    if not isinstance(verdict, Report):
+        return str(verdict)
+    lines = []
+    for check in verdict.failures:
+        lines.append(f"{check.name} at {list(check.index)}: expected {check.expected:.6f}, got {check.got:.6f}")
+        lines.append(textwrap.indent(textwrap.fill(check.cause, 100), "  "))
+    return "\n".join(lines)
+
+
+def place(error: Exception) -> str:
+    """The file, line and function of an exercise in which the error was raised, or last called what raised it."""
+    frames = [(frame.f_code.co_filename, line, frame.f_code.co_qualname)
+              for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [frame for frame in frames if Path(frame[0]).name[:2].isdigit()]
+    path, line, function = (ours or frames)[-1]
+    return f"{Path(path).name} line {line}, {function}"
+
+
+def step(beside: str, number: int) -> ModuleType:
+    """The exercise of this number in the folder of the file `beside`: what you wrote there is used here."""
+    (path,) = Path(beside).resolve().parent.glob(f"{number:02}_*.py")
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def close(name: str, got: np.ndarray | float, expected: np.ndarray | float, tolerance: float = 1e-6) -> bool | str:
+    """True, or a sentence, for numbers that are known without a gradient check."""
+    if np.shape(got) != np.shape(expected):
+        return f"{name} has shape {np.shape(got)} and should have {np.shape(expected)}"
+    if np.allclose(got, expected, rtol=tolerance, atol=tolerance):
+        return True
+    return f"{name} is\n{np.round(got, 6)}\nand should be\n{np.round(expected, 6)}"

@@ -1,0 +1,32 @@
+"""Step 1. A product with a matrix: Y = X W."""
+
+import numpy as np
+from marker import Module, gradcheck, mark
+
+
+class Linear(Module):
+    """Y_no = sum_i X_ni W_io. X: (..., I), W: (I, O), Y: (..., O)."""
+
+    def __init__(self, d_in, d_out, *, rng=None):
+        W = np.random.default_rng(rng).standard_normal((d_in, d_out)) / np.sqrt(d_in)
+        self.param("W", W.astype(np.float32))  # makes self.W, and its gradient self.dW, zeros at first
+
+    def forward(self, X):
+        self.X = X
+        return X @ self.W  # (..., O)
+
+    def backward(self, dY):  # dY: (..., O)
+        X2, dY2 = self.X.reshape(-1, self.X.shape[-1]), dY.reshape(-1, dY.shape[-1])  # (N, I), (N, O)
+        self.dW += X2.T @ dY2  # (I, O)
+        return dY @ self.W.T  # (..., I)
+
+
+def checks():
+    rng = np.random.default_rng(1)
+    yield "rows, 4 x 3 to 2", gradcheck(Linear(3, 2), rng.standard_normal((4, 3)))
+    yield "sequences, 2 x 5 x 3 to 4", gradcheck(Linear(3, 4), rng.standard_normal((2, 5, 3)))
+    yield "square, where a forgotten transpose fits", gradcheck(Linear(3, 3), rng.standard_normal((3, 3)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(mark(checks))

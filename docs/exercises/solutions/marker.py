@@ -1,0 +1,13 @@
+"""The marker of the exercises, under the same name beside the solutions."""
+
+import importlib.util
+from pathlib import Path
+
+path = Path(__file__).resolve().parents[1] / "marker.py"
+spec = importlib.util.spec_from_file_location("exercises_marker", path)
+assert spec and spec.loader
+exercises = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(exercises)
+
+Module, close, gradcheck = exercises.Module, exercises.close, exercises.gradcheck
+mark, step = exercises.mark, exercises.step

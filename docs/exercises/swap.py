@@ -1,0 +1,121 @@
+"""Trains the package's GPT with your own RMSNorm, SwiGLU and label smoothing in it.
+
+    python docs/exercises/swap.py                       all three of docs/exercises
+    python docs/exercises/swap.py rmsnorm swiglu        some of them
+    python docs/exercises/swap.py --all                 the solutions: none, each by itself, all three, on three
+                                                        seeds; writes assets/outputs/exercises.md
+
+Reads data/shakespeare_char, which ./datagen.py makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import marker  # first: it finds the package
+import numpy as np
+
+from numpygpt import GPT
+from numpygpt.nn import CrossEntropyLoss
+from numpygpt.nn.parallel import blas_threads
+from numpygpt.optim import AdamW, clip_grad_norm
+from numpygpt.optim.lr_scheduler import WarmupCosineLR
+from numpygpt.utils.cli import ROOT
+from numpygpt.utils.data import DEFAULT_FOLDER, DataLoader, TokenDataset, eval_batches
+
+HERE = Path(__file__).resolve().parent
+SIZES = {"max_len": 32, "d_model": 32, "n_heads": 4, "n_layers": 2}
+BATCH, STEPS, LR, EVALUATED = 12, 800, 1e-2, 8192  # sequences, steps, highest rate, tokens
+
+
+def rmsnorm(model: GPT, folder: Path) -> None:
+    RMSNorm = marker.step(folder / "x", 13).RMSNorm
+    for block in model.blocks:
+        block.ln1, block.ln2 = RMSNorm(SIZES["d_model"]), RMSNorm(SIZES["d_model"])
+    model.ln_f = RMSNorm(SIZES["d_model"])
+
+
+def swiglu(model: GPT, folder: Path) -> None:
+    SwiGLU = marker.step(folder / "x", 14).SwiGLU
+    for i, block in enumerate(model.blocks):
+        block.ffn = SwiGLU(SIZES["d_model"], rng=i)
+
+
+def smoothing(model: GPT, folder: Path) -> None:
+    model.criterion = marker.step(folder / "x", 15).SmoothedCrossEntropy(0.1)
+
+
+def small(model: GPT, folder: Path) -> None:
+    """All matrices drawn anew as GPT-2 draws them, with 0.02, those that were swapped in as well."""
+    model.init_weights(np.random.default_rng(0))
+
+
+def wide(model: GPT, folder: Path) -> None:
+    """The feed-forward networks' first matrices drawn as SwiGLU's, with 1/sqrt(C)."""
+    for i, block in enumerate(model.blocks):
+        block.ffn.fc.W = np.random.default_rng(i).standard_normal(block.ffn.fc.W.shape) / SIZES["d_model"] ** 0.5
+
+
+SWAPS = {"rmsnorm": rmsnorm, "swiglu": swiglu, "smoothing": smoothing}
+CONTROLS = {"small": small, "wide": wide}
+ROWS = {"nothing": [], "nothing, but W1 starts at 1/sqrt(C)": ["wide"], "RMSNorm": ["rmsnorm"], "SwiGLU": ["swiglu"],
+        "SwiGLU, all matrices start at 0.02": ["swiglu", "small"], "label smoothing 0.1": ["smoothing"],
+        "all three": list(SWAPS)}
+
+
+def trained(names: list[str], folder: Path, data: TokenDataset, steps: int = STEPS, seed: int = 0) -> tuple[GPT, float]:
+    """The model, and its loss on the first validation tokens: plain cross-entropy, whatever it was trained with."""
+    model = GPT(data.vocab_size, **SIZES, seed=seed)
+    for name in names:
+        (SWAPS | CONTROLS)[name](model, folder)
+    optimizer = AdamW(model, LR, (0.9, 0.99), weight_decay=0.1)
+    schedule = WarmupCosineLR(optimizer, min(30, steps), steps, LR / 10)
+    loader = DataLoader(data.train, BATCH, SIZES["max_len"], seed)
+    for _ in range(steps):
+        x, y = loader.next_batch()
+        model(x, targets=y)  # by way of model.criterion; model.loss(x, y) has a loss of its own
+        model.backward()
+        clip_grad_norm(model, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    model.eval().criterion = CrossEntropyLoss()
+    batches = [(model(x, targets=y)[1] * (y >= 0).sum(), (y >= 0).sum())
+               for x, y in eval_batches(data.val[:EVALUATED], 64, SIZES["max_len"])]
+    total, count = np.sum(batches, axis=0)
+    return model, float(total / count)
+
+
+def table(data: TokenDataset, steps: int = STEPS, seeds: tuple[int, ...] = (0, 1, 2)) -> str:
+    """The solutions: a row for each choice, a column for each seed."""
+    lines = ["| swapped in | parameters | " + " | ".join(f"seed {seed}" for seed in seeds) + " |",
+             "|---" * (2 + len(seeds)) + "|"]
+    for label, names in ROWS.items():
+        runs = [trained(names, HERE / "solutions", data, steps, seed) for seed in seeds]
+        losses = " | ".join(f"{loss:.3f}" for _, loss in runs)
+        lines.append(f"| {label} | {runs[0][0].n_params():,} | {losses} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help=", ".join(SWAPS))
+    parser.add_argument("--solutions", action="store_true", help="the layers of docs/exercises/solutions")
+    parser.add_argument("--all", action="store_true", help="the solutions: none, each by itself, all three")
+    args = parser.parse_args()
+    if unknown := set(args.names) - set(SWAPS):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(SWAPS)}")
+    data = TokenDataset.load(DEFAULT_FOLDER)
+    with blas_threads(1):
+        if args.all:
+            (ROOT / "assets/outputs/exercises.md").write_text(text := table(data), encoding="utf-8")
+            print(text, end="")
+            return
+        names = args.names or list(SWAPS)
+        _, loss = trained(names, HERE / "solutions" if args.solutions else HERE, data)
+        print(f"{', '.join(names)}: validation loss {loss:.3f} after {STEPS} steps")
+
+
+if __name__ == "__main__":
+    main()

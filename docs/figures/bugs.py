@@ -1,0 +1,186 @@
+"""Trains a small character model right, and with each bug of docs/backprop/bugs.md in turn.
+
+Reads data/shakespeare_char, which ./datagen.py makes; writes assets/outputs/bugs.md and assets/pictures/bugs.png.
+Each bug is trained with AdamW and with SGD on two seeds, 800 steps a run, a process for each core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "backprop"))
+
+import numpy as np
+import wrong
+from matplotlib.axes import Axes
+
+from numpygpt import GPT, nn
+from numpygpt.nn.parallel import blas_threads
+from numpygpt.optim import SGD, AdamW, clip_grad_norm
+from numpygpt.optim.lr_scheduler import WarmupCosineLR
+from numpygpt.plots.series import smooth
+from numpygpt.plots.style import BLUE, FONT, INK, VERMILLION, dress, legend, new_figure, save
+from numpygpt.utils.cli import ROOT
+from numpygpt.utils.cores import cores
+from numpygpt.utils.data import DEFAULT_FOLDER, DataLoader, TokenDataset, eval_batches
+
+SIZES = {"max_len": 32, "d_model": 32, "n_heads": 4, "n_layers": 2}
+BATCH, STEPS, WARMUP, CLIP, EVALUATED = 12, 800, 50, 1.0, 8192  # sequences, steps, steps, norm, tokens
+SEEDS = (0, 1)
+OPTIMIZERS = {"AdamW": lambda model: AdamW(model, 1e-2, (0.9, 0.99), weight_decay=0.1),
+              "SGD": lambda model: SGD(model, 0.3, momentum=0.9)}
+
+
+class Bug(NamedTuple):
+    """How a model or its training is made wrong, and which right run it is compared with."""
+
+    name: str
+    swap: tuple[type, type] | None = None  # layers of the first kind become layers of the second
+    right: str = "right"
+    model: type[GPT] = GPT
+    zero_grad: bool = True
+    shifted: bool = True
+
+
+RIGHT = (Bug("right"), Bug("right, dropout 0.2"), Bug("right, padded"))
+BUGS = (
+    Bug("transposed key gradient", (nn.MultiHeadAttention, wrong.KeyTransposed)),
+    Bug("missing scale on dQ", (nn.MultiHeadAttention, wrong.ScaleForgotten)),
+    Bug("softmax's diagonal only", (nn.MultiHeadAttention, wrong.DiagonalOnly)),
+    Bug("LayerNorm with constant statistics", (nn.LayerNorm, wrong.ConstantStatistics)),
+    Bug("= for += with tied weights", (nn.Embedding, wrong.Overwrites)),
+    Bug("last one wins in the embedding", (nn.Embedding, wrong.LastOneWins)),
+    Bug("mean for sum over the rows", (nn.Linear, wrong.Averaged)),
+    Bug("residual path forgotten", (nn.TransformerBlock, wrong.NoWayAround)),
+    Bug("blocks not reversed", model=wrong.NotReversed),
+    Bug("half of GELU's slope", (nn.GELU, wrong.HalfSlope)),
+    Bug("float64 creeping in", (nn.GELU, wrong.WideGELU)),
+    Bug("dropout scaled twice", (nn.Dropout, wrong.ScaledTwice), "right, dropout 0.2"),
+    Bug("dropout active in evaluation", (nn.Dropout, wrong.AlwaysDrops), "right, dropout 0.2"),
+    Bug("all rows, in backward alone", (nn.CrossEntropyLoss, wrong.AllRowsBackward), "right, padded"),
+    Bug("all rows, in forward too", (nn.CrossEntropyLoss, wrong.AllRows), "right, padded"),
+    Bug("missing causal mask", (nn.MultiHeadAttention, wrong.NoMask)),
+    Bug("targets not shifted", shifted=False),
+    Bug("forgotten zero_grad", zero_grad=False),
+)
+
+
+class Result(NamedTuple):
+    losses: np.ndarray  # of each training batch, as the run itself reports it
+    reported: float  # the validation loss that the run's own code works out
+    true: float  # that of its weights in the right model
+
+
+def trained(bug: Bug, optimizer: str, seed: int, folder: Path = DEFAULT_FOLDER, steps: int = STEPS) -> Result:
+    data, padded = TokenDataset.load(folder), "padded" in (bug.name + bug.right)
+    dropout = 0.2 if "dropout" in bug.right + bug.name else 0.0
+    model = bug.model(data.vocab_size, **SIZES, dropout=dropout, seed=seed)
+    if bug.swap:
+        wrong.swap(model, *bug.swap)
+    update = OPTIMIZERS[optimizer](model)
+    schedule = WarmupCosineLR(update, min(WARMUP, steps), steps, update.lr / 10)
+    loader, rng = DataLoader(data.train, BATCH, SIZES["max_len"], seed), np.random.default_rng(seed)
+    losses = np.full(steps, np.nan)
+    with blas_threads(1), np.errstate(all="ignore"):
+        for step in range(steps):
+            x, y = loader.next_batch()
+            _, losses[step] = model(x, targets=targets(bug, x, y, rng if padded else None))
+            model.backward()
+            clip_grad_norm(model, CLIP)
+            update.step()
+            if bug.zero_grad:
+                update.zero_grad()
+            schedule.step()
+        right = GPT(data.vocab_size, **SIZES)
+        right.load_state_dict(model.state_dict())
+        tokens = data.val[:EVALUATED]
+        return Result(losses, evaluated(model, tokens, bug, padded), evaluated(right, tokens, RIGHT[0], False))
+
+
+def targets(bug: Bug, x: np.ndarray, y: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+    """The targets of a batch; with a generator, those beyond a random length of each sequence are -1: padding."""
+    y = (y if bug.shifted else x).copy()
+    if rng is not None:
+        y[np.arange(y.shape[1]) >= rng.integers(1, y.shape[1] + 1, (len(y), 1))] = -1
+    return y
+
+
+def evaluated(model: GPT, tokens: np.ndarray, bug: Bug, padded: bool) -> float:
+    model.eval()
+    rng = np.random.default_rng(0) if padded else None
+    total = count = 0.0
+    for x, y in eval_batches(tokens, 64, SIZES["max_len"]):
+        y = targets(bug, x, np.where(y < 0, 0, y), rng)
+        total += model(x, targets=y)[1] * (y >= 0).sum()
+        count += (y >= 0).sum()
+    return float(total / count)
+
+
+def all_runs() -> dict[tuple[str, str, int], Result]:
+    tasks = [(bug, name, seed) for bug in (*RIGHT, *BUGS) for name in OPTIMIZERS for seed in SEEDS]
+    with ProcessPoolExecutor(cores()) as pool:
+        results = pool.map(trained, *zip(*tasks, strict=True))
+        return {(bug.name, name, seed): result for (bug, name, seed), result in zip(tasks, results, strict=True)}
+
+
+def table(found: dict[tuple[str, str, int], Result]) -> str:
+    """What the page quotes: each number the mean over the seeds."""
+    head = [f"{name}: {what}" for name in OPTIMIZERS for what in ("last training losses", "validation as reported",
+                                                                 "its weights in the right model")]
+    lines = [f"| run | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for bug in (*RIGHT, *BUGS):
+        runs = [[found[bug.name, name, seed] for seed in SEEDS] for name in OPTIMIZERS]
+        cells = [np.mean([value(run) for run in some]) for some in runs for value in VALUES]
+        lines.append(f"| {bug.name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
+    spread = max(np.ptp([value(found[bug.name, name, seed]) for seed in SEEDS])
+                 for bug in RIGHT for name in OPTIMIZERS for value in VALUES)
+    return "\n".join(lines) + f"\n\nThe two seeds of a right run differ by at most {spread:.2f}.\n"
+
+
+VALUES: tuple[Any, ...] = (lambda run: run.losses[-30:].mean(), lambda run: run.reported, lambda run: run.true)
+
+
+def panel(ax: Axes, bug: Bug, found: dict[tuple[str, str, int], Result]) -> list[Any]:
+    """The training loss that is reported, of the first seed, right and wrong."""
+    dress(ax, "", "", "")
+    ax.set_title(bug.name, loc="left", fontsize=FONT - 1, color=INK)
+    entries = []
+    for name, style in (("AdamW", "-"), ("SGD", ":")):
+        for label, key, colour in (("right", bug.right, BLUE), ("wrong", bug.name, VERMILLION)):
+            losses = smooth(found[key, name, SEEDS[0]].losses, 15)
+            (line,) = ax.plot(losses, style, color=colour, linewidth=1.3)
+            entries.append((line, f"{label}, {name}"))
+    ax.set_ylim(0, 4.4)
+    return entries
+
+
+def draw(found: dict[tuple[str, str, int], Result], path: Path) -> None:
+    figure = new_figure((11.0, 12.0))
+    panels = figure.subplots(-(-len(BUGS) // 3), 3, sharex=True, sharey=True)
+    for ax, bug in zip(panels.flat, BUGS, strict=False):
+        entries = panel(ax, bug, found)
+    for ax in panels[-1]:
+        ax.set_xlabel("step", fontsize=FONT - 1, color=INK)
+    for ax in panels[:, 0]:
+        ax.set_ylabel("training loss", fontsize=FONT - 1, color=INK)
+    legend(figure, entries, loc="outside lower center", ncols=4)
+    save(figure, path)
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    start = time.perf_counter()
+    found = all_runs()
+    (ROOT / "assets/outputs/bugs.md").write_text(table(found), encoding="utf-8")
+    draw(found, ROOT / "assets/pictures/bugs.png")
+    print(table(found), end="")
+    print(f"{len(found)} runs in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""docs/exercises: blanks say what they want, solutions are right, and wrong bodies are refused."""
+
+import subprocess
+import sys
+
+import pytest
+from exercise_files import BLANKS, FOLDER, MARKER, NAMES, NUMBER, SHOWN, SOLVED, body, functions, source
+from exercise_wrong import ATTENTION, BACK, GATED, LOSS, MOMENTS, SMOOTH, WRONG
+
+
+@pytest.fixture
+def attempt(tmp_path):
+    """attempt(file, {function: body}) marks the solution of a file with other bodies in it: (status, what it said)."""
+
+    def mark(name, bodies, capsys):
+        for other in NAMES:
+            (tmp_path / other).write_text(source(SOLVED, other), encoding="utf-8")
+        lines, nodes = source(SOLVED, name).splitlines(), functions(source(SOLVED, name))
+        for function in sorted(bodies, key=lambda function: -nodes[function].lineno):
+            first, last = body(nodes[function])
+            lines[first:last] = [" " * 8 + line for line in bodies[function].splitlines()]
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        status = MARKER.mark(MARKER.step(tmp_path / "x", NUMBER[name]).checks)
+        return status, capsys.readouterr().out
+
+    return mark
+
+
+def test_the_same_files_stand_in_both_folders():
+    assert NAMES == sorted(path.name for path in FOLDER.glob("[0-9]*.py"))
+    assert list(NUMBER.values()) == list(range(1, len(NAMES) + 1)) and len(NAMES) == 15
+    assert {name for name, _ in BLANKS} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_of_blanks_differs_from_its_solution_in_the_bodies_of_the_blanks_alone(name):
+    rest = []
+    for folder in (FOLDER, SOLVED):
+        text = source(folder, name)
+        lines, nodes = text.splitlines(), functions(text)
+        for function in sorted(nodes, key=lambda function: -nodes[function].lineno):
+            if (name, function) in BLANKS:
+                first, last = body(nodes[function])
+                lines[first:last] = []
+        rest.append(lines)
+    assert rest[0] == rest[1]
+    assert "NotImplementedError" not in source(SOLVED, name)
+    assert source(FOLDER, name).count("NotImplementedError") == sum(blank == name for blank, _ in BLANKS)
+
+
+@pytest.mark.parametrize(("name", "function"), BLANKS, ids=lambda part: part)
+def test_a_blank_is_one_line_and_fails_with_its_hint(name, function, attempt, capsys):
+    text = BLANKS[name, function]
+    first, last = body(functions(source(FOLDER, name))[function])
+    assert last == first + 1 and len(text) >= 15
+    status, said = attempt(name, {function: f"raise NotImplementedError({text!r})"}, capsys)
+    assert status == 1 and said.splitlines()[-2].startswith(f"still blank, {name} line ")
+    assert said.endswith(f", {function}:\n  {text}\n") and "WRONG" not in said and "All right" not in said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_the_folder_of_blanks_each_file_asks_for_its_own_first_blank(name, capsys):
+    first = next(function for blank, function in BLANKS if blank == name)
+    assert MARKER.mark(MARKER.step(FOLDER / "x", NUMBER[name]).checks) == 1
+    assert capsys.readouterr().out.rstrip().endswith(f", {first}:\n  {BLANKS[name, first]}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_solution_passes_every_check(name, capsys):
+    assert MARKER.mark(MARKER.step(SOLVED / "x", NUMBER[name]).checks) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == "All right." and len(lines) >= 2 and all(line.endswith(": right") for line in lines)
+
+
+@pytest.mark.parametrize(("folder", "status", "end"), [
+    (FOLDER, 1, f"Embedding.backward:\n  {BLANKS['03_embedding.py', 'Embedding.backward']}"),
+    (SOLVED, 0, "All right.")])
+def test_as_a_command_it_prints_and_leaves_with_the_status(folder, status, end, tmp_path):
+    done = subprocess.run([sys.executable, "-W", "error", folder / "03_embedding.py"], capture_output=True, text=True,
+                          cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert done.stdout.rstrip().endswith(end)
+
+
+@pytest.mark.parametrize(("name", "function", "wrong"), [
+    (*place, wrong) for place, bodies in WRONG.items() for wrong in bodies])
+def test_a_wrong_body_is_refused(name, function, wrong, attempt, capsys):
+    first, last = body(functions(source(SOLVED, name))[function])
+    solved = [line.strip() for line in source(SOLVED, name).splitlines()[first:last]]
+    assert [line.strip() for line in wrong.splitlines()] != solved, "it is the solution"
+    status, said = attempt(name, {function: wrong}, capsys)
+    assert status == 1 and ("WRONG" in said or "stopped, " in said) and "All right" not in said
+
+
+@pytest.mark.parametrize(("text", "wrong"), [(ATTENTION, "09_attention.py"), (LOSS, "06_cross_entropy.py"),
+                                            (BACK, "11_gpt.py"), (MOMENTS, "12_optimizers.py"),
+                                            (GATED, "14_swiglu.py"), (SMOOTH, "15_label_smoothing.py")])
+def test_what_the_wrong_bodies_are_made_of_is_right(text, wrong, attempt, capsys):
+    function = [function for name, function in BLANKS if name == wrong][
+        0 if wrong == "15_label_smoothing.py" else -1]
+    assert attempt(wrong, {function: text}, capsys)[0] == 0
+
+
+def test_three_wrong_bodies_at_least_for_every_blank():
+    assert set(WRONG) == set(BLANKS) and min(map(len, WRONG.values())) >= 3
+    assert all(len(set(bodies)) == len(bodies) for bodies in WRONG.values())
+
+
+def test_the_report_names_the_tensor_and_an_error_its_line(attempt, capsys):
+    _, said = attempt("03_embedding.py", {"Embedding.backward": "self.dW[self.ids] += dY"}, capsys)
+    assert said.startswith("each id once: right\nrepeated ids: WRONG\n  W at [2, ")
+    assert "of an id that occurs several times only the last place is in it" in " ".join(said.split())
+    assert said in SHOWN
+    _, said = attempt("01_linear.py", {"Linear.backward": "return dY @ self.Q"}, capsys)
+    assert said.startswith("stopped, 01_linear.py line 19, Linear.backward:\n  AttributeError: ")

@@ -1,0 +1,105 @@
+"""docs/EXERCISES.md names every exercise, its code is the code, and the layers it makes work in the GPT."""
+
+import contextlib
+import copy
+import io
+import re
+
+import numpy as np
+import pytest
+from doc_math import faults
+from exercise_files import BLANKS, DOC, FOLDER, NAMES, SHOWN, SOLVED, TEXT, load
+from test_backprop_doc import ROOT, anchor, examples, formulas, headings, prose, quoted_from, quotes, read, sections
+from tiny import make_data
+
+from numpygpt import GPT, gradcheck, nn
+from numpygpt.utils.data import TokenDataset
+
+IDS = np.array([[2, 0, 2], [1, 3, 0]])
+TARGETS = np.array([[1, -1, 0], [-1, 3, 3]])
+
+
+@pytest.fixture(scope="module")
+def swap():
+    return load(FOLDER / "swap.py", "exercises_swap")
+
+
+@pytest.mark.parametrize("names", [["rmsnorm"], ["swiglu"], ["smoothing"], ["rmsnorm", "swiglu", "smoothing"]])
+def test_the_gpt_with_a_layer_of_the_exercises_has_right_gradients(names, swap, monkeypatch):
+    monkeypatch.setattr(swap, "SIZES", {"max_len": 3, "d_model": 6, "n_heads": 2, "n_layers": 2})
+    model = GPT(4, **swap.SIZES)
+    before = copy.deepcopy(model)
+    for name in names:
+        swap.SWAPS[name](model, SOLVED)
+    kinds = {type(layer).__name__ for _, layer in model.named_modules()}
+    assert ("RMSNorm" in kinds, "LayerNorm" in kinds) == ("rmsnorm" in names, "rmsnorm" not in names)
+    assert ("SwiGLU" in kinds, "FeedForward" in kinds) == ("swiglu" in names, "swiglu" not in names)
+    assert isinstance(model.criterion, nn.CrossEntropyLoss) == ("smoothing" not in names)
+    assert (model.n_params() < before.n_params()) == (names != ["smoothing"])
+    assert gradcheck(model, IDS, TARGETS)
+
+
+def test_swap_trains_and_makes_its_table(swap, tmp_path, monkeypatch):
+    data = TokenDataset.load(make_data(tmp_path / "data"))
+    monkeypatch.setattr(swap, "SIZES", {"max_len": 8, "d_model": 8, "n_heads": 2, "n_layers": 1})
+    monkeypatch.setattr(swap, "LR", 1e-2)
+    text = swap.table(data, steps=40, seeds=(0, 1))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+    assert [row[0] for row in rows] == list(swap.ROWS)
+    assert all(0 < float(cell) < np.log(data.vocab_size) - 0.3 for row in rows for cell in row[2:])
+    assert len({row[2] for row in rows}) == len(rows) == 7
+    assert len({row[1] for row in rows}) == 4 and rows[0][1] == rows[1][1] == rows[5][1]
+
+
+def test_the_page_names_every_file_and_its_solution_in_order():
+    links = dict.fromkeys(re.findall(r"\]\(exercises/((?:solutions/)?\d\d_\w+\.py)\)", TEXT))
+    assert [link for link in links if not link.startswith("solutions/")] == NAMES
+    assert [link for link in links if link.startswith("solutions/")] == [f"solutions/{name}" for name in NAMES]
+    for name in ("marker.py", "swap.py"):
+        assert f"](exercises/{name})" in TEXT
+
+
+def test_the_page_shows_the_table_that_swap_wrote():
+    printed = (ROOT / "assets" / "outputs" / "exercises.md").read_text(encoding="utf-8")
+    assert printed.strip() in TEXT and printed.count("\n") == 9
+
+
+def test_the_page_shows_what_the_marker_says():
+    assert any(text.endswith(f"Embedding.backward:\n  {BLANKS['03_embedding.py', 'Embedding.backward']}\n")
+               for text in SHOWN)  # and what it says of a wrong body: test_exercises.py
+
+
+def test_the_blocks_print_what_stands_under_them():
+    names = {}
+    assert len(examples(TEXT)) >= 1
+    for block, after in examples(TEXT):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile("\n" * (block.line - 1) + block.text, str(DOC), "exec"), names)
+        assert after.info == "text" and out.getvalue().splitlines() == after.text.splitlines()
+
+
+def test_what_the_page_quotes_is_the_code():
+    assert len(quotes(TEXT)) >= 6
+    for block in quotes(TEXT):
+        assert quoted_from(block.text, read(ROOT / block.info.removeprefix("python source="))), block
+
+
+def test_the_formulas_render_and_the_lines_fit():
+    assert [(line, faults(formula)) for line, formula in formulas(TEXT) if faults(formula)] == []
+    bare = re.sub(r"`[^`]*`", "", re.sub(r"\$`([^`]*)`\$", "", prose(TEXT)))
+    assert not [line for line in bare.splitlines() if "$" in line]
+    assert not [line for line in TEXT.splitlines() if len(line) > 120 and "|" not in line and "](" not in line]
+    assert len({anchor(title) for title in headings(TEXT)}) == len(headings(TEXT))
+
+
+@pytest.mark.parametrize("title", ["RMSNorm", "SwiGLU", "Label smoothing"])
+def test_each_open_exercise_has_its_task_hints_derivation_and_place_in_the_gpt(title):
+    section = sections(TEXT)[title]
+    task, solution = section.index("**The task.**"), section.index("<summary>The solution</summary>")
+    place = section.index("**In the GPT.**")
+    assert task < solution < place and section.count("<details>") == section.count("</details>") == 4
+    assert section[:solution].count("hint: ") == 3
+    assert "```math" in section[task:solution] and section[solution:place].count("```math") >= 2
+    assert "python source=docs/exercises/solutions/" in section[solution:place]
+    assert "python source=docs/exercises/swap.py" in section[place:]
+    assert f"python docs/exercises/swap.py {title.split()[-1].lower()}" in section[place:]
