@@ -113,7 +113,10 @@ def main() -> None:
             print(text, end="")
             return
         names = args.names or list(SWAPS)
-        _, loss = trained(names, HERE / "solutions" if args.solutions else HERE, data)
+        try:
+            _, loss = trained(names, HERE / "solutions" if args.solutions else HERE, data)
+        except NotImplementedError as blank:
+            parser.exit(1, f"still blank, {marker.place(blank)}:\n  {blank}\n")
         print(f"{', '.join(names)}: validation loss {loss:.3f} after {STEPS} steps")
 
 

@@ -51,6 +51,15 @@ def test_swap_trains_and_makes_its_table(swap, tmp_path, monkeypatch):
     assert len({row[1] for row in rows}) == 4 and rows[0][1] == rows[1][1] == rows[5][1]
 
 
+def test_swap_says_which_blank_is_left(swap, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(swap, "DEFAULT_FOLDER", make_data(tmp_path / "data"))
+    monkeypatch.setattr("sys.argv", ["swap.py", "rmsnorm"])
+    with pytest.raises(SystemExit) as stop:
+        swap.main()
+    assert stop.value.code == 1
+    assert capsys.readouterr().err.endswith(f"RMSNorm.forward:\n  {BLANKS['13_rmsnorm.py', 'RMSNorm.forward']}\n")
+
+
 def test_the_page_names_every_file_and_its_solution_in_order():
     links = dict.fromkeys(re.findall(r"\]\(exercises/((?:solutions/)?\d\d_\w+\.py)\)", TEXT))
     assert [link for link in links if not link.startswith("solutions/")] == NAMES
