@@ -199,6 +199,18 @@ def test_a_layer_has_the_eight_parts_each_with_what_belongs_in_it(path, title):
     assert any("gradcheck(" in code and "wrong" in shown.lower() for code, shown in bugs), "no check finds the bug"
 
 
+def test_every_chapter_is_there_with_its_layers():
+    assert {path.stem for path in CHAPTERS} == {*LAYERS, "bugs"}
+    for path in CHAPTERS:
+        assert set(LAYERS.get(path.stem, [])) <= set(sections(read(path)))
+
+
+def test_small_numbers_in_the_text_of_the_first_page_are_printed_there():
+    said = set(re.findall(r"\b(\d)e-0?(\d+)", prose(read(DOC))))
+    shown = "\n".join(after.text for _, after in examples(read(DOC)) if after.info == "text")
+    assert said and said <= set(re.findall(r"\b(\d)e-0?(\d+)", shown))
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_the_headings_are_unique_and_hold_no_formula(path):
     titles = [title for title in headings(read(path)) if title not in TEMPLATE]
