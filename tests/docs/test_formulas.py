@@ -1,0 +1,34 @@
+"""The formulas of the textbook are ones that GitHub renders, as far as doc_math.py reads them."""
+
+import re
+
+import pytest
+from doc_math import faults
+from test_backprop_doc import DOCUMENTS, formulas, name, prose, read
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_the_formulas_are_ones_that_render(path):
+    text = read(path)
+    assert [(line, formula, faults(formula)) for line, formula in formulas(text) if faults(formula)] == []
+    tables = [line for line in prose(text).splitlines() if line.startswith("|")]
+    assert not [line for line in tables if any("|" in formula for formula in re.findall(r"\$`([^`]*)`\$", line))]
+    bare = re.sub(r"`[^`]*`", "", re.sub(r"\$`[^`]*`\$", "", prose(text)))
+    assert not [line for line in bare.splitlines() if "$" in line or re.search(r"\\[A-Za-z]", line)]
+
+
+@pytest.mark.parametrize("formula", [
+    "", " ", "{a", "a}", r"\frob", "a_b_c", "x'^2", r"\frac{1}", "a & b", r"a \\ b", r"\begin{aligned} a",
+    r"\begin{aligned} a \end{cases}", r"\begin{align} a \end{align}", r"\left( a", r"a \right)", r"\left a \right)",
+    r"\begin{aligned} \left( a & b \right) \end{aligned}", r"\begin{aligned} {a & b} \end{aligned}", "50%", "∂", "x_",
+    r"\operatorname{x}", r"\text{a", "$x$"])
+def test_a_formula_that_does_not_render_is_found(formula):
+    assert faults(formula)
+
+
+@pytest.mark.parametrize("formula", [
+    r"\mathrm{d}W = X^\top \mathrm{d}Y", r"f'(x) = \frac12 \sqrt[3]{x}", r"\{a_i^2\} \text{ for } i \le n",
+    r"\begin{aligned} a &= \frac{1}{2} \\ b_{ij}^2 &= \left( \sum_i x_i \right) \end{aligned}",
+    r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\left\{ \begin{array}{lr} a & b \end{array} \right."])
+def test_a_formula_that_renders_is_let_through(formula):
+    assert faults(formula) == []
