@@ -119,7 +119,7 @@ WRONG = [(wrong.KeyTransposed(4, 2), normal(2, 3, 4)), (wrong.ScaleForgotten(4, 
          (wrong.Overwrites(3, 2), IDS), (wrong.LastOneWins(3, 2), IDS), (wrong.Averaged(3, 2), normal(4, 3)),
          (wrong.NoWayAround(4, 2, 5), normal(2, 3, 4)), (wrong.ScaledTwice(0.4, rng=0), normal(4, 3)),
          (wrong.AllRowsBackward(), normal(3, 3), TARGETS), (wrong.HalfSlope(), normal(2, 3)),
-         (wrong.UpstreamSign(), normal(2, 3)),
+         (wrong.UpstreamSign(), normal(4, 5)),
          (wrong.NotReversed(5, 4, 4, 2, 2), *np.random.default_rng(0).integers(0, 5, (2, 2, 4)))]
 UNSEEN = [(wrong.PlainAttention(4, 2), normal(2, 3, 4)), (wrong.NoMask(4, 2), normal(2, 3, 4)),
           (wrong.AlwaysDrops(0.4, rng=0), normal(4, 3)), (wrong.AlwaysDrops(0.4, rng=0).eval(), normal(4, 3)),

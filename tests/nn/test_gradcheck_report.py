@@ -120,3 +120,16 @@ def test_dropout_keeps_its_mask_through_the_check(normal):
 def test_a_gradient_for_integer_inputs_is_an_error():
     with pytest.raises(ValueError, match="returned 1 gradients for 0 float inputs"):
         gradcheck(ReLU(), np.array([1, -2]))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_upstream_gradient_is_not_the_input_that_was_drawn_with_the_same_seed(seed):
+    """With G = X a mask of the signs of dY passes for one of the signs of X."""
+
+    class WrongMask(ReLU):
+        def backward(self, dY):
+            return dY * (dY > 0)
+
+    X = np.random.default_rng(seed).standard_normal((3, 4))
+    report = gradcheck(WrongMask(), X, seed=seed)
+    assert not report.ok and gradcheck(ReLU(), X, seed=seed).ok
