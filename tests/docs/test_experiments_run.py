@@ -1,0 +1,132 @@
+"""The experiments do what docs/EXPERIMENTS.md says, on models that take a moment."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from tiny import TINY, make_data, train_module
+
+from experiments import ablations, levels, normal, report, runs
+from numpygpt.models.restore import restore
+from numpygpt.nn.modules.attention import MultiHeadAttention
+from numpygpt.utils.checkpoint import load_checkpoint
+
+SMALL = [*map(str, TINY), "--accumulate", "1", "--dropout", "0", "--steps", "20"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("experiments") / "data")
+
+
+def counted(monkeypatch):
+    """The commands that are run, in this process."""
+    commands = []
+
+    def run(command, check, stdout):
+        commands.append(command[2:])
+        assert check and stdout is not None
+        train_module().main(command[2:])
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_a_run_is_trained_gone_on_with_and_then_left_alone(data, tmp_path, monkeypatch, capsys):
+    commands, out = counted(monkeypatch), tmp_path / "run"
+    assert not runs.complete(out)
+    train_module().main([*SMALL, "--data", str(data), "--out", str(out)])
+    whole = runs.load_run(out)
+    assert runs.complete(out) and len(runs.trained(out, "quick").metrics.train["step"]) == 20 and not commands
+    config = (out / "config.toml").read_text(encoding="utf-8").replace("steps = 20 ", "steps = 30 ")
+    (out / "config.toml").write_text(config, encoding="utf-8")
+    assert not runs.complete(out)
+    runs.trained(out, "quick")
+    assert commands == [["--resume", str(out)]]
+    other = runs.trained(tmp_path / "other", *SMALL, "--data", data)
+    assert commands[1] == [*SMALL, "--data", str(data), "--out", str(tmp_path / "other")]
+    assert np.array_equal(other.metrics.train["loss"], whole.metrics.train["loss"])
+    losses = whole.metrics.eval["val_loss"]
+    assert runs.best_loss(whole) == losses.min() and runs.step_ms(whole) > 0
+    assert runs.last_train_loss(whole, 5) == pytest.approx(whole.metrics.train["loss"][-5:].mean())
+
+
+def test_each_ablation_changes_one_thing_and_the_table_says_by_how_much(data, tmp_path, monkeypatch, capsys):
+    commands = counted(monkeypatch)
+    monkeypatch.setattr(ablations, "SEEDS", (5,))
+    found = {name: [ablations.loss(name, 5, tmp_path, [*SMALL, "--data", str(data)])] for name in ablations.VARIANTS}
+    assert len(commands) == len(ablations.VARIANTS) == 9
+    plain = commands[0][:-2]
+    for command, (name, flags) in zip(commands, ablations.VARIANTS.items(), strict=True):
+        assert [word for word in command[:-2] if word not in plain and "unscaled" not in word] == [
+            flag for flag in flags if flag not in plain] + ["--init-from"] * (name == ablations.UNSCALED)
+    lines = ablations.table(found)
+    assert len(lines) == 11 and lines[2].endswith("|  |")
+    base = found[ablations.BASE][0]
+    for line, (name, (value,)) in zip(lines[2:], found.items(), strict=True):
+        cells = [cell.strip() for cell in line[1:-1].split("|")]
+        assert cells == [name, f"{value:.4f}", f"{value:.3f}", "0.000",
+                         "" if name == ablations.BASE else f"{value - base:+.3f}"]
+
+
+def test_the_unscaled_model_differs_in_the_residual_projections_alone(data, tmp_path):
+    path = ablations.unscaled(tmp_path / "u.npz", ["quick", *SMALL, "--n-layers", "2", "--data", str(data)])
+    unscaled = load_checkpoint(path).group("model")
+    train_module().main([*SMALL, "--n-layers", "2", "--steps", "5", "--lr", "0", "--min-lr", "0", "--weight-decay", "0",
+                         "--data", str(data), "--out", str(tmp_path / "run")])
+    for name, param in load_checkpoint(tmp_path / "run" / "ckpt.npz").group("model").items():
+        ratio = 2.0 if name.endswith("proj.W") else 1.0  # sqrt(2 layers x 2)
+        np.testing.assert_allclose(unscaled[name], ratio * param, rtol=1e-6, err_msg=name)
+
+
+def test_spread_and_mean_are_those_of_the_seeds(monkeypatch):
+    monkeypatch.setattr(ablations, "SEEDS", (1, 2, 3))
+    lines = ablations.table({ablations.BASE: [1.0, 1.25, 1.5], "x": [1.0, 1.0, 1.3]})
+    assert lines[0].startswith("| changed | seed 1 | seed 2 | seed 3 | mean |")
+    assert lines[2] == "| `quick` as it is | 1.0000 | 1.2500 | 1.5000 | 1.250 | 0.500 |  |"
+    assert lines[3] == "| x | 1.0000 | 1.0000 | 1.3000 | 1.100 | 0.300 | -0.150 |"
+
+
+def test_the_report_has_the_numbers_of_the_run(data, tmp_path):
+    out = tmp_path / "run"
+    train_module().main([*SMALL, "--no-tie-weights", "--data", str(data), "--out", str(out)])
+    header, _, *rows = report.report([out])[2:]
+    cells = dict(zip(*([cell.strip() for cell in line[1:-1].split("|")] for line in (header, *rows)), strict=True))
+    model, tokenizer, _ = restore(out)
+    evals = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines() if '"eval"' in line]
+    best = min(evals, key=lambda row: row["val_loss"])
+    tables = 2 * tokenizer.vocab_size * 8
+    assert cells["run"] == "run" and cells["vocabulary"] == str(tokenizer.vocab_size)
+    assert cells["parameters"] == f"{model.n_params():,}"
+    assert cells["in the tables of tokens"] == f"{tables / model.n_params():.0%}"
+    assert cells["best validation loss"] == f"{best['val_loss']:.4f}" and cells["at step"] == str(best["step"])
+    assert cells["bits a byte"] == f"{best['bits_per_byte']:.3f}" and cells["steps"] == "20"
+    assert cells["characters in 500 tokens"] == "500"
+
+
+def test_levels_show_the_first_evaluation_of_each(tmp_path):
+    run, losses = tmp_path / "run", {0: 4.2, 10: 3.6, 20: 3.4, 30: 3.3, 40: 1.9}
+    run.mkdir()
+    rows = [{"kind": "eval", "step": step, "tokens": step, "seconds": 1.0, "val_loss": loss}
+            for step, loss in losses.items()]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (run / "samples.txt").write_text("".join(f"--- step {step}\ntext of\n{step}\n" for step in losses))
+    assert [line for line in levels.document([run]) if line.startswith("**")] == [
+        "**4.20** (`run`, step 0)", "**3.40** (`run`, step 20)", "**1.90** (`run`, step 40)"]
+    assert levels.document([run])[2:6] == ["```text", "text of", "0", "```"]
+
+
+def test_the_broken_mask_is_broken_in_that_run_alone(data, tmp_path, monkeypatch, capsys):
+    main, masked = normal.train.main, []
+
+    def watched(words):
+        masked.append(bool(np.isinf(MultiHeadAttention(4, 2).mask).any()))
+        return main(words)
+
+    monkeypatch.setattr(normal.train, "main", watched)
+    run = normal.unmasked(tmp_path / "run", [*SMALL, "--data", str(data)])
+    assert masked == [False] and run.total("step") == 20
+    assert np.isinf(MultiHeadAttention(4, 2).mask).any()
+    normal.unmasked(tmp_path / "run", ["--steps", "never"])  # it is complete
+    assert len(masked) == 1
