@@ -1,6 +1,7 @@
 """Shared by the tests: small models whose weights are of order one, and batches that nobody may write to."""
 
 import gc
+import signal
 
 import numpy as np
 import pytest
@@ -40,6 +41,17 @@ def pytest_collection_finish():
     """What has been imported stays: the collector, which some tests call, need not look through it each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """SIGINT as a terminal's programs have it: a shell that starts the tests in the background has it ignored, and the
+    processes that a test starts would inherit that."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(name="lively")
