@@ -111,6 +111,16 @@ def test_what_the_introduction_counts():
     assert len(sections(TEXT)) == 18 and TEXT.split("\n\n")[1].startswith("Eighteen mistakes")
 
 
+def test_how_small_the_gradient_is_that_hides_the_key_bug():
+    shown = re.findall(r"^weights 0.02 +tolerance (\S+) +passed +keys: largest gradient (\S+), largest error (\S+)$",
+                       TEXT, re.M)
+    said = " ".join(sections(TEXT)["Transposed key gradient"].split())
+    for tolerance, gradient, error in [[float(number) for number in line] for line in shown]:
+        assert "the error is two thirds of the keys' largest gradient" in said and abs(error / gradient - 2 / 3) < 0.05
+        assert re.search(rf"{tolerance / gradient:.0f} times smaller than (the tolerance|that) of {tolerance}\b", said)
+    assert len(shown) == 2
+
+
 # -- the wrong layers --------------------------------------------------------------------------------------------------
 
 IDS, TARGETS = np.array([2, 0, 2]), np.array([1, 0, -1])

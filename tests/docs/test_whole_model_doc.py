@@ -254,3 +254,13 @@ def test_the_sizes_named_are_those_of_the_presets():
     for preset in PRESETS:
         _, sizes = setting(preset)
         assert re.search("`{}` (has )?B = {B}, T = {T}, C = {C}".format(preset, **sizes), text)
+
+
+def test_how_much_more_is_kept_than_the_model_with_its_averages_weighs():
+    memory = " ".join(dict(parts(sections(read(DOC))["Memory"], 3))["What each layer keeps"].split())
+    ratios = []
+    for preset in PRESETS:
+        model, sizes = setting(preset)
+        ratios.append(summary(model, sizes["B"]).cached / (4 * 4 * sizes["n"]))
+    assert "{:.1f} times as much as the model with its gradients and averages in `quick` and {:.1f} times".format(
+        *ratios) in memory
