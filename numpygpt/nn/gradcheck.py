@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.nn.gradcheck_causes import differences, explain
-from numpygpt.nn.gradcheck_words import missing_sum, promoted, unfit
+from numpygpt.nn.gradcheck_causes import explain
+from numpygpt.nn.gradcheck_shares import differences
+from numpygpt.nn.gradcheck_words import explained, missing_sum, promoted
 from numpygpt.nn.modules.module import Module
 
 STREAM = 2  # drawn from `seed` alone, G would be the very input that a user draws from default_rng(seed)
@@ -134,12 +135,8 @@ class Comparison:
         run()
         run()
         with around():
-            try:
+            with explained(f"{self.name}.backward", twin.params()):
                 returned = twin.backward(self.G)
-            except ValueError as error:
-                if said := unfit(self.name, error, twin.params()):
-                    raise ValueError(said) from error
-                raise
             got = _input_gradients(self.name, self.arrays, returned)
         return got | {name: grad - self.noise[name] for name, grad in twin.grads().items()}
 
@@ -171,7 +168,8 @@ class _Runner:
     def __call__(self) -> Any:
         for rng, state in self.states:
             rng.bit_generator.state = state
-        out = self.module(*self.inputs)
+        with explained(f"{type(self.module).__name__}.forward", {}):
+            out = self.module(*self.inputs)
         return out[-1] if isinstance(out, tuple) else out
 
 
@@ -186,8 +184,9 @@ def _input_gradients(module: str, arrays: list[np.ndarray], returned: Any) -> di
     names = [f"X{i}" for i, x in enumerate(arrays) if x.dtype.kind == "f"]
     grads = [g for g in (returned if isinstance(returned, tuple) else (returned,)) if g is not None]
     if len(grads) != len(names):
-        raise ValueError(f"{module}.backward returned {len(grads)} gradients for {len(names)} float "
-                         "inputs: return dX, or a tuple with one for each float input")
+        wanted = ("return dX, or a tuple with one for each float input" if names else
+                  "ids have no gradient: return nothing" if arrays else "return nothing")
+        raise ValueError(f"{module}.backward returned {len(grads)} gradients for {len(names)} float inputs: {wanted}")
     for name, grad in zip(names, grads, strict=True):
         if np.shape(grad) != arrays[int(name[1:])].shape:
             raise ValueError(f"{module}.backward returned d{name} of shape {np.shape(grad)}, but {name} "

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpygpt.nn.gradcheck_shares import LARGEST, own_entry_alone, rows_missing, rows_unbalanced
 from numpygpt.nn.gradcheck_words import where
 
 if TYPE_CHECKING:
     from numpygpt.nn.gradcheck import Comparison
-
-LARGEST = 1 << 16  # entries of a product that is tried: a hint must not take longer than the check
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,17 @@ def never_written(fault: Fault) -> Iterator[str]:
         yield "the wrong ones are 0 in backward: nothing is added to them"
 
 
+def upstream_missing(fault: Fault) -> Iterator[str]:
+    """An entry's slope by itself, or of a loss the gradient that does not know `scale`."""
+    G, got = np.asarray(fault.check.G), fault.got
+    if fault.expected.any() and not G.ndim and fault.same(got * G, fault.expected):
+        yield "backward's argument, the upstream gradient, is missing: all are to be multiplied by it"
+    elif fault.noise is None and got.shape == G.shape and fault.same(got * G, fault.expected):
+        yield "dY is missing: it is the slope alone"
+
+
 def off_by_a_factor(fault: Fault) -> Iterator[str]:
-    """Three entries or more, all in one ratio. One over a length of the output: a mean in the place of a sum."""
+    """Three entries or more, all in one ratio. For a parameter, one over a length of the output is a mean for a sum."""
     got, expected = fault.got, fault.expected
     if np.count_nonzero(expected) < 3:
         return
@@ -91,7 +99,7 @@ def off_by_a_factor(fault: Fault) -> Iterator[str]:
     divided = [n for n in means if n > 1 and abs(factor * n - 1) < 1e-6]
     if abs(factor + 1) < 1e-6:
         yield "the sign is flipped"
-    elif divided:
+    elif divided and fault.noise is not None:
         yield f"all are 1/{divided[0]:.0f} of what they should be: a mean over {divided[0]:.0f} rows in place of a sum"
     else:
         yield f"all are {factor:.6g} times what they should be: a factor is missing or stands there twice"
@@ -138,59 +146,5 @@ def a_path_missing(fault: Fault) -> Iterator[str]:
             yield "dY itself is in the sum once too often"
 
 
-def rows_missing(fault: Fault) -> Iterator[str]:
-    """A parameter is used on every row of the output, so its gradient is a sum over them: is a part all that is there?
-
-    The share of each row is found by finite differences too: f is then an array, the sum over the last axis alone.
-    """
-    check, got, ndim = fault.check, fault.got, fault.got.ndim
-    G = np.asarray(check.G)
-    lead = G.shape[:-1]
-    if fault.noise is None or not lead or got.size * int(np.prod(lead)) > LARGEST:
-        return
-    shares = differences(lambda: (G * check.run()).sum(axis=-1), check.tensors[fault.name], check.eps)
-    for axis, size in enumerate(lead):
-        parts = np.moveaxis(shares, ndim + axis, 0)  # (size, *shape of the tensor, the other leading axes)
-        others = tuple(range(1 + ndim, parts.ndim))
-        for i, part in enumerate(parts.sum(axis=others)):
-            if size > 1 and fault.same(got, part):
-                yield f"only index {i} of axis {axis} of dY is in it: the sum over the {size} of that axis is missing"
-                return
-    rows = shares.reshape(*got.shape, -1)
-    for i in range(rows.shape[-1]):
-        if fault.same(got, rows[..., i]):
-            yield f"only row {i} of the {rows.shape[-1]} rows of dY is in it: the sum over the rows is missing"
-            return
-    yield from last_of_repeated(fault, rows)
-
-
-def last_of_repeated(fault: Fault, rows: np.ndarray) -> Iterator[str]:
-    """Of rows whose ids are equal NumPy's `dW[ids] += dY` keeps one, the last; so does `=`, which clears them too."""
-    for ids in (x.reshape(-1) for x in fault.check.arrays if x.dtype.kind in "iu" and x.size == rows.shape[-1]):
-        last = [i for i, token in enumerate(ids) if token not in ids[i + 1 :]]
-        found = rows[..., last].sum(axis=-1)
-        if len(last) < len(ids) and fault.same(fault.got, found):
-            yield ("of an id that occurs several times only the last place is in it: `dW[ids] += ..` keeps one, "
-                   "np.add.at sums them")
-        elif len(last) < len(ids) and fault.same(fault.without_noise, found):
-            yield ("of an id that occurs several times only the last place is in it, and the gradient that was there "
-                   "before is gone: `dW[ids] = ..` overwrites, np.add.at adds and sums")
-
-
-HYPOTHESES = (overwritten, never_written, off_by_a_factor, transposed, a_path_missing, rows_missing)
-
-
-def differences(f: Callable[[], np.ndarray], x: np.ndarray, h: float) -> np.ndarray:
-    """df/dx for each entry of x, which is moved in place and put back: the axes of x, then those of f."""
-    out = None
-    for i in np.ndindex(*x.shape):
-        kept = x[i]
-        values = []
-        for step in (h, -h, 2 * h, -2 * h):
-            x[i] = kept + step
-            values.append(f())
-        x[i] = kept
-        slope = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * h)
-        out = np.empty((*x.shape, *np.shape(slope))) if out is None else out
-        out[i] = slope
-    return np.empty(x.shape) if out is None else out
+HYPOTHESES = (overwritten, never_written, upstream_missing, off_by_a_factor, transposed, a_path_missing, rows_missing,
+              own_entry_alone, rows_unbalanced)

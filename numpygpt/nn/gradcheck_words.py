@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -37,9 +38,24 @@ def mask_like(wrong: np.ndarray) -> np.ndarray:
     return np.ones(wrong.shape, dtype=bool)
 
 
-def unfit(module: str, error: ValueError, params: Mapping[str, np.ndarray]) -> str | None:
-    """What a backward pass did wrong that ended in this error, where it put an array of another shape into a gradient;
-    None where it did something else."""
+@contextmanager
+def explained(call: str, params: Mapping[str, np.ndarray]) -> Iterator[None]:
+    """Around a call of a layer's: an error of NumPy's whose reason is known is raised again in words that say it."""
+    try:
+        yield
+    except ValueError as error:
+        said = unfit(call, error, params)
+        if "read-only" in str(error):
+            said = (f"{call} changes an array that it was given: dY and inputs may not be changed in place, as others "
+                    "use them too (they are read-only here); make a new array")
+        if said:
+            raise ValueError(said) from error
+        raise
+
+
+def unfit(call: str, error: ValueError, params: Mapping[str, np.ndarray]) -> str | None:
+    """What `call`, a backward pass, did wrong that ended in this error, where it put an array of another shape into a
+    gradient; None where it did something else."""
     if found := UNASSIGNED.search(str(error)):
         named, has, got = found[1], shape_of(found[2]), shape_of(found[3])
     elif found := UNFIT.search(str(error)):
@@ -49,7 +65,7 @@ def unfit(module: str, error: ValueError, params: Mapping[str, np.ndarray]) -> s
     names = [name for name, param in params.items() if param.shape == has and named in ("", name.split(".")[-1])]
     if not names:
         return None  # an array of the layer's own
-    return (f"{module}.backward puts an array of shape {got} into the gradient of {' or '.join(names)}, of shape "
+    return (f"{call} puts an array of shape {got} into the gradient of {' or '.join(names)}, of shape "
             f"{has}: a gradient has the shape of its array{missing_sum(got, has)}")
 
 

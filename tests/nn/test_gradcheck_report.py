@@ -118,8 +118,41 @@ def test_dropout_keeps_its_mask_through_the_check(normal):
 
 
 def test_a_gradient_for_integer_inputs_is_an_error():
-    with pytest.raises(ValueError, match="returned 1 gradients for 0 float inputs"):
+    with pytest.raises(ValueError, match="^ReLU.backward returned 1 gradients for 0 float inputs: ids have "
+                                         "no gradient: return nothing$"):
         gradcheck(ReLU(), np.array([1, -2]))
+
+
+class InPlace(Linear):
+    """Linear that writes into what it was given."""
+
+    def __init__(self, where):
+        super().__init__(3, 3)
+        self.where = where
+
+    def forward(self, X):
+        if self.where == "X in forward":
+            X *= 2
+        return super().forward(X)
+
+    def backward(self, dY):
+        if self.where == "dY":
+            dY[...] = 0
+        if self.where == "X in backward":
+            self.X += 1
+        return super().backward(dY)
+
+
+@pytest.mark.parametrize(("where", "call"), [("dY", "backward"), ("X in backward", "backward"),
+                                             ("X in forward", "forward")])
+def test_what_was_given_may_not_be_changed(normal, where, call):
+    with pytest.raises(ValueError) as said:
+        gradcheck(InPlace(where), normal(2, 3))
+    assert str(said.value) == (
+        f"InPlace.{call} changes an array that it was given: dY and inputs may not be changed in place, as others use "
+        "them too (they are read-only here); make a new array")
+    assert "read-only" in str(said.value.__cause__)
+    assert gradcheck(InPlace(""), normal(2, 3))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
