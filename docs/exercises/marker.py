@@ -6,6 +6,7 @@ A check is a title and a verdict: a gradcheck report, True, or a sentence that s
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import textwrap
 import traceback
@@ -56,12 +57,18 @@ def told(verdict: Report | bool | str) -> str:
 
 
 def place(error: Exception) -> str:
-    """The file, line and function of an exercise in which the error was raised, or last called what raised it."""
-    frames = [(frame.f_code.co_filename, line, frame.f_code.co_qualname)
-              for frame, line in traceback.walk_tb(error.__traceback__)]
-    ours = [frame for frame in frames if Path(frame[0]).name[:2].isdigit()]
-    path, line, function = (ours or frames)[-1]
-    return f"{Path(path).name} line {line}, {function}"
+    """The file, line and function of an exercise in which the error was raised, or last called what raised it; where a
+    layer's call had ended and what came of it was refused, the function that made it."""
+    raised = [one for one in (error, error.__cause__) if one]  # gradcheck says in its own words what NumPy had raised
+    frames = [frame for one in raised for frame in traceback.walk_tb(one.__traceback__)]
+    ours = [frame for frame in frames if Path(frame[0].f_code.co_filename).name[:2].isdigit()]
+    frame, line = (ours or frames)[-1]
+    code = frame.f_code
+    if code.co_name == "checks" and (named := re.match(r"(\w+)\.(forward|backward)\b", str(error))):
+        function = getattr(frame.f_globals.get(named[1]), named[2], None)
+        if function is not None and function.__code__.co_filename == code.co_filename:
+            code, line = function.__code__, function.__code__.co_firstlineno
+    return f"{Path(code.co_filename).name} line {line}, {code.co_qualname}"
 
 
 def step(beside: str, number: int) -> ModuleType:

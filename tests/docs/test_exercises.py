@@ -113,3 +113,19 @@ def test_the_report_names_the_tensor_and_an_error_its_line(attempt, capsys):
     assert said in SHOWN
     _, said = attempt("01_linear.py", {"Linear.backward": "return dY @ self.Q"}, capsys)
     assert said.startswith("stopped, 01_linear.py line 19, Linear.backward:\n  AttributeError: ")
+
+
+@pytest.mark.parametrize(("name", "function", "wrong", "line", "error"), [
+    ("01_linear.py", "Linear.backward", "X = self.X\nreturn dY", 18, "Linear.backward returned dX0 of shape "),
+    ("01_linear.py", "Linear.backward", "X = self.X\ndY[...] = 0", 20, "Linear.backward changes an array that it was "),
+    ("02_bias.py", "Bias.backward", "X = 0\nself.db += dY", 18, "Bias.backward puts an array of shape (4, 3) into "),
+    ("02_bias.py", "Bias.backward", "X = 0\nself.db = dY", 18, "Bias.backward puts an array of shape (4, 3) into "),
+    ("03_embedding.py", "Embedding.backward", "return dY", 18, "Embedding.backward returned 1 gradients for 0 "),
+    ("10_block.py", "FeedForward.backward", "return dY[0]", None, "FeedForward.backward returned dX0 of shape "),
+    ("13_rmsnorm.py", "RMSNorm.backward", "return dY[0]", None, "RMSNorm.backward returned dX0 of shape "),
+])
+def test_what_is_refused_after_a_call_is_placed_in_the_function_that_was_called(name, function, wrong, line, error,
+                                                                                 attempt, capsys):
+    status, said = attempt(name, {function: wrong}, capsys)
+    line = line or functions(source(SOLVED, name))[function].lineno
+    assert status == 1 and f"stopped, {name} line {line}, {function}:\n  ValueError: {error}" in said
