@@ -23,6 +23,7 @@ from test_backprop_doc import (
 )
 
 from numpygpt import GPT
+from numpygpt.utils.config import read_preset
 from numpygpt.utils.data import Corpus, prepare
 
 DOC = ROOT / "docs" / "OPTIMIZERS.md"
@@ -111,6 +112,25 @@ def test_the_tables_by_hand_are_right_and_what_is_printed(title, lr, mu):
         assert numbers(place)[-2:] == pytest.approx(p) == line
 
 
+def test_momentum_is_stable_up_to_the_limit_that_is_said():
+    for mu in (0.0, 0.5, 0.9):
+        for share, stable in ((0.999, True), (1.001, False)):
+            rate = share * 2 * (1 + mu)  # eta h
+            assert (max(abs(np.roots([1, -(1 + mu - rate), mu]))) < 1) == stable
+    assert "whose limit rises to $`2 (1 + \\mu) / h`$" in PLAIN
+    assert "up to $`\\eta h = 2 (1 + \\mu)`$, where one is -1" in PLAIN
+
+
+def test_the_first_step_of_quick_is_as_large_as_is_said():
+    quick = read_preset("quick")
+    start = 0.02 / math.sqrt(2 * quick.n_layers)
+    assert (quick.n_layers, quick.lr) == (4, 0.003)
+    (_, wide), (_, narrow) = (numbers(line)[-2:] for line in outputs("Warm-up")[1].splitlines())  # what is printed
+    assert (f"by {100 * quick.lr / wide:.0f} % of that and, in this model of two blocks, each of the second by "
+            f"{100 * quick.lr / narrow:.0f} %") in PLAIN
+    assert f"(by {100 * quick.lr / start:.0f} % of {start:.4f} in `quick`, which has four)" in PLAIN
+
+
 def test_adam_by_hand_is_right_and_what_is_printed():
     p, m, v = 1.0, 0.0, 0.0
     shown = [numbers(line)[1:] for line in outputs("Adam")[0].splitlines()]
@@ -159,6 +179,9 @@ def test_the_paths_in_the_valley_do_what_the_text_says():
     assert sgd[-1, 0] < 0.85 and abs(momentum[-1] - [1, 0.4]).max() < 0.05
     assert np.abs(adam[1] - adam[0]) == pytest.approx([0.1, 0.1]) and adam[:, 0].max() > 1.2
     assert adamw[:, 0].max() < adam[:, 0].max() - 0.1  # overshoots less
+    assert "Momentum swings in longer waves" in PLAIN and sgd[:, 1].min() < momentum[:, 1].min()  # and not wider ones
+    crossings = [np.count_nonzero(np.diff(np.sign(places[:, 1] - 0.4))) for places in (sgd, momentum)]
+    assert crossings[0] == 40 and crossings[1] < 20
     long = valley.path(valley.OPTIMIZERS["AdamW, lr 0.1, decay 0.3"][1], 400)
     assert np.array_equal(long[:41], adamw)
     assert f"stands {1 - long[40, 0]:.2f} short" in PLAIN
