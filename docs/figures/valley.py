@@ -6,13 +6,14 @@ Writes assets/pictures/valley.png.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from numpygpt.nn import Module
 from numpygpt.optim import SGD, Adam, AdamW, Optimizer
-from numpygpt.plots.style import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION, aside, dress, new_figure, save
+from numpygpt.plots.style import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION, aside, dress, legend, new_figure, save
 from numpygpt.utils.cli import ROOT
 
 CURVATURE, LOWEST = np.array([[1.0, 50.0]]), np.array([[1.0, 0.4]])
@@ -59,26 +60,30 @@ def path(make: Callable[[Module], Optimizer], steps: int = STEPS) -> np.ndarray:
     return np.array(places)
 
 
-def draw_path(ax: Axes, name: str) -> None:
+def draw_path(ax: Axes, name: str) -> list[Any]:
+    """One panel; returns what the legend explains."""
     colour, make = OPTIMIZERS[name]
     places = path(make)
     x, y = np.meshgrid(np.linspace(-0.15, 1.5, 200), np.linspace(0, 0.82, 200))
     ax.contour(x, y, height(x, y), levels=[0.03, 0.1, 0.3, 0.8, 1.8, 3.2],
                colors=[GREY], linewidths=0.6, alpha=0.6)
     ax.plot(*places.T, "-o", color=colour, markersize=2.8, linewidth=1.2)
-    ax.plot(*places[0], "o", color=INK, markersize=6)
-    ax.plot(*LOWEST[0], "*", color=INK, markersize=10)
+    marks = [(*ax.plot(*places[0], "o", color=INK, markersize=6, linestyle=""), "start"),
+             (*ax.plot(*LOWEST[0], "*", color=INK, markersize=10, linestyle=""), "lowest point")]
     dress(ax, name, "x: curvature 1", "y: curvature 50")
     aside(ax, f"loss {height(*places[-1]):.1g} after {STEPS} steps")
     ax.grid(False)
     ax.set_xlim(-0.15, 1.5)
     ax.set_ylim(0, 0.82)
+    ax.set_aspect("equal")  # so that Adam's 45 degrees are
+    return marks
 
 
 def main() -> None:
     figure = new_figure((11.0, 6.6))
     for ax, name in zip(figure.subplots(2, 2).flat, OPTIMIZERS, strict=True):
-        draw_path(ax, name)
+        marks = draw_path(ax, name)
+    legend(figure, marks, loc="outside lower center", ncols=2)
     save(figure, ROOT / "assets/pictures/valley.png")
 
 
