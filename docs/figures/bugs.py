@@ -24,7 +24,7 @@ from numpygpt.nn.parallel import blas_threads
 from numpygpt.optim import SGD, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.plots.series import smooth
-from numpygpt.plots.style import BLUE, FONT, INK, VERMILLION, dress, legend, new_figure, save
+from numpygpt.plots.style import BLUE, FONT, INK, VERMILLION, aside, dress, legend, new_figure, save
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.cores import cores
 from numpygpt.utils.data import DEFAULT_FOLDER, DataLoader, TokenDataset, eval_batches
@@ -146,22 +146,25 @@ VALUES: tuple[Any, ...] = (lambda run: run.losses[-30:].mean(), lambda run: run.
 
 
 def panel(ax: Axes, bug: Bug, found: dict[tuple[str, str, int], Result]) -> list[Any]:
-    """The training loss that is reported, of the first seed, right and wrong."""
+    """The training loss that is reported, of the first seed, right and wrong: from 0, or close up where none is low."""
     dress(ax, "", "", "")
     ax.set_title(bug.name, loc="left", fontsize=FONT - 1, color=INK)
-    entries = []
+    entries, least, later = [], np.inf, 0.0  # the lowest loss, the highest after a quarter of the steps
     for name, style in (("AdamW", "-"), ("SGD", ":")):
         for label, key, colour in (("right", bug.right, BLUE), ("wrong", bug.name, VERMILLION)):
             losses = smooth(found[key, name, SEEDS[0]].losses, 15)
             (line,) = ax.plot(losses, style, color=colour, linewidth=1.3)
             entries.append((line, f"{label}, {name}"))
-    ax.set_ylim(0, 4.4)
+            least, later = min(least, losses.min()), max(later, losses[len(losses) // 4 :].max())
+    low, high = (0, 4.4) if least <= 2 else (2, 3 if later < 3 else 4.4)
+    ax.set_ylim(low, high)
+    aside(ax, f"from {low} to {high}")
     return entries
 
 
 def draw(found: dict[tuple[str, str, int], Result], path: Path) -> None:
     figure = new_figure((11.0, 12.0))
-    panels = figure.subplots(-(-len(BUGS) // 3), 3, sharex=True, sharey=True)
+    panels = figure.subplots(-(-len(BUGS) // 3), 3, sharex=True)
     for ax, bug in zip(panels.flat, BUGS, strict=False):
         entries = panel(ax, bug, found)
     for ax in panels[-1]:
