@@ -72,8 +72,8 @@ def rows_unbalanced(fault: Fault) -> Iterator[str]:
     rows = np.flatnonzero(wrong.any(axis=-1))
     balanced = np.abs(expected.sum(axis=-1)).max() <= fault.error and bool(expected[rows].any(axis=-1).all())
     if balanced and (np.abs(got[rows].sum(axis=-1)) > fault.error).all():
-        yield ("each row of it should sum to 0, as a number added to a whole row of the input changes nothing; "
-               f"{len(rows)} of {len(wrong)} do not: a term is missing or wrong")
+        yield ("its rows should sum to 0, as one number added to a row changes nothing: "
+               f"{len(rows)} of {len(wrong)} do not, a term is missing or wrong")
 
 
 def differences(f: Callable[[], np.ndarray], x: np.ndarray, h: float) -> np.ndarray:

@@ -37,8 +37,8 @@ def test_a_loss_that_does_not_know_what_is_done_with_it(normal):
         "by it")
 
 
-BALANCE = ("each row of it should sum to 0, as a number added to a whole row of the input changes nothing; {} do not: "
-           "a term is missing or wrong")
+BALANCE = ("its rows should sum to 0, as one number added to a row changes nothing: {} do not, a term is missing or "
+           "wrong")
 
 
 def test_the_diagonal_of_a_jacobian(normal):
