@@ -4,7 +4,9 @@ import re
 
 import pytest
 from doc_math import faults
-from test_backprop_doc import DOCUMENTS, formulas, name, prose, read
+from test_backprop_doc import DOCUMENTS, ROOT, formulas, name, prose, read
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
@@ -15,6 +17,27 @@ def test_the_formulas_are_ones_that_render(path):
     assert not [line for line in tables if any("|" in formula for formula in re.findall(r"\$`([^`]*)`\$", line))]
     bare = re.sub(r"`[^`]*`", "", re.sub(r"\$`[^`]*`\$", "", prose(text)))
     assert not [line for line in bare.splitlines() if "$" in line or re.search(r"\\[A-Za-z]", line)]
+
+
+def misplaced(text):
+    """The links whose words, and the bold passages that, hold a formula: GitHub leaves it as it is written there."""
+    plain = re.sub(r"`+[^`]*`+", "code", re.sub(r"\$`[^`]*`\$", "\N{EMPTY SET}", prose(text)))
+    found = re.findall(r"\[[^\[\]]*\N{EMPTY SET}[^\[\]]*\]\(", plain)
+    for paragraph in re.split(r"\n(?=\s*(?:\n|[-|] |\d+\. ))", plain):
+        found += [bold for bold in re.findall(r"\*\*(.+?)\*\*", paragraph, re.DOTALL) if "\N{EMPTY SET}" in bold]
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_formula_stands_in_the_words_of_a_link_or_in_bold(path):
+    assert misplaced(read(path)) == []
+
+
+def test_a_formula_in_the_words_of_a_link_or_in_bold_is_found():
+    right = "**One** $`1[i = j]`$ ([two](a.md), `**`) **three**\n\n- **four** $`x`$\n- $`y`$ **five**\n"
+    assert misplaced(right) == []
+    for wrong in ("[the $`x`$](a.md)", "[of\n$`x`$ it](a.md)", "**for $`x`$**", "**for\nall $`x`$ here**"):
+        assert len(misplaced(right + "\n" + wrong)) == 1
 
 
 @pytest.mark.parametrize("formula", [
