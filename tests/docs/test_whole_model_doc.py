@@ -17,7 +17,8 @@ from numpygpt.nn import Module
 from numpygpt.utils.config import read_preset
 
 DOC = ROOT / "docs" / "backprop" / "model.md"
-SIZES = {"B": 2, "T": 3, "C": 8, "H": 2, "D": 4, "F": 5, "V": 7, "N": 6, "max_len": 9}  # no two products alike
+# No two products alike, but for d_k and d_v, which a GPT of the default kind has alike.
+SIZES = {"B": 2, "T": 3, "C": 8, "H": 2, "d_k": 4, "d_v": 4, "F": 5, "V": 7, "N": 6, "max_len": 9}
 LINK = re.compile(r"\[`(.+)`\]\((.+)\)")
 
 
