@@ -205,6 +205,25 @@ def test_a_layer_has_the_eight_parts_each_with_what_belongs_in_it(path, title):
     assert any("gradcheck(" in code and "wrong" in shown.lower() for code, shown in bugs), "no check finds the bug"
 
 
+def steps():
+    """Section -> the number of the exercise that has it as what to read."""
+    lines = read(ROOT / "docs" / "EXERCISES.md").splitlines()
+    rows = [line.split(" | ") for line in lines if "(exercises/solutions" in line]
+    return {place: int(row[0].split("_")[0].strip("| [")) for row in rows
+            for place in re.findall(r"\(backprop/([^)]+)\)", row[3])}
+
+
+def test_each_section_ends_with_the_exercise_that_asks_for_it():
+    asked = steps()
+    assert len(asked) >= 15
+    for path in CHAPTERS:
+        for title, text in sections(read(path)).items():
+            said = re.findall(r"^Write it yourself: \[step (\d+)\]\(\.\./EXERCISES\.md#the-steps\)\.$", text, re.M)
+            number = asked.get(f"{path.name}#{anchor(title)}")
+            assert number is None or said == [str(number)], title
+            assert not said or text.rstrip().splitlines()[-1].startswith("Write it yourself"), title
+
+
 def test_every_chapter_is_there_with_its_layers():
     assert {path.stem for path in CHAPTERS} == {*LAYERS, "bugs"}
     for path in CHAPTERS:
