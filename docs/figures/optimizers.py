@@ -23,7 +23,20 @@ from numpygpt.nn.parallel import blas_threads
 from numpygpt.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.plots.series import smooth
-from numpygpt.plots.style import BLUE, GREEN, GREY, PURPLE, VERMILLION, dress, legend, new_figure, save
+from numpygpt.plots.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    dress,
+    legend,
+    new_figure,
+    save,
+)
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.cores import cores
 from numpygpt.utils.data import DEFAULT_FOLDER, DataLoader, TokenDataset, eval_batches
@@ -165,8 +178,8 @@ def draw(found: dict[Task, Result], path: Path) -> None:
     dress(ax, "What the rate does", "highest learning rate", "validation loss")
     sweep(ax, found, {name: [Task(name, lr, BOTH) for lr in RATES[name]] for name in MAKERS},
           {name: {"color": COLOURS[name]} for name in MAKERS})
-    looks = dict(zip(VARIANTS, ({"color": BLUE}, {"color": VERMILLION, "linestyle": "--"}, {"color": GREEN},
-                                {"color": PURPLE, "linestyle": "--"}), strict=True))
+    looks = dict(zip(VARIANTS, ({"color": BLACK}, {"color": ORANGE, "linestyle": "--"}, {"color": SKY},
+                                {"color": GREY, "linestyle": "--"}), strict=True))  # none of them an optimiser's
     for ax, name in zip(panels[1], ("SGD, momentum 0.9", "Adam"), strict=True):
         dress(ax, f"{name}: with and without", "highest learning rate", "validation loss")
         sweep(ax, found, {variant: [Task(name, lr, variant) for lr in RATES[name]] for variant in VARIANTS}, looks)
