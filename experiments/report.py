@@ -3,7 +3,8 @@
 
     python experiments/report.py runs/char runs/word runs/bpe > assets/outputs/tokenizer_runs.md
 
-Losses are in nats a token and compare between runs with the same tokenizer alone; bits a byte compare them all.
+Losses are in nats a token and compare between runs with the same tokenizer alone; bits a byte compare them all. The
+time of a step is measured while the table is made, on a new model of the same settings: let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,17 +21,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from benchmarks.speed import processor
-from experiments.runs import best_loss, last_train_loss, step_ms
+from experiments.runs import best_loss, last_train_loss
 from numpygpt.models import GPT
-from numpygpt.models.restore import restore
+from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.runs import load_run
+from numpygpt.training import Trainer
 from numpygpt.utils import cli
+from numpygpt.utils.config import Config
+from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.text import duration, prompt_ids
 
 COLUMNS = (
     "run", "vocabulary", "parameters", "in the tables of tokens", "steps", "tokens read", "last training loss",
-    "best validation loss", "at step", "bits a byte", "characters in 500 tokens", "ms a step", "time",
+    "best validation loss", "at step", "bits a byte", "characters in 500 tokens", "ms a step", "all steps",
 )  # fmt: skip
+TRIED = 25  # steps whose median is the time of a step; the first few are left out
 
 
 def main() -> None:
@@ -48,17 +54,29 @@ def report(folders: list[Path]) -> list[str]:
 def row(folder: Path) -> list[str]:
     """What stands in the columns for one run; its last training loss is the mean of 100 steps."""
     run = load_run(folder)
-    model, tokenizer, _ = restore(folder)
+    model, tokenizer, checkpoint = restore(folder)
     found = run.metrics.eval
     best = run.best()
     if best is None:
         raise ValueError(f"{folder} has not been evaluated yet")
     tables = share_of_tables(model)
+    seconds = step_seconds(run_config(checkpoint))
     ids = model.generate([prompt_ids(tokenizer, "")], 500, temperature=0.8, seed=0)
     return [run.name, f"{tokenizer.vocab_size:,}", f"{model.n_params():,}", f"{tables:.0%}", f"{run.total('step'):,}",
             f"{run.total('tokens') / 1e6:.1f}M", f"{last_train_loss(run):.3f}", f"{best_loss(run):.4f}",
             f"{int(found['step'][best]):,}", f"{float(found['bits_per_byte'][best]):.3f}",
-            f"{len(tokenizer.decode(ids[0, -500:])):,}", f"{step_ms(run):.1f}", duration(float(run.total("seconds")))]
+            f"{len(tokenizer.decode(ids[0, -500:])):,}", f"{1e3 * seconds:.1f}", duration(run.total("step") * seconds)]
+
+
+def step_seconds(config: Config) -> float:
+    """The median time of a step with these settings, now."""
+    trainer, times = Trainer(config, TokenDataset.load(config.data)), []
+    with trainer.parallel:
+        for _ in range(TRIED):
+            start = time.perf_counter()
+            trainer.update()
+            times.append(time.perf_counter() - start)
+    return float(np.median(times[5:]))
 
 
 def share_of_tables(model: GPT) -> float:

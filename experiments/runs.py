@@ -42,8 +42,3 @@ def best_loss(run: Run) -> float:
 def last_train_loss(run: Run, steps: int = 100) -> float:
     """The mean training loss of the last steps, in nats a token: that of one batch jumps."""
     return float(run.metrics.train["loss"][-steps:].mean())
-
-
-def step_ms(run: Run) -> float:
-    """The median time of a step in milliseconds."""
-    return 1e3 * float(np.median(run.metrics.train["step_seconds"]))

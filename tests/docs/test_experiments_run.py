@@ -48,7 +48,7 @@ def test_a_run_is_trained_gone_on_with_and_then_left_alone(data, tmp_path, monke
     assert commands[1] == [*SMALL, "--data", str(data), "--out", str(tmp_path / "other")]
     assert np.array_equal(other.metrics.train["loss"], whole.metrics.train["loss"])
     losses = whole.metrics.eval["val_loss"]
-    assert runs.best_loss(whole) == losses.min() and runs.step_ms(whole) > 0
+    assert runs.best_loss(whole) == losses.min()
     assert runs.last_train_loss(whole, 5) == pytest.approx(whole.metrics.train["loss"][-5:].mean())
 
 
@@ -102,7 +102,7 @@ def test_the_report_has_the_numbers_of_the_run(data, tmp_path):
     assert cells["in the tables of tokens"] == f"{tables / model.n_params():.0%}"
     assert cells["best validation loss"] == f"{best['val_loss']:.4f}" and cells["at step"] == str(best["step"])
     assert cells["bits a byte"] == f"{best['bits_per_byte']:.3f}" and cells["steps"] == "20"
-    assert cells["characters in 500 tokens"] == "500"
+    assert cells["characters in 500 tokens"] == "500" and float(cells["ms a step"]) > 0
 
 
 def test_levels_show_the_first_evaluation_of_each(tmp_path):
