@@ -1,12 +1,17 @@
 """The paths of four optimisers in a narrow valley, L(x, y) = ((x - 1)^2 + 50 (y - 0.4)^2) / 2.
 
-Writes assets/pictures/valley.png.
+Writes assets/pictures/valley.png, or the file that --out names.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the figure is drawn without an install
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -80,11 +85,15 @@ def draw_path(ax: Axes, name: str) -> list[Any]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "assets/pictures/valley.png", help="the picture's file")
+    out = parser.parse_args().out.absolute()
     figure = new_figure((11.0, 6.6))
     for ax, name in zip(figure.subplots(2, 2).flat, OPTIMIZERS, strict=True):
         marks = draw_path(ax, name)
     legend(figure, marks, loc="outside lower center", ncols=2)
-    save(figure, ROOT / "assets/pictures/valley.png")
+    save(figure, out)
+    print(f"wrote {out.relative_to(ROOT) if out.is_relative_to(ROOT) else out}")
 
 
 if __name__ == "__main__":
