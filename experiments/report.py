@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What runs came to, as a table: sizes, losses, bits a byte, and time.
 
-    python experiments/report.py runs/char runs/word runs/bpe > assets/outputs/tokenizer_runs.md
+    python experiments/report.py runs/char runs/word runs/bpe > assets/outputs/experiments.md
 
 Losses are in nats a token and compare between runs with the same tokenizer alone; bits a byte compare them all. The
 time of a step is measured while the table is made, on a new model of the same settings: let nothing else run meanwhile.
