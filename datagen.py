@@ -15,10 +15,9 @@ import re
 import sys
 from pathlib import Path
 
-from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run, shown
+from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, run
 from numpygpt.utils.colour import colours
 from numpygpt.utils.data import (
-    DEFAULT_FOLDER,
     Corpus,
     ProgressBars,
     TokenDataset,
@@ -30,6 +29,7 @@ from numpygpt.utils.data import (
 from numpygpt.utils.data.clean import CLEANINGS
 from numpygpt.utils.data.corpora import CORPORA
 from numpygpt.utils.data.inspect import inspection
+from numpygpt.utils.data.recipes import training
 from numpygpt.utils.data.split import SPLITS
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",
@@ -108,8 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         out = config.out or default_folder(config, corpus)
         dataset = prepare(corpus, out, config.tokenizer, **settings, say=say, progress=bars)
     say(summary(dataset))
-    more = [] if dataset.folder.resolve() == DEFAULT_FOLDER else ["--data", shown(dataset.folder)]
-    say(f"\nnext: {command('train.py', *more)}")
+    say(f"\nnext: {training(dataset.folder)}")
     return 0
 
 

@@ -27,13 +27,14 @@ from numpygpt.training.run import Run, say
 from numpygpt.training.start import begun, changes, check_free, open_data, resumed
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours
-from numpygpt.utils.config import add_flags
+from numpygpt.utils.config import add_flags, presets
 from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.metrics import MetricsLog
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
-    parser = cli.ArgumentParser(description=__doc__)
+    names = "".join(f"    {name:<18}{what}\n" for name, what in presets())
+    parser = cli.ArgumentParser(description=__doc__, epilog=f"presets:\n{names}")
     parser.add_argument("preset", nargs="?", type=cli.name,
                         help="a name in configs/ or a .toml file (default: shakespeare_char)")
     parser.add_argument("--resume", metavar="RUN", type=cli.name,

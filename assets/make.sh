@@ -25,9 +25,9 @@ for tokenizer in char word bpe; do
   size=$([ $tokenizer = bpe ] && echo "--vocab-size 1024" || true)
   # shellcheck disable=SC2086
   ./datagen.py --tokenizer $tokenizer $size --out data/compare_$tokenizer
-  ./train.py quick --steps 1000 --eval-every 100 --data data/compare_$tokenizer --out runs/$tokenizer
+  ./train.py quick --steps 1000 --eval-every 100 --data data/compare_$tokenizer --out runs/compare_$tokenizer
 done
-./plot.py compare runs/char runs/word runs/bpe --out $pictures/compare.png
+./plot.py compare runs/compare_char runs/compare_word runs/compare_bpe --out $pictures/compare.png
 
 ./plot.py explore runs/quick --prompt "ROMEO: But soft, what light through yonder window breaks?" --out runs/explore.html
 PYTHONPATH=tests/browser:. python - runs/explore.html $pictures/explore.png <<'PYTHON'

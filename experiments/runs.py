@@ -12,8 +12,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import train  # noqa: E402
 from numpygpt.plots.runs import Run, load_run  # noqa: E402
+from numpygpt.training.start import begun  # noqa: E402
+from numpygpt.utils import cli  # noqa: E402
 from numpygpt.utils.metrics import read_metrics  # noqa: E402
+
+FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens")  # change no parameter, or are paths
 
 
 def complete(out: Path) -> bool:
@@ -25,9 +30,21 @@ def complete(out: Path) -> bool:
     return bool(len(evaluated)) and int(evaluated[-1]) == steps
 
 
+def check_same(out: Path, arguments: list[str]) -> None:
+    """ValueError where the run in `out` is another than `./train.py ARGUMENTS` makes."""
+    asked, _ = begun(train.parse([*arguments, "--dry-run"]))
+    found = tomllib.loads((out / "config.toml").read_text(encoding="utf-8"))
+    for name, value in asked.to_dict().items():
+        if name not in FREE and name in found and found[name] != value:
+            raise ValueError(f"{cli.shown(out)} holds another run: its {name} is {found[name]}, and {value} is asked "
+                             "for; move it away")
+
+
 def trained(out: Path, *arguments: object) -> Run:
-    """The run that `./train.py ARGUMENTS --out OUT` makes; what that prints goes to standard error. CalledProcessError
-    where it fails."""
+    """The run that `./train.py ARGUMENTS --out OUT` makes; what that prints goes to standard error. ValueError where
+    another run is in `out`, CalledProcessError where the training fails."""
+    if (out / "config.toml").exists():
+        check_same(out, [str(argument) for argument in arguments])
     if not complete(out):
         how = ["--resume", out] if (out / "ckpt.npz").exists() else [*arguments, "--out", out]
         subprocess.run([sys.executable, str(ROOT / "train.py"), *map(str, how)], check=True, stdout=sys.stderr)

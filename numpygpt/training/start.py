@@ -92,7 +92,11 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
                 say(note)
             more = {name: value for name, value in settings.items() if name not in ("dataset", "out")}
             prepare(corpus, folder, say=say, progress=progress, **more)
-    dataset = TokenDataset.load(folder)
+    try:
+        dataset = TokenDataset.load(folder)
+    except FileNotFoundError as error:
+        itself = settings is not None and not folder.exists()
+        raise FileNotFoundError(f"{error}{', or leave out --dry-run: train.py makes it' if itself else ''}") from error
     shortest = min(len(dataset.train), len(dataset.val))
     if config.context >= shortest:
         raise ValueError(f"a context of {config.context:,} needs more than {config.context:,} tokens in each part, and "

@@ -15,7 +15,7 @@ import numpy as np
 from numpygpt.utils import strict_json
 from numpygpt.utils.archive import Archive, Unsound, brief, write_array
 from numpygpt.utils.checkpoint_header import check_header
-from numpygpt.utils.cli import command, shown
+from numpygpt.utils.cli import command, meant, shown
 from numpygpt.utils.files import replacing
 
 FORMAT, VERSION = "numpygpt-checkpoint", 2
@@ -80,8 +80,8 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {shown(path)}; train a model first: "
-                                f"{command('train.py', 'quick')}")
+        raise FileNotFoundError(f"there is no checkpoint {shown(path)}"
+                                + (meant(path) or f"; train a model first: {command('train.py', 'quick')}"))
     with open(path, "rb") as file:
         try:
             read_at = stamp(os.fstat(file.fileno()))

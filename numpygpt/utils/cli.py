@@ -92,6 +92,12 @@ def nearest(name: str, names) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def meant(run: str | Path) -> str:
+    """`; did you mean runs/try?` where `try` is no file but a run has that name, else nothing."""
+    there = ROOT / "runs" / run
+    return f"; did you mean {shown(there)}?" if not Path(run).is_absolute() and there.is_dir() else ""
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's `main` and exit: status 2 and one line for what a user got wrong, 130 for Ctrl-C.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,13 @@ def read_preset(name: str) -> Config:
         raise ValueError(f"{shown(path)} is not TOML, or none of a configuration's: {error}") from error
     config = Config().changed(values, shown(path))
     return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
+
+
+def presets() -> Iterator[tuple[str, str]]:
+    """(name, what its file says first) of each preset."""
+    for path in sorted((ROOT / "configs").glob("*.toml")):
+        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
+        yield path.stem, first.removeprefix("# ").split(":")[0].rstrip(".")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

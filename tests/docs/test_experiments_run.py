@@ -37,12 +37,14 @@ def test_a_run_is_trained_gone_on_with_and_then_left_alone(data, tmp_path, monke
     commands, out = counted(monkeypatch), tmp_path / "run"
     assert not runs.complete(out)
     train_module().main([*SMALL, "--data", str(data), "--out", str(out)])
-    whole = runs.load_run(out)
-    assert runs.complete(out) and len(runs.trained(out, "quick").metrics.train["step"]) == 20 and not commands
+    whole, asked = runs.load_run(out), [*SMALL, "--data", str(data)]
+    assert runs.complete(out) and len(runs.trained(out, *asked).metrics.train["step"]) == 20 and not commands
+    with pytest.raises(ValueError, match="holds another run: its n_layers is 1, and 4 is asked for"):
+        runs.trained(out, "quick")
     config = (out / "config.toml").read_text(encoding="utf-8").replace("steps = 20 ", "steps = 30 ")
     (out / "config.toml").write_text(config, encoding="utf-8")
     assert not runs.complete(out)
-    runs.trained(out, "quick")
+    runs.trained(out, *asked, "--steps", 30)
     assert commands == [["--resume", str(out)]]
     other = runs.trained(tmp_path / "other", *SMALL, "--data", data)
     assert commands[1] == [*SMALL, "--data", str(data), "--out", str(tmp_path / "other")]
@@ -128,5 +130,7 @@ def test_the_broken_mask_is_broken_in_that_run_alone(data, tmp_path, monkeypatch
     run = normal.unmasked(tmp_path / "run", [*SMALL, "--data", str(data)])
     assert masked == [False] and run.total("step") == 20
     assert np.isinf(MultiHeadAttention(4, 2).mask).any()
-    normal.unmasked(tmp_path / "run", ["--steps", "never"])  # it is complete
+    normal.unmasked(tmp_path / "run", [*SMALL, "--data", str(data)])  # it is complete
     assert len(masked) == 1
+    with pytest.raises(ValueError, match="holds another run: its steps is 20, and 21 is asked for"):
+        normal.unmasked(tmp_path / "run", [*SMALL, "--data", str(data), "--steps", "21"])

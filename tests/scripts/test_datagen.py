@@ -37,7 +37,7 @@ def test_a_file_becomes_a_folder(datagen, tmp_path):
     assert f"{len(TEXT):,} characters, {len(TEXT):,} bytes" in done.stdout
     assert f"{len(dataset.train):,} tokens" in done.stdout
     assert "folder      out" in lines
-    assert lines[-1].startswith("next: ") and lines[-1].endswith("train.py --data out")
+    assert lines[-1].startswith("next: ") and lines[-1].endswith(f"train.py --data out --out {ROOT / 'runs' / 'out'}")
 
 
 @pytest.mark.parametrize(("kind", "least"), [("word", 1), ("bpe", 2)])

@@ -24,6 +24,15 @@ def test_a_checkpoint_comes_back_bit_by_bit(tmp_path):
     assert os.listdir(tmp_path) == ["c.npz"]
 
 
+def test_a_run_that_is_given_by_its_bare_name_is_pointed_to(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "try").mkdir(parents=True)
+    monkeypatch.setattr("numpygpt.utils.cli.ROOT", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint try; did you mean .*runs/try\?"):
+        load_checkpoint("try")
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint other; train a model first"):
+        load_checkpoint("other")
+
+
 def test_a_save_that_fails_leaves_the_old_checkpoint_and_nothing_else(tmp_path, monkeypatch):
     save_checkpoint(tmp_path / "c.npz", {"step": 1}, ARRAYS)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from numpygpt.utils.cli import ROOT, command
+from numpygpt.utils.cli import ROOT, command, shown
 
 DEFAULT_FOLDER = ROOT / "data" / "shakespeare_char"  # what ./datagen.py makes and ./train.py reads with no arguments
 RECIPES: dict[str, dict[str, Any]] = {
@@ -15,6 +15,18 @@ RECIPES: dict[str, dict[str, Any]] = {
     "shakespeare_bpe": {"tokenizer": "bpe", "vocab_size": 6551},
     "hamlet_alnum": {"dataset": "hamlet", "clean": "alnum", "context": 16, "out": "data/hamlet_alnum"},
 }
+
+
+PRESETS = {"shakespeare_word": "word", "shakespeare_bpe": "bpe", "hamlet_alnum": "hamlet"}  # the first with that data
+
+
+def training(folder: Path) -> str:
+    """The command that trains on `folder`, in a run folder of its own."""
+    if folder.resolve() == DEFAULT_FOLDER.resolve():
+        return command("train.py")
+    if recipe(folder) is not None:
+        return command("train.py", PRESETS[folder.resolve().name])
+    return command("train.py", "--data", shown(folder), "--out", shown(ROOT / "runs" / folder.resolve().name))
 
 
 def recipe(folder: Path) -> dict[str, Any] | None:

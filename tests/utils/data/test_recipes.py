@@ -10,7 +10,7 @@ from numpygpt.training import start
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.config import read_preset
 from numpygpt.utils.data import Corpus, TokenDataset
-from numpygpt.utils.data.recipes import DEFAULT_FOLDER, RECIPES, making, recipe
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER, RECIPES, making, recipe, training
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
 TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer?\n" * 400
@@ -19,6 +19,15 @@ TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the m
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_data_of_every_preset_can_be_made(preset):
     assert recipe(Path(read_preset(preset).data)) is not None
+
+
+def test_the_preset_that_is_named_reads_the_folder():
+    for name in RECIPES:
+        words = shlex.split(training(DEFAULT_FOLDER.parent / name))
+        preset = words[-1] if not words[-1].endswith("train.py") else "shakespeare_char"
+        assert Path(read_preset(preset).data) == DEFAULT_FOLDER.parent / name
+    own = shlex.split(training(ROOT / "data" / "mine"))
+    assert own[-4:] == ["--data", "data/mine", "--out", "runs/mine"]
 
 
 def test_other_folders_have_no_recipe():
@@ -53,7 +62,7 @@ def test_a_preset_makes_its_folder(name, tmp_path, monkeypatch):
     monkeypatch.setattr("numpygpt.utils.data.recipes.DEFAULT_FOLDER", tmp_path / "data" / "shakespeare_char")
     monkeypatch.setattr(start, "load_corpus", load_corpus)
     config = read_preset("quick").changed({"data": str(folder), "context": 16}, "test")
-    with pytest.raises(FileNotFoundError, match="there is no data folder"):
+    with pytest.raises(FileNotFoundError, match="no data folder .*, or leave out --dry-run: train.py makes it"):
         start.open_data(config, make=False, say=said.append)
     dataset = start.open_data(config, make=True, say=said.append)
     assert asked == [RECIPES[name].get("dataset", "default")] and "is missing: making it, as" in said[0]
