@@ -2,7 +2,8 @@
 """Prove the gradients, then run the tests.
 
 First a table: every layer in its configurations, and whole GPTs, against finite differences in float64, every entry of
-every parameter and input. Then the pytest suite. Words after -- go to pytest: ./test.py -- -k attention
+every parameter and input. Then the pytest suite, or those of its files and folders that are named. Words after -- go
+to pytest as they are: ./test.py -- -k attention
 
 With --mutants the check itself is checked: each arithmetic line of each backward pass is made wrong in every way that
 is known to happen, and the table must notice. See docs/GRADIENTS.md.
@@ -10,6 +11,8 @@ is known to happen, and the table must notice. See docs/GRADIENTS.md.
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 from argparse import Namespace
@@ -28,8 +31,16 @@ def parse(argv: list[str] | None = None) -> Namespace:
     alone.add_argument("--mutants", nargs="?", const="", metavar="NAME",
                        help="change every line of the backward passes, or those of one layer or module, in turn, and "
                             "list the changes that the table would not notice")
-    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
-    return parser.parse_args(argv)
+    parser.add_argument("pytest", nargs="*", help="tests/... to run, or after -- any arguments for pytest")
+    words = sys.argv[1:] if argv is None else argv
+    end = words.index("--") if "--" in words else len(words)
+    args = parser.parse_args(words[:end])
+    for word in args.pytest:
+        if not (word and os.path.exists(cli.ROOT / word.split("::")[0])):
+            parser.error(f"there is no test file or folder {word!r}; for the tests with a word in their names: "
+                         f"./test.py -- -k {shlex.quote(word)}")
+    args.pytest += words[end + 1 :]
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:

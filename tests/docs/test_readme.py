@@ -14,7 +14,8 @@ from numpygpt.nn.gradcheck import gradcheck
 from numpygpt.utils.cli import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-FOUND = re.findall(r"\./(?:datagen|train|sample|plot|test)\.py(?: [^`&\n|]*)?", TEXT)
+# "The table of ./test.py checks" is no command.
+FOUND = re.findall(r"(?<!table of )\./(?:datagen|train|sample|plot|test)\.py(?: [^`&\n|]*)?", TEXT)
 COMMANDS = sorted({command.split("   ")[0] for command in FOUND})
 
 

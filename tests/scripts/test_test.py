@@ -2,12 +2,14 @@
 --mutants: a row for each function, and status 1 where a change to one goes unnoticed."""
 
 import re
+import runpy
 
 import pytest
 from running import script
 
 from numpygpt import gradient_cases
 from numpygpt.nn import Linear
+from numpygpt.utils.cli import ROOT
 
 
 class Wrong(Linear):
@@ -60,3 +62,26 @@ def test_mutants_of_a_layer_that_is_none():
 
 def test_the_two_tables_are_asked_for_one_at_a_time():
     assert script("test.py", "--gradients", "--mutants").returncode == 2
+
+
+@pytest.mark.parametrize("words", [
+    ["attention"], ["tests/nn", "attention"], ["--gradients", "tests/nowhere.py::test_x"], [""], ["x" * 300], ["a\nb"],
+    ["attention", "--", "-k", "x"],
+], ids=lambda words: repr(" ".join(words))[:20])  # fmt: skip
+def test_a_word_that_names_no_test_is_refused_before_the_table(words):
+    done = script("test.py", *words)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("test.py: error: there is no test file or folder ")
+    assert "./test.py -- -k " in done.stderr
+
+
+@pytest.mark.parametrize(("words", "passed"), [
+    (["tests/nn"], ["tests/nn"]), (["tests/scripts/test_test.py::test_x[a::b]"],) * 2, (["--", "-k", "attention"],
+    ["-k", "attention"]), (["tests", "--", "attention", "--", "-x"], ["tests", "attention", "--", "-x"]), ([], []),
+], ids=lambda words: " ".join(words))  # fmt: skip
+def test_what_goes_to_pytest(words, passed, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # pytest runs in the project's folder, so that paths are told from there
+    parse = runpy.run_path(str(ROOT / "test.py"))["parse"]
+    assert parse(words).pytest == passed
+    monkeypatch.setattr("sys.argv", ["test.py", *words])
+    assert parse().pytest == passed
