@@ -128,7 +128,7 @@ def formulas(layer: Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
     known: dict[type[Module], tuple[tuple[str, ...], tuple[str, ...]]] = {
         Embedding: (("X = W[ids]",), ("dW[id] += dX, at each place of the token; ids have no gradient",)),
         PositionalEmbedding: (("Y = X + W[0 : T]",), ("dX = dY,  dW[0 : T] = Σ over the batch of dY",)),
-        SinusoidalEncoding: (("X = X + sines and cosines",), ("dX = dY; nothing is learned",)),
+        SinusoidalEncoding: (("Y = X + P[0 : T],  P is sines and cosines",), ("dX = dY; nothing is learned",)),
         GELU: (("A = gelu(H)",), ("dH = dA gelu'(H)",)),
         ReLU: (("A = max(H, 0)",), ("dH = dA where A > 0, else 0",)),
         CrossEntropyLoss: (("L = mean of -log softmax(logits)[target]",),

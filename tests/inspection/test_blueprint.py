@@ -48,6 +48,8 @@ def test_formulas_are_those_of_the_layers_there_are(make_gpt):
     assert plain["blocks.0.ffn.act"].kind == "GELU" and odd["blocks.0.ffn.act"].kind == "ReLU"
     assert "tied" in plain["head"].forward[0] and "tied" not in odd["head"].forward[0]
     assert "wte" in plain["head"].backward[0] and "wte" not in odd["head"].backward[0]
+    assert odd["wpe"].forward == ("Y = X + P[0 : T],  P is sines and cosines, then dropout 0.25",)
+    assert plain["wpe"].forward == ("Y = X + W[0 : T]",)
     assert odd["wpe"].backward[1:] == ("dX = dY; nothing is learned",)
     assert {name for name, part in odd.items() if "dropout 0.25" in part.forward[0]} == {
         "wpe", "blocks.0.attn.proj", "blocks.0.ffn.proj"}  # fmt: skip
