@@ -12,7 +12,7 @@ import textwrap
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the exercises run without an install
 
@@ -39,7 +39,7 @@ def mark(checks: Checks) -> int:
         print(f"still blank, {place(blank)}:\n  {blank}")
         return 1
     except Exception as error:  # whatever a first attempt runs into
-        print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}")
+        print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}{shapes(error)}")
         return 1
     print("All right.")
     return 0
@@ -59,16 +59,33 @@ def told(verdict: Report | bool | str) -> str:
 def place(error: Exception) -> str:
     """The file, line and function of an exercise in which the error was raised, or last called what raised it; where a
     layer's call had ended and what came of it was refused, the function that made it."""
-    raised = [one for one in (error, error.__cause__) if one]  # gradcheck says in its own words what NumPy had raised
-    frames = [frame for one in raised for frame in traceback.walk_tb(one.__traceback__)]
-    ours = [frame for frame in frames if Path(frame[0].f_code.co_filename).name[:2].isdigit()]
-    frame, line = (ours or frames)[-1]
+    frame, line = innermost(error)
     code = frame.f_code
     if code.co_name == "checks" and (named := re.match(r"(\w+)\.(forward|backward)\b", str(error))):
         function = getattr(frame.f_globals.get(named[1]), named[2], None)
         if function is not None and function.__code__.co_filename == code.co_filename:
             code, line = function.__code__, function.__code__.co_firstlineno
     return f"{Path(code.co_filename).name} line {line}, {code.co_qualname}"
+
+
+def innermost(error: Exception) -> tuple[FrameType, int]:
+    """The last frame of an exercise on the way to the error, and its line; the last of all where none is there."""
+    raised = [one for one in (error, error.__cause__) if one]  # gradcheck says in its own words what NumPy had raised
+    frames = [frame for one in raised for frame in traceback.walk_tb(one.__traceback__)]
+    ours = [frame for frame in frames if Path(frame[0].f_code.co_filename).name[:2].isdigit()]
+    return (ours or frames)[-1]
+
+
+def shapes(error: Exception) -> str:
+    """A line with the shapes of the arrays at hand, where NumPy refused some in a layer's function; else nothing."""
+    names = innermost(error)[0].f_locals
+    layer = names.get("self")
+    if not isinstance(error, (ValueError, IndexError)) or error.__cause__ or not isinstance(layer, Module):
+        return ""
+    gradients = {f"d{name}" for name in layer._params}  # each of its parameter's shape
+    arrays = names | {f"self.{name}": value for name, value in vars(layer).items() if name not in gradients}
+    found = [f"{name} {value.shape}" for name, value in arrays.items() if isinstance(value, np.ndarray)]
+    return f"\n  shapes: {', '.join(found)}" if found else ""
 
 
 def step(beside: str, number: int) -> ModuleType:

@@ -100,7 +100,7 @@ def table(data: TokenDataset, steps: int = STEPS, seeds: tuple[int, ...] = (0, 1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help=", ".join(SWAPS))
+    parser.add_argument("names", nargs="*", help=f"any of {', '.join(SWAPS)}; without one, all three")
     parser.add_argument("--solutions", action="store_true", help="the layers of docs/exercises/solutions")
     parser.add_argument("--all", action="store_true", help="the solutions: none, each by itself, all three")
     args = parser.parse_args()

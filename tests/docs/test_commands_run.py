@@ -43,3 +43,8 @@ def test_the_valley_is_drawn_and_its_file_named(tmp_path):
     done = run("docs/figures/valley.py", "--out", tmp_path / "valley.png")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"wrote {tmp_path / 'valley.png'}\n", "")
     assert (tmp_path / "valley.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_swap_says_what_no_names_mean():
+    assert "any of rmsnorm, swiglu, smoothing; without one, all three" in " ".join(
+        run("docs/exercises/swap.py", "--help").stdout.split())

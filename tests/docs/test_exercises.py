@@ -113,6 +113,20 @@ def test_the_report_names_the_tensor_and_an_error_its_line(attempt, capsys):
     assert said in SHOWN
     _, said = attempt("01_linear.py", {"Linear.backward": "return dY @ self.Q"}, capsys)
     assert said.startswith("stopped, 01_linear.py line 19, Linear.backward:\n  AttributeError: ")
+    assert "shapes" not in said
+
+
+@pytest.mark.parametrize(("name", "function", "wrong", "shapes"), [
+    ("01_linear.py", "Linear.backward", "return dY @ self.W", "dY (4, 2), self.W (3, 2), self.X (4, 3)"),
+    ("01_linear.py", "Linear.backward", "G = dY.T\nself.dW += G @ self.X\nreturn G",
+     "dY (4, 2), G (2, 4), self.W (3, 2), self.X (4, 3)"),
+    ("02_bias.py", "Bias.backward", "return dY @ self.b[1:]", "dY (4, 3), self.b (3,)"),
+])
+def test_what_numpy_refuses_is_shown_with_the_shapes_at_hand(name, function, wrong, shapes, attempt, capsys):
+    _, said = attempt(name, {function: wrong}, capsys)
+    first, error, *more = said.splitlines()
+    assert first.startswith("stopped, ") and first.endswith(f"{function}:") and error.startswith("  ValueError: ")
+    assert more == [f"  shapes: {shapes}"]
 
 
 @pytest.mark.parametrize(("name", "function", "wrong", "line", "error"), [
@@ -129,3 +143,4 @@ def test_what_is_refused_after_a_call_is_placed_in_the_function_that_was_called(
     status, said = attempt(name, {function: wrong}, capsys)
     line = line or functions(source(SOLVED, name))[function].lineno
     assert status == 1 and f"stopped, {name} line {line}, {function}:\n  ValueError: {error}" in said
+    assert "  shapes: " not in said  # the sentence has them
