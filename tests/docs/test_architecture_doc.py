@@ -123,8 +123,8 @@ def test_every_name_in_the_text_is_one_of_the_code():
         for node in ast.walk(ast.parse(read(path))):
             known |= {getattr(node, field) for field in ("id", "attr", "arg", "name") if hasattr(node, field)}
     names = {re.sub(r"\(.*\)", "", text) for text in CODE}
-    names = {part for name in names if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not name.endswith((".py", ".bin"))
-             and not name.endswith((".json", ".jsonl", ".npz")) for part in name.split(".")}
+    names = {part for name in names if re.fullmatch(r"[A-Za-z_][\w.]*", name) and not name.endswith((".py", ".md"))
+             and not name.endswith((".json", ".jsonl", ".npz", ".bin")) for part in name.split(".")}
     assert len(names) > 60
     assert sorted(name for name in names - known if len(name) > 1) == []
 
@@ -245,7 +245,7 @@ def mentions(path, words):
 
 @pytest.mark.parametrize("title", PLACES)
 def test_the_places_are_all_those_that_name_the_example(title):
-    section = dict(parts(TEXT, 3))[title]
+    section = dict(parts(TEXT, 3))[title].split("Then tests fail")[0]
     listed = re.findall(r"^\| `([\w/.]+)`", section, flags=re.MULTILINE)
     files = [*PACKAGE.rglob("*.py"), *(ROOT / f"{name}.py" for name in SCRIPTS)]
     found = {str(path.relative_to(ROOT)) for path in files if mentions(path, PLACES[title])}
@@ -255,3 +255,16 @@ def test_the_places_are_all_those_that_name_the_example(title):
         assert re.search(rf'`"?{word}"?`|/{word}\.py`', section), word
     if title == "A new layer":
         assert found >= DEFAULTS and all(f"`{path}`" in section for path in DEFAULTS)
+
+
+def test_what_says_the_activations_and_the_sums_of_the_tables_again_is_listed():
+    section = dict(parts(TEXT, 3))["A new layer"].split("Then tests fail")[1].split("The example is")[0]
+    listed = {path for row in re.findall(r"^\| (`.*?) \|", section, re.M) for path in re.findall(r"`([^`]+)`", row)}
+    cases = re.search(r"^[\d,]+ entries in \d+ cases", read(ROOT / "docs" / "GRADIENTS.md"), re.M)[0]
+    again = {"must be one of relu, gelu", "must be one of gelu, relu", cases}
+    files = [*(ROOT / "tests").rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    found = {str(path.relative_to(ROOT)) for path in files if any(words in read(path) for words in again)}
+    found -= {"docs/ARCHITECTURE.md", "tests/docs/test_architecture_doc.py"}
+    assert listed == found | {"tests/inspection/test_costs.py"} and len(found) == 6
+    must = dict(re.findall(r"^\| `([\w/.]+)` \|.*\| (\w+)[^|]*\|$", dict(parts(TEXT, 3))["A new layer"], re.M))
+    assert must["numpygpt/inspection/formulas.py"] == "must"
