@@ -1,0 +1,62 @@
+"""docs/EXPERIMENTS.md is true: its tables and samples are what the runs gave, its presets and scripts exist."""
+
+import re
+
+import pytest
+from test_tokenizers_doc import tables
+
+from numpygpt.utils.cli import ROOT
+from numpygpt.utils.config import read_preset
+
+TEXT = (ROOT / "docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
+OUTPUTS = ROOT / "assets" / "outputs"
+MEASURED = re.findall(r"<!-- measured: (assets/outputs/\w+\.md) -->\n\n((?:\|.*\n)+)", TEXT)
+RUNS = {row[0]: dict(zip(header, row, strict=True))
+        for header, rows in tables((OUTPUTS / "experiments.md").read_text(encoding="utf-8")).items() for row in rows}
+
+
+def measured(path):
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("path", "table"), MEASURED, ids=[path for path, _ in MEASURED])
+def test_a_table_has_nothing_but_what_was_measured(path, table):
+    """Each row of the document is a row of the output, with some of its columns."""
+    (header, rows), = tables(table).items()
+    for all_names, all_rows in tables(measured(path)).items():
+        if set(header) <= set(all_names):
+            places = [all_names.index(name) for name in header]
+            assert [[row[i] for i in places] for row in all_rows if row[0] in {r[0] for r in rows}] == rows
+            return
+    raise AssertionError(f"{path} has no table with the columns {header}")
+
+
+def test_there_are_tables_and_each_output_of_the_experiments_is_linked():
+    assert MEASURED
+    for name in ("experiments.md", "levels.md", "char.txt", "hamlet.txt"):
+        assert f"../assets/outputs/{name}" in TEXT, name
+
+
+def test_samples_by_loss_are_those_of_the_runs():
+    found = re.search(r"<!-- levels -->\n\n(.*?)\n\n<!-- /levels -->", TEXT, re.S)[1]
+    assert found == measured("assets/outputs/levels.md").strip()
+
+
+def test_presets_and_scripts_exist():
+    for preset in re.findall(r"\./train\.py (\w+)", TEXT):
+        read_preset(preset)
+    scripts = re.findall(r"experiments/\w+\.(?:py|sh)", TEXT)
+    assert scripts
+    for script in scripts:
+        assert (ROOT / script).is_file(), script
+    assert {path.name for path in (ROOT / "experiments").glob("*.py")} - {"__init__.py", "runs.py"} <= {
+        script.split("/")[1] for script in scripts}
+
+
+def test_numbers_in_the_text_are_those_of_the_table():
+    """`name: 1.507` in the text, wherever a run's name is followed by its loss."""
+    said = re.findall(r"`(\w+)` (?:ends|gets|comes) (?:at|to) (\d\.\d+)", TEXT)
+    assert len(said) >= 3
+    for name, loss in said:
+        best = float(RUNS[name]["best validation loss"])
+        assert round(best, len(loss.split(".")[1])) == float(loss), name
