@@ -30,6 +30,6 @@ python experiments/report.py runs/quick runs/shakespeare_char runs/char runs/wor
   runs/words_sgd runs/words_adam runs/words_adamw runs/large_char > $outputs/experiments.md
 
 train levels quick --eval-every 20
-python experiments/levels.py runs/levels runs/shakespeare_char > $outputs/levels.md
+python experiments/levels.py runs/levels runs/shakespeare_char runs/char > $outputs/levels.md
 python experiments/normal.py
 python experiments/ablations.py > $outputs/ablations.md
