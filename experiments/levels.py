@@ -16,6 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
+
 from numpygpt.plots.runs import load_run
 from numpygpt.utils import cli
 
@@ -33,20 +35,21 @@ def main() -> None:
 def document(folders: list[Path]) -> list[str]:
     """Markdown: for each level that is reached the loss, the step, the time, and the beginning of the sample."""
     lines: list[str] = []
+    runs = [(folder.name, load_run(folder).metrics.eval, samples(folder)) for folder in folders]
     for level, lower in pairwise((*LEVELS, 0.0)):
-        found = next(filter(None, (first_in(folder, lower, level) for folder in folders)), None)
+        found = next(filter(None, (first_in(*run, lower, level) for run in runs)), None)
         if found:
             loss, where, text = found
             lines += [f"**{loss:.2f}** ({where})", "", "```text", *text.splitlines()[:LINES], "```", ""]
     return lines
 
 
-def first_in(folder: Path, lower: float, level: float) -> tuple[float, str, str] | None:
+def first_in(name: str, found: dict[str, np.ndarray], texts: dict[int, str], lower: float,
+             level: float) -> tuple[float, str, str] | None:
     """(loss, run and step, sample) of the first evaluation above `lower` and at most at `level`, or None."""
-    found, texts = load_run(folder).metrics.eval, samples(folder)
     for step, loss in zip(found["step"].tolist(), found["val_loss"].tolist(), strict=True):
         if lower < loss <= level and step in texts:
-            return loss, f"`{folder.name}`, step {step:,}", texts[step]
+            return loss, f"`{name}`, step {step:,}", texts[step]
     return None
 
 

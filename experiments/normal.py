@@ -23,7 +23,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 import train
-from experiments.runs import ROOT, check_same, complete, load_run, trained
+from experiments.runs import ROOT, load_run, missing, trained
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.plots import style
 from numpygpt.plots.runs import Run
@@ -79,12 +79,9 @@ def unmasked(out: Path, more: list[str]) -> Run:
         made(self, *sizes, **options)
         self.mask[...] = 0
 
-    if (out / "config.toml").exists():
-        check_same(out, ["quick", "--eval-every", "100", *more])
-    if not complete(out):
-        how = ["--resume", str(out)] if (out / "ckpt.npz").exists() else ["quick", "--eval-every", "100", *more]
+    if words := missing(out, ["quick", "--eval-every", 100, *more]):
         with patch.object(MultiHeadAttention, "__init__", without_mask), redirect_stdout(sys.stderr):
-            train.main([*how, *(["--out", str(out)] if "--resume" not in how else [])])
+            train.main(words)
     return load_run(out)
 
 

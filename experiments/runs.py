@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402
-from numpygpt.plots.runs import Run, load_run  # noqa: E402
+from numpygpt.plots.runs import Run, load_run, read_config  # noqa: E402
 from numpygpt.training.start import begun  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
 from numpygpt.utils.metrics import read_metrics  # noqa: E402
@@ -23,31 +23,38 @@ FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens")  # chan
 
 def complete(out: Path) -> bool:
     """Whether the run in `out` has done all its steps and evaluated the last."""
-    if not (out / "config.toml").exists() or not (out / "metrics.jsonl").exists():
+    if not (out / "metrics.jsonl").exists():
         return False
-    steps = tomllib.loads((out / "config.toml").read_text(encoding="utf-8"))["steps"]
     evaluated = read_metrics(out / "metrics.jsonl").eval["step"]
-    return bool(len(evaluated)) and int(evaluated[-1]) == steps
+    return bool(len(evaluated)) and int(evaluated[-1]) == read_config(out / "config.toml").get("steps")
 
 
 def check_same(out: Path, arguments: list[str]) -> None:
     """ValueError where the run in `out` is another than `./train.py ARGUMENTS` makes."""
     asked, _ = begun(train.parse([*arguments, "--dry-run"]))
-    found = tomllib.loads((out / "config.toml").read_text(encoding="utf-8"))
+    found = read_config(out / "config.toml")
     for name, value in asked.to_dict().items():
         if name not in FREE and name in found and found[name] != value:
             raise ValueError(f"{cli.shown(out)} holds another run: its {name} is {found[name]}, and {value} is asked "
                              "for; move it away")
 
 
+def missing(out: Path, arguments: Iterable[object]) -> list[str]:
+    """The words for train.py that make what is missing of the run `ARGUMENTS --out OUT`: none where it is complete.
+    ValueError where another run is in `out`."""
+    words = [str(argument) for argument in arguments]
+    if (out / "config.toml").exists():
+        check_same(out, words)
+    if complete(out):
+        return []
+    return ["--resume", str(out)] if (out / "ckpt.npz").exists() else [*words, "--out", str(out)]
+
+
 def trained(out: Path, *arguments: object) -> Run:
     """The run that `./train.py ARGUMENTS --out OUT` makes; what that prints goes to standard error. ValueError where
     another run is in `out`, CalledProcessError where the training fails."""
-    if (out / "config.toml").exists():
-        check_same(out, [str(argument) for argument in arguments])
-    if not complete(out):
-        how = ["--resume", out] if (out / "ckpt.npz").exists() else [*arguments, "--out", out]
-        subprocess.run([sys.executable, str(ROOT / "train.py"), *map(str, how)], check=True, stdout=sys.stderr)
+    if words := missing(out, arguments):
+        subprocess.run([sys.executable, str(ROOT / "train.py"), *words], check=True, stdout=sys.stderr)
     return load_run(out)
 
 
