@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 import train
-from experiments.runs import ROOT, best_loss, trained
+from experiments.runs import ROOT, best_loss, slug, trained
 from numpygpt.training import Trainer
 from numpygpt.training.start import begun, open_data
 from numpygpt.utils import cli
@@ -51,7 +50,7 @@ def main() -> None:
 
 def loss(name: str, seed: int, runs: Path, more: list[str]) -> float:
     """The best validation loss of a variant with a seed."""
-    out = runs / f"{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}_{seed}"
+    out = runs / f"{slug(name)}_{seed}"
     flags = ["quick", "--seed", str(seed), *VARIANTS[name], *more]
     if name == UNSCALED:
         flags += ["--init-from", str(unscaled(runs / f"unscaled_{seed}.npz", flags))]

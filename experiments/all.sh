@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every training and every table and picture of docs/EXPERIMENTS.md, without arguments: some five hours on two cores.
+# Every training and every table and picture of docs/EXPERIMENTS.md, without arguments: some eight hours on two cores.
 # What is done is not done again, what was cut off goes on. Runs stay in runs/, where each can be sampled from and
 # drawn.
 set -euo pipefail
@@ -16,20 +16,29 @@ PYTHON
 }
 
 [ $# -eq 0 ] || { sed -n 2,4p "$0"; exit 2; }
-for preset in quick shakespeare_char char word bpe hamlet dropout words_sgd words_adam words_adamw large_char; do
+train quick quick
+train quick_seed1 quick --seed 1
+train quick_seed2 quick --seed 2
+for preset in shakespeare_char char word bpe hamlet dropout words_sgd words_adam words_adamw large_char \
+  best_10min best_30min best_1h; do
   train $preset $preset
   ./plot.py runs/$preset --out $curves/$preset.png
 done
-for preset in char word bpe; do
+for preset in char word bpe large_char best_10min best_30min best_1h; do
   ./sample.py runs/$preset --max-new-tokens 500 > $outputs/$preset.txt
 done
 ./sample.py runs/hamlet --prompt "The " --max-new-tokens 100 > $outputs/hamlet.txt
 ./plot.py compare runs/char runs/word runs/bpe --out $curves/tokenizers.png
 ./plot.py curves runs/words_sgd runs/words_adam runs/words_adamw --title "The same model of words" --out $curves/words.png
-python experiments/report.py runs/quick runs/shakespeare_char runs/char runs/word runs/bpe runs/hamlet runs/dropout \
-  runs/words_sgd runs/words_adam runs/words_adamw runs/large_char > $outputs/experiments.md
+python experiments/report.py runs/quick runs/quick_seed1 runs/quick_seed2 runs/shakespeare_char runs/char \
+  runs/word runs/bpe runs/hamlet runs/dropout runs/words_sgd runs/words_adam runs/words_adamw runs/large_char \
+  runs/best_10min runs/best_30min runs/best_1h > $outputs/experiments.md
+./plot.py compare runs/quick runs/shakespeare_char runs/best_10min runs/best_30min runs/best_1h --out $curves/best.png
+{ python experiments/extrapolate.py runs/shakespeare_char 16.4e6 --until 8.2e6; echo
+  python experiments/extrapolate.py runs/large_char 82e6; } > $outputs/extrapolate.md
 
 train levels quick --eval-every 20
-python experiments/levels.py runs/levels runs/shakespeare_char runs/char > $outputs/levels.md
+python experiments/levels.py runs/levels runs/shakespeare_char runs/best_1h > $outputs/levels.md
 python experiments/normal.py
+python experiments/candidates.py > $outputs/candidates.md
 python experiments/ablations.py > $outputs/ablations.md

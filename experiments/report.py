@@ -5,6 +5,7 @@
 
 Losses are in nats a token and compare between runs with the same tokenizer alone; bits a byte compare them all. The
 time of a step is measured while the table is made, on a new model of the same settings: let nothing else run meanwhile.
+What a run took is its own account, evaluations and samples and all that ran beside it included.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from numpygpt.utils.text import duration, prompt_ids
 
 COLUMNS = (
     "run", "vocabulary", "parameters", "in the tables of tokens", "steps", "tokens read", "last training loss",
-    "best validation loss", "at step", "bits a byte", "characters in 500 tokens", "ms a step", "all steps",
+    "best validation loss", "at step", "bits a byte", "characters in 500 tokens", "ms a step", "all steps", "took",
 )  # fmt: skip
 TRIED = 25  # steps whose median is the time of a step; the first few are left out
 
@@ -46,8 +47,7 @@ def main() -> None:
 
 def report(folders: list[Path]) -> list[str]:
     """The machine, and a Markdown table with a row for each run."""
-    where = f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}."
-    return [where, "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|",
+    return [machine(), "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|",
             *(f"| {' | '.join(row(folder))} |" for folder in folders)]
 
 
@@ -65,7 +65,13 @@ def row(folder: Path) -> list[str]:
     return [run.name, f"{tokenizer.vocab_size:,}", f"{model.n_params():,}", f"{tables:.0%}", f"{run.total('step'):,}",
             f"{run.total('tokens') / 1e6:.1f}M", f"{last_train_loss(run):.3f}", f"{best_loss(run):.4f}",
             f"{int(found['step'][best]):,}", f"{float(found['bits_per_byte'][best]):.3f}",
-            f"{len(tokenizer.decode(ids[0, -500:])):,}", f"{1e3 * seconds:.1f}", duration(run.total("step") * seconds)]
+            f"{len(tokenizer.decode(ids[0, -500:])):,}", f"{1e3 * seconds:.1f}", duration(run.total("step") * seconds),
+            duration(run.total("seconds"))]
+
+
+def machine() -> str:
+    """What the times are of."""
+    return f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}."
 
 
 def step_seconds(config: Config) -> float:

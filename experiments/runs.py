@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -56,6 +57,11 @@ def trained(out: Path, *arguments: object) -> Run:
     if words := missing(out, arguments):
         subprocess.run([sys.executable, str(ROOT / "train.py"), *words], check=True, stdout=sys.stderr)
     return load_run(out)
+
+
+def slug(name: str) -> str:
+    """A folder's name for a run that is called `name`."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def best_loss(run: Run) -> float:

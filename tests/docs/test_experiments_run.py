@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from tiny import TINY, make_data, train_module
 
-from experiments import ablations, levels, normal, report, runs
+from experiments import ablations, candidates, extrapolate, levels, normal, report, runs
 from numpygpt.models.restore import restore
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.utils.text import duration
 
 SMALL = [*map(str, TINY), "--accumulate", "1", "--dropout", "0", "--steps", "20"]
 
@@ -105,14 +106,49 @@ def test_the_report_has_the_numbers_of_the_run(data, tmp_path):
     assert cells["best validation loss"] == f"{best['val_loss']:.4f}" and cells["at step"] == str(best["step"])
     assert cells["bits a byte"] == f"{best['bits_per_byte']:.3f}" and cells["steps"] == "20"
     assert cells["characters in 500 tokens"] == "500" and float(cells["ms a step"]) > 0
+    assert cells["took"] == duration(evals[-1]["seconds"])
 
 
-def test_levels_show_the_first_evaluation_of_each(tmp_path):
-    run, losses = tmp_path / "run", {0: 4.2, 10: 3.6, 20: 3.4, 30: 3.3, 40: 1.9}
+def test_candidates_are_trained_as_their_flags_say(data, tmp_path, monkeypatch, capsys):
+    commands = counted(monkeypatch)
+    more = [*SMALL, "--data", str(data)]
+    lines = [candidates.row(name, tmp_path, more) for name in candidates.CANDIDATES]
+    for command, line, (name, flags) in zip(commands, lines, candidates.CANDIDATES.items(), strict=True):
+        assert command == [*candidates.NARROW.split(), *flags.split(), *more, "--out", str(tmp_path / runs.slug(name))]
+        cells = dict(zip(candidates.COLUMNS, (cell.strip() for cell in line[1:-1].split("|")), strict=True))
+        config = runs.read_config(tmp_path / runs.slug(name) / "config.toml")
+        assert [cells[key] for key in candidates.SHOWN] == [str(config[key]) for key in candidates.SHOWN]
+        assert cells["run"] == name
+        best = runs.best_loss(runs.load_run(tmp_path / runs.slug(name)))
+        assert cells["best validation loss"] == f"{best:.4f}" and float(cells["ms a step"]) > 0
+
+
+def evaluated(run, losses):
+    """A run folder with nothing but evaluations: step (and tokens) -> loss."""
     run.mkdir()
     rows = [{"kind": "eval", "step": step, "tokens": step, "seconds": 1.0, "val_loss": loss}
             for step, loss in losses.items()]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run
+
+
+def test_a_power_law_is_gone_on_with(tmp_path):
+    """Steeper at first, then 8 / tokens^0.125: half the last part lies on that, and 2^0.125 is 1.0905."""
+    losses = {step: 8 / (step * 1e6) ** 0.125 * (2 if step < 3 else 1) for step in range(9)[1:]}
+    run = runs.load_run(evaluated(tmp_path / "run", {0: 4.2} | {round(k * 1e6): v for k, v in losses.items()}))
+    lines = extrapolate.table(run, 256e6)
+    assert lines[0] == f"`run`, lowest validation loss {losses[8]:.4f} in all; the evaluations used end at " \
+                       f"8.0M tokens with {losses[8]:.4f}."
+    assert lines[2:] == ["| evaluations from | twice the tokens lower it by | at 256.0M tokens |", "|---|---|---|",
+                         "| 4.0M | 8.3% | 0.71 |", "| 6.0M | 8.3% | 0.71 |"]
+    assert extrapolate.table(run, 256e6, until=3e6)[-1] != lines[-1]  # through the steep part too
+    with pytest.raises(ValueError, match="run has 2 evaluations to lay a line through, and three are the least"):
+        extrapolate.table(run, 256e6, until=2e6)
+
+
+def test_levels_show_the_first_evaluation_of_each(tmp_path):
+    run, losses = tmp_path / "run", {0: 4.2, 10: 3.6, 20: 3.4, 30: 3.3, 40: 1.9}
+    evaluated(run, losses)
     (run / "samples.txt").write_text("".join(f"--- step {step}\ntext of\n{step}\n" for step in losses))
     assert [line for line in levels.document([run]) if line.startswith("**")] == [
         "**4.20** (`run`, step 0)", "**3.40** (`run`, step 20)", "**1.90** (`run`, step 40)"]

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Where a run would come to with more tokens: a straight line through log(validation loss) against log(tokens).
+
+    python experiments/extrapolate.py runs/large_char 82e6
+    python experiments/extrapolate.py runs/shakespeare_char 16.4e6 --until 8e6
+
+That losses of language models fall along such lines is from Kaplan et al. (2020), https://arxiv.org/abs/2001.08361,
+for models that never read a text twice. The line knows nothing of overfitting, of the schedule, and of the loss that no
+model gets below, so it promises too much; with --until it shows by how much on runs whose end is known.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from experiments.runs import best_loss
+from numpygpt.plots.runs import Run, load_run
+from numpygpt.utils import cli
+
+PARTS = (2, 4)  # lines through the evaluations of the last half and the last quarter
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("tokens", type=float, help="how many tokens to go on to")
+    parser.add_argument("--until", type=float, default=np.inf, help="leave out what was evaluated after so many tokens")
+    args = parser.parse_args()
+    print("\n".join(table(load_run(args.run), args.tokens, args.until)))
+
+
+def table(run: Run, goal: float, until: float = np.inf) -> list[str]:
+    """A Markdown table with a row for each line: where it begins and ends, how fast it falls, and its loss at `goal`
+    tokens. ValueError where there are fewer than three evaluations to lay a line through."""
+    tokens, losses = run.metrics.eval["tokens"], run.metrics.eval["val_loss"]
+    used = (tokens > 0) & (tokens <= until) & np.isfinite(losses)
+    if used.sum() < 3:
+        raise ValueError(f"{run.name} has {used.sum()} evaluations to lay a line through, and three are the least")
+    tokens, losses = tokens[used], losses[used]
+    lines = [f"`{run.name}`, lowest validation loss {best_loss(run):.4f} in all; the evaluations used end at "
+             f"{tokens[-1] / 1e6:.1f}M tokens with {losses[-1]:.4f}.", "",
+             f"| evaluations from | twice the tokens lower it by | at {goal / 1e6:.1f}M tokens |", "|---|---|---|"]
+    for part in PARTS:
+        last = tokens >= min(tokens[-1] * (1 - 1 / part), tokens[-3])
+        slope, offset = np.polyfit(np.log(tokens[last]), np.log(losses[last]), 1)
+        lines.append(f"| {tokens[last][0] / 1e6:.1f}M | {1 - 2 ** slope:.1%} | "
+                     f"{np.exp(offset + slope * np.log(goal)):.2f} |")
+    return lines
+
+
+if __name__ == "__main__":
+    cli.run(main)
