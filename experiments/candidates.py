@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What was tried before the presets `best_*`: models of characters, each trained for five to eight minutes on two cores.
+"""What was tried before the presets `best_*`: models of characters, each trained for some minutes on two cores.
 
     python experiments/candidates.py > assets/outputs/candidates.md
 
