@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 import train
-from experiments.runs import ROOT, best_loss, slug, trained
+from experiments.runs import ROOT, best_loss, markdown, slug, trained
 from numpygpt.training import Trainer
 from numpygpt.training.start import begun, open_data
 from numpygpt.utils import cli
@@ -74,14 +74,14 @@ def unscaled(path: Path, flags: list[str]) -> Path:
 def table(losses: dict[str, list[float]]) -> list[str]:
     """A Markdown table: best validation losses in nats a character, their mean and spread, and the mean's distance from
     that of `quick`."""
-    seeds = " | ".join(f"seed {seed}" for seed in SEEDS)
-    lines = [f"| changed | {seeds} | mean | largest - smallest | against `quick` |", "|---" * (len(SEEDS) + 4) + "|"]
+    columns = ("changed", *(f"seed {seed}" for seed in SEEDS), "mean", "largest - smallest", "against `quick`")
+    rows = []
     for name, found in losses.items():
         mean = float(np.mean(found))
         against = "" if name == BASE else f"{mean - float(np.mean(losses[BASE])):+.3f}"
-        each = " | ".join(f"{value:.4f}" for value in found)
-        lines.append(f"| {name} | {each} | {mean:.3f} | {max(found) - min(found):.3f} | {against} |")
-    return lines
+        rows.append([name, *(f"{value:.4f}" for value in found), f"{mean:.3f}", f"{max(found) - min(found):.3f}",
+                     against])
+    return markdown(columns, rows)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.report import machine, step_seconds
-from experiments.runs import ROOT, best_loss, last_train_loss, slug, trained
-from numpygpt.models.restore import restore, run_config
+from experiments.runs import ROOT, best_loss, last_train_loss, markdown, read_config, slug, trained
 from numpygpt.utils import cli
+from numpygpt.utils.config import Config
 from numpygpt.utils.text import duration
 
 NARROW = "quick --context 128 --batch-size 8 --steps 4700 --warmup 200 --eval-every 2350"
@@ -43,18 +43,17 @@ def main() -> None:
     parser.add_argument("more", nargs="*", help="flags for every training, after --: to try this out")
     args = parser.parse_args()
     rows = [row(name, args.runs, args.more) for name in CANDIDATES]
-    print("\n".join([machine(), "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *rows]))
+    print("\n".join([machine(), "", *markdown(COLUMNS, rows)]))
 
 
-def row(name: str, runs: Path, more: list[str]) -> str:
-    """The row of one candidate, which is trained where it is missing."""
+def row(name: str, runs: Path, more: list[str]) -> list[str]:
+    """What stands in the columns for one candidate, which is trained where it is missing."""
     run = trained(runs / slug(name), *NARROW.split(), *CANDIDATES[name].split(), *more)
-    config = run_config(restore(run.folder)[2])
+    config = Config().changed(read_config(run.folder / "config.toml"), str(run.folder))
     seconds = step_seconds(config)
-    cells = [name, *(f"{getattr(config, key):,}" for key in SHOWN), f"{run.total('tokens') / 1e6:.1f}M",
-             f"{last_train_loss(run):.3f}", f"{best_loss(run):.4f}", f"{1e3 * seconds:.1f}",
-             duration(run.total("step") * seconds)]
-    return f"| {' | '.join(cells)} |"
+    return [name, *(f"{getattr(config, key):,}" for key in SHOWN), f"{run.total('tokens') / 1e6:.1f}M",
+            f"{last_train_loss(run):.3f}", f"{best_loss(run):.4f}", f"{1e3 * seconds:.1f}",
+            duration(run.total("step") * seconds)]
 
 
 if __name__ == "__main__":

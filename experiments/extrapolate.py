@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from experiments.runs import best_loss
+from experiments.runs import best_loss, markdown
 from numpygpt.plots.runs import Run, load_run
 from numpygpt.utils import cli
 
@@ -44,14 +44,15 @@ def table(run: Run, goal: float, until: float = np.inf) -> list[str]:
         raise ValueError(f"{run.name} has {used.sum()} evaluations to lay a line through, and three are the least")
     tokens, losses = tokens[used], losses[used]
     lines = [f"`{run.name}`, lowest validation loss {best_loss(run):.4f} in all; the evaluations used end at "
-             f"{tokens[-1] / 1e6:.1f}M tokens with {losses[-1]:.4f}.", "",
-             f"| evaluations from | twice the tokens lower it by | at {goal / 1e6:.1f}M tokens |", "|---|---|---|"]
+             f"{tokens[-1] / 1e6:.1f}M tokens with {losses[-1]:.4f}.", ""]
+    rows = []
     for part in PARTS:
         last = tokens >= min(tokens[-1] * (1 - 1 / part), tokens[-3])
         slope, offset = np.polyfit(np.log(tokens[last]), np.log(losses[last]), 1)
-        lines.append(f"| {tokens[last][0] / 1e6:.1f}M | {1 - 2 ** slope:.1%} | "
-                     f"{np.exp(offset + slope * np.log(goal)):.2f} |")
-    return lines
+        rows.append([f"{tokens[last][0] / 1e6:.1f}M", f"{1 - 2 ** slope:.1%}",
+                     f"{np.exp(offset + slope * np.log(goal)):.2f}"])
+    columns = ("evaluations from", "twice the tokens lower it by", f"at {goal / 1e6:.1f}M tokens")
+    return [*lines, *markdown(columns, rows)]
 
 
 if __name__ == "__main__":

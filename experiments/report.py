@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from benchmarks.speed import processor
-from experiments.runs import best_loss, last_train_loss
+from experiments.runs import best_loss, last_train_loss, markdown
 from numpygpt.models import GPT
 from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.runs import load_run
@@ -47,8 +47,7 @@ def main() -> None:
 
 def report(folders: list[Path]) -> list[str]:
     """The machine, and a Markdown table with a row for each run."""
-    return [machine(), "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|",
-            *(f"| {' | '.join(row(folder))} |" for folder in folders)]
+    return [machine(), "", *markdown(COLUMNS, map(row, folders))]
 
 
 def row(folder: Path) -> list[str]:

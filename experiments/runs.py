@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +72,9 @@ def best_loss(run: Run) -> float:
 def last_train_loss(run: Run, steps: int = 100) -> float:
     """The mean training loss of the last steps, in nats a token: that of one batch jumps."""
     return float(run.metrics.train["loss"][-steps:].mean())
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return head + [f"| {' | '.join(row)} |" for row in rows]

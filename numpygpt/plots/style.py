@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def note(ax: Axes, text: str, x: float = 0.5, y: float = 0.5, colour: str = GREY
     words.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5})
 
 
-def legend(host: Axes | Figure, entries: list[tuple[Artist, str]], **place: Any) -> Legend:
+def legend(host: Axes | Figure, entries: Sequence[tuple[Artist, str]], **place: Any) -> Legend:
     """A legend whose names stand as they are: matplotlib would hide `_name` and read `$` as a formula."""
     box = host.legend(
         [artist for artist, _ in entries],
