@@ -38,7 +38,7 @@ python experiments/report.py runs/quick runs/quick_seed1 runs/quick_seed2 runs/s
   python experiments/extrapolate.py runs/large_char 82e6; } > $outputs/extrapolate.md
 
 train levels quick --eval-every 20
-python experiments/levels.py runs/levels runs/shakespeare_char runs/best_1h > $outputs/levels.md
+python experiments/levels.py runs/levels runs/best_10min runs/best_1h > $outputs/levels.md
 python experiments/normal.py
 python experiments/candidates.py > $outputs/candidates.md
 python experiments/ablations.py > $outputs/ablations.md

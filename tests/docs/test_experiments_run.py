@@ -146,13 +146,41 @@ def test_a_power_law_is_gone_on_with(tmp_path):
         extrapolate.table(run, 256e6, until=2e6)
 
 
-def test_levels_show_the_first_evaluation_of_each(tmp_path):
-    run, losses = tmp_path / "run", {0: 4.2, 10: 3.6, 20: 3.4, 30: 3.3, 40: 1.9}
+def stepped(run, losses):
+    """The same with training steps of 2 seconds in between, and samples."""
     evaluated(run, losses)
+    with (run / "metrics.jsonl").open("a") as file:
+        for step in range(1, max(losses) + 1):
+            file.write(json.dumps({"kind": "train", "step": step, "tokens": step, "seconds": 1.0, "loss": float(step),
+                                   "grad_norm": 1.0, "lr": 1.0, "step_seconds": 2.0}) + "\n")
     (run / "samples.txt").write_text("".join(f"--- step {step}\ntext of\n{step}\n" for step in losses))
-    assert [line for line in levels.document([run]) if line.startswith("**")] == [
-        "**4.20** (`run`, step 0)", "**3.40** (`run`, step 20)", "**1.90** (`run`, step 40)"]
-    assert levels.document([run])[2:6] == ["```text", "text of", "0", "```"]
+    return runs.load_run(run)
+
+
+def test_levels_show_the_first_evaluation_of_each_and_when(tmp_path):
+    run = stepped(tmp_path / "run", {0: 4.2, 10: 3.6, 20: 3.4, 30: 3.3, 40: 1.9})
+    lines = levels.document([run])
+    assert [line for line in lines if line.startswith("**")] == [
+        "**4.20** (`run`, step 0, 0 s)", "**3.40** (`run`, step 20, 40 s)", "**1.90** (`run`, step 40, 1 min 20 s)"]
+    assert lines[2:6] == ["```text", "text of", "0", "```"]
+
+
+def test_the_curve_of_levels_is_the_mean_loss_between_its_points(tmp_path):
+    run = stepped(tmp_path / "run", {0: 4.2, 500: 1.0})  # the loss of step n is n
+    steps, means = levels.thinned(run)
+    assert steps[0] == 1 and steps[-1] == 500 and np.all(np.diff(steps) > 0)
+    before = np.concatenate([[0], steps[:-1]])
+    np.testing.assert_allclose(means, (before + 1 + steps) / 2)
+
+
+def test_the_marks_of_levels_are_those_of_the_data(data, tmp_path, capsys):
+    train_module().main([*SMALL, "--data", str(data), "--out", str(tmp_path / "run")])
+    run = runs.load_run(tmp_path / "run")
+    printed = capsys.readouterr().out
+    for loss in levels.marks(run).values():
+        assert f"{loss:.2f}" in printed
+    levels.draw([run], tmp_path / "levels.png")
+    assert (tmp_path / "levels.png").stat().st_size > 10_000
 
 
 def test_the_broken_mask_is_broken_in_that_run_alone(data, tmp_path, monkeypatch, capsys):
