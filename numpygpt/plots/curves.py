@@ -15,6 +15,7 @@ from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, aside, dress, head, l
 from numpygpt.plots.view import Points, View, draw_smoothed, leave_empty, make_view, number_axis, set_limits
 
 STEMS = 200  # more of them run into each other
+FAR = 20  # times: rates so far apart need a logarithmic axis
 ROW = 2.95  # inches
 OTHER_TOKENS = "their tokens differ, so nats a token do not compare: ./plot.py compare draws bits a byte"
 
@@ -100,7 +101,8 @@ def draw_norm(ax: Axes, runs: list[Run], view: View) -> None:
 
 
 def draw_rate(ax: Axes, runs: list[Run], view: View) -> None:
-    top = 0.0
+    """From 0 up; on a logarithmic axis where one run's rates are so far below another's that they would lie on it."""
+    tops = []
     for i, run in enumerate(runs):
         table = run.metrics.train
         if "lr" in table and np.isfinite(table["lr"]).any():
@@ -108,9 +110,14 @@ def draw_rate(ax: Axes, runs: list[Run], view: View) -> None:
                 *thin(view.x(table), table["lr"]), color=view.colours(i)[0], linewidth=1.6,
                 marker="." if len(table["lr"]) == 1 else None, label=f"{run.name}: lr",
             )  # fmt: skip
-            top = max(top, float(np.nanmax(table["lr"])))
+            tops.append(float(np.nanmax(table["lr"])))
     if not ax.lines:
         leave_empty(ax, "no learning rate recorded")
+        return
+    lowest, top = min(tops), max(tops)
+    if 0 < lowest < top / FAR:
+        ax.set_yscale("log")
+        ax.set_ylim(lowest / 10, 3 * top)
         return
     ax.set_ylim(0, 1.1 * top or 1.0)
     if top >= 1e-4:  # 0.00005 beside 0.0001, where the default would change to 5e-05

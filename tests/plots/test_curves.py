@@ -14,7 +14,7 @@ from numpygpt.utils.metrics import MetricsLog
 def make(tmp_path):
     """Writes a run whose every number is known and loads it."""
 
-    def run(name="quick", steps=200, every=50, loss=None, val=None, norm=None, config="", **left_out):
+    def run(name="quick", steps=200, every=50, loss=None, val=None, norm=None, lr=1e-3, config="", **left_out):
         folder = tmp_path / name
         folder.mkdir()
         if config:
@@ -24,8 +24,8 @@ def make(tmp_path):
         norm = norm if norm is not None else lambda s: 0.5 + 0.01 * (s % 7)
         with MetricsLog(folder / "metrics.jsonl") as log:
             for s in range(1, steps + 1):
-                values = {"loss": loss(s), "grad_norm": norm(s), "lr": 1e-3 * s / steps}
-                values = {k: v for k, v in values.items() if left_out.get(k, True)}
+                values = {"loss": loss(s), "grad_norm": norm(s), "lr": None if lr is None else lr * s / steps}
+                values = {k: v for k, v in values.items() if left_out.get(k, True) and v is not None}
                 log.log("train", s, tokens=s * 512, seconds=s * 2.0, **values)
                 if every and s % every == 0:
                     log.log("eval", s, tokens=s * 512, seconds=s * 2.0, val_loss=val(s), bits_per_byte=val(s) / 0.7)
@@ -126,7 +126,17 @@ def test_learning_rate_from_zero(make):
     run = make()
     *_, rate, _ = draw(run)
     np.testing.assert_array_equal(lines(rate)["quick: lr"].get_ydata(), run.metrics.train["lr"])
-    assert rate.get_ylim()[0] == 0 and rate.get_ylim()[1] > 1e-3
+    assert rate.get_ylim()[0] == 0 and rate.get_ylim()[1] > 1e-3 and rate.get_yscale() == "linear"
+
+
+def test_rates_far_apart_on_a_logarithmic_axis(make):
+    """0.1 beside 0.001, as SGD has beside Adam, and 0.001 beside 0.0003, which can be told apart as they are."""
+    runs = [make("sgd", lr=0.1), make("adam"), make("slow", lr=3e-4), make("still", lr=0.0)]
+    *_, rate, _ = draw(*runs[:2])
+    assert rate.get_yscale() == "log" and 0 < rate.get_ylim()[0] < 1e-3 < 0.1 < rate.get_ylim()[1]
+    for pair in (runs[1:3], runs[2:]):
+        *_, rate, _ = draw(*pair)
+        assert rate.get_yscale() == "linear" and rate.get_ylim()[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -259,7 +269,7 @@ def test_a_run_of_nothing_but_nan_draws_no_false_scale(make):
 
 
 def test_a_run_without_norm_and_rate_says_so(make):
-    _, _, norm, rate, _ = draw(make(grad_norm=False, lr=False))
+    _, _, norm, rate, _ = draw(make(grad_norm=False, lr=None))
     assert words(norm) == ["no gradient norm recorded"] and words(rate) == ["no learning rate recorded"]
 
 
