@@ -19,11 +19,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from experiments.runs import ROOT, read_config
 from numpygpt.plots import style
-from numpygpt.plots.runs import Run, load_run
+from numpygpt.plots.runs import Run, load_runs, same_tokens
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.utils import cli
 from numpygpt.utils.data import TokenDataset
@@ -41,25 +41,42 @@ def main() -> None:
                         help="run folders with the same tokenizer; the first that gets to a level counts")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "training_curves" / "levels.png")
     args = parser.parse_args()
-    runs = [load_run(folder) for folder in args.runs]
+    style.check_suffix(args.out)
+    runs = load_runs(args.runs)
+    check(runs)
+    figure = draw(runs, marks(runs[0]))
     print("\n".join(document(runs)))
-    draw(runs, args.out)
+    style.save(figure, args.out)
+
+
+def check(runs: list[Run]) -> None:
+    """ValueError where the runs do not go into one picture, or one has no steps or no config.toml."""
+    if len(runs) > len(style.COLOURS):
+        raise ValueError(f"{len(runs)} runs: a picture takes 1 to {len(style.COLOURS)}")
+    if not same_tokens(runs):
+        raise ValueError("these runs have different tokenizers, so their losses a token do not compare")
+    for run in runs:
+        if "step_seconds" not in run.metrics.train:
+            raise ValueError(f"{run.name} has no training steps with their times")
+        if not (run.folder / "config.toml").exists():
+            raise ValueError(f"{run.name} has no config.toml, which names its data")
 
 
 def document(runs: list[Run]) -> list[str]:
     """Markdown: for each level that is reached the loss, the step, the time, and the beginning of the sample."""
     lines: list[str] = []
+    texts = {run.name: samples(run.folder) for run in runs}
     for level, lower in pairwise((*LEVELS, 0.0)):
-        found = next(filter(None, (first_in(run, lower, level) for run in runs)), None)
+        found = next(filter(None, (first_in(run, texts[run.name], lower, level) for run in runs)), None)
         if found:
             loss, where, text = found
             lines += [f"**{loss:.2f}** ({where})", "", "```text", *text.splitlines()[:LINES], "```", ""]
     return lines
 
 
-def first_in(run: Run, lower: float, level: float) -> tuple[float, str, str] | None:
+def first_in(run: Run, texts: dict[int, str], lower: float, level: float) -> tuple[float, str, str] | None:
     """(loss; run, step and time; sample) of the first evaluation above `lower` and at most at `level`, or None."""
-    found, texts = run.metrics.eval, samples(run.folder)
+    found = run.metrics.eval
     times = seconds(run, found["step"])
     for step, loss, time in zip(found["step"].tolist(), found["val_loss"].tolist(), times, strict=True):
         if lower < loss <= level and step in texts:
@@ -83,12 +100,13 @@ def marks(run: Run) -> dict[str, float]:
     """What is known without training: name -> nats a token on the validation part."""
     data = TokenDataset.load(read_config(run.folder / "config.toml")["data"])
     size = data.tokenizer.vocab_size
-    return {"every token alike": float(np.log(size)), "how often each occurs": unigram_loss(data.train, data.val, size),
-            "the one before it too": bigram_loss(data.train, data.val, size)}
+    return {"ln V": float(np.log(size)), "unigram": unigram_loss(data.train, data.val, size),
+            "bigram": bigram_loss(data.train, data.val, size)}
 
 
-def draw(runs: list[Run], out: Path) -> None:
-    """Training loss as a thin line, validation loss as a thick one with dots, against steps and against time."""
+def draw(runs: list[Run], losses: dict[str, float]) -> Figure:
+    """Training loss as a thin line, validation loss as a thick one with dots, against steps and against time; dashed
+    the losses that are known without training, name -> nats a token."""
     figure = style.new_figure((9.0, 4.6))
     by_step, by_time = figure.subplots(1, 2, sharey=True)
     entries = []
@@ -111,27 +129,22 @@ def draw(runs: list[Run], out: Path) -> None:
         ax.set_xscale("log")
         ax.set_xticks(list(ticks), list(ticks.values()))
         ax.minorticks_off()
-        ax.set_ylim(1, 4.5)
-        style.dress(ax, title, x, "")
-        mark(ax, marks(runs[0]))
-    by_step.set_ylabel("loss, nats a token")
+        ax.set_ylim(1, 1.08 * losses["ln V"])
+        style.dress(ax, title, x, "loss, nats a token" if ax is by_step else "")
+        for name, loss in losses.items():
+            ax.axhline(loss, color=style.GREY, linewidth=1, linestyle="--")
+            ax.text(0.99, loss + 0.02, f"{name} {loss:.2f}", transform=ax.get_yaxis_transform(),
+                    fontsize=style.FONT - 2, color=style.GREY, ha="right")
     style.legend(by_time, entries, loc="lower left")
-    style.save(figure, out)
+    return figure
 
 
 def thinned(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, mean training losses up to them): a hundred points that are equally far apart on a logarithmic axis."""
-    losses = run.metrics.train["loss"]
+    """(steps, mean training losses since the one before): at most 99 points, about equally far apart on a logarithmic
+    axis, but for the first steps, of which each is a point."""
+    steps, losses = run.metrics.train["step"], run.metrics.train["loss"]
     edges = np.unique(np.geomspace(1, len(losses) + 1, 100).astype(int)) - 1
-    return edges[1:], np.add.reduceat(losses, edges[:-1]) / np.diff(edges)
-
-
-def mark(ax: Axes, losses: dict[str, float]) -> None:
-    """Dashed lines at what is known without training."""
-    for name, loss in losses.items():
-        ax.axhline(loss, color=style.GREY, linewidth=1, linestyle="--")
-        ax.text(0.99, loss + 0.02, f"{name} {loss:.2f}", transform=ax.get_yaxis_transform(), fontsize=style.FONT - 2,
-                color=style.GREY, ha="right")
+    return steps[edges[1:] - 1], np.add.reduceat(losses, edges[:-1]) / np.diff(edges)
 
 
 if __name__ == "__main__":

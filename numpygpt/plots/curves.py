@@ -101,7 +101,7 @@ def draw_norm(ax: Axes, runs: list[Run], view: View) -> None:
 
 
 def draw_rate(ax: Axes, runs: list[Run], view: View) -> None:
-    """From 0 up; on a logarithmic axis where one run's rates are so far below another's that they would lie on it."""
+    """From 0 up, or on a logarithmic axis where one run's highest rate is below 1/FAR of another's."""
     tops = []
     for i, run in enumerate(runs):
         table = run.metrics.train
@@ -117,7 +117,7 @@ def draw_rate(ax: Axes, runs: list[Run], view: View) -> None:
     lowest, top = min(tops), max(tops)
     if 0 < lowest < top / FAR:
         ax.set_yscale("log")
-        ax.set_ylim(lowest / 10, 3 * top)
+        ax.set_ylim(lowest / 20, 3 * top)  # down to the end of a schedule, a tenth of its highest
         return
     ax.set_ylim(0, 1.1 * top or 1.0)
     if top >= 1e-4:  # 0.00005 beside 0.0001, where the default would change to 5e-05

@@ -112,10 +112,10 @@ def test_the_report_has_the_numbers_of_the_run(data, tmp_path):
 def test_candidates_are_trained_as_their_flags_say(data, tmp_path, monkeypatch, capsys):
     commands = counted(monkeypatch)
     more = [*SMALL, "--data", str(data)]
-    lines = [candidates.row(name, tmp_path, more) for name in candidates.CANDIDATES]
-    for command, line, (name, flags) in zip(commands, lines, candidates.CANDIDATES.items(), strict=True):
+    rows = [candidates.row(name, tmp_path, more) for name in candidates.CANDIDATES]
+    for command, row, (name, flags) in zip(commands, rows, candidates.CANDIDATES.items(), strict=True):
         assert command == [*candidates.NARROW.split(), *flags.split(), *more, "--out", str(tmp_path / runs.slug(name))]
-        cells = dict(zip(candidates.COLUMNS, line, strict=True))
+        cells = dict(zip(candidates.COLUMNS, row, strict=True))
         config = runs.read_config(tmp_path / runs.slug(name) / "config.toml")
         assert [cells[key] for key in candidates.SHOWN] == [str(config[key]) for key in candidates.SHOWN]
         assert cells["run"] == name
@@ -147,7 +147,7 @@ def test_a_power_law_is_gone_on_with(tmp_path):
 
 
 def stepped(run, losses):
-    """The same with training steps of 2 seconds in between, and samples."""
+    """An `evaluated` run, loaded, with training steps of 2 seconds whose losses are their numbers, and samples."""
     evaluated(run, losses)
     with (run / "metrics.jsonl").open("a") as file:
         for step in range(1, max(losses) + 1):
@@ -166,21 +166,46 @@ def test_levels_show_the_first_evaluation_of_each_and_when(tmp_path):
 
 
 def test_the_curve_of_levels_is_the_mean_loss_between_its_points(tmp_path):
-    run = stepped(tmp_path / "run", {0: 4.2, 500: 1.0})  # the loss of step n is n
+    run = stepped(tmp_path / "run", {0: 4.2, 500: 1.0})
     steps, means = levels.thinned(run)
-    assert steps[0] == 1 and steps[-1] == 500 and np.all(np.diff(steps) > 0)
+    assert steps[0] == 1 and steps[-1] == 500 and 50 < len(steps) < 100
+    assert np.all(np.diff(steps) > 0) and np.diff(np.log(steps[steps > 30])).max() < 0.1
     before = np.concatenate([[0], steps[:-1]])
     np.testing.assert_allclose(means, (before + 1 + steps) / 2)
 
 
-def test_the_marks_of_levels_are_those_of_the_data(data, tmp_path, capsys):
+def test_the_picture_of_levels_has_both_losses_by_steps_and_by_time(tmp_path):
+    run = stepped(tmp_path / "run", {0: 4.2, 100: 3.0, 500: 1.5})
+    by_step, by_time = levels.draw([run], {"ln V": 4.1, "unigram": 3.3, "bigram": 2.5}).axes
+    for ax, scale in ((by_step, 1), (by_time, 2)):
+        train, val, *dashed = ax.lines
+        np.testing.assert_array_equal(train.get_xdata(), scale * levels.thinned(run)[0])
+        np.testing.assert_array_equal(train.get_ydata(), levels.thinned(run)[1])
+        np.testing.assert_array_equal(val.get_xydata(), [[scale * 100, 3.0], [scale * 500, 1.5]])  # without step 0
+        assert [line.get_ydata()[0] for line in dashed] == [4.1, 3.3, 2.5]
+        assert [text.get_text() for text in ax.texts] == ["ln V 4.10", "unigram 3.30", "bigram 2.50"]
+        assert ax.get_xscale() == "log" and ax.get_ylim()[1] > 4.2
+
+
+def test_the_marks_of_levels_are_those_that_the_training_prints(data, tmp_path, capsys):
     train_module().main([*SMALL, "--data", str(data), "--out", str(tmp_path / "run")])
-    run = runs.load_run(tmp_path / "run")
-    printed = capsys.readouterr().out
-    for loss in levels.marks(run).values():
-        assert f"{loss:.2f}" in printed
-    levels.draw([run], tmp_path / "levels.png")
-    assert (tmp_path / "levels.png").stat().st_size > 10_000
+    losses, printed = levels.marks(runs.load_run(tmp_path / "run")), capsys.readouterr().out
+    for name, words in (("ln V", "is ln V"), ("unigram", "knows how often"), ("bigram", "the token before")):
+        assert f"{losses[name]:.2f} {words}" in printed
+
+
+def test_levels_refuse_what_does_not_go_into_one_picture(tmp_path):
+    run, bare = stepped(tmp_path / "run", {0: 4.2, 10: 3.0}), runs.load_run(evaluated(tmp_path / "bare", {0: 4.2}))
+    for wrong, message in (([run], "run has no config.toml"), ([run] * 8, "8 runs: a picture takes 1 to 7"),
+                           ([bare], "bare has no training steps")):
+        with pytest.raises(ValueError, match=message):
+            levels.check(wrong)
+    (run.folder / "config.toml").touch()
+    levels.check([run] * 7)
+    run.metrics.eval["bits_per_byte"], other = run.metrics.eval["val_loss"] / 0.7, stepped(tmp_path / "b", {0: 4, 9: 3})
+    other.metrics.eval["bits_per_byte"] = other.metrics.eval["val_loss"] / 2.0
+    with pytest.raises(ValueError, match="different tokenizers"):
+        levels.check([run, other])
 
 
 def test_the_broken_mask_is_broken_in_that_run_alone(data, tmp_path, monkeypatch, capsys):
