@@ -34,7 +34,8 @@ from numpygpt.utils.text import duration, prompt_ids
 
 COLUMNS = (
     "run", "vocabulary", "parameters", "in the tables of tokens", "steps", "tokens read", "last training loss",
-    "best validation loss", "at step", "bits a byte", "characters in 500 tokens", "ms a step", "all steps", "took",
+    "best validation loss", "at step", "bits a byte", "bytes in <unk>", "characters in 500 tokens", "ms a step",
+    "all steps", "took",
 )  # fmt: skip
 TRIED = 25  # steps whose median is the time of a step; the first few are left out
 
@@ -58,12 +59,12 @@ def row(folder: Path) -> list[str]:
     best = run.best()
     if best is None:
         raise ValueError(f"{folder} has not been evaluated yet")
-    tables = share_of_tables(model)
-    seconds = step_seconds(run_config(checkpoint))
+    config, tables = run_config(checkpoint), share_of_tables(model)
+    data, seconds = TokenDataset.load(config.data), step_seconds(config)
     ids = model.generate([prompt_ids(tokenizer, "")], 500, temperature=0.8, seed=0)
     return [run.name, f"{tokenizer.vocab_size:,}", f"{model.n_params():,}", f"{tables:.0%}", f"{run.total('step'):,}",
             f"{run.total('tokens') / 1e6:.1f}M", f"{last_train_loss(run):.3f}", f"{best_loss(run):.4f}",
-            f"{int(found['step'][best]):,}", f"{float(found['bits_per_byte'][best]):.3f}",
+            f"{int(found['step'][best]):,}", f"{float(found['bits_per_byte'][best]):.3f}", f"{unknown(data):.0%}",
             f"{len(tokenizer.decode(ids[0, -500:])):,}", f"{1e3 * seconds:.1f}", duration(run.total("step") * seconds),
             duration(run.total("seconds"))]
 
@@ -82,6 +83,13 @@ def step_seconds(config: Config) -> float:
             trainer.update()
             times.append(time.perf_counter() - start)
     return float(np.median(times[5:]))
+
+
+def unknown(data: TokenDataset) -> float:
+    """The part of the validation text, in bytes, that `<unk>` stands for: bits a byte leave out what it costs."""
+    mark = data.tokenizer.special_tokens.get("<unk>")
+    known = len(data.tokenizer.decode(data.val).encode()) - len("<unk>") * int(np.sum(data.val == mark))
+    return 1 - known / data.val_bytes
 
 
 def share_of_tables(model: GPT) -> float:

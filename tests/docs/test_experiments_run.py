@@ -11,6 +11,7 @@ from experiments import ablations, candidates, extrapolate, levels, normal, repo
 from numpygpt.models.restore import restore
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.utils.data import Corpus, prepare
 from numpygpt.utils.text import duration
 
 SMALL = [*map(str, TINY), "--accumulate", "1", "--dropout", "0", "--steps", "20"]
@@ -106,7 +107,15 @@ def test_the_report_has_the_numbers_of_the_run(data, tmp_path):
     assert cells["best validation loss"] == f"{best['val_loss']:.4f}" and cells["at step"] == str(best["step"])
     assert cells["bits a byte"] == f"{best['bits_per_byte']:.3f}" and cells["steps"] == "20"
     assert cells["characters in 500 tokens"] == "500" and float(cells["ms a step"]) > 0
-    assert cells["took"] == duration(evals[-1]["seconds"])
+    assert cells["took"] == duration(evals[-1]["seconds"]) and cells["bytes in <unk>"] == "0%"
+
+
+def test_the_report_says_how_much_of_the_text_is_unknown(tmp_path):
+    """The words of the training part, and in the validation part two that are none of them."""
+    text = 20 * "a bee sees a sea\n" + "a zebra bee sees zebras\n"
+    data = prepare(Corpus.of("words", text, "here"), tmp_path / "data", "word", min_freq=1, val_fraction=24 / 364,
+                   context=4)
+    assert report.unknown(data) == pytest.approx(11 / 24)  # "zebra" and "zebras"
 
 
 def test_candidates_are_trained_as_their_flags_say(data, tmp_path, monkeypatch, capsys):
