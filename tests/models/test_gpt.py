@@ -69,6 +69,14 @@ def test_no_gradient_reaches_a_position_behind_the_last_target(make_gpt, make_ba
     assert not model.wpe.dW[4:].any() and model.wpe.dW[:4].all()
 
 
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_positions_do_not_drown_the_tokens_of_a_fresh_model(positions):
+    """At the width of `quick`, what two tokens at one place differ by is a good part of what goes into the blocks."""
+    model = GPT(50, 64, 128, 4, 1, positions=positions)
+    X = model.wpe(model.wte(np.arange(50).repeat(64).reshape(50, 64)))  # one token at every place, for each token
+    assert X.std(axis=0).mean() > 0.25 * X.std()
+
+
 def test_the_order_of_the_tokens_matters(make_gpt):
     model = make_gpt()
     logits, _ = model(np.array([[1, 2, 3], [2, 1, 3]]))

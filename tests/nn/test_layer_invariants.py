@@ -160,8 +160,8 @@ def test_sinusoids_are_their_formula():
     for t in (0, 1, 49):
         for i in range(3):
             angle = t / 10000 ** (2 * i / 6)
-            assert P[t, 2 * i] == pytest.approx(np.sin(angle), abs=1e-14)
-            assert P[t, 2 * i + 1] == pytest.approx(np.cos(angle), abs=1e-14)
+            assert P[t, 2 * i] == pytest.approx(np.sin(angle) / np.sqrt(6), abs=1e-14)
+            assert P[t, 2 * i + 1] == pytest.approx(np.cos(angle) / np.sqrt(6), abs=1e-14)
 
 
 def test_embedding_looks_rows_up():

@@ -44,9 +44,10 @@ class Reference:
     def positions(self, T):
         if self.config["positions"] == "learned":
             return self.p["wpe.W"][:T]
-        t, i = torch.arange(T, dtype=torch.float64)[:, None], torch.arange(0, self.config["d_model"], 2)
-        angle = t / 10000 ** (i / self.config["d_model"])
-        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)  # sines and cosines take turns
+        C = self.config["d_model"]
+        t, i = torch.arange(T, dtype=torch.float64)[:, None], torch.arange(0, C, 2)
+        angle = t / 10000 ** (i / C)
+        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1) / C**0.5  # sines and cosines take turns
 
     def __call__(self, x, y):
         x, y = torch.tensor(x), torch.tensor(y)

@@ -40,9 +40,10 @@ class PositionalEmbedding(Module):
 
 
 class SinusoidalEncoding(Module):
-    """Y = X + P[start : start + T] with P[t, 2i] = sin(t / 10000^(2i/C)) and P[t, 2i+1] = cos(the same).
+    """Y = X + P[start : start + T] with P[t, 2i] = sin(t / 10000^(2i/C)) / sqrt(C) and P[t, 2i+1] = cos(..) / sqrt(C).
 
-    X, Y: (B, T, C). Nothing is learned. Vaswani et al. 2017, section 3.5.
+    X, Y: (B, T, C). Nothing is learned. Vaswani et al. 2017, sections 3.4 and 3.5: there the token vectors are
+    multiplied by sqrt(C); here the waves are divided by it, as token vectors that start at 0.02 drown in waves of 1.
     """
 
     P: np.ndarray
@@ -54,7 +55,7 @@ class SinusoidalEncoding(Module):
         P = np.empty((max_len, d_model))
         P[:, 0::2] = np.sin(angle)
         P[:, 1::2] = np.cos(angle[:, : d_model // 2])
-        self.constant("P", P.astype(dtype))
+        self.constant("P", (P / math.sqrt(d_model)).astype(dtype))
 
     def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
         check_width(self, X, self.d_model)
