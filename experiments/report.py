@@ -34,7 +34,7 @@ from numpygpt.utils.text import duration, prompt_ids
 
 COLUMNS = (
     "run", "vocabulary", "parameters", "in the tables of tokens", "steps", "tokens read", "last training loss",
-    "best validation loss", "at step", "bits a byte", "bytes in <unk>", "characters in 500 tokens", "ms a step",
+    "best validation loss", "at step", "bits a byte", "unknown bytes", "characters in 500 tokens", "ms a step",
     "all steps", "took",
 )  # fmt: skip
 TRIED = 25  # steps whose median is the time of a step; the first few are left out

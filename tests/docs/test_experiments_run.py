@@ -107,7 +107,7 @@ def test_the_report_has_the_numbers_of_the_run(data, tmp_path):
     assert cells["best validation loss"] == f"{best['val_loss']:.4f}" and cells["at step"] == str(best["step"])
     assert cells["bits a byte"] == f"{best['bits_per_byte']:.3f}" and cells["steps"] == "20"
     assert cells["characters in 500 tokens"] == "500" and float(cells["ms a step"]) > 0
-    assert cells["took"] == duration(evals[-1]["seconds"]) and cells["bytes in <unk>"] == "0%"
+    assert cells["took"] == duration(evals[-1]["seconds"]) and cells["unknown bytes"] == "0%"
 
 
 def test_the_report_says_how_much_of_the_text_is_unknown(tmp_path):
