@@ -41,4 +41,5 @@ train levels quick --eval-every 20
 python experiments/levels.py runs/levels runs/best_10min runs/best_1h > $outputs/levels.md
 python experiments/normal.py
 python experiments/candidates.py > $outputs/candidates.md
+python experiments/spelled.py runs/char runs/word > $outputs/spelled.md
 python experiments/ablations.py > $outputs/ablations.md

@@ -34,8 +34,8 @@ def test_a_table_has_nothing_but_what_was_measured(path, table):
 def test_there_are_tables_and_each_output_of_the_experiments_is_linked():
     assert {path for path, _ in MEASURED} >= {
         f"assets/outputs/{name}.md" for name in ("experiments", "candidates", "ablations")}
-    for name in ("experiments.md", "candidates.md", "levels.md", "ablations.md", "char.txt", "word.txt", "bpe.txt",
-                 "hamlet.txt", "best_10min.txt", "best_30min.txt", "best_1h.txt"):
+    for name in ("experiments.md", "candidates.md", "levels.md", "ablations.md", "spelled.md", "char.txt",
+                 "word.txt", "bpe.txt", "hamlet.txt", "best_10min.txt", "best_30min.txt", "best_1h.txt"):
         assert f"../assets/outputs/{name}" in TEXT, name
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from tiny import TINY, make_data, train_module
 
-from experiments import ablations, candidates, extrapolate, levels, normal, report, runs
+from experiments import ablations, candidates, extrapolate, levels, normal, report, runs, spelled
 from numpygpt.models.restore import restore
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.utils.checkpoint import load_checkpoint
-from numpygpt.utils.data import Corpus, prepare
+from numpygpt.utils.data import Corpus, TokenDataset, prepare
 from numpygpt.utils.text import duration
 
 SMALL = [*map(str, TINY), "--accumulate", "1", "--dropout", "0", "--steps", "20"]
@@ -116,6 +116,25 @@ def test_the_report_says_how_much_of_the_text_is_unknown(tmp_path):
     data = prepare(Corpus.of("words", text, "here"), tmp_path / "data", "word", min_freq=1, val_fraction=24 / 364,
                    context=4)
     assert report.unknown(data) == pytest.approx(11 / 24)  # "zebra" and "zebras"
+
+
+def test_unknown_words_are_found_letter_by_letter_and_paid_for(tmp_path, capsys):
+    text = 30 * "a bee sees a sea\n" + "a zebra bee sees zebras\n"
+    corpus = Corpus.of("words", text, "here")
+    for kind, options in (("char", {}), ("word", {"min_freq": 2})):
+        prepare(corpus, tmp_path / kind, kind, context=4, val_fraction=0.1, **options)
+        train_module().main([*SMALL, "--data", str(tmp_path / kind), "--out", str(tmp_path / f"run_{kind}")])
+    words = TokenDataset.load(tmp_path / "word").tokenizer
+    flags = spelled.in_unknown_words("a zebra  bee\nzebras!", words)
+    assert "".join("^" if flag else "." for flag in flags) == "..^^^^^......^^^^^^^"
+    (row,) = spelled.table(tmp_path / "run_char", tmp_path / "run_word")[2:]
+    name, paid, share, inside, _, sum_ = [cell.strip() for cell in row[1:-1].split("|")]
+    assert name == "run_word"
+    assert float(sum_) == pytest.approx(float(paid) + float(share[:-1]) / 100 * float(inside), abs=0.01)
+    with pytest.raises(ValueError, match="is no run of characters on the text of"):
+        spelled.table(tmp_path / "run_word", tmp_path / "run_char")
+    with pytest.raises(ValueError, match="the char tokenizer has no <unk>"):
+        spelled.table(tmp_path / "run_char", tmp_path / "run_char")
 
 
 def test_candidates_are_trained_as_their_flags_say(data, tmp_path, monkeypatch, capsys):
