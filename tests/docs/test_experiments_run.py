@@ -119,7 +119,7 @@ def test_the_report_says_how_much_of_the_text_is_unknown(tmp_path):
 
 
 def test_unknown_words_are_found_letter_by_letter_and_paid_for(tmp_path, capsys):
-    text = 30 * "a bee sees a sea\n" + "a zebra bee sees zebras\n"
+    text = 30 * "a bee sees a razor\n" + "a zebra bee sees zebras\n"
     corpus = Corpus.of("words", text, "here")
     for kind, options in (("char", {}), ("word", {"min_freq": 2})):
         prepare(corpus, tmp_path / kind, kind, context=4, val_fraction=0.1, **options)
