@@ -21,12 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.runs import ROOT, read_config
+from experiments.runs import ROOT, data_of
 from numpygpt.plots import style
 from numpygpt.plots.runs import Run, load_runs, same_tokens
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.utils import cli
-from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.text import duration
 
 LEVELS = (4.3, 3.5, 3.0, 2.6, 2.4, 2.2, 2.0, 1.8, 1.7, 1.6, 1.5, 1.48)
@@ -98,7 +97,7 @@ def seconds(run: Run, steps: np.ndarray) -> np.ndarray:
 
 def marks(run: Run) -> dict[str, float]:
     """What is known without training: name -> nats a token on the validation part."""
-    data = TokenDataset.load(read_config(run.folder / "config.toml")["data"])
+    data = data_of(run.folder)
     size = data.tokenizer.vocab_size
     return {"ln V": float(np.log(size)), "unigram": unigram_loss(data.train, data.val, size),
             "bigram": bigram_loss(data.train, data.val, size)}

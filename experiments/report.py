@@ -26,6 +26,7 @@ from experiments.runs import best_loss, last_train_loss, markdown
 from numpygpt.models import GPT
 from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.runs import load_run
+from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training import Trainer
 from numpygpt.utils import cli
 from numpygpt.utils.config import Config
@@ -87,8 +88,8 @@ def step_seconds(config: Config) -> float:
 
 def unknown(data: TokenDataset) -> float:
     """The part of the validation text, in bytes, that `<unk>` stands for: bits a byte leave out what it costs."""
-    mark = data.tokenizer.special_tokens.get("<unk>")
-    known = len(data.tokenizer.decode(data.val).encode()) - len("<unk>") * int(np.sum(data.val == mark))
+    mark = data.tokenizer.special_tokens.get(UNKNOWN)
+    known = len(data.tokenizer.decode(data.val).encode()) - len(UNKNOWN) * int(np.sum(data.val == mark))
     return 1 - known / data.val_bytes
 
 

@@ -17,6 +17,7 @@ import train  # noqa: E402
 from numpygpt.plots.runs import Run, load_run, read_config  # noqa: E402
 from numpygpt.training.start import begun  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
+from numpygpt.utils.data import TokenDataset  # noqa: E402
 from numpygpt.utils.metrics import read_metrics  # noqa: E402
 
 FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens")  # change no parameter, or are paths
@@ -57,6 +58,11 @@ def trained(out: Path, *arguments: object) -> Run:
     if words := missing(out, arguments):
         subprocess.run([sys.executable, str(ROOT / "train.py"), *words], check=True, stdout=sys.stderr)
     return load_run(out)
+
+
+def data_of(folder: Path) -> TokenDataset:
+    """The data that the run in `folder` was trained on. ValueError where its config.toml or the data cannot be read."""
+    return TokenDataset.load(read_config(folder / "config.toml")["data"])
 
 
 def slug(name: str) -> str:

@@ -4,7 +4,7 @@
     python experiments/spelled.py runs/char runs/word > assets/outputs/spelled.md
 
 A model of words need not say which word it was where its vocabulary ends, so its bits a byte look better than they are.
-Here the validation text is scored by the model of characters, in whole windows like an evaluation, and what it pays for
+The validation text is scored by the model of characters, in whole windows like an evaluation, and what it pays for
 the letters of the unknown words is added to what the model of words pays for everything else and for `<unk>` itself.
 """
 
@@ -18,15 +18,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from experiments.runs import markdown, read_config
+from experiments.runs import data_of, markdown
 from numpygpt.inspection.score import score
 from numpygpt.inspection.surprise import bits_of
 from numpygpt.models.restore import restore
 from numpygpt.plots.runs import load_run
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.spacing import elements
+from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.utils import cli
-from numpygpt.utils.data import TokenDataset
 
 COLUMNS = ("run", "bits a byte", "unknown bytes", "characters in unknown words", "elsewhere", "spelled")
 
@@ -40,8 +40,8 @@ def main() -> None:
 
 
 def table(characters: Path, words: Path) -> list[str]:
-    """A Markdown table with one row. ValueError where the two runs are not of the same text, or nothing is unknown."""
-    data, by_word = (TokenDataset.load(read_config(folder / "config.toml")["data"]) for folder in (characters, words))
+    """A Markdown table with one row. ValueError where the two runs are not of the same text, or have no `<unk>`."""
+    data, by_word = map(data_of, (characters, words))
     if data.tokenizer.kind != "char" or data.meta["sha256"] != by_word.meta["sha256"]:
         raise ValueError(f"{characters} is no run of characters on the text of {words}")
     model, run = restore(characters)[0], load_run(words)
@@ -54,8 +54,9 @@ def table(characters: Path, words: Path) -> list[str]:
 
 
 def in_unknown_words(text: str, tokenizer: Tokenizer) -> np.ndarray:
-    """(len(text),): whether a character is in a word that `tokenizer` has `<unk>` for."""
-    mark, known, flags = tokenizer.special_tokens.get("<unk>"), {}, []
+    """(len(text),): whether a character is in a word that `tokenizer` has `<unk>` for. ValueError where it has no
+    such token."""
+    mark, known, flags = tokenizer.special_tokens.get(UNKNOWN), {}, []
     if mark is None:
         raise ValueError(f"the {tokenizer.kind} tokenizer has no <unk>, so no word is behind it")
     for spaces, word in elements(text):
