@@ -31,11 +31,12 @@ done
 ./plot.py compare runs/char runs/word runs/bpe --out $curves/tokenizers.png
 ./plot.py curves runs/words_sgd runs/words_adam runs/words_adamw --title "The same model of words" --out $curves/words.png
 python experiments/report.py runs/quick runs/quick_seed1 runs/quick_seed2 runs/shakespeare_char runs/char \
-  runs/word runs/bpe runs/hamlet runs/dropout runs/words_sgd runs/words_adam runs/words_adamw runs/large_char \
+  runs/word runs/bpe runs/hamlet runs/dropout runs/words_sgd runs/words_adam runs/words_adamw \
   runs/best_10min runs/best_30min runs/best_1h > $outputs/experiments.md
 ./plot.py compare runs/quick runs/shakespeare_char runs/best_10min runs/best_30min runs/best_1h --out $curves/best.png
-{ python experiments/extrapolate.py runs/shakespeare_char 16.4e6 --until 8.2e6; echo
-  python experiments/extrapolate.py runs/large_char 82e6; } > $outputs/extrapolate.md
+{ python experiments/report.py runs/large_char; echo
+  python experiments/extrapolate.py runs/large_char 5.1e6 --until 2.6e6; echo
+  python experiments/extrapolate.py runs/large_char 82e6; } > $outputs/large_char.md
 
 train levels quick --eval-every 20
 python experiments/levels.py runs/levels runs/best_10min runs/best_1h > $outputs/levels.md

@@ -2,11 +2,12 @@
 """Where a run would come to with more tokens: a straight line through log(validation loss) against log(tokens).
 
     python experiments/extrapolate.py runs/large_char 82e6
-    python experiments/extrapolate.py runs/shakespeare_char 16.4e6 --until 8e6
+    python experiments/extrapolate.py runs/shakespeare_char 16.4e6 --until 8.2e6
 
 That losses of language models fall along such lines is from Kaplan et al. (2020), https://arxiv.org/abs/2001.08361,
 for models that never read a text twice. The line knows nothing of overfitting, of the schedule, and of the loss that no
-model gets below, so it promises too much; with --until it shows by how much on runs whose end is known.
+model gets below, so it promises too much; and too little from the flat stretch near the bigram loss. With --until it
+shows by how much on runs whose end is known.
 """
 
 from __future__ import annotations

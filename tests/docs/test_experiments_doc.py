@@ -11,8 +11,8 @@ from numpygpt.utils.config import read_preset
 TEXT = (ROOT / "docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
 OUTPUTS = ROOT / "assets" / "outputs"
 MEASURED = re.findall(r"<!-- measured: (assets/outputs/\w+\.md) -->\n\n((?:\|.*\n)+)", TEXT)
-RUNS = {row[0]: dict(zip(header, row, strict=True))
-        for header, rows in tables((OUTPUTS / "experiments.md").read_text(encoding="utf-8")).items() for row in rows}
+RUNS = {row[0]: dict(zip(header, row, strict=True)) for name in ("experiments", "large_char")
+        for header, rows in tables((OUTPUTS / f"{name}.md").read_text(encoding="utf-8")).items() for row in rows}
 
 
 def measured(path):
@@ -34,9 +34,22 @@ def test_a_table_has_nothing_but_what_was_measured(path, table):
 def test_there_are_tables_and_each_output_of_the_experiments_is_linked():
     assert {path for path, _ in MEASURED} >= {
         f"assets/outputs/{name}.md" for name in ("experiments", "candidates", "ablations")}
-    for name in ("experiments.md", "candidates.md", "levels.md", "ablations.md", "spelled.md", "char.txt",
-                 "word.txt", "bpe.txt", "hamlet.txt", "best_10min.txt", "best_30min.txt", "best_1h.txt"):
+    for name in ("experiments.md", "candidates.md", "levels.md", "ablations.md", "spelled.md", "large_char.md",
+                 "char.txt", "word.txt", "bpe.txt", "hamlet.txt", "best_10min.txt", "best_30min.txt", "best_1h.txt",
+                 "large_char.txt"):
         assert f"../assets/outputs/{name}" in TEXT, name
+
+
+def test_what_the_lines_foretell_is_what_the_script_said():
+    """The losses and slopes that the section on the larger model names, and the hours of 5,000 steps."""
+    section = " ".join(re.search(r"## A larger model.*?(?=\n## )", TEXT, re.S)[0].split())
+    (_, early), (columns, late) = (item for item in tables(measured("assets/outputs/large_char.md")).items()
+                                   if item[0][0] == "evaluations from")
+    assert columns[2] == "at 82.0M tokens"
+    assert f"foretells {late[0][2]} (from the last half) or {late[1][2]} (from the last quarter)" in section
+    assert f"foretold {early[0][2]} for its end" in section and early[0][2] == early[1][2]
+    assert f"by {early[0][1][:-1]} % in the first half and by {late[0][1][:-1]} % in the second" in section
+    assert f"{5000 * float(RUNS['large_char']['ms a step']) / 3.6e6:.0f} hours at this speed" in section
 
 
 def test_samples_by_loss_are_those_of_the_runs():
