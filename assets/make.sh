@@ -9,6 +9,7 @@ mkdir -p $pictures
 ./train.py quick --trace --dry-run | sed '1,/^lines /d' > $outputs/trace.txt
 ./train.py quick --trace-every 20
 ./plot.py runs/quick --out assets/training_curves/quick.png
+./sample.py runs/quick > $outputs/quick.txt
 python benchmarks/looks.py runs/quick > $outputs/looks.md
 
 printf 'To be, or not to be, that is the question:\nWhether tis nobler in the mind to suffer\n' > runs/hamlet.txt

@@ -22,9 +22,11 @@ train quick_seed2 quick --seed 2
 for preset in shakespeare_char char word bpe hamlet dropout words_sgd words_adam words_adamw large_char \
   best_10min best_30min best_1h; do
   train $preset $preset
+done
+for preset in shakespeare_char char word bpe hamlet dropout large_char best_10min best_30min best_1h; do
   ./plot.py runs/$preset --out $curves/$preset.png
 done
-for preset in char word bpe large_char best_10min best_30min best_1h; do
+for preset in shakespeare_char char word bpe large_char best_10min best_30min best_1h; do
   ./sample.py runs/$preset --max-new-tokens 500 > $outputs/$preset.txt
 done
 ./sample.py runs/hamlet --prompt "The " --max-new-tokens 100 > $outputs/hamlet.txt

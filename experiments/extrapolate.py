@@ -6,8 +6,8 @@
 
 That losses of language models fall along such lines is from Kaplan et al. (2020), https://arxiv.org/abs/2001.08361,
 for models that never read a text twice. The line knows nothing of overfitting, of the schedule, and of the loss that no
-model gets below, so it promises too much; and too little from the flat stretch near the bigram loss. With --until it
-shows by how much on runs whose end is known.
+model gets below, so it may end far from where the run would. With --until it shows how far, on runs whose end is
+known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from experiments.runs import best_loss, markdown
 from numpygpt.plots.runs import Run, load_run
 from numpygpt.utils import cli
 
-PARTS = (2, 4)  # lines through the evaluations of the last half and the last quarter
+PARTS = (2, 4)  # lines through the evaluations of the last half and the last quarter, three at least
 
 
 def main() -> None:
@@ -47,10 +47,10 @@ def table(run: Run, goal: float, until: float = np.inf) -> list[str]:
     lines = [f"`{run.name}`, lowest validation loss {best_loss(run):.4f} in all; the evaluations used end at "
              f"{tokens[-1] / 1e6:.1f}M tokens with {losses[-1]:.4f}.", ""]
     rows = []
-    for part in PARTS:
-        last = tokens >= min(tokens[-1] * (1 - 1 / part), tokens[-3])
-        slope, offset = np.polyfit(np.log(tokens[last]), np.log(losses[last]), 1)
-        rows.append([f"{tokens[last][0] / 1e6:.1f}M", f"{1 - 2 ** slope:.1%}",
+    firsts = [min(np.searchsorted(tokens, tokens[-1] * (1 - 1 / part)), len(tokens) - 3) for part in PARTS]
+    for first in dict.fromkeys(firsts):  # once where both are the last three
+        slope, offset = np.polyfit(np.log(tokens[first:]), np.log(losses[first:]), 1)
+        rows.append([f"{tokens[first] / 1e6:.1f}M", f"{1 - 2 ** slope:.1%}",
                      f"{np.exp(offset + slope * np.log(goal)):.2f}"])
     columns = ("evaluations from", "twice the tokens lower it by", f"at {goal / 1e6:.1f}M tokens")
     return [*lines, *markdown(columns, rows)]

@@ -61,8 +61,12 @@ def trained(out: Path, *arguments: object) -> Run:
 
 
 def data_of(folder: Path) -> TokenDataset:
-    """The data that the run in `folder` was trained on. ValueError where its config.toml or the data cannot be read."""
-    return TokenDataset.load(read_config(folder / "config.toml")["data"])
+    """The data that the run in `folder` was trained on. ValueError where no config.toml names it, FileNotFoundError or
+    ValueError where it cannot be read."""
+    config = read_config(folder / "config.toml")
+    if "data" not in config:
+        raise ValueError(f"{cli.shown(folder)} has no config.toml that names its data")
+    return TokenDataset.load(config["data"])
 
 
 def slug(name: str) -> str:

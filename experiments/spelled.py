@@ -40,7 +40,8 @@ def main() -> None:
 
 
 def table(characters: Path, words: Path) -> list[str]:
-    """A Markdown table with one row. ValueError where the two runs are not of the same text, or have no `<unk>`."""
+    """A Markdown table with one row. ValueError where `characters` is no run of characters on the text of `words`, or
+    `words` has no `<unk>`."""
     data, by_word = map(data_of, (characters, words))
     if data.tokenizer.kind != "char" or data.meta["sha256"] != by_word.meta["sha256"]:
         raise ValueError(f"{characters} is no run of characters on the text of {words}")

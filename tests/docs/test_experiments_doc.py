@@ -12,7 +12,8 @@ TEXT = (ROOT / "docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
 OUTPUTS = ROOT / "assets" / "outputs"
 MEASURED = re.findall(r"<!-- measured: (assets/outputs/\w+\.md) -->\n\n((?:\|.*\n)+)", TEXT)
 RUNS = {row[0]: dict(zip(header, row, strict=True)) for name in ("experiments", "large_char")
-        for header, rows in tables((OUTPUTS / f"{name}.md").read_text(encoding="utf-8")).items() for row in rows}
+        for header, rows in tables((OUTPUTS / f"{name}.md").read_text(encoding="utf-8")).items() if header[0] == "run"
+        for row in rows}
 
 
 def measured(path):
@@ -33,7 +34,7 @@ def test_a_table_has_nothing_but_what_was_measured(path, table):
 
 def test_there_are_tables_and_each_output_of_the_experiments_is_linked():
     assert {path for path, _ in MEASURED} >= {
-        f"assets/outputs/{name}.md" for name in ("experiments", "candidates", "ablations")}
+        f"assets/outputs/{name}.md" for name in ("experiments", "candidates", "ablations", "large_char")}
     for name in ("experiments.md", "candidates.md", "levels.md", "ablations.md", "spelled.md", "large_char.md",
                  "char.txt", "word.txt", "bpe.txt", "hamlet.txt", "best_10min.txt", "best_30min.txt", "best_1h.txt",
                  "large_char.txt"):
@@ -41,14 +42,17 @@ def test_there_are_tables_and_each_output_of_the_experiments_is_linked():
 
 
 def test_what_the_lines_foretell_is_what_the_script_said():
-    """The losses and slopes that the section on the larger model names, and the hours of 5,000 steps."""
+    """The losses that the section on the larger model names, the hours of 5,000 steps, and the number of updates."""
     section = " ".join(re.search(r"## A larger model.*?(?=\n## )", TEXT, re.S)[0].split())
-    (_, early), (columns, late) = (item for item in tables(measured("assets/outputs/large_char.md")).items()
-                                   if item[0][0] == "evaluations from")
-    assert columns[2] == "at 82.0M tokens"
-    assert f"foretells {late[0][2]} (from the last half) or {late[1][2]} (from the last quarter)" in section
-    assert f"foretold {early[0][2]} for its end" in section and early[0][2] == early[1][2]
-    assert f"by {early[0][1][:-1]} % in the first half and by {late[0][1][:-1]} % in the second" in section
+    output = measured("assets/outputs/large_char.md")
+    ((_, _, end), (early,)), ((_, _, goal), late) = (
+        item for item in tables(output).items() if item[0][0] == "evaluations from")
+    assert (end, goal) == ("at 5.1M tokens", "at 82.0M tokens") and "end at 2.6M tokens" in output
+    assert f"gives {late[0][2]} (last half) or {late[1][2]} (last quarter) at 82 million characters" in section
+    assert f"from {early[0][:-1]} to 2.6 million characters foretold {early[2]} for the end" in section
+    assert f"and {float(RUNS['large_char']['best validation loss']):.2f} came" in section
+    steps = {name: int(RUNS[name]["steps"].replace(",", "")) for name in ("dropout", "large_char")}
+    assert f"in {steps['dropout'] / steps['large_char']:.0f} times as many updates" in section
     assert f"{5000 * float(RUNS['large_char']['ms a step']) / 3.6e6:.0f} hours at this speed" in section
 
 

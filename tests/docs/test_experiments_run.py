@@ -135,6 +135,8 @@ def test_unknown_words_are_found_letter_by_letter_and_paid_for(tmp_path, capsys)
         spelled.table(tmp_path / "run_word", tmp_path / "run_char")
     with pytest.raises(ValueError, match="the char tokenizer has no <unk>"):
         spelled.table(tmp_path / "run_char", tmp_path / "run_char")
+    with pytest.raises(ValueError, match=r"run_chra has no config\.toml that names its data"):
+        spelled.table(tmp_path / "run_chra", tmp_path / "run_word")
 
 
 def test_candidates_are_trained_as_their_flags_say(data, tmp_path, monkeypatch, capsys):
@@ -170,6 +172,7 @@ def test_a_power_law_is_gone_on_with(tmp_path):
     assert lines[2:] == ["| evaluations from | twice the tokens lower it by | at 256.0M tokens |", "|---|---|---|",
                          "| 4.0M | 8.3% | 0.71 |", "| 6.0M | 8.3% | 0.71 |"]
     assert extrapolate.table(run, 256e6, until=3e6)[-1] != lines[-1]  # through the steep part too
+    assert [row[:8] for row in extrapolate.table(run, 256e6, until=3e6)[4:]] == ["| 1.0M |"]  # three, not twice
     with pytest.raises(ValueError, match="run has 2 evaluations to lay a line through, and three are the least"):
         extrapolate.table(run, 256e6, until=2e6)
 
@@ -224,10 +227,11 @@ def test_the_marks_of_levels_are_those_that_the_training_prints(data, tmp_path, 
 
 def test_levels_refuse_what_does_not_go_into_one_picture(tmp_path):
     run, bare = stepped(tmp_path / "run", {0: 4.2, 10: 3.0}), runs.load_run(evaluated(tmp_path / "bare", {0: 4.2}))
-    for wrong, message in (([run], "run has no config.toml"), ([run] * 8, "8 runs: a picture takes 1 to 7"),
-                           ([bare], "bare has no training steps")):
+    for wrong, message in (([run] * 8, "8 runs: a picture takes 1 to 7"), ([bare], "bare has no training steps")):
         with pytest.raises(ValueError, match=message):
             levels.check(wrong)
+    with pytest.raises(ValueError, match=r"run has no config\.toml that names its data"):
+        levels.marks(run)
     (run.folder / "config.toml").touch()
     levels.check([run] * 7)
     run.metrics.eval["bits_per_byte"], other = run.metrics.eval["val_loss"] / 0.7, stepped(tmp_path / "b", {0: 4, 9: 3})
