@@ -30,15 +30,18 @@ PARTS = (2, 4)  # lines through the evaluations of the last half and the last qu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
-    parser.add_argument("tokens", type=float, help="how many tokens to go on to")
-    parser.add_argument("--until", type=float, default=np.inf, help="leave out what was evaluated after so many tokens")
+    parser.add_argument("tokens", type=cli.number, help="how many tokens to go on to")
+    parser.add_argument("--until", type=cli.number, default=np.inf,
+                        help="leave out what was evaluated after so many tokens")
     args = parser.parse_args()
     print("\n".join(table(load_run(args.run), args.tokens, args.until)))
 
 
 def table(run: Run, goal: float, until: float = np.inf) -> list[str]:
     """A Markdown table with a row for each line: where it begins and ends, how fast it falls, and its loss at `goal`
-    tokens. ValueError where there are fewer than three evaluations to lay a line through."""
+    tokens. ValueError where there are fewer than three evaluations to lay a line through, or `goal` is not above 0."""
+    if goal <= 0:
+        raise ValueError(f"a number of tokens to go on to is above 0, got {goal:g}")
     tokens, losses = run.metrics.eval["tokens"], run.metrics.eval["val_loss"]
     used = (tokens > 0) & (tokens <= until) & np.isfinite(losses)
     if used.sum() < 3:

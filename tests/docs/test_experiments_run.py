@@ -175,6 +175,8 @@ def test_a_power_law_is_gone_on_with(tmp_path):
     assert [row[:8] for row in extrapolate.table(run, 256e6, until=3e6)[4:]] == ["| 1.0M |"]  # three, not twice
     with pytest.raises(ValueError, match="run has 2 evaluations to lay a line through, and three are the least"):
         extrapolate.table(run, 256e6, until=2e6)
+    with pytest.raises(ValueError, match="is above 0, got -5"):
+        extrapolate.table(run, -5)
 
 
 def stepped(run, losses):
