@@ -2,7 +2,7 @@
 """Where a run would come to with more tokens: a straight line through log(validation loss) against log(tokens).
 
     python experiments/extrapolate.py runs/large_char 82e6
-    python experiments/extrapolate.py runs/shakespeare_char 16.4e6 --until 8.2e6
+    python experiments/extrapolate.py runs/quick 1.5e6 --until 1.2e6
 
 That losses of language models fall along such lines is from Kaplan et al. (2020), https://arxiv.org/abs/2001.08361,
 for models that never read a text twice. The line knows nothing of overfitting, of the schedule, and of the loss that no
@@ -45,7 +45,8 @@ def table(run: Run, goal: float, until: float = np.inf) -> list[str]:
     tokens, losses = run.metrics.eval["tokens"], run.metrics.eval["val_loss"]
     used = (tokens > 0) & (tokens <= until) & np.isfinite(losses)
     if used.sum() < 3:
-        raise ValueError(f"{run.name} has {used.sum()} evaluations to lay a line through, and three are the least")
+        end = f" up to {until:,.0f} tokens" if np.isfinite(until) else ""
+        raise ValueError(f"{run.name} has {used.sum()} evaluations after step 0{end}, and a line needs three")
     tokens, losses = tokens[used], losses[used]
     lines = [f"`{run.name}`, lowest validation loss {best_loss(run):.4f} in all; the evaluations used end at "
              f"{tokens[-1] / 1e6:.1f}M tokens with {losses[-1]:.4f}.", ""]

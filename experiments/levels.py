@@ -38,7 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN",
                         help="run folders with the same tokenizer; the first that gets to a level counts")
-    parser.add_argument("--out", type=Path, default=ROOT / "assets" / "training_curves" / "levels.png")
+    parser.add_argument("--out", type=Path, default=ROOT / "assets" / "training_curves" / "levels.png",
+                        help="the picture (default: that of docs/EXPERIMENTS.md)")
     args = parser.parse_args()
     style.check_suffix(args.out)
     runs = load_runs(args.runs)
@@ -60,7 +61,8 @@ def check(runs: list[Run]) -> None:
 
 
 def document(runs: list[Run]) -> list[str]:
-    """Markdown: for each level that is reached the loss, the step, the time, and the beginning of the sample."""
+    """Markdown: for each level that is reached the loss, the step, the time, and the beginning of the sample.
+    ValueError where no level is reached."""
     lines: list[str] = []
     texts = {run.name: samples(run.folder) for run in runs}
     for level, lower in pairwise((*LEVELS, 0.0)):
@@ -68,6 +70,8 @@ def document(runs: list[Run]) -> list[str]:
         if found:
             loss, where, text = found
             lines += [f"**{loss:.2f}** ({where})", "", "```text", *text.splitlines()[:LINES], "```", ""]
+    if not lines:
+        raise ValueError(f"no sample was written at a loss of {LEVELS[0]} or below: the levels are those of characters")
     return lines
 
 

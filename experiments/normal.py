@@ -41,7 +41,8 @@ HIGH = ("--lr", "2e-2", "--min-lr", "2e-2")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "normal", help="where the runs are")
-    parser.add_argument("--out", type=Path, default=ROOT / "assets" / "training_curves" / "normal.png")
+    parser.add_argument("--out", type=Path, default=ROOT / "assets" / "training_curves" / "normal.png",
+                        help="the picture (default: that of docs/EXPERIMENTS.md)")
     parser.add_argument("more", nargs="*", help="flags for every training, after --: to try this out")
     args = parser.parse_args()
     figure = style.new_figure((9.0, 7.0))

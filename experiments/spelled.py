@@ -42,10 +42,10 @@ def main() -> None:
 def table(characters: Path, words: Path) -> list[str]:
     """A Markdown table with one row. ValueError where `characters` is no run of characters on the text of `words`, or
     `words` has no `<unk>`."""
+    model, run = restore(characters)[0], load_run(words)
     data, by_word = map(data_of, (characters, words))
     if data.tokenizer.kind != "char" or data.meta["sha256"] != by_word.meta["sha256"]:
         raise ValueError(f"{characters} is no run of characters on the text of {words}")
-    model, run = restore(characters)[0], load_run(words)
     bits = bits_of(score(model, data.val, model.max_len).astype(np.float64))
     unknown = in_unknown_words(data.tokenizer.decode(data.val), by_word.tokenizer)[1:]  # the first is not predicted
     paid = float(run.metrics.eval["bits_per_byte"][run.best()])

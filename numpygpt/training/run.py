@@ -10,6 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tqdm import tqdm
@@ -170,7 +171,7 @@ class Run:
         return text
 
     def step_time(self) -> float:
-        """The median time of a step, in seconds."""
+        """The median time of the last 200 steps, in seconds: what is left is judged by the machine's present speed."""
         return sorted(self.step_times[-200:])[len(self.step_times[-200:]) // 2]
 
     def left(self) -> float:
@@ -198,7 +199,7 @@ class Run:
             say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Go on with:\n"
                 f"    {self.files.resume()}")
             return
-        speed = f", {1e3 * self.step_time():,.0f} ms a step" if self.step_times else ""
+        speed = f", {1e3 * median(self.step_times):,.0f} ms a step" if self.step_times else ""
         say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; best validation loss {t.best['val_loss']:.4f} at "
             f"step {t.best['step']:,} ({cli.shown(self.out / 'best.npz')})")
         say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")

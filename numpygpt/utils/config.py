@@ -54,7 +54,7 @@ class Config:
     accumulate: int = setting(1, "batches that make one update: a larger batch in the same memory", fixed=True)
     optimizer: str = setting("adamw", "adamw decays weights; sgd is for study", ("adamw", "adam", "sgd"), fixed=True)
     lr: float = setting(3e-4, "highest learning rate: too high diverges, too low is slow")
-    min_lr: float = setting(3e-5, "learning rate at the end of the cosine; about a tenth of lr")
+    min_lr: float = setting(3e-5, "learning rate at the end of the cosine; a tenth of lr, or less")
     warmup: int = setting(800, "steps in which the rate rises from 0: Adam's averages are still empty then")
     beta1: float = setting(0.9, "Adam's memory of the gradient")
     beta2: float = setting(0.99, "Adam's memory of its square; lower than usual, as small batches are noisy")

@@ -174,7 +174,8 @@ def read_rows(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 
 def broken(path: Path, number: int, fault: str) -> ValueError:
-    return ValueError(f"{path}, line {number} {fault}; delete that line, or restore the file from a copy")
+    advice = "delete that line, or restore the file from a copy"
+    return ValueError(f"{path}, line {number} {fault}; {advice if path.suffix == '.jsonl' else 'name a run folder'}")
 
 
 def check_row(row: Any, last: dict[str, int]) -> None:

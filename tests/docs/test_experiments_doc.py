@@ -79,3 +79,11 @@ def test_numbers_in_the_text_are_those_of_the_table():
     for name, loss in said:
         best = float(RUNS[name]["best validation loss"])
         assert round(best, len(loss.split(".")[1])) == float(loss), name
+
+
+def test_losses_of_quick_are_those_that_the_readme_shows():
+    steps, losses = (re.search(rf"^\| {name} \|( [\d,.]+ \|.*)\|$", TEXT, re.M)[1].split("|")
+                     for name in ("step", "loss"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^step +([\d,]+)  train .*?val ([\d.]+)", readme, re.M)
+    assert [(step.strip(), loss.strip()) for step, loss in zip(steps, losses, strict=True)] == shown

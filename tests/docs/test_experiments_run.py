@@ -135,8 +135,8 @@ def test_unknown_words_are_found_letter_by_letter_and_paid_for(tmp_path, capsys)
         spelled.table(tmp_path / "run_word", tmp_path / "run_char")
     with pytest.raises(ValueError, match="the char tokenizer has no <unk>"):
         spelled.table(tmp_path / "run_char", tmp_path / "run_char")
-    with pytest.raises(ValueError, match=r"run_chra has no config\.toml that names its data"):
-        spelled.table(tmp_path / "run_chra", tmp_path / "run_word")
+    with pytest.raises(FileNotFoundError, match="run_wrd: no such run folder"):
+        spelled.table(tmp_path / "run_char", tmp_path / "run_wrd")
 
 
 def test_candidates_are_trained_as_their_flags_say(data, tmp_path, monkeypatch, capsys):
@@ -173,7 +173,7 @@ def test_a_power_law_is_gone_on_with(tmp_path):
                          "| 4.0M | 8.3% | 0.71 |", "| 6.0M | 8.3% | 0.71 |"]
     assert extrapolate.table(run, 256e6, until=3e6)[-1] != lines[-1]  # through the steep part too
     assert [row[:8] for row in extrapolate.table(run, 256e6, until=3e6)[4:]] == ["| 1.0M |"]  # three, not twice
-    with pytest.raises(ValueError, match="run has 2 evaluations to lay a line through, and three are the least"):
+    with pytest.raises(ValueError, match="run has 2 evaluations after step 0 up to 2,000,000 tokens, and a line"):
         extrapolate.table(run, 256e6, until=2e6)
     with pytest.raises(ValueError, match="is above 0, got -5"):
         extrapolate.table(run, -5)
@@ -196,6 +196,8 @@ def test_levels_show_the_first_evaluation_of_each_and_when(tmp_path):
     assert [line for line in lines if line.startswith("**")] == [
         "**4.20** (`run`, step 0, 0 s)", "**3.40** (`run`, step 20, 40 s)", "**1.90** (`run`, step 40, 1 min 20 s)"]
     assert lines[2:6] == ["```text", "text of", "0", "```"]
+    with pytest.raises(ValueError, match="no sample was written at a loss of 4.3 or below"):
+        levels.document([stepped(tmp_path / "words", {0: 8.8, 10: 7.2})])
 
 
 def test_the_curve_of_levels_is_the_mean_loss_between_its_points(tmp_path):
