@@ -172,7 +172,7 @@ class Run:
 
     def step_time(self) -> float:
         """The median time of the last 200 steps, in seconds: what is left is judged by the machine's present speed."""
-        return sorted(self.step_times[-200:])[len(self.step_times[-200:]) // 2]
+        return median(self.step_times[-200:])
 
     def left(self) -> float:
         steps = self.config.steps - self.trainer.step
