@@ -12,7 +12,8 @@ import numpy as np
 from numpygpt.inspection.probe import undisturbed
 from numpygpt.inspection.surprise import bits_of
 from numpygpt.models import GPT
-from numpygpt.nn.functional import pieces, softmax_lse
+from numpygpt.nn.finite import check_logits
+from numpygpt.nn.functional import pieces, softmax_lse, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.tokenizer import Tokenizer
@@ -53,8 +54,12 @@ def score(model: GPT, ids: np.ndarray, stride: int | None = None) -> np.ndarray:
     return scores(model, ids, stride).losses
 
 
+@tiny_is_zero
 def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Progress | None = None) -> Scores:
-    """The same, with what the model expected in each place. `progress` is told how many more tokens are done."""
+    """The same, with what the model expected in each place. `progress` gets the number of tokens that each part adds.
+
+    Raises NotFinite if the model's output is not finite.
+    """
     ids = np.asarray(ids)
     if ids.ndim != 1 or len(ids) < 2:
         raise ValueError(f"a text of at least 2 tokens is needed, as one axis, got shape {ids.shape}: the first has "
@@ -67,13 +72,13 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
     found = Scores(ids, np.empty(N, model.wte.W.dtype), np.empty(N, ids.dtype), np.empty(N, model.wte.W.dtype))
     starts = np.append(np.arange(0, N - size, stride), N - size)  # (windows,); the last one ends with the text
     fresh = np.append(0, starts[:-1] + size)  # (windows,): the first place that no window before predicted from
-    with undisturbed(model):
-        for batch in pieces(len(starts), size, AT_ONCE):
-            at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
-            X = model.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
-            predict(model, X, found, int(fresh[batch][0]))
-            if progress:
-                progress(len(X))
+    reader = undisturbed(model)
+    for batch in pieces(len(starts), size, AT_ONCE):
+        at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
+        X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
+        predict(reader, X, found, int(fresh[batch][0]))
+        if progress:
+            progress(len(X))
     return found
 
 
@@ -82,6 +87,7 @@ def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
     targets = found.ids[first + 1 : first + 1 + len(X)]  # (n,)
     for s in pieces(len(X), 1, chunk_rows(model.config["vocab_size"])):
         logits = model.head(X[s])  # (rows, V)
+        check_logits(logits, model.named_parameters())
         logits -= logits.max(axis=-1, keepdims=True)
         here = slice(first + s.start, first + s.start + len(logits))
         wanted = logits[np.arange(len(logits)), targets[s]]  # (rows,)

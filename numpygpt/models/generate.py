@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.parallel import blas_threads
+from numpygpt.nn.twin import twin
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT
-    from numpygpt.nn.modules.module import Module
 
 
 SMALL = 20_000_000  # parameters; below, one BLAS thread writes as fast as two
@@ -41,6 +42,8 @@ class Sampling:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p:.15g}")
 
 
+# A quotient beyond the dtype's range is a probability of 0, and a tiny probability may become 0: both are intended.
+@np.errstate(over="ignore", under="ignore")
 def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
     """The distribution (B, V) that the next token is drawn from: temperature, then top-k, then top-p.
 
@@ -49,9 +52,8 @@ def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
     """
     if how.temperature < GREEDY:
         return np.eye(logits.shape[-1], dtype=logits.dtype)[logits.argmax(axis=-1)]
-    # The maximum goes off first: a tiny temperature then gives -inf, a probability of 0, and never inf - inf.
-    with np.errstate(over="ignore"):
-        scores = (logits - logits.max(axis=-1, keepdims=True)) / how.temperature
+    # The maximum is subtracted first: a tiny temperature then gives -inf, a probability of 0, and never inf - inf.
+    scores = (logits - logits.max(axis=-1, keepdims=True)) / how.temperature
     if how.top_k is not None and how.top_k < scores.shape[-1]:
         kth = np.partition(scores, -how.top_k, axis=-1)[:, -how.top_k, None]
         scores[scores < kth] = -np.inf
@@ -84,7 +86,7 @@ def new_caches(model: GPT, batch: int) -> list[KVCache]:
 
 def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
            slide: int) -> Iterator[np.ndarray]:
-    """The generator behind `GPT.stream`."""
+    """The generator behind `GPT.stream`. It changes nothing in the model, so any thread may run it at any time."""
     return (ids for ids, _ in steps(model, context, max_new_tokens, how, seed, stop, slide))
 
 
@@ -92,7 +94,9 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, s
           slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (the next token of each sequence (B,), the logits (B, V) that it was drawn by), one step at a time.
 
-    Arguments are checked here, at the call; tokens come as they are asked for.
+    Arguments are checked here, at the call; tokens come as they are asked for. Each text runs in a twin of the model,
+    which has caches of its own, is in evaluation mode and sees what the model learns between two tokens. Raises
+    NotFinite if the logits are not finite.
     """
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
@@ -114,13 +118,16 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
     done = np.zeros(B, bool)
     seen = 0  # the tokens from place `start` up to `seen` are in the caches
     start = max(0, given - model.max_len)
-    caches, modules = new_caches(model, B), [module for _, module in model.named_modules()]
+    caches, reader = new_caches(model, B), twin(model).eval()
     for n in range(given, given + max_new_tokens):
         if n - start > model.max_len:  # full: every position changes, so the caches are of no use any more
             start = n - model.max_len + slide - 1
             seen, caches = start, new_caches(model, B)
         new = list(last)[max(seen, start) - n :]
-        logits = next_logits(model, np.stack(new, axis=1), caches, modules)
+        if reader.wte.W is not model.wte.W:  # the model's parameters were moved (astype, a larger module's optimiser)
+            reader = twin(model).eval()
+        logits = next_logits(reader, np.stack(new, axis=1), caches)
+        check_logits(logits, reader.named_parameters())
         seen = n
         ids = sample(logits, how, rngs)
         if stop is not None:
@@ -134,21 +141,14 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
 
 def blas_for(model: GPT) -> AbstractContextManager:
     """One BLAS thread for a small model, whose products are too small to share: a second thread gains nothing, and on a
-    busy machine the two wait for each other. All of them for a large one."""
+    busy machine the two wait for each other. All of them for a large one.
+
+    For a program that does nothing else meanwhile: the limit also holds for a model that another thread trains, and
+    changes the rounding of its products.
+    """
     return blas_threads(1) if model.n_params() < SMALL else nullcontext()
 
 
-def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache], modules: list[Module]) -> np.ndarray:
-    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches.
-
-    `modules` are all of the model's, found once a text. Those in training mode, if any, are set back to it afterwards:
-    between two tokens of a stream the model may be trained on.
-    """
-    training = [module for module in modules if module.training]
-    for module in training:
-        module.training = False
-    try:
-        return model.head(model.hidden(new, caches)[:, -1])  # only the last position predicts something new
-    finally:
-        for module in training:
-            module.training = True
+def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache]) -> np.ndarray:
+    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches."""
+    return model.head(model.hidden(new, caches)[:, -1])  # only the last position predicts something new

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from numpygpt.models import generate
 from numpygpt.nn import init
+from numpygpt.nn.exclusive import exclusive
+from numpygpt.nn.functional import tiny_is_zero
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_sizes
 from numpygpt.nn.modules.dropout import Dropout
@@ -83,6 +85,8 @@ class GPT(Module):
 
     # -- forward and backward ----------------------------------------------------------------------------------------
 
+    @exclusive
+    @tiny_is_zero
     def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None) -> np.ndarray:  # x: (B, T)
         """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens."""
         if getattr(x, "ndim", 0) != 2:
@@ -95,6 +99,8 @@ class GPT(Module):
             X = block(X, caches[i] if caches else None)
         return self.ln_f(X)
 
+    @exclusive
+    @tiny_is_zero
     def forward(self, x: np.ndarray, targets: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
         """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets."""
         logits = self.head(self.hidden(x))
@@ -104,24 +110,28 @@ class GPT(Module):
         self.loss_from = "logits"
         return logits, loss
 
+    @exclusive
+    @tiny_is_zero
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The loss alone, without ever holding all logits: the faster way to train."""
         loss = self.head_loss(self.hidden(x), y)
         self.loss_from = "chunks"
         return loss
 
+    @exclusive
+    @tiny_is_zero
     def backward(self, scale: float = 1.0) -> None:
         """Add scale * dloss/dW to every gradient dW; `scale` 1/k makes this one of k micro-batches.
 
         Once after `loss`, or after `forward` with targets; else RuntimeError.
         """
-        if not self.loss_from:
+        loss_from, self.loss_from = self.loss_from, ""  # once, also if an error or an interrupt ends it half-way
+        if not loss_from:
             raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) or forward(x, targets=y)")
-        if self.loss_from == "logits":
+        if loss_from == "logits":
             dX = self.head.backward(self.criterion.backward(scale))  # (B, T, C)
         else:
             dX = self.head_loss.backward(scale)
-        self.loss_from = ""
         dX = self.ln_f.backward(dX)
         for block in reversed(self.blocks):
             dX = block.backward(dX)
@@ -138,8 +148,7 @@ class GPT(Module):
         Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it.
         """
         context = np.asarray(context)
-        with generate.blas_for(self):
-            new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
+        new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
         return np.concatenate([context.astype(np.int64), *(ids[:, None] for ids in new)], axis=1)
 
     def stream(self, context: ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,

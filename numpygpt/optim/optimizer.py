@@ -10,6 +10,7 @@ import numpy as np
 from numpygpt.nn.functional import CACHE_ENTRIES, pieces
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.parallel import DataParallel
+from numpygpt.utils.signals import signals_wait
 
 
 class Optimizer:
@@ -25,6 +26,7 @@ class Optimizer:
         self.parallel = model if isinstance(model, DataParallel) else None
         self.model: Module = model.model if isinstance(model, DataParallel) else model
         self.flat, self.steps = self.model.flat(), 0
+        self.unfinished = False  # whether a step failed after it had changed some of the parameters
         self.lr = check("lr", lr, 0 <= lr < float("inf"), "at least 0 and finite")
         for name in self.moments:
             setattr(self, name, np.zeros_like(self.flat.params))
@@ -33,12 +35,25 @@ class Optimizer:
         raise NotImplementedError
 
     def step(self) -> None:
-        """One update of all parameters."""
+        """One update of all parameters. A signal, such as Ctrl-C, waits until the update is complete."""
         if self.model.flat() is not self.flat:
             raise RuntimeError("the model's parameters were moved (astype, or another optimiser of a larger module) "
                                "since this optimiser was made: make the optimiser anew")
-        self.steps += 1
-        share(self.parallel, self.update, list(self.slices()))
+        if self.unfinished:
+            raise RuntimeError("an earlier step() failed half-way, so some parameters are updated and others are not: "
+                               "load the model's and the optimiser's state (load_state_dict), or make both again")
+        with signals_wait():
+            self.steps += 1
+            try:
+                share(self.parallel, self.changed, list(self.slices()))
+            except BaseException:
+                self.steps -= not self.unfinished  # nothing has changed
+                raise
+            self.unfinished = False
+
+    def changed(self, s: slice) -> None:
+        self.unfinished = True
+        self.update(s)
 
     def slices(self) -> Iterator[slice]:
         """Cache-sized slices of the flat arrays; none crosses from the matrices to the vectors."""
@@ -71,12 +86,13 @@ class Optimizer:
         for moment in self.moments:
             for name, view in self.flat.views(getattr(self, moment)).items():
                 view[...] = state[moment][name]
-        self.steps = int(state["steps"])
+        self.steps, self.unfinished = int(state["steps"]), False
 
 
 def share(parallel: DataParallel | None, function: Callable[[slice], Any], slices: list[slice]) -> list[Any]:
-    """[function(s) for s in slices], on the workers' threads where there are any."""
-    return parallel.share(function, slices) if parallel else [function(s) for s in slices]
+    """[function(s) for s in slices], on the workers' threads if there are any. A signal waits until all are done."""
+    with signals_wait():
+        return parallel.share(function, slices) if parallel else [function(s) for s in slices]
 
 
 def check(name: str, value: float, right: bool, rule: str) -> float:

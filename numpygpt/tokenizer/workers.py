@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Any, TypeVar
+
+from numpygpt.utils.signals import signals_wait
 
 MOST_WORKERS = 61  # Windows can wait for no more processes
 
@@ -33,7 +34,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
     pending: deque[Future[Result]] = deque()
     try:
         for item in items:
-            with _signals_wait():  # the first one starts the processes
+            with signals_wait():  # the first one starts the processes: half a pool cannot be shut down
                 pending.append(pool.submit(_work, item))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
@@ -44,25 +45,6 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
                            "(--workers 1)") from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """A pool that Ctrl-C leaves half started cannot even be shut down: here it comes when the block is left."""
-    came: list[int] = []
-    before: dict[int, Any] = {}
-    try:
-        if threading.current_thread() is threading.main_thread():  # no other thread is ever interrupted
-            for number in (getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)):
-                if callable(handler := signal.getsignal(number)):
-                    before[number] = handler
-                    signal.signal(number, lambda number, frame: came.append(number))
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
 
 
 _function: Callable[[Any], Any]  # in a worker process: what it was started for

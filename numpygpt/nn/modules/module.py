@@ -73,7 +73,7 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, also in lists and dicts, in the order of the attributes."""
-        for name, value in vars(self).items():
+        for name, value in list(vars(self).items()):  # a list: another thread's forward may add caches
             yield from _modules(name, value)
 
     def named_modules(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:

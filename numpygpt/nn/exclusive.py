@@ -1,0 +1,37 @@
+"""One thread at a time in a model: its layers store what backward needs, so two threads would mix their batches."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_users: dict[int, int] = {}  # identity of an object in use -> the thread that uses it
+
+
+def exclusive(method: Method) -> Method:
+    """A method that raises RuntimeError if another thread is in an exclusive method of the same object."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        me, key = threading.get_ident(), id(self)
+        outermost = _users.get(key) != me
+        try:
+            user = _users.setdefault(key, me)  # one step: of two threads, one gets it
+            if user != me:
+                if user in sys._current_frames():
+                    outermost = False  # the entry belongs to the other thread
+                    raise RuntimeError(f"another thread is using this {type(self).__name__}, whose layers store what "
+                                       "backward() needs: let one thread at a time call it, or give each thread its "
+                                       "own model.replica(); generate() and stream() may run in any thread")
+                _users[key] = me  # that thread has ended, or is not in this process (after a fork)
+            return method(self, *args, **kwargs)
+        finally:
+            if outermost:
+                _users.pop(key, None)
+
+    return guarded  # type: ignore[return-value]
