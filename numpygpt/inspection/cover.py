@@ -22,7 +22,8 @@ class Cover:
         self.module, self.name, self.around = module, name, around
         self.method = getattr(module, name)
         self.beneath = vars(module).get(name)  # another cover, or what a user has put there; mostly nothing
-        self.__self__, self.__func__ = module, self  # as a method has them
+        if self.beneath is None or hasattr(self.beneath, "__func__"):  # else it hides a function, and passes for one
+            self.__self__, self.__func__ = module, self  # as a method has them
         vars(module)[name] = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,7 +44,7 @@ class Cover:
         below = self.beneath
         if below is None:
             other.method = getattr(type(module), self.name).__get__(module)
-        elif getattr(below, "__self__", None) is self.module:  # else a function of a user's: the same for both
+        elif below.__self__ is self.module:  # else it is another module's method, and the same for both
             other.method = below.__func__.__get__(module)
         return other
 

@@ -39,8 +39,7 @@ class Flow:
 def flow(model: GPT, x: np.ndarray, y: np.ndarray) -> Flow:
     """x, y: (B, T) ids and targets. The model is left as it was. ValueError where a loss or gradient is not finite."""
     acts = [f"blocks.{i}.ffn.act" for i in range(len(model.blocks))]
-    reader = undisturbed(model)
-    with trace(reader, keep=lambda name: in_stream(name) or name in acts) as t:
+    with undisturbed(model) as reader, trace(reader, keep=lambda name: in_stream(name) or name in acts) as t:
         _, loss = reader(x, targets=y)
         reader.backward()
     records = {record.name: record for record in t}

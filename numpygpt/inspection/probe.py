@@ -6,21 +6,37 @@ trains the model.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from numpygpt.inspection.trace import trace
 from numpygpt.models import GPT
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.checks import check_ids
-from numpygpt.nn.twin import twin
+from numpygpt.nn.twin import evaluation, is_patched, twin
+from numpygpt.utils.signals import signals_wait
 
 
-def undisturbed(model: GPT) -> GPT:
+@contextmanager
+def undisturbed(model: GPT) -> Iterator[GPT]:
     """A model with the same parameters, in evaluation mode (no dropout), to run forward and back in place of `model`.
 
-    Its gradients, caches and random generators are its own.
+    It is a twin with caches, gradients and random generators of its own. A model whose methods were replaced by a
+    user's functions is used itself; its modes and gradients are restored.
     """
-    return twin(model, grads=True).eval()
+    if not is_patched(model):
+        yield twin(model, grads=True).eval()
+        return
+    grads = model.flat().grads.copy()
+    try:
+        with evaluation(model):
+            yield model
+    finally:
+        with signals_wait():
+            model.flat().grads[...] = grads
+            model.loss_from = ""  # the layers have the caches of what was looked at: no earlier loss can go back
 
 
 def check_context(model: GPT, ids: np.ndarray) -> np.ndarray:
@@ -35,16 +51,15 @@ def check_context(model: GPT, ids: np.ndarray) -> np.ndarray:
 def attention_weights(model: GPT, ids: np.ndarray) -> np.ndarray:
     """(L, H, T, T): in each layer and head, how much each token (row) attends to each (column). Rows sum to 1."""
     ids = check_context(model, ids)
-    reader = undisturbed(model)
-    reader.hidden(ids[None])
-    return np.stack([block.attn.weights()[0] for block in reader.blocks])
+    with undisturbed(model) as reader:
+        reader.hidden(ids[None])
+        return np.stack([block.attn.weights()[0] for block in reader.blocks])
 
 
 def residual_stream(model: GPT, ids: np.ndarray) -> np.ndarray:
     """(L + 1, T, C): what flows into the first block, and out of each one, at every position."""
     ids = check_context(model, ids)
-    reader = undisturbed(model)
-    with trace(reader, keep=in_stream) as t:
+    with undisturbed(model) as reader, trace(reader, keep=in_stream) as t:
         reader.hidden(ids[None])
     return np.stack([t[name].outputs[0][0] for name in stream_names(model)])
 
@@ -54,8 +69,7 @@ def stream_gradients(model: GPT, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     A target of -1 does not count: with all but one at -1 these are the gradients of one position's loss.
     """
-    reader = undisturbed(model)
-    with trace(reader, keep=in_stream) as t:
+    with undisturbed(model) as reader, trace(reader, keep=in_stream) as t:
         reader(x, targets=y)
         reader.backward()
     return np.stack([t[name].gradients[0] for name in stream_names(model)])
@@ -64,7 +78,8 @@ def stream_gradients(model: GPT, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def next_probabilities(model: GPT, ids: np.ndarray) -> np.ndarray:
     """(T, V): after each token, the probability of every token to come next."""
     ids = check_context(model, ids)
-    return softmax(undisturbed(model)(ids[None])[0][0])
+    with undisturbed(model) as reader:
+        return softmax(reader(ids[None])[0][0])
 
 
 def stream_names(model: GPT) -> list[str]:

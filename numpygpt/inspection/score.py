@@ -72,13 +72,13 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
     found = Scores(ids, np.empty(N, model.wte.W.dtype), np.empty(N, ids.dtype), np.empty(N, model.wte.W.dtype))
     starts = np.append(np.arange(0, N - size, stride), N - size)  # (windows,); the last one ends with the text
     fresh = np.append(0, starts[:-1] + size)  # (windows,): the first place that no window before predicted from
-    reader = undisturbed(model)
-    for batch in pieces(len(starts), size, AT_ONCE):
-        at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
-        X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
-        predict(reader, X, found, int(fresh[batch][0]))
-        if progress:
-            progress(len(X))
+    with undisturbed(model) as reader:
+        for batch in pieces(len(starts), size, AT_ONCE):
+            at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
+            X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
+            predict(reader, X, found, int(fresh[batch][0]))
+            if progress:
+                progress(len(X))
     return found
 
 

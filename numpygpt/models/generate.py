@@ -15,7 +15,7 @@ from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.parallel import blas_threads
-from numpygpt.nn.twin import twin
+from numpygpt.nn.twin import evaluation, is_patched, twin
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT
@@ -94,9 +94,8 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, s
           slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (the next token of each sequence (B,), the logits (B, V) that it was drawn by), one step at a time.
 
-    Arguments are checked here, at the call; tokens come as they are asked for. Each text runs in a twin of the model,
-    which has caches of its own, is in evaluation mode and sees what the model learns between two tokens. Raises
-    NotFinite if the logits are not finite.
+    Arguments are checked here, at the call; tokens come as they are asked for. What the model learns between two tokens
+    counts for the second. Raises NotFinite if the logits are not finite.
     """
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
@@ -118,15 +117,16 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
     done = np.zeros(B, bool)
     seen = 0  # the tokens from place `start` up to `seen` are in the caches
     start = max(0, given - model.max_len)
-    caches, reader = new_caches(model, B), twin(model).eval()
+    caches, reader = new_caches(model, B), reader_of(model)
     for n in range(given, given + max_new_tokens):
         if n - start > model.max_len:  # full: every position changes, so the caches are of no use any more
             start = n - model.max_len + slide - 1
             seen, caches = start, new_caches(model, B)
         new = list(last)[max(seen, start) - n :]
         if reader.wte.W is not model.wte.W:  # the model's parameters were moved (astype, a larger module's optimiser)
-            reader = twin(model).eval()
-        logits = next_logits(reader, np.stack(new, axis=1), caches)
+            reader = reader_of(model)
+        with evaluation(model) if reader is model else nullcontext():
+            logits = next_logits(reader, np.stack(new, axis=1), caches)
         check_logits(logits, reader.named_parameters())
         seen = n
         ids = sample(logits, how, rngs)
@@ -137,6 +137,12 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
         yield ids.copy(), logits
         if done.all():
             return
+
+
+def reader_of(model: GPT) -> GPT:
+    """What writes one text: a twin in evaluation mode, with caches of its own. A model whose methods were replaced by a
+    user's functions writes itself, and other threads that use it meanwhile are refused."""
+    return model if is_patched(model) else twin(model).eval()
 
 
 def blas_for(model: GPT) -> AbstractContextManager:

@@ -48,12 +48,13 @@ class DataParallel:
         self.pool: ThreadPoolExecutor | None = None
         self.process, self.closed = os.getpid(), False
         self.shares: list[tuple[Any, float]] = []  # (replica, its share of the targets) of the last loss
+        self.ready = False  # whether that loss is complete, so that backward may follow
         self.unfinished = False  # whether a backward failed, and has left gradients in the replicas
 
     @exclusive
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more."""
-        self.shares = []
+        self.ready = False
         if self.model.flat() is not self.flat:
             raise RuntimeError("the model's parameters were moved (astype, or an optimiser of a larger module) since "
                                "these workers were made: make a new DataParallel")
@@ -64,16 +65,17 @@ class DataParallel:
             self.replicas, np.array_split(x, self.workers), np.array_split(y, self.workers), strict=True) if len(xs)]
         counts = [int((ys != self.model.ignore_index).sum()) for _, _, ys in shards]
         total = max(sum(counts), 1)
-        shares = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
+        self.shares = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
         losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
-        self.shares = shares
-        return float(sum(loss * share for loss, (_, share) in zip(losses, shares, strict=True)))
+        self.ready = True
+        return float(sum(loss * share for loss, (_, share) in zip(losses, self.shares, strict=True)))
 
     @exclusive
     def backward(self, scale: float = 1.0) -> None:
         """Add scale * dloss/dW to the model's gradients. Once after `loss`; else RuntimeError."""
+        ready, self.ready = self.ready, False
         shares, self.shares = self.shares, []
-        if not shares:
+        if not ready:
             raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) first")
         grads, *others = self.grads[: len(shares)]  # the model's own come first; replicas without a shard are left out
         if self.unfinished:  # what an earlier backward left behind when it failed is not of this batch
@@ -91,11 +93,11 @@ class DataParallel:
 
         All threads have ended when it returns or raises. A signal, such as Ctrl-C, waits until then.
         """
+        if len(items) == 1 and self.workers == 1:
+            return [function(items[0])]  # needs no thread
         if self.closed:
             raise RuntimeError("this DataParallel is closed and has no threads any more: make a new one with "
                                "DataParallel(model, workers)")
-        if len(items) == 1 and self.workers == 1:
-            return [function(items[0])]
         futures: list[Future] = []
         with signals_wait(), blas_threads(1):
             pool = self.threads()

@@ -1,16 +1,39 @@
-"""A model's modules once more, for someone who only reads the parameters."""
+"""Running a model without leaving a trace in it."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 
 from numpygpt.nn.flat import Flat
 from numpygpt.nn.modules.module import Module
+from numpygpt.utils.signals import signals_wait
 
 AnyModule = TypeVar("AnyModule", bound=Module)
+
+
+@contextmanager
+def evaluation(module: AnyModule) -> Iterator[AnyModule]:
+    """The module in evaluation mode; afterwards every module inside is in the mode that it was in."""
+    modes = [(inside, inside.training) for _, inside in module.named_modules()]
+    try:
+        yield module.eval()
+    finally:
+        with signals_wait():
+            for inside, mode in modes:
+                inside.training = mode
+
+
+def is_patched(module: Module) -> bool:
+    """Whether a function stands in place of a method, in a module itself. What it holds on to nobody can tell, mostly
+    the method that it replaces: in a `twin` it would go on using the original."""
+    return any(callable(value) and not isinstance(value, Module) and hasattr(type(inside), name)
+               and not (hasattr(value, "__func__") and isinstance(value.__self__, Module))
+               for _, inside in module.named_modules() for name, value in list(vars(inside).items()))
 
 
 def twin(module: AnyModule, grads: bool = False) -> AnyModule:
@@ -18,7 +41,7 @@ def twin(module: AnyModule, grads: bool = False) -> AnyModule:
 
     Caches, modes and random generators are the twin's own. What trains the module trains the twin too. With `grads` the
     gradients are its own, zeros at first; without, it is for forward passes alone. No array is copied, so this takes
-    microseconds per module.
+    microseconds per module. Not for a module that `is_patched`.
     """
     copies: dict[int, Any] = {}  # identity of a module or generator -> its copy: what is shared stays shared
     found = _copied(module, copies)

@@ -10,7 +10,6 @@ import numpy as np
 from numpygpt.inspection.cover import Cover
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
-from numpygpt.nn.twin import twin
 
 __all__ = ["NotFinite", "first_not_finite"]
 
@@ -18,8 +17,8 @@ __all__ = ["NotFinite", "first_not_finite"]
 def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -> str:
     """Run the batches (x, y) again, watching every module's output and every gradient; name the first not finite.
 
-    They run in a twin of the model, which is left as it is, in the modes that the model is in: a model in evaluation
-    mode makes no gradients.
+    They run in the modes that the model is in. In training mode its gradients are zeros afterwards; in evaluation mode
+    there is no backward pass.
     """
     name = not_finite(model.named_parameters())
     if name is not None:
@@ -32,15 +31,21 @@ def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -
             found.append(what)
         return out
 
-    reader = twin(model, grads=True)
-    for name, module in reader.named_modules():
+    covers: list[Cover] = []
+    for name, module in model.named_modules():
         if name:
             what = f"the first layer at fault is {name} ({type(module).__name__}): "
-            Cover(module, "forward", partial(watched, what + "its output"))
-            Cover(module, "backward", partial(watched, what + "the gradient that it passes on"))
-    with np.errstate(all="ignore"):
-        for x, y in batches:
-            reader.loss(x, y)
-            if reader.training:
-                reader.backward()
+            covers.append(Cover(module, "forward", partial(watched, what + "its output")))
+            covers.append(Cover(module, "backward", partial(watched, what + "the gradient that it passes on")))
+    try:
+        with np.errstate(all="ignore"):
+            for x, y in batches:
+                model.loss(x, y)
+                if model.training:
+                    model.backward()
+    finally:
+        for cover in reversed(covers):
+            cover.remove()
+        if model.training:
+            model.zero_grad()
     return found[0] if found else "run again, every layer's output and gradient was finite"

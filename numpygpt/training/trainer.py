@@ -10,6 +10,7 @@ import numpy as np
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
 from numpygpt.nn.parallel import DataParallel
+from numpygpt.nn.twin import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
@@ -109,7 +110,7 @@ class Trainer:
     def save(self, path: Any) -> None:
         """Everything that the next update depends on. Raises NotFinite rather than keep parameters that are not."""
         if (name := not_finite(self.model.named_parameters())) is not None:
-            raise NotFinite(f"the parameter {name} is not finite after step {self.step}, so nothing was saved")
+            raise NotFinite(f"the parameters after step {self.step} are not finite ({name}), so they were not saved")
         state = self.optimizer.state_dict()
         arrays = {f"model/{name}": param for name, param in self.model.params().items()}
         for moment in self.optimizer.moments:
@@ -171,21 +172,13 @@ def evaluate(parallel: DataParallel, batches: Any) -> float:
 
     Afterwards every module is in the mode that it was in. Raises NotFinite if a loss is not finite.
     """
-    modes = [(module, module.training) for _, module in parallel.model.named_modules()]
     total, count = 0.0, 0
-    try:
-        parallel.model.eval()
-        with np.errstate(all="ignore"):
-            for x, y in batches:
-                targets = int(np.count_nonzero(y != parallel.model.ignore_index))
-                loss = parallel.loss(x, y)
-                if not math.isfinite(loss):
-                    where = first_not_finite(parallel.model, [(x, y)])
-                    raise NotFinite(f"the validation loss is not finite; {where}")
-                total += loss * targets
-                count += targets
-    finally:
-        with signals_wait():
-            for module, mode in modes:
-                module.training = mode
+    with evaluation(parallel.model), np.errstate(all="ignore"):
+        for x, y in batches:
+            targets = int(np.count_nonzero(y != parallel.model.ignore_index))
+            loss = parallel.loss(x, y)
+            if not math.isfinite(loss):
+                raise NotFinite(f"the validation loss is not finite; {first_not_finite(parallel.model, [(x, y)])}")
+            total += loss * targets
+            count += targets
     return total / count if count else math.nan
