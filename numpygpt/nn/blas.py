@@ -43,7 +43,11 @@ class _Limits:
 
     def apply(self) -> None:
         for library, threads in self.before:
+            # threadpoolctl lets the first thread that sets a limit control it, and then ignores all others (3.8).
+            release = getattr(library, "clear_controlling_thread", lambda force: None)
+            release(force=True)
             library.set_num_threads(min([threads, *(block.n for block in self.open)]))
+            release(force=True)
 
     def in_child(self) -> None:
         """After a fork: the threads of the other blocks are not in this process."""

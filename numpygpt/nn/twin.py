@@ -67,7 +67,9 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
         return copies[id(value)]
     if isinstance(value, np.random.Generator):
         if id(value) not in copies:
-            copies[id(value)] = copy.deepcopy(value)
+            state = type(value.bit_generator)(0)  # the seed does not matter
+            state.state = value.bit_generator.state
+            copies[id(value)] = np.random.Generator(state)
         return copies[id(value)]
     if isinstance(value, list):
         items = copy.copy(value)
