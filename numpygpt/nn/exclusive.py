@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import sys
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -21,17 +21,25 @@ def exclusive(method: Method) -> Method:
         me, key = threading.get_ident(), id(self)
         outermost = _users.get(key) != me
         try:
-            user = _users.setdefault(key, me)  # one step: of two threads, one gets it
-            if user != me:
-                if user in sys._current_frames():
-                    outermost = False  # the entry belongs to the other thread
-                    raise RuntimeError(f"another thread is using this {type(self).__name__}, whose layers store what "
-                                       "backward() needs: let one thread at a time call it, or give each thread its "
-                                       "own model.replica(); generate() and stream() may run in any thread")
-                _users[key] = me  # that thread has ended, or is not in this process (after a fork)
+            if _users.setdefault(key, me) != me:  # one step: of two threads, one gets it
+                outermost = False  # the entry belongs to the other thread
+                raise RuntimeError(f"another thread is using this {type(self).__name__}, whose layers store what "
+                                   "backward() needs: let one thread at a time call it, or give each thread its own "
+                                   "model.replica(); generate() and stream() may run in any thread")
             return method(self, *args, **kwargs)
         finally:
             if outermost:
                 _users.pop(key, None)
 
     return guarded  # type: ignore[return-value]
+
+
+def _in_child() -> None:
+    """After a fork: the other threads are not in this process."""
+    me = threading.get_ident()
+    for key in [key for key, user in _users.items() if user != me]:
+        del _users[key]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -54,6 +54,7 @@ class DataParallel:
     @exclusive
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more."""
+        self.check_open()
         self.ready = False
         if self.model.flat() is not self.flat:
             raise RuntimeError("the model's parameters were moved (astype, or an optimiser of a larger module) since "
@@ -73,6 +74,7 @@ class DataParallel:
     @exclusive
     def backward(self, scale: float = 1.0) -> None:
         """Add scale * dloss/dW to the model's gradients. Once after `loss`; else RuntimeError."""
+        self.check_open()
         ready, self.ready = self.ready, False
         shares, self.shares = self.shares, []
         if not ready:
@@ -93,11 +95,9 @@ class DataParallel:
 
         All threads have ended when it returns or raises. A signal, such as Ctrl-C, waits until then.
         """
+        self.check_open()
         if len(items) == 1 and self.workers == 1:
-            return [function(items[0])]  # needs no thread
-        if self.closed:
-            raise RuntimeError("this DataParallel is closed and has no threads any more: make a new one with "
-                               "DataParallel(model, workers)")
+            return [function(items[0])]
         futures: list[Future] = []
         with signals_wait(), blas_threads(1):
             pool = self.threads()
@@ -111,6 +111,12 @@ class DataParallel:
             finally:
                 wait_for(futures)
         return [future.result() for future in futures]
+
+    def check_open(self) -> None:
+        """RuntimeError after `close`, unless there is a single worker, which needs no threads."""
+        if self.closed and self.workers > 1:
+            raise RuntimeError("this DataParallel is closed and has no threads any more: make a new one with "
+                               "DataParallel(model, workers)")
 
     def threads(self) -> ThreadPoolExecutor:
         """This process's threads. Threads do not survive a fork, so a child process makes its own."""
