@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpygpt.nn.functional import pieces, softmax_lse
+from numpygpt.nn.functional import pieces, softmax_lse, tiny_is_zero
 from numpygpt.nn.modules.checks import check_sizes
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.linear import Linear
@@ -62,6 +62,7 @@ class MultiHeadAttention(Module):
         self.scale = 1 / math.sqrt(self.d_k)
         self.constant("mask", np.triu(np.full((ROWS, ROWS), -np.inf, dtype), k=1))  # within a block of rows
 
+    @tiny_is_zero
     def forward(self, X: np.ndarray, cache: KVCache | None = None) -> np.ndarray:  # X: (B, T, C)
         B, T, _ = X.shape
         Q, K, V = self.split(self.qkv(X))  # (B, H, T, d_k), (B, H, T, d_k), (B, H, T, d_v): views
@@ -79,6 +80,7 @@ class MultiHeadAttention(Module):
         self.Q, self.K, self.V, self.O = Q, K, V, O
         return self.dropout(self.proj(O))  # (B, T, C)
 
+    @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
         Q, K, V, O = self.Q, self.K, self.V, self.heads(self.O)
         B, _, T, _ = Q.shape
@@ -116,6 +118,7 @@ class MultiHeadAttention(Module):
             S[..., -rows:] += self.mask[:rows, :rows]
         return S
 
+    @tiny_is_zero
     def weights(self) -> np.ndarray:
         """P (B, H, T, S) of the last forward, whole and made anew: to look at, not for backward."""
         B, H, T, _ = self.Q.shape

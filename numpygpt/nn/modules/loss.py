@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpygpt.nn import functional as F
-from numpygpt.nn.functional import pieces, rows
+from numpygpt.nn.functional import pieces, rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
@@ -32,6 +32,7 @@ class CrossEntropyLoss(Module):
         self.count = max(count, 1)
         return total / self.count
 
+    @tiny_is_zero
     def backward(self, scale: float = 1.0) -> np.ndarray:
         dlogits = F.cross_entropy_backward(self.P.copy(), self.targets, self.ignore_index)
         dlogits *= scale / self.count  # forward: L = total / count
@@ -52,6 +53,7 @@ class LinearCrossEntropy(Module):
         self.dX: np.ndarray | None = None
         self.dE: np.ndarray | None = None
 
+    @tiny_is_zero
     def forward(self, X: np.ndarray, targets: np.ndarray) -> float:  # (..., C), (...)
         X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
         check_targets(targets, (*X.shape[:-1], len(E)), self.ignore_index)
@@ -72,6 +74,7 @@ class LinearCrossEntropy(Module):
         self.shape, self.dX, self.count = X.shape, dX, max(count, 1)
         return loss / self.count
 
+    @tiny_is_zero
     def backward(self, scale: float = 1.0) -> np.ndarray:
         dX, self.dX, dE = self.dX, None, self.dE
         if dX is None or dE is None:
