@@ -13,6 +13,7 @@ import numpy as np
 
 from numpygpt.inspection.trace import trace
 from numpygpt.models import GPT
+from numpygpt.nn.exclusive import alone
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.twin import evaluation, is_patched, twin
@@ -31,7 +32,7 @@ def undisturbed(model: GPT) -> Iterator[GPT]:
         return
     grads = model.flat().grads.copy()
     try:
-        with evaluation(model):
+        with alone(model), evaluation(model):
             yield model
     finally:
         with signals_wait():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpygpt.nn.exclusive import alone
 from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
@@ -125,7 +126,7 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
         new = list(last)[max(seen, start) - n :]
         if reader.wte.W is not model.wte.W:  # the model's parameters were moved (astype, a larger module's optimiser)
             reader = reader_of(model)
-        with evaluation(model) if reader is model else nullcontext():
+        with as_reader(model) if reader is model else nullcontext():
             logits = next_logits(reader, np.stack(new, axis=1), caches)
         check_logits(logits, reader.named_parameters())
         seen = n
@@ -143,6 +144,13 @@ def reader_of(model: GPT) -> GPT:
     """What writes one text: a twin in evaluation mode, with caches of its own. A model whose methods were replaced by a
     user's functions writes itself, and other threads that use it meanwhile are refused."""
     return model if is_patched(model) else twin(model).eval()
+
+
+@contextmanager
+def as_reader(model: GPT) -> Iterator[None]:
+    """A `with` block in which the model itself writes a token."""
+    with alone(model), evaluation(model):
+        yield
 
 
 def blas_for(model: GPT) -> AbstractContextManager:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -13,23 +14,30 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 _users: dict[int, int] = {}  # identity of an object in use -> the thread that uses it
 
 
+@contextmanager
+def alone(thing: object) -> Iterator[None]:
+    """A `with` block in which no other thread may use `thing`. RuntimeError if another thread uses it already."""
+    me, key = threading.get_ident(), id(thing)
+    outermost = _users.get(key) != me
+    try:
+        if _users.setdefault(key, me) != me:  # one step: of two threads, one gets it
+            outermost = False  # the entry belongs to the other thread
+            raise RuntimeError(f"another thread is using this {type(thing).__name__}, whose layers store what "
+                               "backward() needs: let one thread at a time call it, or give each thread its own "
+                               "model.replica(); generate() and stream() may run in any thread")
+        yield
+    finally:
+        if outermost:
+            _users.pop(key, None)
+
+
 def exclusive(method: Method) -> Method:
-    """A method that raises RuntimeError if another thread is in an exclusive method of the same object."""
+    """A method that runs `alone` with its object."""
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        me, key = threading.get_ident(), id(self)
-        outermost = _users.get(key) != me
-        try:
-            if _users.setdefault(key, me) != me:  # one step: of two threads, one gets it
-                outermost = False  # the entry belongs to the other thread
-                raise RuntimeError(f"another thread is using this {type(self).__name__}, whose layers store what "
-                                   "backward() needs: let one thread at a time call it, or give each thread its own "
-                                   "model.replica(); generate() and stream() may run in any thread")
+        with alone(self):
             return method(self, *args, **kwargs)
-        finally:
-            if outermost:
-                _users.pop(key, None)
 
     return guarded  # type: ignore[return-value]
 

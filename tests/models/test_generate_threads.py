@@ -205,3 +205,28 @@ def test_a_trace_of_a_text_counts_what_the_text_keeps_and_costs(make_gpt):
         model.generate([[1, 2]], 3)
     assert t["blocks.0.ffn.dropout"].forward_operations == 0
     assert t["blocks.0.attn"].cached > 0 and not hasattr(model.blocks[0].attn, "kept")
+
+
+def test_a_model_with_functions_in_place_of_methods_never_flips_the_modes_of_a_training_thread(make_gpt, make_batch):
+    model, entered, leave, modes = make_gpt(dropout=0.5), threading.Event(), threading.Event(), []
+    inner = model.wpe.forward
+
+    def wait(*args):
+        entered.set()
+        leave.wait(30)
+        modes.append({module.training for _, module in model.named_modules()})
+        return inner(*args)
+
+    model.wpe.forward = wait
+
+    def write():
+        entered.wait(30)
+        try:
+            for call in (lambda: model.generate([[1, 2]], 3), lambda: next_probabilities(model, np.array([1, 2]))):
+                with pytest.raises(RuntimeError, match="thread"):
+                    call()
+        finally:
+            leave.set()
+
+    together(lambda: model.loss(*make_batch()), write)
+    assert modes == [{True}]
