@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +16,7 @@ from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_ids
-from numpygpt.nn.parallel import blas_threads
+from numpygpt.nn.parallel import THREADS, blas_threads
 from numpygpt.nn.twin import evaluation, is_patched, twin
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
     if how.temperature < GREEDY:
         return np.eye(logits.shape[-1], dtype=logits.dtype)[logits.argmax(axis=-1)]
     # The maximum is subtracted first: a tiny temperature then gives -inf, a probability of 0, and never inf - inf.
-    scores = (logits - logits.max(axis=-1, keepdims=True)) / how.temperature
+    scores = logits - logits.max(axis=-1, keepdims=True)
+    scores = np.divide(scores, how.temperature, dtype=np.promote_types(scores.dtype, np.float32))
     if how.top_k is not None and how.top_k < scores.shape[-1]:
         kth = np.partition(scores, -how.top_k, axis=-1)[:, -how.top_k, None]
         scores[scores < kth] = -np.inf
@@ -161,6 +163,12 @@ def blas_for(model: GPT) -> AbstractContextManager:
     changes the rounding of its products.
     """
     return blas_threads(1) if model.n_params() < SMALL else nullcontext()
+
+
+def only_thread() -> bool:
+    """Whether nothing else can run in this process meanwhile: its other threads, if any, wait for a DataParallel."""
+    return all(thread is threading.current_thread() or thread.name.startswith(THREADS)
+               for thread in threading.enumerate())
 
 
 def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache]) -> np.ndarray:

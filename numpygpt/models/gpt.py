@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -145,10 +146,12 @@ class GPT(Module):
                  top_p: float | None = None, seed: int = 0, stop: int | None = None, slide: int = 1) -> np.ndarray:
         """context (B, T) with up to max_new_tokens after it: (B, T + n). See `stream` for the arguments.
 
-        Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it.
+        Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it. The model is not
+        changed: any number of threads may write texts with it, also while another one trains it.
         """
         context = np.asarray(context)
-        new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
+        with generate.blas_for(self) if generate.only_thread() else nullcontext():
+            new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
         return np.concatenate([context.astype(np.int64), *(ids[:, None] for ids in new)], axis=1)
 
     def stream(self, context: ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,

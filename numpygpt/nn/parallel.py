@@ -17,7 +17,9 @@ from numpygpt.nn.functional import pieces
 from numpygpt.utils.cores import cores
 from numpygpt.utils.signals import signals_wait
 
-__all__ = ["DataParallel", "blas_threads"]
+__all__ = ["THREADS", "DataParallel", "blas_threads"]
+
+THREADS = "numpygpt-worker"  # what the names of all workers' threads begin with
 
 
 class DataParallel:
@@ -121,7 +123,7 @@ class DataParallel:
     def threads(self) -> ThreadPoolExecutor:
         """This process's threads. Threads do not survive a fork, so a child process makes its own."""
         if self.pool is None or self.process != os.getpid():
-            self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="worker")
+            self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREADS)
             self.process = os.getpid()
         return self.pool
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpygpt.inspection.cover import Cover
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
+from numpygpt.utils.signals import signals_wait
 
 __all__ = ["NotFinite", "first_not_finite"]
 
@@ -32,20 +33,21 @@ def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -
         return out
 
     covers: list[Cover] = []
-    for name, module in model.named_modules():
-        if name:
-            what = f"the first layer at fault is {name} ({type(module).__name__}): "
-            covers.append(Cover(module, "forward", partial(watched, what + "its output")))
-            covers.append(Cover(module, "backward", partial(watched, what + "the gradient that it passes on")))
     try:
+        for name, module in model.named_modules():
+            if name:
+                what = f"the first layer at fault is {name} ({type(module).__name__}): "
+                covers.append(Cover(module, "forward", partial(watched, what + "its output")))
+                covers.append(Cover(module, "backward", partial(watched, what + "the gradient that it passes on")))
         with np.errstate(all="ignore"):
             for x, y in batches:
                 model.loss(x, y)
                 if model.training:
                     model.backward()
     finally:
-        for cover in reversed(covers):
-            cover.remove()
-        if model.training:
-            model.zero_grad()
+        with signals_wait():
+            for cover in reversed(covers):
+                cover.remove()
+            if model.training:
+                model.zero_grad()
     return found[0] if found else "run again, every layer's output and gradient was finite"

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from numpygpt.inspection.step import WatchedStep
+from numpygpt.models.generate import blas_for
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.failures import DataFiles, explained, stop_signals
 from numpygpt.training.folder import RunFiles
@@ -162,8 +163,9 @@ class Run:
     def sample(self) -> str:
         """A short text in the model's present words, also in samples.txt. Its seed is the step's own."""
         t, tokenizer = self.trainer, self.trainer.dataset.tokenizer
-        context = prompt_ids(tokenizer, "")
-        ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=self.config.seed + t.step)
+        context, seed = prompt_ids(tokenizer, ""), self.config.seed + t.step
+        with blas_for(t.model):
+            ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=seed)
         text = tokenizer.decode(ids[0, len(context):])
         self.files.add_sample(text)
         for logger in self.loggers:

@@ -1,5 +1,6 @@
 """Texts in several threads, and beside training: each is what it would be alone, and the model is left as it was."""
 
+import contextlib
 import sys
 import threading
 
@@ -230,3 +231,24 @@ def test_a_model_with_functions_in_place_of_methods_never_flips_the_modes_of_a_t
 
     together(lambda: model.loss(*make_batch()), write)
     assert modes == [{True}]
+
+
+def test_a_text_limits_blas_only_where_no_other_thread_could_notice(make_gpt, monkeypatch):
+    """The number of threads changes the rounding of another thread's products."""
+    model, seen = make_gpt(), []
+    monkeypatch.setattr("numpygpt.models.generate.blas_threads", lambda n: seen.append(n) or contextlib.nullcontext())
+    with DataParallel(model, 2) as parallel:
+        parallel.map(lambda _: None, [0, 1])  # its threads wait for it now
+        others = [t for t in threading.enumerate() if t is not threading.current_thread()
+                  and t not in parallel.pool._threads]
+        monkeypatch.setattr(threading, "enumerate", lambda: [threading.current_thread(), *parallel.pool._threads])
+        model.generate([[1, 2]], 2)
+        assert seen == [1]
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    monkeypatch.setattr(threading, "enumerate", lambda: [threading.current_thread(), thread, *others])
+    model.generate([[1, 2]], 2)
+    end.set()
+    thread.join()
+    assert seen == [1]

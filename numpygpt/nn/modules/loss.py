@@ -71,7 +71,7 @@ class LinearCrossEntropy(Module):
                 np.matmul(dlogits, E, out=dX[s])  #                                     so  dX = dlogits E
                 for v in pieces(len(E), E.shape[1], LOGIT_ENTRIES):  # a part of the vocabulary at a time
                     dE[v] += dlogits[:, v].T @ X2[s]  #                                 and dE = dlogits^T X
-        self.shape, self.dX, self.count = X.shape, dX, max(count, 1)
+        self.shape, self.count, self.dX = X.shape, max(count, 1), dX
         return loss / self.count
 
     @tiny_is_zero
