@@ -7,7 +7,8 @@ import threading
 
 
 def interrupted(action, seed, longest=0.01):
-    """Call `action` while another thread sends one SIGINT or two; whether a KeyboardInterrupt came out of it."""
+    """Call `action` again and again until another thread has sent one SIGINT or two, at random moments; whether a
+    KeyboardInterrupt came out of it."""
     rng = random.Random(seed)
     delays = [rng.random() * longest for _ in range(rng.choice([1, 2]))]
     inside, begun = [False], threading.Event()
@@ -29,7 +30,8 @@ def interrupted(action, seed, longest=0.01):
         try:
             begun.set()
             inside[0] = True
-            action()
+            while sender.is_alive():
+                action()
         finally:
             inside[0] = False  # from here on the handler raises nothing
         came = False
