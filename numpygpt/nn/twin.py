@@ -15,6 +15,8 @@ from numpygpt.utils.signals import signals_wait
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
+COPIED = (Module, np.random.Generator, list, tuple, dict)  # what a twin has of its own, or may have modules inside
+
 
 @contextmanager
 def evaluation(module: AnyModule) -> Iterator[AnyModule]:
@@ -47,9 +49,9 @@ def twin(module: AnyModule, grads: bool = False) -> AnyModule:
     found = _copied(module, copies)
     for value in list(copies.values()):
         for name, method in list(vars(value).items()) if isinstance(value, Module) else ():
-            owner = copies.get(id(getattr(method, "__self__", None)))
-            if owner is not None and hasattr(method, "__func__"):  # a method that stands in the instance
-                vars(value)[name] = method.__func__.__get__(owner)
+            if callable(method) and hasattr(method, "__func__"):  # a method that stands in the instance
+                if (owner := copies.get(id(method.__self__))) is not None:
+                    vars(value)[name] = method.__func__.__get__(owner)
     if grads:
         flat = module.flat()
         own = Flat(flat.params, np.zeros(flat.grads.shape, flat.grads.dtype), flat.layout, flat.n_matrix)
@@ -63,7 +65,11 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
     if isinstance(value, Module):
         if id(value) not in copies:
             other = copies[id(value)] = object.__new__(type(value))
-            vars(other).update((name, _copied(item, copies)) for name, item in vars(value).copy().items())
+            state = vars(value).copy()
+            vars(other).update(state)
+            for name, item in state.items():
+                if isinstance(item, COPIED):  # most attributes are not, and a text begins with this loop
+                    vars(other)[name] = _copied(item, copies)
         return copies[id(value)]
     if isinstance(value, np.random.Generator):
         if id(value) not in copies:
