@@ -73,9 +73,9 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
         return copies[id(value)]
     if isinstance(value, np.random.Generator):
         if id(value) not in copies:
-            state = type(value.bit_generator)(0)  # the seed does not matter
-            state.state = value.bit_generator.state
-            copies[id(value)] = np.random.Generator(state)
+            bits = type(value.bit_generator)(0)  # the seed does not matter
+            bits.state = value.bit_generator.state
+            copies[id(value)] = np.random.Generator(bits)
         return copies[id(value)]
     if isinstance(value, list):
         items = copy.copy(value)
