@@ -6,7 +6,6 @@ from pathlib import Path
 
 from numpygpt.models.gpt import GPT
 from numpygpt.models.shapes import check_fits
-from numpygpt.nn.finite import NotFinite, not_finite
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
 from numpygpt.utils.cli import ROOT, command, shown
@@ -18,8 +17,7 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
     """(model in evaluation mode, tokenizer, checkpoint) of a run folder (its best checkpoint), of a checkpoint file, or
     of the run under runs/ that was saved last.
 
-    Raises FileNotFoundError or ValueError that names the file and what is wrong with it, and NotFinite if a parameter
-    is NaN or infinite.
+    Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
     """
     checkpoint = load_checkpoint(find_checkpoint(run or newest()), only="model/", needs=MODEL_KEYS)
     config, params = checkpoint.header["model"], checkpoint.group("model")
@@ -33,10 +31,6 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
         model.load_state_dict(params)
     except (ValueError, MemoryError) as error:
         raise ValueError(f"{shown(checkpoint.path)} does not hold a whole model: {error}") from error
-    if (name := not_finite(params.items())) is not None:
-        raise NotFinite(f"the parameter {name} in {shown(checkpoint.path)} is not finite, so the model can predict "
-                        "nothing: its training diverged; take an earlier checkpoint, or train with a lower learning "
-                        "rate")
     model.eval()
     return model, tokenizer, checkpoint
 
