@@ -12,8 +12,8 @@ class Cover:
     """Called in place of one method of one module: `around(method, *args, **kwargs)` makes the call itself.
 
     It is an attribute of that instance, which hides the method of its class until `remove`. Covers may lie on one
-    another; the last is removed first. What a user has put in its place meanwhile stays. A deep copy of the module is
-    not covered; `copy.copy` takes the cover along, which goes on calling the first module's method and is not removed.
+    another; the last is removed first. What a user has put in its place meanwhile stays. A copy of the module is not
+    covered.
     """
 
     def __init__(self, module: Module, name: str, around: Callable[..., Any]):

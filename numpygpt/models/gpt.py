@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +35,7 @@ class GPT(Module):
 
     ignore_index = -1  # a target with this value does not count
     loss_from = ""  # what the last loss came from: "logits", "chunks", or nothing to go back from
+    _caches: Mapping[str, bool] = {"loss_from": False}  # a copy has no loss to go back from
 
     def __init__(self, vocab_size: int, max_len: int, d_model: int, n_heads: int, n_layers: int,
                  d_ff: int | None = None, *, d_k: int | None = None, d_v: int | None = None, dropout: float = 0.0,
@@ -78,8 +79,9 @@ class GPT(Module):
                 param[...] = init.normal(rng, param.shape, std, param.dtype)
 
     def astype(self, dtype: np.typing.DTypeLike) -> Self:
+        super().astype(dtype)
         self.config["dtype"] = str(np.dtype(dtype))
-        return super().astype(dtype)
+        return self
 
     # -- forward and backward ----------------------------------------------------------------------------------------
 

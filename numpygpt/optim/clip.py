@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from numpygpt.nn.functional import pieces
+from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.parallel import DataParallel
-from numpygpt.optim.optimizer import share
+from numpygpt.optim.optimizer import share, workers_and_module
 
 
 def clip_grad_norm(model: Module | DataParallel, max_norm: float) -> float:
@@ -19,11 +19,12 @@ def clip_grad_norm(model: Module | DataParallel, max_norm: float) -> float:
     nothing is scaled; `math.inf` as `max_norm` measures only. With a DataParallel, its threads share the work. Raises
     ValueError unless max_norm > 0.
     """
+    max_norm = number("max_norm", max_norm)
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm}")
-    parallel, flat = (model, model.flat) if isinstance(model, DataParallel) else (None, model.flat())
-    g = flat.grads
-    slices = list(pieces(len(g), 1))
+    parallel, module = workers_and_module(model, "clip_grad_norm")
+    flat = module.flat()
+    g, slices = flat.grads, flat.pieces()
     norm = math.sqrt(sum(share(parallel, lambda s: float(np.dot(g[s], g[s])), slices)))
     if math.isfinite(norm) and norm > max_norm:
         share(parallel, lambda s: np.multiply(g[s], max_norm / norm, out=g[s]), slices)

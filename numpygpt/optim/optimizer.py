@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from numpygpt.nn.functional import CACHE_ENTRIES, pieces
+from numpygpt.nn.flat import cut
+from numpygpt.nn.functional import CACHE_ENTRIES
+from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.parallel import DataParallel
 
@@ -22,33 +25,74 @@ class Optimizer:
     moments: tuple[str, ...] = ()
 
     def __init__(self, model: Module | DataParallel, lr: float):
-        self.parallel = model if isinstance(model, DataParallel) else None
-        self.model: Module = model.model if isinstance(model, DataParallel) else model
+        self.parallel, self.model = workers_and_module(model, type(self).__name__)
         self.flat, self.steps = self.model.flat(), 0
-        self.lr = check("lr", lr, 0 <= lr < float("inf"), "at least 0 and finite")
+        self.lr = lr
+        self.make_moments()
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next update."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float) -> None:
+        lr = number("lr", lr)
+        self._lr = check("lr", lr, 0 <= lr < float("inf"), "at least 0 and finite")
+
+    def make_moments(self) -> None:
+        """The running arrays, as long as the flat ones: memory is taken for the entries that are written."""
         for name in self.moments:
-            setattr(self, name, np.zeros_like(self.flat.params))
+            setattr(self, name, np.zeros(self.flat.params.shape, self.flat.params.dtype))
 
     def update(self, s: slice) -> None:
         raise NotImplementedError
 
     def step(self) -> None:
         """One update of all parameters."""
-        if self.model.flat() is not self.flat:
-            raise RuntimeError("the model's parameters were moved (astype, or another optimiser of a larger module) "
-                               "since this optimiser was made: make the optimiser anew")
+        self.check_in_place()
         self.steps += 1
         share(self.parallel, self.update, list(self.slices()))
+
+    def check_in_place(self) -> None:
+        """RuntimeError if the model's arrays are not those that this optimiser was made for."""
+        if self.flat is not self.model.flat():
+            raise RuntimeError("the model's parameters were moved (astype, other layers, or another optimiser of a "
+                               "larger module) since this optimiser was made: make the optimiser anew")
 
     def slices(self) -> Iterator[slice]:
         """Cache-sized slices of the flat arrays; none crosses from the matrices to the vectors."""
         n = self.flat.n_matrix
-        yield from (slice(s.start, min(s.stop, n)) for s in pieces(n, 1, CACHE_ENTRIES))
-        yield from (slice(n + s.start, n + s.stop) for s in pieces(len(self.flat.params) - n, 1, CACHE_ENTRIES))
+        for run in self.flat.runs():
+            yield from cut(run.start, min(run.stop, n), CACHE_ENTRIES)
+            yield from cut(max(run.start, n), run.stop, CACHE_ENTRIES)
 
     def zero_grad(self) -> None:
         """Clear the gradients."""
-        self.flat.grads.fill(0)
+        for run in self.flat.runs():
+            self.flat.grads[run].fill(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy gets the moments by the names of the parameters: its model's arrays may have another order."""
+        self.check_in_place()
+        moments = {moment: self.flat.views(getattr(self, moment)) for moment in self.moments}
+        return {key: value for key, value in vars(self).items() if key not in ("flat", *moments)} | {"_copied": moments}
+
+    def __getattr__(self, name: str) -> Any:
+        """The arrays of a copy, which are made when one of them is first needed: by then its model is complete."""
+        if "_copied" not in vars(self) or name not in ("flat", *self.moments):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        copied = vars(self).pop("_copied")
+        self.flat = self.model.flat()
+        self.make_moments()
+        for moment, arrays in copied.items():
+            for key, view in self.flat.views(getattr(self, moment)).items():
+                view[...] = arrays[key]
+        return getattr(self, name)
+
+    def __copy__(self) -> Self:
+        """A deep copy, with a model of its own: two optimisers must not share moments."""
+        return copy.deepcopy(self)
 
     def state_dict(self) -> dict[str, Any]:
         """{"steps": int, moment: {dotted name: array}}: copies."""
@@ -72,6 +116,15 @@ class Optimizer:
             for name, view in self.flat.views(getattr(self, moment)).items():
                 view[...] = state[moment][name]
         self.steps = int(state["steps"])
+
+
+def workers_and_module(model: Any, user: str) -> tuple[DataParallel | None, Module]:
+    """(the DataParallel if there is one, the Module), or ValueError for anything else, such as `model.params()`."""
+    module = model.model if isinstance(model, DataParallel) else model
+    if not isinstance(module, Module):
+        raise ValueError(f"{user} needs the model itself, a Module or a DataParallel, not its parameters; it got "
+                         f"{type(model).__name__}: write {user}(model, ...)")
+    return (model if isinstance(model, DataParallel) else None), module
 
 
 def share(parallel: DataParallel | None, function: Callable[[slice], Any], slices: list[slice]) -> list[Any]:

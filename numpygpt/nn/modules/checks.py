@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 import numpy as np
 
+DTYPES = ("float16", "float32", "float64")
 
-def check_sizes(**sizes: int | None) -> None:
-    """ValueError for a size that is below one; None stands for a default and passes."""
-    for name, size in sizes.items():
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar or an array without axes as the Python value that it holds; anything else itself."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def whole(name: str, value: Any) -> int:
+    """A Python int from an int or a NumPy integer; ValueError for anything else, True and 4.0 included."""
+    found = plain(value)
+    if type(found) is not int:
+        write = f": write {int(found)}" if isinstance(found, float) and found.is_integer() else ""
+        raise ValueError(f"{name} must be a whole number, got {found!r:.80}{write}")
+    return found
+
+
+def number(name: str, value: Any) -> float:
+    """A Python int or float from any real number; ValueError for anything else, True included."""
+    found = plain(value)
+    if isinstance(found, bool) or not isinstance(found, numbers.Real):
+        raise ValueError(f"{name} must be a number, got {found!r:.80}")
+    return found if isinstance(found, int) else float(found)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False; ValueError for anything else."""
+    found = plain(value)
+    if not isinstance(found, bool):
+        raise ValueError(f"{name} must be True or False, got {found!r:.80}")
+    return found
+
+
+def check_sizes(**sizes: Any) -> list[Any]:
+    """The sizes as Python ints. ValueError unless each is a whole number of at least 1, or None for a default."""
+    found = [size if size is None else whole(name, size) for name, size in sizes.items()]
+    for name, size in zip(sizes, found, strict=True):
         if size is not None and size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
+    return found
+
+
+def check_dtype(dtype: object) -> np.dtype:
+    """The dtype, or ValueError unless a model can be made of it."""
+    try:
+        found = np.dtype(dtype)  # type: ignore[call-overload]
+    except TypeError:
+        found = None
+    if found is None or found.name not in DTYPES or not found.isnative:
+        raise ValueError(f"dtype must be a floating-point type such as float32 ({', '.join(DTYPES)}), got {dtype}")
+    return found
 
 
 def check_width(layer: object, X: np.ndarray, width: int) -> None:

@@ -47,10 +47,11 @@ class LinearCrossEntropy(Module):
     and the number of targets; the array of the second stays for the next step.
     """
 
+    dX: np.ndarray | None = None
+    dE: np.ndarray | None = None
+
     def __init__(self, head: Unembedding, ignore_index: int = -1):
         self.head, self.ignore_index = head, ignore_index
-        self.dX: np.ndarray | None = None
-        self.dE: np.ndarray | None = None
 
     def forward(self, X: np.ndarray, targets: np.ndarray) -> float:  # (..., C), (...)
         X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)

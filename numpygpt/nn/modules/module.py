@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from numpygpt.nn.flat import Flat, flatten
+from numpygpt.nn.flat import Flat, flatten, in_place
+from numpygpt.nn.modules.checks import check_dtype
 
 
 class Module:
@@ -16,7 +18,8 @@ class Module:
 
     A subclass writes `forward`, which caches on `self` what the gradient needs, and `backward`, which takes dL/doutput,
     adds dL/dW to `dW` for each parameter `W`, and returns dL/dinput. It registers each parameter once with `param`;
-    modules held as attributes, or in lists that are attributes, are found by walking the attributes.
+    modules held as attributes, or in lists that are attributes, are found by walking the attributes. An attribute
+    that is None or missing until `forward` sets it is a cache: copies and pickles leave it out.
 
         class Scale(Module):
             def __init__(self, size):
@@ -34,6 +37,7 @@ class Module:
     _constants: tuple[str, ...] = ()  # names of arrays that follow the dtype but are not learned
     _owned: frozenset[str] = frozenset()  # parameters and gradients: assigning to one writes into its array
     _flat: Flat | None = None
+    _caches: Mapping[str, bool] = {}  # attributes that `forward` made -> whether they were None before
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
@@ -52,7 +56,7 @@ class Module:
             raise ValueError(f"{type(self).__name__} has a parameter {name!r} already")
         self._params += (name,)
         self._owned |= {name, "d" + name}
-        vars(self)[name] = value
+        vars(self)[name] = value.view()  # an array of the module's own, which `_replace` may make read-only
         vars(self)["d" + name] = np.zeros_like(value)
 
     def constant(self, name: str, value: np.ndarray) -> None:
@@ -63,6 +67,9 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         """`layer.W = value` writes into W's array, because optimisers and workers hold views of that array."""
         if name not in self._owned:
+            first = value is not None and name not in self._caches and getattr(self, name, None) is None
+            if first and not is_lasting(value) and in_forward(self):
+                vars(self)["_caches"] = {**self._caches, name: name in vars(self)}
             vars(self)[name] = value
         elif value is not (array := getattr(self, name)):  # `layer.dW += ...` assigns dW to itself
             if np.shape(value) != array.shape:
@@ -95,15 +102,22 @@ class Module:
         """(dotted name, array) of each parameter."""
         return self._named_arrays("")
 
+    def named_gradients(self) -> Iterator[tuple[str, np.ndarray]]:
+        """(dotted name of the parameter, array of its gradient) of each parameter."""
+        return self._named_arrays("d")
+
     def params(self) -> dict[str, np.ndarray]:
         """The parameters by dotted name: live arrays, so that `param -= lr * grad` trains.
 
-        A GPT's stay the same for life; those of a bare layer move once, when `flat()` or an optimiser first takes it.
+        They stay the same until `astype`, or until a larger module is made contiguous (by its `params()`, `flat()` or
+        optimiser): then they become read-only, so that no update goes unnoticed to an array that nobody uses.
         """
+        self._settle()
         return dict(self._named_arrays(""))
 
     def grads(self) -> dict[str, np.ndarray]:
-        """The gradients under the names of their parameters: live arrays."""
+        """The gradients under the names of their parameters: live arrays, as in `params`."""
+        self._settle()
         return dict(self._named_arrays("d"))
 
     def n_params(self) -> int:
@@ -154,37 +168,82 @@ class Module:
             param[...] = state[name]
 
     def astype(self, dtype: np.typing.DTypeLike) -> Self:
-        """Convert parameters, gradients and constants. Returns self. Optimisers made before must be made anew."""
-        for _, module in self.named_modules():
-            module._flat = None
-            for name in (*module._owned, *module._constants):
-                vars(module)[name] = getattr(module, name).astype(dtype)
+        """Convert parameters, gradients and constants, and drop the caches. Returns self.
+
+        Optimisers and workers that were made before must be made again. Raises ValueError unless `dtype` is float16,
+        float32 or float64.
+        """
+        dtype = check_dtype(dtype)
+        modules = [module for _, module in self.named_modules()]
+        arrays = [(m, name) for m in modules for name in (*m._owned, *m._constants) if getattr(m, name).dtype != dtype]
+        if arrays:
+            contiguous = [module for module in modules if module._flat is not None]
+            for module, name in arrays:
+                module._replace(name, getattr(module, name).astype(dtype))
+            for module in modules:
+                module._drop_caches()
+            for module in contiguous:
+                module.flat()
         return self
 
     # -- contiguous storage and workers ------------------------------------------------------------------------------
 
     def flat(self) -> Flat:
-        """This module's parameters and gradients as two contiguous arrays (see `Flat`); moved there if need be."""
-        if self._flat is None or any(param.base is not self._flat.params for _, param in self.named_parameters()):
-            self._flat = flatten(self)
+        """This module's parameters and gradients as two contiguous arrays (see `Flat`); moved there if need be.
+
+        Those of a part of a contiguous module stay where they are: its `Flat` lies in the arrays of the whole.
+        """
+        if self._flat is None or not self._flat.holds(self.named_parameters()):
+            self._flat = in_place(self) or flatten(self)
         return self._flat
+
+    def _settle(self) -> None:
+        """Make the arrays contiguous before they are handed out, so that the first optimiser need not move them."""
+        if len({param.dtype for _, param in self.named_parameters()}) == 1:
+            self.flat()
 
     def rehome(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
         """Let each layer's `W` and `dW` be the given arrays (views into larger ones) from now on."""
         for prefix, module in self.named_modules():
             for name in module._params:
                 full = f"{prefix}.{name}" if prefix else name
-                vars(module)[name], vars(module)["d" + name] = params[full], grads[full]
+                module._replace(name, params[full])
+                module._replace("d" + name, grads[full])
+
+    def _replace(self, name: str, array: np.ndarray) -> None:
+        """Let an attribute be another array. The old one becomes read-only: a write to it would change nothing."""
+        getattr(self, name).flags.writeable = False
+        vars(self)[name] = array
+
+    # -- copies ------------------------------------------------------------------------------------------------------
+
+    def _drop_caches(self) -> None:
+        for name in self._caches.keys() & vars(self).keys():
+            del vars(self)[name]
+        vars(self).update((name, None) for name, was_none in self._caches.items() if was_none)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in vars(self).items() if name not in self._caches}
+        state |= {name: None for name, was_none in self._caches.items() if was_none}
+        return state | {"_flat": self._flat is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        contiguous = state.pop("_flat")
+        vars(self).update(state)
+        if contiguous:
+            self.flat()
+
+    def __copy__(self) -> Self:
+        """A deep copy: an array belongs to one model, because optimisers move it. `replica` shares parameters."""
+        return copy.deepcopy(self)
 
     def replica(self) -> Self:
         """A twin for another thread: the same parameter arrays, with gradients, caches and generators of its own."""
         flat = self.flat()
-        twin_flat = Flat(flat.params, np.zeros_like(flat.grads), flat.layout, flat.n_matrix)
-        shared = [*self.params().values(), flat.params, flat.layout]
+        shared = list(self.params().values())
         shared += [getattr(m, name) for _, m in self.named_modules() for name in m._constants]
         memo: dict[int, Any] = {id(item): item for item in shared}  # what deepcopy finds here it does not copy
-        memo[id(flat)] = twin_flat
-        twin_grads = twin_flat.views(twin_flat.grads)
+        twin_grads = flat.views(np.zeros_like(flat.grads))
         memo |= {id(grad): twin_grads[name] for name, grad in self.grads().items()}
         memo |= {id(rng): rng.spawn(1)[0] for rng in self.generators().values()}
         return copy.deepcopy(self, memo)
@@ -199,6 +258,22 @@ class Module:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
         head = f"{type(self).__name__}({self.extra_repr()}"
         return head + ("\n  " + "\n  ".join(lines) + "\n)" if lines else ")")
+
+
+def in_forward(module: Module) -> bool:
+    """Whether the module's `forward` is running, in this thread: the stack of calls tells."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+        if frame.f_code.co_name == "forward" and names and frame.f_locals.get(names[0]) is module:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def is_lasting(value: Any) -> bool:
+    """Whether a value that `forward` makes is more than a cache: a layer or a random generator."""
+    return isinstance(value, np.random.Generator) or any(_modules("", value))
 
 
 def _modules(name: str, value: Any) -> Iterator[tuple[str, Module]]:
