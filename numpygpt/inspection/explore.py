@@ -46,7 +46,7 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     check_size(len(ids), n_layers, n_heads)
     with blas_for(model):
         probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, V)
-        stream = np.linalg.norm(residual_stream(model, ids), axis=-1)  # (L + 1, T)
+        stream = np.linalg.norm(residual_stream(model, ids).astype(np.float64), axis=-1)  # (L + 1, T)
         if not (np.isfinite(probabilities).all() and np.isfinite(stream).all()):
             raise ValueError("this model's numbers are not finite: its training diverged; take an earlier checkpoint, "
                              "or train with a lower learning rate")
@@ -112,7 +112,7 @@ def gradient_norms(model: GPT, ids: np.ndarray, targets: np.ndarray) -> np.ndarr
             y = np.full_like(x, model.ignore_index)
             y[rows, first + rows] = targets[first:seen, k]
             gradients = stream_gradients(model, x, y) * len(rows)  # (L + 1, rows, seen, C)
-            norms[k, :, first:seen, :seen] = np.linalg.norm(gradients, axis=-1)
+            norms[k, :, first:seen, :seen] = np.linalg.norm(gradients.astype(np.float64), axis=-1)
     return pairs(norms)
 
 

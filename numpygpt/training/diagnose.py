@@ -40,8 +40,11 @@ def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -
             for x, y in batches:
                 model.loss(x, y)
                 model.backward()
+                found += [f"the first gradient at fault is that of the parameter {name}"
+                          for name, grad in model.grads().items() if not found and not np.isfinite(grad).all()]
     finally:
         for cover in reversed(covers):
             cover.remove()
         model.zero_grad()
-    return found[0] if found else "run again, every layer's output and gradient was finite"
+    return found[0] if found else ("run again with the same tokens, every output and gradient was finite: the cause "
+                                   "may be an unlucky dropout mask, or a sum that overflows in another order")

@@ -31,7 +31,11 @@ class LayerNorm(Module):
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.d_model)
         Xhat = X - X.sum(axis=-1, keepdims=True) / self.d_model  # (..., C)
-        self.rstd = 1 / np.sqrt(row_mean(Xhat, Xhat) + self.eps)  # (..., 1): the mean of Xhat^2 is the variance
+        with np.errstate(over="ignore"):
+            self.rstd = 1 / np.sqrt(row_mean(Xhat, Xhat) + self.eps)  # (..., 1): the mean of Xhat^2 is the variance
+        if np.count_nonzero(self.rstd) < self.rstd.size:  # a square overflowed, as that of 1e20 does in float32
+            wide = Xhat.astype(np.float64)
+            self.rstd = (1 / np.sqrt(row_mean(wide, wide) + self.eps)).astype(X.dtype)
         Xhat *= self.rstd
         self.Xhat = Xhat
         Y = Xhat * self.gamma
