@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from numpygpt.nn.flat import cut
 from numpygpt.nn.functional import CACHE_ENTRIES
-from numpygpt.nn.modules.checks import number
+from numpygpt.nn.modules.checks import number, whole
+from numpygpt.nn.modules.loading import fitting
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.parallel import DataParallel
 
@@ -27,6 +29,7 @@ class Optimizer:
     def __init__(self, model: Module | DataParallel, lr: float):
         self.parallel, self.model = workers_and_module(model, type(self).__name__)
         self.flat, self.steps = self.model.flat(), 0
+        self.check_dtype()
         self.lr = lr
         self.make_moments()
 
@@ -38,7 +41,30 @@ class Optimizer:
     @lr.setter
     def lr(self, lr: float) -> None:
         lr = number("lr", lr)
-        self._lr = check("lr", lr, 0 <= lr < float("inf"), "at least 0 and finite")
+        check("lr", lr, 0 <= lr < math.inf, "at least 0 and finite")
+        self.check_rounded("lr", lr, 0)
+        self.check_lr(lr)
+        self._lr = lr
+
+    def check_lr(self, lr: float) -> None:
+        """ValueError if the other hyper-parameters do not go with this learning rate."""
+
+    def check_dtype(self) -> None:
+        """ValueError for parameters that cannot be trained: in float16 most updates and gradients round to 0."""
+        if self.flat.params.dtype == np.float16:
+            raise ValueError("a float16 model cannot be trained: gradients below 6e-8, and updates below 0.05 % of a "
+                             "parameter, are lost. Train in float32, with model.astype('float32'), and convert the "
+                             "trained model with astype('float16')")
+
+    def check_rounded(self, name: str, value: float, least: float, below: float = math.inf) -> None:
+        """ValueError unless `value`, in the parameters' dtype, is at least `least` and below `below`."""
+        dtype = self.flat.params.dtype
+        with np.errstate(all="ignore"):
+            rounded = float(dtype.type(value))
+        if not least <= rounded < below:
+            raise ValueError(f"{name} {value} is {rounded:.3g} in {dtype}, and must be at least {least:.3g}"
+                             + f" and {f'below {below:.3g}' if below < math.inf else 'finite'}"
+                             + ": change it, or use model.astype('float64')")
 
     def make_moments(self) -> None:
         """The running arrays, as long as the flat ones: memory is taken for the entries that are written."""
@@ -81,7 +107,8 @@ class Optimizer:
     def __getattr__(self, name: str) -> Any:
         """The arrays of a copy, which are made when one of them is first needed: by then its model is complete."""
         if "_copied" not in vars(self) or name not in ("flat", *self.moments):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+            hint = ": set optimizer.lr for another learning rate" if name == "param_groups" else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
         copied = vars(self).pop("_copied")
         self.flat = self.model.flat()
         self.make_moments()
@@ -103,19 +130,26 @@ class Optimizer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises ValueError where it is of another optimiser or another model."""
-        if set(state) != {"steps", *self.moments}:
-            raise ValueError(f"the state has {', '.join(sorted(state))}, and {type(self).__name__} needs "
+        if not isinstance(state, Mapping) or set(state) != {"steps", *self.moments}:
+            keys = sorted(map(str, state)) if isinstance(state, Mapping) else [f"the type {type(state).__name__}"]
+            raise ValueError(f"the state has {', '.join(keys)}, and {type(self).__name__} needs "
                              f"{', '.join(sorted(('steps', *self.moments)))}: it is of another optimiser")
-        shapes = {name: shape for name, (_, shape) in self.flat.layout.items()}
+        steps = whole("the state's steps", state["steps"])
+        check("the state's steps", steps, steps >= 0, "at least 0")
+        params, arrays = self.flat.views(self.flat.params), {}
         for moment in self.moments:  # all are looked at before one is taken over
-            found = {name: np.shape(array) for name, array in state[moment].items()}
-            wrong = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
-            if wrong:
-                raise ValueError(f"the state's {moment} does not fit this model's parameters: {', '.join(wrong)}")
+            try:
+                arrays[moment] = fitting(moment, params, state[moment])
+            except ValueError as error:
+                raise ValueError(f"the state's {moment} does not fit this model's parameters: {error}") from error
+            for name, array in arrays[moment].items():
+                if not np.isfinite(array).all() or (moment == "v" and (array < 0).any()):
+                    raise ValueError(f"the state's {moment} of {name} is not a moment of finite gradients: the "
+                                     "training diverged, or the state is damaged")
         for moment in self.moments:
             for name, view in self.flat.views(getattr(self, moment)).items():
-                view[...] = state[moment][name]
-        self.steps = int(state["steps"])
+                view[...] = arrays[moment][name]
+        self.steps = steps
 
 
 def workers_and_module(model: Any, user: str) -> tuple[DataParallel | None, Module]:
