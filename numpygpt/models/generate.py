@@ -12,7 +12,7 @@ import numpy as np
 
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import check_ids
+from numpygpt.nn.modules.checks import check_ids, number, whole
 from numpygpt.nn.parallel import blas_threads
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
+        number("temperature", self.temperature)
+        if self.top_k is not None:
+            whole("top_k", self.top_k)
+        if self.top_p is not None:
+            number("top_p", self.top_p)
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be 0 (greedy) or a finite number above it, got {self.temperature:.15g}")
         if self.top_k is not None and self.top_k < 1:
@@ -97,6 +102,8 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, s
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
     check_ids(context, model.config["vocab_size"])
+    max_new_tokens, seed = whole("max_new_tokens", max_new_tokens), whole("seed", seed)
+    slide, stop = whole("slide", slide), None if stop is None else whole("stop", stop)
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
     if seed < 0:

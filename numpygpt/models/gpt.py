@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from numpygpt.models import generate
 from numpygpt.nn import init
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import check_sizes
+from numpygpt.nn.modules.checks import check_dtype, check_sizes, described, flag, number, whole
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
@@ -41,16 +41,19 @@ class GPT(Module):
                  d_ff: int | None = None, *, d_k: int | None = None, d_v: int | None = None, dropout: float = 0.0,
                  activation: str = "gelu", positions: str = "learned", tie_weights: bool = True, bias: bool = True,
                  seed: int = 0, dtype: str = "float32"):
+        vocab_size, max_len, d_model, n_heads, n_layers, d_ff, d_k, d_v = check_sizes(
+            vocab_size=vocab_size, max_len=max_len, d_model=d_model, n_heads=n_heads, n_layers=n_layers, d_ff=d_ff,
+            d_k=d_k, d_v=d_v)
+        dropout, tie_weights, bias = number("dropout", dropout), flag("tie_weights", tie_weights), flag("bias", bias)
+        seed, dtype = whole("seed", seed), check_dtype(dtype).name
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         self.config: dict[str, Any] = {
             "vocab_size": vocab_size, "max_len": max_len, "d_model": d_model, "n_heads": n_heads, "n_layers": n_layers,
             "d_ff": d_ff, "d_k": d_k, "d_v": d_v, "dropout": dropout, "activation": activation, "positions": positions,
-            "tie_weights": tie_weights, "bias": bias, "seed": seed, "dtype": str(np.dtype(dtype)),
+            "tie_weights": tie_weights, "bias": bias, "seed": seed, "dtype": dtype,
         }
-        check_sizes(vocab_size=vocab_size, max_len=max_len, d_model=d_model, n_heads=n_heads, n_layers=n_layers,
-                    d_ff=d_ff, d_k=d_k, d_v=d_v)
-        if np.dtype(dtype).kind != "f":
-            raise ValueError(f"dtype must be a floating-point type such as float32, got {dtype}")
-        if positions not in POSITIONS:
+        if not isinstance(positions, str) or positions not in POSITIONS:
             raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
         rng = np.random.default_rng(seed)
         self.max_len = max_len
@@ -88,7 +91,8 @@ class GPT(Module):
     def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None) -> np.ndarray:  # x: (B, T)
         """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens."""
         if getattr(x, "ndim", 0) != 2:
-            raise ValueError(f"token ids must be an integer array of shape (B, T), got {np.shape(x)}")
+            raise ValueError("token ids must be an integer array of shape (B, T), got "
+                             f"{x.shape if hasattr(x, '__array_function__') else described(x)}")
         self.loss_from = ""  # the layers' caches will be those of x: an earlier loss has nothing to go back from
         X = self.wte(x)  # (B, T, C)
         X = self.wpe(X, caches[0].length if caches else 0)

@@ -14,6 +14,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from numpygpt.nn.functional import pieces
+from numpygpt.nn.modules.checks import whole
 from numpygpt.utils.cores import cores
 
 
@@ -45,7 +46,9 @@ class DataParallel:
     """
 
     def __init__(self, model: Any, workers: int | None = None):
-        workers = cores() if workers is None else workers
+        if not hasattr(model, "replica"):
+            raise ValueError(f"DataParallel needs the model itself, such as a GPT, got {type(model).__name__}")
+        workers = cores() if workers is None else whole("workers", workers)
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         self.model, self.workers, self.flat = model, workers, model.flat()

@@ -62,9 +62,18 @@ def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Mapping
 def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """The arrays, then the header, which lists them with their checksums. `np.load` reads what is written here."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        listed = {name: write_array(archive, name, array) for name, array in arrays.items()}
-        text = json.dumps({**header, "format": FORMAT, "version": VERSION, "arrays": listed}, allow_nan=False)
+        listed = {name: write_array(archive, name, np.asarray(array)) for name, array in arrays.items()}
+        whole = {**header, "format": FORMAT, "version": VERSION, "arrays": listed}
+        text = json.dumps(whole, allow_nan=False, default=json_value)
         write_array(archive, HEADER, np.frombuffer(text.encode(), np.uint8))
+
+
+def json_value(value: Any) -> Any:
+    """What the JSON writer does not know: a NumPy scalar as the Python number that it holds; else ValueError."""
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
+        return value.item()
+    raise ValueError(f"a checkpoint's header holds numbers, strings, lists and dicts, got {type(value).__name__} "
+                     f"{value!r:.80}: convert it, or pass an array among the arrays")
 
 
 MODEL_KEYS = ("step", "last", "best", "config", "model", "tokenizer", "data")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from numpygpt.nn.flat import Flat, flatten, in_place
-from numpygpt.nn.modules.checks import check_dtype
+from numpygpt.nn.modules.checks import check_array, check_dtype
+from numpygpt.nn.modules.copies import convert, in_forward, replica_memo, without_caches
+from numpygpt.nn.modules.loading import fitting, missing
 
 
 class Module:
@@ -54,6 +55,7 @@ class Module:
         """Register a parameter: `self.<name>` holds `value`, and `self.d<name>` its gradient, zeros at first."""
         if name in self._params:
             raise ValueError(f"{type(self).__name__} has a parameter {name!r} already")
+        check_array(f"{type(self).__name__}.{name}", value, floats=True)
         self._params += (name,)
         self._owned |= {name, "d" + name}
         vars(self)[name] = value.view()  # an array of the module's own, which `_replace` may make read-only
@@ -75,6 +77,11 @@ class Module:
             if np.shape(value) != array.shape:
                 raise ValueError(f"{type(self).__name__}.{name} has shape {array.shape}, got {np.shape(value)}")
             array[...] = value
+
+    if not TYPE_CHECKING:  # a type checker should still find misspelt attributes
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(missing(type(self).__name__, name))
 
     # -- walking -----------------------------------------------------------------------------------------------------
 
@@ -154,18 +161,12 @@ class Module:
         """Copies of the parameters by dotted name."""
         return {name: param.copy() for name, param in self.named_parameters()}
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy `state` into the parameters. Raises ValueError that lists every key that is missing, unknown or of
-        another shape; then nothing was copied."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy `state` into the parameters. Raises ValueError that lists every key that is missing, unknown, of
+        another shape or no number; then nothing was copied."""
         params = self.params()
-        wrong = [f"missing {name}" for name in params if name not in state]
-        wrong += [f"unexpected {name}" for name in state if name not in params]
-        wrong += [f"{name} has shape {np.shape(state[name])}, expected {param.shape}"
-                  for name, param in params.items() if name in state and np.shape(state[name]) != param.shape]
-        if wrong:
-            raise ValueError(f"the state does not fit this {type(self).__name__}: " + "; ".join(wrong))
-        for name, param in params.items():
-            param[...] = state[name]
+        for name, array in fitting(type(self).__name__, params, state).items():
+            params[name][...] = array
 
     def astype(self, dtype: np.typing.DTypeLike) -> Self:
         """Convert parameters, gradients and constants, and drop the caches. Returns self.
@@ -173,17 +174,7 @@ class Module:
         Optimisers and workers that were made before must be made again. Raises ValueError unless `dtype` is float16,
         float32 or float64.
         """
-        dtype = check_dtype(dtype)
-        modules = [module for _, module in self.named_modules()]
-        arrays = [(m, name) for m in modules for name in (*m._owned, *m._constants) if getattr(m, name).dtype != dtype]
-        if arrays:
-            contiguous = [module for module in modules if module._flat is not None]
-            for module, name in arrays:
-                module._replace(name, getattr(module, name).astype(dtype))
-            for module in modules:
-                module._drop_caches()
-            for module in contiguous:
-                module.flat()
+        convert(self, check_dtype(dtype))
         return self
 
     # -- contiguous storage and workers ------------------------------------------------------------------------------
@@ -217,15 +208,8 @@ class Module:
 
     # -- copies ------------------------------------------------------------------------------------------------------
 
-    def _drop_caches(self) -> None:
-        for name in self._caches.keys() & vars(self).keys():
-            del vars(self)[name]
-        vars(self).update((name, None) for name, was_none in self._caches.items() if was_none)
-
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in vars(self).items() if name not in self._caches}
-        state |= {name: None for name, was_none in self._caches.items() if was_none}
-        return state | {"_flat": self._flat is not None}
+        return without_caches(self) | {"_flat": self._flat is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         contiguous = state.pop("_flat")
@@ -239,14 +223,7 @@ class Module:
 
     def replica(self) -> Self:
         """A twin for another thread: the same parameter arrays, with gradients, caches and generators of its own."""
-        flat = self.flat()
-        shared = list(self.params().values())
-        shared += [getattr(m, name) for _, m in self.named_modules() for name in m._constants]
-        memo: dict[int, Any] = {id(item): item for item in shared}  # what deepcopy finds here it does not copy
-        twin_grads = flat.views(np.zeros_like(flat.grads))
-        memo |= {id(grad): twin_grads[name] for name, grad in self.grads().items()}
-        memo |= {id(rng): rng.spawn(1)[0] for rng in self.generators().values()}
-        return copy.deepcopy(self, memo)
+        return copy.deepcopy(self, replica_memo(self))
 
     # -- printing ----------------------------------------------------------------------------------------------------
 
@@ -258,17 +235,6 @@ class Module:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
         head = f"{type(self).__name__}({self.extra_repr()}"
         return head + ("\n  " + "\n  ".join(lines) + "\n)" if lines else ")")
-
-
-def in_forward(module: Module) -> bool:
-    """Whether the module's `forward` is running, in this thread: the stack of calls tells."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
-        if frame.f_code.co_name == "forward" and names and frame.f_locals.get(names[0]) is module:
-            return True
-        frame = frame.f_back
-    return False
 
 
 def is_lasting(value: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+
+from numpygpt.nn.modules.checks import flag, whole
 
 
 class DataLoader:
@@ -23,9 +25,11 @@ class DataLoader:
     """
 
     def __init__(self, tokens: np.ndarray, batch_size: int, context: int, seed: int = 0, shuffle: bool = True):
-        self.tokens = _checked(tokens, batch_size, context, least=context + 1)
-        self.batch_size, self.context = batch_size, context
-        self.seed, self.shuffle = seed, shuffle
+        self.batch_size, self.context = whole("batch_size", batch_size), whole("context", context)
+        self.tokens = _checked(tokens, self.batch_size, self.context, least=self.context + 1)
+        self.seed, self.shuffle = whole("seed", seed), flag("shuffle", shuffle)
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         self._steps = np.arange(context + 1)
         self._start_epoch(0, 0)
 
@@ -70,9 +74,11 @@ class DataLoader:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from where `state_dict()` was taken; tokens, context, seed and shuffle must be what they were then."""
+        if not isinstance(state, Mapping):
+            raise ValueError(f"a loader's state is a dict with the keys epoch and position, got {state!r:.80}")
         if set(state) != {"epoch", "position"}:
             raise ValueError(f"a loader's state has the keys epoch and position, not {', '.join(sorted(state))}")
-        epoch, position = int(state["epoch"]), int(state["position"])
+        epoch, position = whole("epoch", state["epoch"]), whole("position", state["position"])
         if epoch < 0 or position < 0:
             raise ValueError(f"a loader's epoch and position are at least 0, not {epoch} and {position}")
         before = self.epoch, self.position
@@ -92,6 +98,7 @@ def eval_batches(tokens: np.ndarray, batch_size: int, context: int) -> Iterator[
     The windows are the same at every call. The last one is filled up with 0 in x and -1 in y, which the loss ignores;
     the last batch has as many rows as there are windows left. Raises `ValueError` for fewer than two tokens.
     """
+    batch_size, context = whole("batch_size", batch_size), whole("context", context)
     return _eval_batches(_checked(tokens, batch_size, context, least=2), batch_size, context)  # checked now, not lazily
 
 
