@@ -84,8 +84,7 @@ class Corpus:
 
     def __exit__(self, *error: object) -> None:
         for document in self.documents:
-            if not isinstance(document.source, (Path, bytes)):
-                document.source.close()
+            document.close()
 
 
 def load_corpus(name: str = "default", *, progress: Progress | None = None, fetch: Fetch = fetch) -> Corpus:
