@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from numpygpt.inspection.explain import Explanation, legend
-from numpygpt.inspection.score import read_text, score_text
+from numpygpt.inspection.score import score_text
 from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
@@ -30,6 +30,7 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.colour import colours, harmless, room
+from numpygpt.utils.data.given import known_text, read_ids, read_text
 from numpygpt.utils.text import prompt_ids
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
@@ -77,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.score is not None:
         return score(args.score, model, tokenizer, checkpoint)
     prompt = args.prompt if args.prompt_file is None else read_text(args.prompt_file, "the prompt")
+    prompt, notes = known_text(tokenizer, prompt, "the prompt")
     context = prompt_ids(tokenizer, prompt)
     length = args.max_new_tokens if args.max_new_tokens is not None else EXPLAINED if args.explain else LENGTH
     how = Sampling(args.temperature, args.top_k, args.top_p)
@@ -87,7 +89,9 @@ def main(argv: list[str] | None = None) -> int:
     drawn(0)  # what cannot be drawn is said before anything is written
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
     if prompt and (read := tokenizer.decode(context)) != prompt:
-        print(f"note: to this model the prompt reads {read!r}", file=sys.stderr, flush=True)
+        notes.append(f"to this model the prompt reads {read!r}")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
     colour, shown = colours(sys.stdout), harmless if sys.stdout.isatty() else str
     if args.explain:
         write(f"{legend(tokenizer, how, colour)}\n")
@@ -109,14 +113,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -> int:
     """What --score does with the file of this name."""
-    text = read_text(name)
-    ids = tokenizer.encode_array(text)
-    with tqdm(total=len(ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
-        found = score_text(model, tokenizer, text, ids, bar.update)
+    given = read_ids(tokenizer, name)
+    with tqdm(total=len(given.ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+        found = score_text(model, tokenizer, given.start, given.ids, bar.update, given.n_bytes)
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
-    if (read := tokenizer.decode(ids)) != text:
-        why = "it is made lower case" if read == text.lower() else "what the vocabulary lacks is lost"
-        print(f"note: to this model the text reads otherwise: {why}", file=sys.stderr, flush=True)
+    for note in given.notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
     for line in report(tokenizer, found, colours(sys.stdout), room(sys.stdout, COLUMNS)):
         write(f"{line}\n")
     return 0

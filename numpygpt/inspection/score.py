@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +18,11 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.spacing import words
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training.baselines import bits_per_byte
-from numpygpt.utils import cli
 from numpygpt.utils.text import END_OF_TEXT
 
 Progress = Callable[[int], object]
 
 AT_ONCE = 1024  # tokens in one pass, as whole windows
-MOST_TEXT = 1_000_000_000  # bytes that are read: days of work, and what a device without an end is stopped at
 
 
 @dataclass(frozen=True)
@@ -109,14 +106,20 @@ class TextScores:
 
 
 def score_text(
-    model: GPT, tokenizer: Tokenizer, text: str, ids: np.ndarray, progress: Progress | None = None
+    model: GPT,
+    tokenizer: Tokenizer,
+    text: str,
+    ids: np.ndarray,
+    progress: Progress | None = None,
+    n_bytes: int | None = None,
 ) -> TextScores:
-    """Score `text`, whose tokens are `ids`. ValueError where there is nothing that can be predicted."""
+    """Score `text`, whose tokens are `ids`. `n_bytes`: how many bytes of UTF-8 it has, if `text` is only its beginning.
+    ValueError where there is nothing that can be predicted."""
     begin = tokenizer.special_tokens.get(END_OF_TEXT)
     if not len(ids) or (begin is None and len(ids) == 1):
         raise ValueError(f"a text of {len(ids)} token{'s' * (len(ids) != 1)} cannot be scored: a token is predicted "
                          "from those before it, so give a longer text")
-    n_bytes = len(text.encode("utf-8", errors="replace"))
+    n_bytes = len(text.encode("utf-8", errors="replace")) if n_bytes is None else n_bytes
     if begin is not None:
         found = scores(model, np.append(np.array([begin], ids.dtype), ids), progress=progress)
         return TextScores(ids, bits_of(found.losses.astype(np.float64)), found, n_bytes)
@@ -139,17 +142,3 @@ def token_bytes(tokenizer: Tokenizer, id: int) -> int:
     if tokenizer.decode([id]) != shown:
         shown = re.sub(r"\\x[89a-f][0-9a-f]", "?", shown)  # each was a byte
     return len(shown.encode("utf-8", errors="replace"))
-
-
-def read_text(name: str, what: str = "the text") -> str:
-    """The text of a file, or of standard input where it is named -, exactly as it is. ValueError for one too long."""
-    data = bytearray()
-    with nullcontext(cli.stdin()) if name == "-" else open(name, "rb") as file:
-        while block := file.read(1 << 20):
-            data += block
-            if len(data) > MOST_TEXT:
-                raise ValueError(f"{what} is longer than {MOST_TEXT:,} bytes: give a part of {name}")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{what} is not UTF-8: byte {error.start} of {name}") from error

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from numpygpt.inspection.score import read_text
 from numpygpt.models import GPT
 from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.glyphs import drawable
@@ -16,6 +15,7 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.data import TokenDataset
+from numpygpt.utils.data.given import Given, read_ids, text_ids
 
 
 @dataclass
@@ -73,16 +73,20 @@ def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
 
 def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.ndarray, list[str]]:
     """The ids of the prompt, (N,), and what is to be said where they do not give back its text."""
-    given_as = "--prompt" if args.prompt_file is None else args.prompt_file
-    text = args.prompt if args.prompt_file is None else read_text(args.prompt_file)
-    ids = encode(tokenizer, text, given_as)
-    read = tokenizer.decode(ids)
-    return ids, [] if read == text else [f"note: to this model the text reads {read[:200]!r}"]
+    if args.prompt_file is not None:
+        return given_ids(tokenizer, args.prompt_file)
+    given = text_ids(tokenizer, args.prompt, "--prompt")
+    return checked(given, "--prompt"), [f"note: {note}" for note in given.notes]
 
 
-def encode(tokenizer: Tokenizer, text: str, given_as: str) -> np.ndarray:
-    """The ids of `text`. (N,) ValueError where there are none; `given_as` names the flag or file that it came by."""
-    ids = tokenizer.encode_array(text).astype(np.int64)
-    if not len(ids):
+def given_ids(tokenizer: Tokenizer, name: str) -> tuple[np.ndarray, list[str]]:
+    """The ids of a file's text, (N,), and what is to be said where they do not give it back."""
+    given = read_ids(tokenizer, name)
+    return checked(given, name), [f"note: {note}" for note in given.notes]
+
+
+def checked(given: Given, given_as: str) -> np.ndarray:
+    """The ids, (N,). ValueError where there are none; `given_as` names the flag or file that they came by."""
+    if not len(given.ids):
         raise ValueError(f"{given_as} is empty: give a text of at least one token")
-    return ids
+    return given.ids.astype(np.int64)

@@ -46,9 +46,10 @@ SMOOTH = [(0, OK), (1, OK), (10**12, OK), ("1e300", OK), (-1, "'-1' is no number
           (10**400, "is no number of updates"), ("1e-400", "'1e-400' is no number of updates")]
 TITLE = [("", OK), ("$\\frac{", OK), (LONG, OK)]
 FILE = [("text.txt", OK), ("-", OK), ("nowhere", "No such file or directory: nowhere"),
-        ("text.txt/x", "Not a directory: text.txt/x"), ("utf16.txt", "the text is not UTF-8: byte 0"),
-        ("unknown.txt", "the character 'ü' (U+00FC) at index 1"), (NEWLINE, r"a\u000ab"), (LONG, "File name too long")]
-PROMPT = [("To", OK), ("", "--prompt is empty: give a text of at least one token"), ("Tü", "(U+00FC)"),
+        ("text.txt/x", "Not a directory: text.txt/x"), ("utf16.txt", "iconv -f utf-16 -t utf-8 utf16.txt"),
+        (NEWLINE, r"a\u000ab"), (LONG, "File name too long")]
+PROMPT = [("To", OK), ("", "--prompt is empty: give a text of at least one token"), ("Tü", OK),
+          ("üß", "no character of --prompt"),
           (BYTES, "lone surrogate U+DCE9")]
 PROMPT_FILE = [*FILE[1:], ("one.txt", OK), ("empty.txt", "empty.txt is empty"), ("dir", "Is a directory: dir")]
 LAYER = "this model's layers are 0 to 0"

@@ -15,6 +15,7 @@ from encodings.aliases import aliases
 from numpygpt.utils.cli import nearest
 
 LETTERS = 3000  # that are not ASCII: so many are judged
+RUN = 4  # so many in a row are not Latin
 LIKELY, UNLIKELY = 0.5, 0.25  # scores, of at most 1
 SIMILAR = 0.85  # a second reading with this part of the best score could be the right one as well
 
@@ -124,15 +125,13 @@ def judged(sample: bytes, encoding: str) -> float:
     except UnicodeDecodeError:
         return -1
     fits, letters = 0.0, 0
-    for before, char, after in _others(text):
-        if script.wide and not char.isalpha():
-            continue
-        letters += 1
-        fits += _fits(script, before, char, after)
-        if letters == LETTERS:
+    for before, run, after in _runs(text):
+        for char, left, right in zip(run, before + run, run[1:] + after, strict=False):
+            if not script.wide or char.isalpha():
+                letters += 1
+                fits += _fits(script, left, char, right) if len(run) < RUN or not script.latin else 0
+        if letters >= LETTERS:
             break
-    if script.latin:  # most letters of such a text are ASCII
-        fits *= min(1.0, sum(char.isascii() and char.isalpha() for char in text) / max(1, letters))
     return min(1.0, fits / letters / script.usual) if letters else 0.0
 
 
@@ -143,11 +142,11 @@ def nearly_utf8(sample: bytes) -> bool:
     return sum(not char.isascii() for char in text) - wrong >= 9 * wrong
 
 
-def _others(text: str) -> Iterator[tuple[str, str, str]]:
-    """Each character that is not ASCII, between its neighbours."""
-    for found in re.finditer(r"[^\x00-\x7f]", text):
-        at = found.start()
-        yield text[at - 1 : at] if at else " ", found[0], text[at + 1 : at + 2] or " "
+def _runs(text: str) -> Iterator[tuple[str, str, str]]:
+    """Each run of characters that are not ASCII, between its neighbours."""
+    for found in re.finditer(r"[^\x00-\x7f]+", text):
+        start, end = found.span()
+        yield text[start - 1 : start] if start else " ", found[0], text[end : end + 1] or " "
 
 
 def _fits(script: Script, before: str, char: str, after: str) -> float:
