@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -82,9 +83,9 @@ def prepare(
     }
     put_back(out, say)
     check_replace(out, meta, force)  # as far as the settings tell: before any text is read
-    counts = Counts(source, tally=kind == "char" and not given, lowercase=lowercase)
+    source, counts = _counted(source, kind == "char" and not given, lowercase, say)
     meta |= counts.described()
-    meta["split"] |= {"at_byte": counts.reading.at_byte} if split == "position" else {}
+    meta["split"] = source.described() | ({"at_byte": counts.reading.at_byte} if split == "position" else {})
     check_replace(out, meta, force)
     _check_counts(counts, source, context, say)
     workers = workers or (cores() if corpus.size >= LARGE else 1)
@@ -114,6 +115,23 @@ def _check_settings(clean: str | None, split: str, val_fraction: float, **number
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise ValueError(f"the {shown.get(name, name)} is at least 1, not {value}")
+
+
+def _counted(source: Source, tally: bool, lowercase: bool, say: Say) -> tuple[Source, Counts]:
+    """The counts of the source, without the validation documents that the training part has as well."""
+    counts = Counts(source, tally, lowercase)
+    for note in counts.oddities.notes():
+        say(f"note: {note}")
+    repeated = counts.repeats.found() if counts.repeats else []
+    if not repeated:
+        return source, counts
+    many = f"{len(repeated):,} of the {counts.documents['val']:,} validation documents"
+    if len(repeated) == counts.documents["val"]:
+        raise ValueError(f"{many} are in the training part as well, so that none is left to judge the model by: give "
+                         "documents that differ, or another --val-fraction or --split")
+    say(f"note: {many} are left out, because the training part has them as well")
+    source = replace(source, left_out=repeated)
+    return source, Counts(source, tally, lowercase)
 
 
 def _check_counts(counts: Counts, source: Source, context: int, say: Say) -> None:

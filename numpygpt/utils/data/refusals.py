@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from numpygpt.utils.colour import printable
@@ -158,12 +157,3 @@ def line(sample: bytes, at: int, encoding: str) -> str:
     start = max(text.rfind("\n", 0, place) + 1, place - BEFORE)
     end = text.find("\n", place)
     return printable(text[start : min(end if end >= 0 else len(text), place + AFTER)].strip())
-
-
-def oddities(controls: int, lost: int) -> Iterable[str]:
-    """What is to be said of characters that no text is meant to have; the arguments count them."""
-    if controls:
-        yield (f"the text has {controls:,} control characters from U+0080 to U+009F: its encoding is probably not the "
-               "one it was read in; files that are read as latin-1 are mostly cp1252")
-    if lost:
-        yield f"the text has U+FFFD {lost:,} times, for letters that another program could not read and lost"

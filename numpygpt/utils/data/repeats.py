@@ -7,12 +7,16 @@ better than it is.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Sequence
+
+import numpy as np
 
 from numpygpt.utils.data.documents import BLOCK, Document
 
 NAMED = 3  # as many files are listed in a note
+TRAIN, VAL = 1, 2
 
 
 def once(documents: Sequence[Document]) -> tuple[list[Document], list[str]]:
@@ -45,6 +49,35 @@ def once(documents: Sequence[Document]) -> tuple[list[Document], list[str]]:
     if copies:
         notes.append(f"{_files(len(copies))} left out, with the same content as an earlier one: {_some(copies)}")
     return kept, notes
+
+
+class Repeats:
+    """Which validation documents the training part has as well; white space does not count. 9 bytes per document."""
+
+    def __init__(self) -> None:
+        self._digests, self._parts = array("Q"), bytearray()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._digest, self._in = hashlib.blake2b(digest_size=8), 0
+
+    def add(self, part: str, text: str) -> None:
+        """More of the present document."""
+        self._digest.update(text.encode("utf-8").translate(None, b" \t\n\r\f\v"))
+        self._in |= TRAIN if part == "train" else VAL
+
+    def end(self) -> None:
+        """The present document is whole."""
+        self._digests.append(int.from_bytes(self._digest.digest(), "little"))
+        self._parts.append(self._in)
+        self._begin()
+
+    def found(self) -> list[int]:
+        """The numbers of the documents that are in the validation part alone and equal one of the training part."""
+        digests = np.frombuffer(self._digests, np.uint64)
+        parts = np.frombuffer(self._parts, np.uint8)
+        val = np.flatnonzero(parts == VAL)
+        return val[np.isin(digests[val], digests[parts & TRAIN > 0])].tolist()
 
 
 def _file(document: Document) -> object:
