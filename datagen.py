@@ -15,6 +15,8 @@ import re
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, run
 from numpygpt.utils.colour import colours
 from numpygpt.utils.data import (
@@ -130,7 +132,9 @@ def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    """Print a line; a bar that is on the screen moves out of its way."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

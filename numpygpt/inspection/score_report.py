@@ -42,7 +42,7 @@ def report(tokenizer: Tokenizer, text: TextScores, colour: bool = False, columns
 
 
 def legend(tokenizer: Tokenizer, colour: bool) -> list[tuple[str, str]]:
-    how = "the colour of each token" if colour else "below each token, in whole bits, 9 for nine and more"
+    how = "the colour of each token" if colour else "below each token, in whole bits: 0 to 9, then a for 10 to z for 35"
     return [("surprise", f"-log2 of the probability that the model gave to the token that came: {how}"),
             *sign_rows(tokenizer)]
 

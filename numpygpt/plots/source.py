@@ -15,7 +15,7 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.data import TokenDataset
-from numpygpt.utils.data.given import Given, read_ids, text_ids
+from numpygpt.utils.data.given import known_text, read_ids, read_text
 
 
 @dataclass
@@ -73,20 +73,22 @@ def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
 
 def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.ndarray, list[str]]:
     """The ids of the prompt, (N,), and what is to be said where they do not give back its text."""
-    if args.prompt_file is not None:
-        return given_ids(tokenizer, args.prompt_file)
-    given = text_ids(tokenizer, args.prompt, "--prompt")
-    return checked(given, "--prompt"), [f"note: {note}" for note in given.notes]
+    given_as = "--prompt" if args.prompt_file is None else args.prompt_file
+    text, notes = known_text(tokenizer, args.prompt if args.prompt_file is None else read_text(given_as), given_as)
+    ids = filled(tokenizer.encode_array(text), given_as)
+    if (read := tokenizer.decode(ids)) != text:
+        notes.append(f"to this model the text reads {read[:200]!r}")
+    return ids, [f"note: {note}" for note in notes]
 
 
 def given_ids(tokenizer: Tokenizer, name: str) -> tuple[np.ndarray, list[str]]:
     """The ids of a file's text, (N,), and what is to be said where they do not give it back."""
     given = read_ids(tokenizer, name)
-    return checked(given, name), [f"note: {note}" for note in given.notes]
+    return filled(given.ids, name), [f"note: {note}" for note in given.notes]
 
 
-def checked(given: Given, given_as: str) -> np.ndarray:
-    """The ids, (N,). ValueError where there are none; `given_as` names the flag or file that they came by."""
-    if not len(given.ids):
+def filled(ids: np.ndarray, given_as: str) -> np.ndarray:
+    """The ids as they index. ValueError where there are none; `given_as` names the flag or file that they came by."""
+    if not len(ids):
         raise ValueError(f"{given_as} is empty: give a text of at least one token")
-    return given.ids.astype(np.int64)
+    return ids.astype(np.int64)

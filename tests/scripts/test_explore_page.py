@@ -185,7 +185,7 @@ def test_tokens_that_are_parts_of_characters(capsys, tmp_path):
 
 def test_a_text_that_the_tokenizer_changes_is_told(capsys, tmp_path):
     save_run(tmp_path / "run", CharTokenizer(lowercase=True).train("abc"))
-    assert "lower case" in made(capsys, tmp_path / "run", "--prompt", "AbC")
+    assert "note: to this model the text reads 'abc'" in made(capsys, tmp_path / "run", "--prompt", "AbC")
 
 
 @pytest.mark.parametrize(

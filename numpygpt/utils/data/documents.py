@@ -20,7 +20,7 @@ from typing import BinaryIO, TypeAlias
 
 from numpygpt.tokenizer.stream import Special
 from numpygpt.utils.cli import shown
-from numpygpt.utils.data.refusals import cannot_read, check_text, no_mark
+from numpygpt.utils.data.refusals import CUT_OFF, cannot_read, check_text, no_mark
 from numpygpt.utils.text import END_OF_TEXT
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -138,7 +138,7 @@ class Reader:
             return self.decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             line = self.lines + error.object.count(b"\n", 0, error.start) + 1
-            cut_off = not data and error.reason in ("unexpected end of data", "incomplete multibyte sequence")
+            cut_off = not data and error.reason in CUT_OFF
             raise cannot_read(self.document, held + error.start, line, cut_off) from error
         except UnicodeError as error:  # UTF-16 and UTF-32 without a byte order mark
             raise no_mark(self.document) from error

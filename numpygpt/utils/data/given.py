@@ -19,7 +19,7 @@ from numpygpt.tokenizer.spacing import elements
 from numpygpt.tokenizer.stream import chunks
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.utils import cli
-from numpygpt.utils.data.documents import BLOCK, Cut, Document, decoded
+from numpygpt.utils.data.documents import BLOCK, Document, decoded
 from numpygpt.utils.data.refusals import check_head
 
 MOST_TEXT = 1_000_000_000  # bytes that are read: days of work, and what a device without an end is stopped at
@@ -46,12 +46,27 @@ def read_text(name: str, what: str = "the text") -> str:
 
 def read_ids(tokenizer: Tokenizer, name: str, what: str = "the text") -> Given:
     """The tokens of such a text. It is never held as a whole: the ids have the smallest type that they fit into."""
-    return _given(tokenizer, decoded(_document(name, what)), name if name != "-" else "standard input")
+    document = _document(name, what)
+    lacking = Lacking(tokenizer)
+    dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
+    start, n_bytes, lower = "", 0, False
 
+    def known() -> Iterator[str]:
+        nonlocal start, n_bytes, lower
+        for chunk in chunks(piece for piece in decoded(document) if isinstance(piece, str)):
+            text = lacking.without("".join(part for part in chunk if isinstance(part, str)))
+            n_bytes += len(text) if text.isascii() else len(text.encode("utf-8"))
+            start += text[: START - len(start)]
+            lower = lower or (tokenizer.lowercase and text != text.lower())
+            yield text
 
-def text_ids(tokenizer: Tokenizer, text: str, what: str) -> Given:
-    """The tokens of `text`, which messages call `what`."""
-    return _given(tokenizer, iter([text]), what)
+    ids = np.concatenate([np.zeros(0, dtype), *(ids.astype(dtype) for ids in tokenizer.encode_stream(known()))])
+    notes = lacking.notes(document.label, not len(ids))
+    if lower:
+        notes.append("to this model the text reads otherwise: it is made lower case")
+    if UNKNOWN in tokenizer.special_tokens and (unknown := int((ids == tokenizer.special_tokens[UNKNOWN]).sum())):
+        notes.append(f"{unknown:,} of the {len(ids):,} tokens are {UNKNOWN}, for what the vocabulary lacks")
+    return Given(ids, n_bytes, start, notes)
 
 
 def known_text(tokenizer: Tokenizer, text: str, what: str) -> tuple[str, list[str]]:
@@ -82,29 +97,6 @@ def _document(name: str, what: str) -> Document:
 
 def _too_long(name: str, what: str) -> ValueError:
     return ValueError(f"{what} is longer than {MOST_TEXT:,} bytes: give a part of {name}")
-
-
-def _given(tokenizer: Tokenizer, pieces: Iterator[str | Cut], name: str) -> Given:
-    lacking = Lacking(tokenizer)
-    dtype = np.min_scalar_type(tokenizer.vocab_size - 1)
-    start, n_bytes, lower = "", 0, False
-
-    def known() -> Iterator[str]:
-        nonlocal start, n_bytes, lower
-        for chunk in chunks(piece for piece in pieces if isinstance(piece, str)):
-            text = lacking.without("".join(part for part in chunk if isinstance(part, str)))
-            n_bytes += len(text) if text.isascii() else len(text.encode("utf-8"))
-            start += text[: START - len(start)]
-            lower = lower or (tokenizer.lowercase and text != text.lower())
-            yield text
-
-    ids = np.concatenate([np.zeros(0, dtype), *(ids.astype(dtype) for ids in tokenizer.encode_stream(known()))])
-    notes = lacking.notes(name, not len(ids))
-    if lower:
-        notes.append("to this model the text reads otherwise: it is made lower case")
-    if UNKNOWN in tokenizer.special_tokens and (unknown := int((ids == tokenizer.special_tokens[UNKNOWN]).sum())):
-        notes.append(f"{unknown:,} of the {len(ids):,} tokens are {UNKNOWN}, for what the vocabulary lacks")
-    return Given(ids, n_bytes, start, notes)
 
 
 @dataclass

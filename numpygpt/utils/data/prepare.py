@@ -127,8 +127,9 @@ def _counted(source: Source, tally: bool, lowercase: bool, say: Say) -> tuple[So
         return source, counts
     many = f"{len(repeated):,} of the {counts.documents['val']:,} validation documents"
     if len(repeated) == counts.documents["val"]:
-        raise ValueError(f"{many} are in the training part as well, so that none is left to judge the model by: give "
-                         "documents that differ, or another --val-fraction or --split")
+        say(f"warning: {many} are in the training part as well, and are kept only because no others are there: the "
+            "validation loss will say nothing of new text")
+        return source, counts
     say(f"note: {many} are left out, because the training part has them as well")
     source = replace(source, left_out=repeated)
     return source, Counts(source, tally, lowercase)

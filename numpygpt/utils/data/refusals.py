@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ BEFORE, AFTER = 20, 50  # characters of the line that are shown, on each side of
 CONTROLS = re.compile(r"[\x01-\x06\x0e-\x1a\x1c-\x1f\x7f]")  # not those of terminals and line printers
 MANY = 0.1  # of a text's characters: with so many of these it is not a text
 FEW = 10
+CUT_OFF = ("unexpected end of data", "incomplete multibyte sequence")  # why the end of a document cannot be read
 EDGE = re.compile(rb"[\x00-\x2f\x3a-\x3f]")  # no character of several bytes goes over one of these
 MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"),
          (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
@@ -46,6 +48,11 @@ def check_head(document: Document) -> list[str]:
         raise no_mark(document)
     if given.startswith(("utf-16", "utf-32")):
         return [f"{document.label} is probably UTF-8, not {given.upper()}: leave --encoding out"] * is_utf8(head)
+    try:
+        codecs.getincrementaldecoder(given)().decode(head, final=len(head) < HEAD)
+    except UnicodeDecodeError as error:  # found before the files that come earlier are read
+        cut_off = error.end == len(head) and error.reason in CUT_OFF
+        raise cannot_read(document, error.start, head.count(b"\n", 0, error.start) + 1, cut_off) from error
     return _another(document, head)
 
 
