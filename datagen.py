@@ -110,7 +110,10 @@ def main(argv: list[str] | None = None) -> int:
         out = config.out or default_folder(config, corpus)
         dataset = prepare(corpus, out, config.tokenizer, **settings, say=say, progress=bars)
     say(summary(dataset))
-    say(f"\nnext: {training(dataset.folder)}")
+    if str(dataset.folder.resolve()).isprintable():
+        say(f"\nnext: {training(dataset.folder)}")
+    else:  # see Config
+        say("\nnext: rename the folder, in UTF-8 and without control characters: train.py keeps its name in a text")
     return 0
 
 

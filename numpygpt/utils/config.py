@@ -91,6 +91,9 @@ class Config:
             value = getattr(self, f.name)
             if type(value) is int and value >= LARGEST:
                 raise ValueError(f"{f.name} must be below 2^63, got {brief(value)}")
+            if type(value) is str and any("\ud800" <= char <= "\udfff" for char in value):
+                raise ValueError(f"{f.name} is kept in config.toml, which is UTF-8, and {brief(value)} is not: rename "
+                                 "that folder")
             if type(value) is str and not value.isprintable():
                 raise ValueError(f"{f.name} must be without control signs, got {brief(value)}")
         if self.batch_size * self.context > MOST_TOKENS:

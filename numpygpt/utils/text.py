@@ -1,6 +1,9 @@
-"""Prompts, and times in words."""
+"""Prompts, times in words, and names for a shell."""
 
 from __future__ import annotations
+
+import os
+import shlex
 
 from numpygpt.tokenizer import Tokenizer
 
@@ -28,3 +31,11 @@ def duration(seconds: float) -> str:
     if s < 3600:
         return f"{s // 60} min {s % 60:02} s"
     return f"{s // 3600} h {s % 3600 // 60:02} min"
+
+
+def quoted(name: str) -> str:
+    """`name` as one word for a shell; characters that do not show, and bytes that are not UTF-8, by their numbers."""
+    if name.isprintable():
+        return shlex.quote(name)
+    plain = (chr(byte) if 31 < byte < 127 and byte not in b"'\\" else f"\\x{byte:02x}" for byte in os.fsencode(name))
+    return f"$'{''.join(plain)}'"

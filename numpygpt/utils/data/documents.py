@@ -20,8 +20,9 @@ from typing import BinaryIO, TypeAlias
 
 from numpygpt.tokenizer.stream import Special
 from numpygpt.utils.cli import shown
+from numpygpt.utils.colour import printable
 from numpygpt.utils.data.refusals import CUT_OFF, cannot_read, check_text, no_mark
-from numpygpt.utils.text import END_OF_TEXT
+from numpygpt.utils.text import END_OF_TEXT, quoted
 
 BLOCK = 1 << 20  # bytes read at a time
 END = Special(END_OF_TEXT)  # after each document
@@ -59,7 +60,11 @@ class Document:
     @property
     def label(self) -> str:
         """The document's name in messages."""
-        return shown(self.source) if isinstance(self.source, Path) else self.name
+        return printable(shown(self.source) if isinstance(self.source, Path) else self.name)
+
+    def word(self, more: str = "") -> str:
+        """The document's file in a command, with `more` behind its name."""
+        return quoted(shown(self.source) + more) if isinstance(self.source, Path) else f"FILE{more}"
 
     def head(self, size: int) -> bytes:
         with self.open() as file:

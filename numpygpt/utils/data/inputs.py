@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from numpygpt.utils.cli import nearest, shown, stdin
+from numpygpt.utils.colour import printable
 from numpygpt.utils.data.corpora import Corpus
 from numpygpt.utils.data.documents import Document
 from numpygpt.utils.data.encodings import check_encoding
@@ -127,9 +128,9 @@ def _name(inputs: Sequence[str | Path], documents: Sequence[Document]) -> str:
 
 
 def _source(inputs: Sequence[str | Path], documents: Sequence[Document]) -> str:
-    """The files' names, or how many there are."""
-    names = [document.name for document in documents]
+    """The files' names, or how many there are. A name that is not UTF-8 is written in signs: meta.json is UTF-8."""
+    names = [printable(document.name) for document in documents]
     if len(inputs) == 1 and len(names) > 1:
-        return f"{Path(inputs[0]).as_posix()} ({len(names):,} files)"
+        return f"{printable(Path(inputs[0]).as_posix())} ({len(names):,} files)"
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

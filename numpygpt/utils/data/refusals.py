@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import shlex
 from typing import TYPE_CHECKING
 
 from numpygpt.utils.colour import printable
@@ -33,8 +32,7 @@ def check_head(document: Document) -> list[str]:
     head = document.head(HEAD)
     if found := named(head):
         what, advice = found
-        file = shlex.quote(document.label) if document.is_file else "FILE"
-        raise ValueError(f"{document.label} is {what}: {advice.format(file)}{document.hint}")
+        raise ValueError(f"{document.label} is {what}: {advice.format(document.word())}{document.hint}")
     given = document.encoding
     marked = next((name for mark, name in MARKS if head.startswith(mark)), None)
     if marked and given[:6] not in (marked, "utf-32"):
@@ -88,10 +86,9 @@ def check_text(document: Document, text: str, lines: int, first: bool) -> None:
     """ValueError if `text`, which `lines` line ends come before, shows that the document is binary."""
     if "\x00" in text:
         number = lines + text.count("\n", 0, text.index("\x00")) + 1
-        new = shlex.quote(f"{document.label}.new")
-        how = f": to remove them: tr -d '\\000' < {shlex.quote(document.label)} > {new}" if document.is_file else ""
+        how = f": to remove them: tr -d '\\000' < {document.word()} > {document.word('.new')}"
         raise ValueError(f"{document.label} has a NUL character in line {number:,}: it is binary data, or a text that "
-                         f"was damaged{how}{document.hint}")
+                         f"was damaged{how if document.is_file else ''}{document.hint}")
     if first and (count := len(CONTROLS.findall(text))) > max(FEW, MANY * len(text)):
         raise ValueError(f"{document.label} is not text: {count:,} of its first {len(text):,} characters are control "
                          f"characters{document.hint}")
@@ -135,8 +132,7 @@ def _advice(document: Document, sample: bytes, at: int) -> str:
 
 
 def _without(document: Document) -> str:
-    old, new = _files(document)
-    return f"drop what cannot be read: iconv -c -f utf-8 -t utf-8 {old}{new}"
+    return f"drop what cannot be read: iconv -c -f utf-8 -t utf-8 {document.word()} > {document.word('.utf8')}"
 
 
 def remedy(document: Document, encoding: str) -> str:
@@ -144,17 +140,11 @@ def remedy(document: Document, encoding: str) -> str:
     flag = f"--encoding {encoding}"
     if document.flag and not document.several:
         return f"give {flag}"
-    old, new = _files(document)
     name = encoding.replace("utf-16-", "utf-16").replace("utf-32-", "utf-32")  # as iconv calls it
-    convert = f"iconv -f {name} -t utf-8 {old}{new}"
+    convert = f"iconv -f {name} -t utf-8 {document.word()} > {document.word('.utf8')}"
     if not document.flag:
         return f"convert it: {convert}"
     return f"give {flag} if all files are, or convert this one: {convert}"
-
-
-def _files(document: Document) -> tuple[str, str]:
-    label = document.label
-    return (f"{shlex.quote(label)} > ", shlex.quote(f"{label}.utf8")) if document.is_file else ("FILE > ", "NEW")
 
 
 def line(sample: bytes, at: int, encoding: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
 from numpygpt.utils.cli import nearest, shown
+from numpygpt.utils.colour import printable
 from numpygpt.utils.data.counting import Counts, characters
 from numpygpt.utils.data.documents import END
 from numpygpt.utils.data.fetch import file_sha256
@@ -50,7 +51,8 @@ def given_tokenizer(name: str, files: Path | None) -> Given | None:
         known = (*TOKENIZERS, GPT2)
         raise ValueError(f"no tokenizer is called {name!r}{nearest(name, known)}: there are {', '.join(known)}, and "
                          "the path of a tokenizer.json")
-    return Given(load_tokenizer(path), {"from": "/".join(path.resolve().parts[-2:]), "from_sha256": file_sha256(path)})
+    origin = printable("/".join(path.resolve().parts[-2:]))  # meta.json is UTF-8, and a name may be other bytes
+    return Given(load_tokenizer(path), {"from": origin, "from_sha256": file_sha256(path)})
 
 
 def _gpt2(files: Path | None) -> Given:
