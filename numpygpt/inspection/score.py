@@ -122,9 +122,10 @@ def score_text(
     n_bytes = len(text.encode("utf-8", errors="replace")) if n_bytes is None else n_bytes
     if begin is not None:
         found = scores(model, np.append(np.array([begin], ids.dtype), ids), progress=progress)
-        return TextScores(ids, bits_of(found.losses.astype(np.float64)), found, n_bytes)
+        return TextScores(ids, bits_of(found.losses), found, n_bytes)
     found = scores(model, ids, progress=progress)
-    bits = np.append(np.nan, bits_of(found.losses.astype(np.float64)))
+    bits = np.full(len(ids), np.nan, found.losses.dtype)
+    bits[1:] = bits_of(found.losses)
     return TextScores(ids, bits, found, max(1, n_bytes - first_bytes(tokenizer, text, int(ids[0]))))
 
 

@@ -6,6 +6,7 @@ A model without `<unk>` cannot read what its vocabulary lacks. That is left out,
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -130,7 +131,7 @@ class Lacking:
         if not unknown:
             return text
         self._note(text, min(map(text.index, unknown)), {char: text.count(char) for char in unknown})
-        return text.translate(dict.fromkeys(map(ord, unknown)))
+        return re.sub(f"[{re.escape(''.join(sorted(unknown)))}]", "", text)
 
     def _words(self, text: str) -> str:
         text, known = text.lower() if self.tokenizer.lowercase else text, self.known or set()
