@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 
+import numpy as np
+
 # Names that stand for the end of a document in public data sets and models, and others that are no letters of a text.
 ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
 OTHERS = ("<|startoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|eot_id|>",
           "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[CLS]",
           "<bos>", "<pad>", "[PAD]")  # fmt: skip
-LONGEST = max(map(len, ENDS + OTHERS))
+SIGNS = {name: name.encode() for name in ENDS + OTHERS}
+LONGEST = max(map(len, SIGNS))
+FIRST, SECOND, THIRD = (np.isin(np.arange(256), [sign[at] for sign in SIGNS.values()]) for at in range(3))  # by byte
 CONTROLS = re.compile(rb"\xc2[\x80-\x9f]")  # U+0080 to U+009F in UTF-8
 LOST = "\N{REPLACEMENT CHARACTER}".encode()
 
@@ -25,17 +29,25 @@ class Oddities:
 
     def add(self, data: bytes) -> None:
         """Look at a piece of the text, in UTF-8."""
-        if b"<" in data or b"[" in data or self._tail:
-            for name in ENDS + OTHERS:
-                less = len(name) - 1  # what the piece before may have of it
-                sign = name.encode()
-                if found := data.count(sign) + (self._tail[-less:] + data[:less]).count(sign):
-                    self.names[name] = self.names.get(name, 0) + found
-            tail = (self._tail + data)[-LONGEST:]
-            self._tail = tail if b"<" in tail or b"[" in tail else b""
+        if self._tail:
+            self._count(self._tail + data[: LONGEST - 1], len(self._tail))
+        self._count(data)
+        self._tail = (self._tail + data)[1 - LONGEST :]
         if not data.isascii():
             self.controls += len(CONTROLS.findall(data))
             self.lost += data.count(LOST)
+
+    def _count(self, data: bytes, over: int = 0) -> None:
+        """Count the names in `data`; with `over`, those alone that begin before that place and end behind it."""
+        if b"<" not in data and b"[" not in data:
+            return
+        codes = np.frombuffer(data, np.uint8)
+        begins = np.flatnonzero(FIRST[codes[: -2 if len(codes) > 2 else 0]])
+        likely = begins[SECOND[codes[begins + 1]] & THIRD[codes[begins + 2]]]
+        for at in likely.tolist():
+            for name, sign in SIGNS.items():
+                if data.startswith(sign, at) and (not over or at < over < at + len(sign)):
+                    self.names[name] = self.names.get(name, 0) + 1
 
     def end(self) -> None:
         """The document ended: the next piece does not go on from it."""

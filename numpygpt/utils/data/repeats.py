@@ -46,6 +46,8 @@ def once(documents: Sequence[Document]) -> tuple[list[Document], list[str]]:
     if named:
         again = list(dict.fromkeys(document.label for document in named))
         notes.append(f"{_files(len(again))} given more than once, and read once: {_some(again)}")
+    if empty := [document.label for document in kept if not document.size and len(kept) > 1]:
+        notes.append(f"{_files(len(empty))} empty: {_some(empty)}")
     if copies:
         notes.append(f"{_files(len(copies))} left out, with the same content as an earlier one: {_some(copies)}")
     return kept, notes
