@@ -127,11 +127,12 @@ class Lacking:
 
     def _characters(self, text: str) -> str:
         lower, known = self.tokenizer.lowercase, self.known or set()
-        unknown = {char for char in set(text) if not known.issuperset(char.lower() if lower else char)}
+        unknown = [char for char in set(text) if not known.issuperset(char.lower() if lower else char)]
         if not unknown:
             return text
-        self._note(text, min(map(text.index, unknown)), {char: text.count(char) for char in unknown})
-        return re.sub(f"[{re.escape(''.join(sorted(unknown)))}]", "", text)
+        unknown.sort(key=text.index)  # equally frequent ones are named in the text's order
+        self._note(text, text.index(unknown[0]), {char: text.count(char) for char in unknown})
+        return re.sub(f"[{re.escape(''.join(unknown))}]", "", text)
 
     def _words(self, text: str) -> str:
         text, known = text.lower() if self.tokenizer.lowercase else text, self.known or set()

@@ -128,7 +128,7 @@ def _advice(document: Document, sample: bytes, at: int) -> str:
     if best >= LIKELY and not others:
         return f"It is probably {name}, in which the line reads '{shown}': {remedy(document, name)}"
     readings = ", ".join(f"'{text}' in {other}" for text, other in [(shown, name), *others])
-    return f"The line reads {readings}: choose, for example {remedy(document, name)}"
+    return f"The line reads {readings}. If the first is right, {remedy(document, name)}"
 
 
 def _without(document: Document) -> str:
