@@ -20,7 +20,6 @@ from pathlib import Path
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
 from numpygpt.training.folder import clear_leftovers, closed
-from numpygpt.training.lock import locked
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.report import introduction
 from numpygpt.training.run import Run, say
@@ -29,6 +28,7 @@ from numpygpt.utils import cli
 from numpygpt.utils.colour import colours
 from numpygpt.utils.config import add_flags, presets
 from numpygpt.utils.files import write_whole, writing
+from numpygpt.utils.lock import locked
 from numpygpt.utils.metrics import MetricsLog
 
 

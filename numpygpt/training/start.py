@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from numpygpt.models.restore import check_model, run_config
-from numpygpt.training.lock import check_unlocked
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.config import Config, fixed_names, given, read_preset
 from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
 from numpygpt.utils.data.dataset import how_to_make
 from numpygpt.utils.data.recipes import recipe
+from numpygpt.utils.lock import check_unlocked
 
 SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
          "bias")  # what parameters of a checkpoint fit into

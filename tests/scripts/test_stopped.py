@@ -12,14 +12,14 @@ from running import script
 from tiny import TINY, assert_same_run, make_data
 
 from numpygpt.nn.parallel import DataParallel
-from numpygpt.training import lock
 from numpygpt.training.failures import DataFiles, DataGone
-from numpygpt.training.lock import check_unlocked, locked
 from numpygpt.training.run import Run
 from numpygpt.training.trainer import Trainer
+from numpygpt.utils import lock
 from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT, command
 from numpygpt.utils.data import TokenDataset
+from numpygpt.utils.lock import check_unlocked, locked
 
 FILES = ["best.npz", "ckpt.npz", "config.toml", "metrics.jsonl", "samples.txt"]
 

@@ -107,11 +107,12 @@ def displaced(folder: Path) -> Path | None:
     """Where the data of `folder` is, if its replacement was killed in the moment between two renames."""
     if folder.exists():
         return None
-    whole = [old for old in set_aside(folder) if all((old / name).is_file() for name in FILES)]
+    whole = [old for old in beside(folder, "old") if all((old / name).is_file() for name in FILES)]
     return max(whole, key=lambda old: old.stat().st_mtime, default=None)
 
 
-def set_aside(folder: Path) -> list[Path]:
-    """What `new_folder` renamed to put another in its place. It is removed then, unless that was killed."""
+def beside(folder: Path, suffix: str) -> list[Path]:
+    """The hidden names that `new_folder` gives beside `folder`: "new" is being written, "lock" says by a process that
+    lives, and "old" was renamed to make room. All are gone at its end, unless it was killed."""
     folder = folder.resolve()
-    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.{'[0-9a-f]' * 8}.old"))
+    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.{'[0-9a-f]' * 8}.{suffix}"))
