@@ -10,7 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, formats, storage
-from numpygpt.tokenizer.base import Parts, Tokenizer, Where
+from numpygpt.tokenizer.added import AddedToken, Parts
+from numpygpt.tokenizer.added import read as read_added
+from numpygpt.tokenizer.base import Tokenizer, Where
 from numpygpt.tokenizer.decoding import ByteStreamDecoder
 from numpygpt.tokenizer.merges import MergeTable, Pair, apply_merges, learn_merges
 from numpygpt.tokenizer.pieces import PieceCache
@@ -41,6 +43,7 @@ class BPETokenizer(Tokenizer):
 
     kind = "bpe"
     fields = ("vocab", "merges")
+    optional = ("added_tokens",)
 
     def train(
         self,
@@ -87,11 +90,13 @@ class BPETokenizer(Tokenizer):
         """A decoder that takes one id at a time and never shows half a character."""
         return ByteStreamDecoder(self._ready())
 
-    def _set_vocab(self, ordinary: list[bytes], merges: Iterable[Pair], special: dict[str, int]) -> None:
-        """`ordinary`: the tokens but the special ones, in the order of their ids; `merges`: pairs of ids, by rank."""
-        self._define(ordinary, special, [name.encode("utf-8") for name in special])
-        special_ids = set(special.values())
-        ids = {token: id for id, token in enumerate(self._tokens) if id not in special_ids}
+    def _set_vocab(self, ordinary: list[bytes], merges: Iterable[Pair], special: dict[str, int],
+                   added: tuple[AddedToken, ...] = ()) -> None:  # fmt: skip
+        """`ordinary`: the tokens but the named ones, in the order of their ids; `merges`: pairs of ids, by rank."""
+        own = {token.id: token.content.encode("utf-8") for token in added if token.own}
+        self._define(ordinary, special, [name.encode("utf-8") for name in special], own)
+        self.added_tokens = added
+        ids = {token: id for id, token in enumerate(self._tokens) if id not in self._named}
         self._byte_ids = np.array([ids.get(byte, -1) for byte in BYTES])
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
         self._made = [ids[self._tokens[first] + self._tokens[second]] for first, second in self._ranks]
@@ -137,13 +142,20 @@ class BPETokenizer(Tokenizer):
 
     def _to_fields(self) -> dict[str, Any]:
         merges = [[self._tokens[id].decode("latin-1") for id in pair] for pair in self._ranks]
-        return {"vocab": [token.decode("latin-1") for token in self._ordinary()], "merges": merges}
+        fields = {"vocab": [token.decode("latin-1") for token in self._ordinary()], "merges": merges}
+        if self.added_tokens:
+            fields["added_tokens"] = [token._asdict() for token in self.added_tokens]
+        return fields
 
     def _from_fields(self, fields: dict[str, Any]) -> None:
-        vocab = storage.check_vocab(fields["vocab"])
-        special = storage.check_special(fields["special_tokens"], len(vocab))
-        tokens, merges = tokens_and_merges(vocab, fields["merges"], special.values())
-        self._set_vocab(tokens, merges, special)
+        vocab, added = storage.check_vocab(fields["vocab"]), read_added(fields.get("added_tokens", []))
+        own = {token.content: token.id for token in added if token.own}
+        special = storage.check_special(fields["special_tokens"], len(vocab), own)
+        tokens, merges = tokens_and_merges(vocab, fields["merges"], [*special.values(), *own.values()])
+        self._set_vocab(tokens, merges, special, added)
+        for token in added:
+            if token.id not in range(len(self._tokens)) or self._tokens[token.id] != token.content.encode("utf-8"):
+                raise storage.wrong("added_tokens", "tokens with the ids that they have in vocab", token.content)
 
 
 def _latin_1(token: str) -> bytes:

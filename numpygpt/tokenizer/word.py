@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, spacing, storage
-from numpygpt.tokenizer.base import Parts, Tokenizer, Where
+from numpygpt.tokenizer.added import Parts
+from numpygpt.tokenizer.base import Tokenizer, Where
 from numpygpt.tokenizer.decoding import WordStreamDecoder
 from numpygpt.tokenizer.spacing import JOIN, MARKERS
 from numpygpt.tokenizer.stream import Pieces, count
