@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
+from numpygpt.tokenizer.bpe import LONGEST
 from numpygpt.utils.cli import nearest, shown
 from numpygpt.utils.data.counting import Counts, characters
 from numpygpt.utils.data.documents import END
@@ -96,6 +97,11 @@ def learn(kind: str, source: Source, counts: Counts, settings: dict[str, Any], w
         report = None if progress is None else lambda done, total: progress("learning merges", done, total)
         tokenizer = BPETokenizer(settings["lowercase"])
         tokenizer.train(text, special_tokens=special, progress=report, workers=workers, **size)
+    if cut := getattr(tokenizer, "cut", 0):
+        say(f"note: stretches of {LONGEST:,} characters and more without white space were learned from in parts "
+            f"({cut:,} of full length)")
+    if overlong := getattr(tokenizer, "overlong", 0):
+        say(f"note: {overlong:,} words of more than {LONGEST:,} characters were not learned")
     if tokenizer.dropped:
         say(f"note: too many different words to count them all: {tokenizer.dropped:,} times a rare one had to go")
     return tokenizer
