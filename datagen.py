@@ -13,9 +13,11 @@ import numpygpt  # noqa: F401 - first of all: it says in one line what is not in
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, run
+from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run
 from numpygpt.utils.colour import colours
 from numpygpt.utils.data import (
     Corpus,
@@ -106,10 +108,28 @@ def main(argv: list[str] | None = None) -> int:
                  "workers", "force")  # fmt: skip
         settings = {name: getattr(config, name) for name in names}
         out = config.out or default_folder(config, corpus)
-        dataset = prepare(corpus, out, config.tokenizer, **settings, say=say, progress=bars)
+        again = partial(command_again, config)
+        dataset = prepare(corpus, out, config.tokenizer, **settings, say=say, progress=bars, again=again)
     say(summary(dataset))
-    say(f"\nnext: {training(dataset.folder)}")
+    context = None if config.context == parse([]).context else config.context
+    say(f"\nnext: {training(dataset.folder, context)}")
     return 0
+
+
+def command_again(config: argparse.Namespace, changes: dict[str, Any]) -> str:
+    """The command that makes the same folder with other settings."""
+    settings, defaults, words = {**vars(config), **changes}, vars(parse([])), []
+    if config.out or settings["tokenizer"] == config.tokenizer:
+        settings["force"] = True  # else the folder's name is another one
+    for name, value in settings.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, list):
+            words += [flag, *value]
+        elif value != defaults[name]:
+            words += [f"{flag}={value}"] if str(value).startswith("-") else [flag, value]
+    return command("datagen.py", *words)
 
 
 def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:

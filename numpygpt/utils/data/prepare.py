@@ -34,7 +34,7 @@ from numpygpt.utils.data.folder import (
 )
 from numpygpt.utils.data.recipes import DEFAULT_FOLDER
 from numpygpt.utils.data.split import PARTS, SPLITS, Reading, Source
-from numpygpt.utils.data.summary import warn
+from numpygpt.utils.data.summary import Again, warn
 from numpygpt.utils.data.vocabulary import UNKNOWN, Say, given_tokenizer, learn, vocabulary_settings
 
 LARGE = 8 << 20  # bytes: below it is done before more processes have started
@@ -57,6 +57,7 @@ def prepare(
     force: bool = False,
     say: Say = lambda line: None,
     progress: Progress | None = None,
+    again: Again | None = None,
 ) -> TokenDataset:
     """Write the data folder `out` for `corpus` and open it.
 
@@ -64,7 +65,8 @@ def prepare(
     where a random choice of lines would leave each with its neighbours in the training part. By document, it is
     every so many-th document (see `Source`). `tokenizer`: char, word, bpe, gpt2 or a path (see `given_tokenizer`).
     `workers` processes share the work, by default one a core from 8 MB on (see `ordered_map` for what a script then
-    needs). `say` is told what a user should know, a line at a time; `progress` how far long work is. Raises
+    needs). `say` is told what a user should know, a line at a time; `progress` how far long work is. `again` gives the
+    command that makes the folder with other settings, for advice. Raises
     `ValueError` with the numbers when a part is too short for `context`, when a setting does not fit the tokenizer,
     and when `out` holds other data (see `force`).
     """
@@ -98,7 +100,7 @@ def prepare(
         tokens, unknown = _encode(source, coder, folder, counts, workers, disk)
         if min(tokens.values()) < context + 1:
             raise ValueError(_too_short(counts, tokens, context, "tokens"))
-        warn(coder, bool(given), tokens, unknown, vocab_size, say)
+        warn(coder, bool(given), tokens, unknown, vocab_size, say, again)
         with disk():
             write_rest(folder, coder, tokens, meta)
     return TokenDataset.load(out)

@@ -20,13 +20,14 @@ RECIPES: dict[str, dict[str, Any]] = {
 PRESETS = {"shakespeare_word": "word", "shakespeare_bpe": "bpe", "hamlet_alnum": "hamlet"}  # the first with that data
 
 
-def training(folder: Path) -> str:
-    """The command that trains on `folder`, in a run folder of its own."""
+def training(folder: Path, context: int | None = None) -> str:
+    """The command that trains on `folder`, in a run folder of its own; `context`, if it is not the default."""
+    more = () if context is None else ("--context", context)
     if folder.resolve() == DEFAULT_FOLDER.resolve():
-        return command("train.py")
+        return command("train.py", *more)
     if recipe(folder) is not None:
-        return command("train.py", PRESETS[folder.resolve().name])
-    return command("train.py", "--data", shown(folder), "--out", shown(ROOT / "runs" / folder.resolve().name))
+        return command("train.py", PRESETS[folder.resolve().name], *more)
+    return command("train.py", "--data", shown(folder), "--out", shown(ROOT / "runs" / folder.resolve().name), *more)
 
 
 def recipe(folder: Path) -> dict[str, Any] | None:

@@ -28,6 +28,7 @@ def test_the_preset_that_is_named_reads_the_folder():
         assert Path(read_preset(preset).data) == DEFAULT_FOLDER.parent / name
     own = shlex.split(training(ROOT / "data" / "mine"))
     assert own[-4:] == ["--data", "data/mine", "--out", "runs/mine"]
+    assert shlex.split(training(ROOT / "data" / "mine", 8))[-2:] == ["--context", "8"]
 
 
 def test_other_folders_have_no_recipe():
