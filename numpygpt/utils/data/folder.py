@@ -41,7 +41,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     lock = ExitStack()
     try:
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            if above:
+                folder.parent.mkdir(parents=True, exist_ok=True)
             clear_unused(folder)
             lock.enter_context(held(made.with_suffix(".lock")))  # before `made`, which is therefore never without it
             made.mkdir()
