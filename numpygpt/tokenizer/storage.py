@@ -10,7 +10,6 @@ from typing import Any
 
 from numpygpt.tokenizer import checks
 from numpygpt.utils import strict_json
-from numpygpt.utils.files import write_whole
 
 FORMAT = "numpygpt-tokenizer"
 VERSION = 2
@@ -19,11 +18,20 @@ HEADER = ("format", "version", "kind", "lowercase", "special_tokens")
 
 
 def write(path: str | os.PathLike[str], fields: dict[str, Any]) -> None:
-    """Write `fields` to `path`, whole or not at all: a crash leaves the old file or the new one."""
+    """Write `fields` beside `path`, flush it to disk and rename it: a crash leaves the old file or the new one."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist, so {path.name} cannot be saved; make it")
-    write_whole(path, to_json(fields))
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)  # what a kill has left
+    try:
+        with open(temporary, "x", encoding="utf-8", newline="") as file:  # "": the same bytes on every system
+            file.write(to_json(fields))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def to_json(fields: dict[str, Any]) -> str:
