@@ -52,6 +52,10 @@ class Run:
         try:
             with explained(self.files, c.lr):
                 self.steps(bar)
+        except KeyboardInterrupt:
+            bar.close()
+            say(f"\nstopped at once. {self.files.kept()}: {self.files.how()}")
+            raise
         finally:
             bar.close()
             for s, handler in old.items():
@@ -92,9 +96,10 @@ class Run:
 
     def stop(self, signum: int, frame: Any) -> None:
         """The first Ctrl-C, and SIGTERM, let the step finish; a Ctrl-C after that stops at once. An evaluation, which
-        may take minutes, is given up: the run that goes on begins with it."""
+        may take minutes, is given up: the resumed run begins with it."""
         self.stopping = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.SIGINT in stop_signals():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def update(self, bar: tqdm) -> None:
         t, every, start = self.trainer, self.config.trace_every, time.perf_counter()

@@ -9,6 +9,7 @@ from pathlib import Path
 from numpygpt.models.restore import check_model, run_config
 from numpygpt.training.lock import check_unlocked
 from numpygpt.utils import cli
+from numpygpt.utils.cli import shown
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.config import Config, fixed_names, given, read_preset
 from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
@@ -40,10 +41,13 @@ def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
     """The configuration and the checkpoint of the run that goes on."""
     if args.preset or args.init_from:
         raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
+    path = Path(args.resume) / "ckpt.npz"
+    if (advice := from_best(path)) and not path.exists():
+        raise FileNotFoundError(f"{shown(args.resume)} has no ckpt.npz to resume{advice}")
     path = find_checkpoint(args.resume, prefer=("ckpt.npz",))
     if not args.dry_run:
         check_unlocked(path.parent)
-    checkpoint = load_checkpoint(path, needs=MODEL_KEYS)
+    checkpoint = load_checkpoint(path, needs=MODEL_KEYS, advice=from_best(path))
     check_model(checkpoint)
     old, flags = run_config(checkpoint), given(args)
     keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
@@ -53,6 +57,17 @@ def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
     if config.steps < checkpoint.header["step"]:
         raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: --steps must be at least that")
     return config, checkpoint
+
+
+def from_best(path: Path) -> str:
+    """What to do if `path`, the checkpoint of a run, is damaged: best.npz holds a model alone, which begins a run."""
+    best, config = path.with_name("best.npz"), path.with_name("config.toml")
+    if not best.is_file() or best == path:
+        return ""
+    preset = [shown(config)] if config.is_file() else []
+    new = shown(path.parent.with_name(f"{path.parent.name}_again"))
+    return (f"; begin a new run with the parameters of {shown(best)}: "
+            + cli.command("train.py", *preset, "--init-from", shown(best), "--out", new))
 
 
 def changes(checkpoint: Checkpoint | None, config: Config) -> str:

@@ -71,9 +71,9 @@ MODEL_KEYS = ("step", "last", "best", "config", "model", "tokenizer", "data")
 RUN_KEYS = (*MODEL_KEYS, "tokens", "seconds", "generators", "loader", "optimizer")
 
 
-def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = ()) -> Checkpoint:
-    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it. `needs` names what must stand
-    in its header: MODEL_KEYS to sample or begin with, RUN_KEYS to go on.
+def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (), advice: str = "") -> Checkpoint:
+    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it. `needs` names what its header
+    must have: MODEL_KEYS to sample or begin with, RUN_KEYS to resume. `advice` is what to do if the file is damaged.
 
     The file may come from a stranger: nothing in it is run, and no size in it is believed (see `archive.py`).
     Raises FileNotFoundError, or ValueError for a file that is cut off, damaged, or of another format or version.
@@ -89,14 +89,21 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
         except OtherFormat as error:
             raise ValueError(f"{shown(path)} has {error}") from error
         except Unsound as error:
-            raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program: {error}; a run folder holds "
-                             "two, best.npz and ckpt.npz: try the other one") from error
+            raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program: {error}"
+                             f"{advice or instead(path)}") from error
         except MemoryError as error:
             raise ValueError(f"{shown(path)} does not fit into this machine's memory") from error
     missing = [name for name in needs if name not in header]
     if missing:
         raise ValueError(f"{shown(path)} lacks {', '.join(missing)}: it does not hold a whole model")
     return Checkpoint(path, header, arrays, read_at)
+
+
+def instead(path: Path) -> str:
+    """The other checkpoint of the run folder, if it has one."""
+    others = [path.with_name(name) for name in ("best.npz", "ckpt.npz") if name != path.name]
+    there = [shown(other) for other in others if other.is_file()]
+    return f"; the run folder has another checkpoint: try {there[0]}" if there else ""
 
 
 def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
