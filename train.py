@@ -19,17 +19,21 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
+from numpygpt.training.console import note, say
 from numpygpt.training.folder import clear_leftovers, closed
 from numpygpt.training.lock import locked
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
+from numpygpt.training.memory import check_memory
 from numpygpt.training.report import introduction
-from numpygpt.training.run import Run, say
+from numpygpt.training.run import Run
 from numpygpt.training.start import begun, changes, check_free, open_data, resumed
+from numpygpt.training.validation import eval_tokens
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours
 from numpygpt.utils.config import add_flags, presets
 from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.metrics import MetricsLog
+from numpygpt.utils.text import columns
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -50,25 +54,30 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    config, checkpoint = resumed(args) if args.resume else begun(args)
+    config, checkpoint, notes = resumed(args) if args.resume else begun(args)
     out = Path(config.out)
     check_logger(config.log)  # before any work is done
-    trainer = Trainer(config, open_data(config, make=not args.dry_run, say=say))
+    dataset = open_data(config, make=not args.dry_run, say=say)
+    config = config.changed({"eval_tokens": eval_tokens(config, len(dataset.val) - 1)}, "flags")
+    print(introduction(config, dataset, columns(), notes), flush=True)
+    check_memory(config, dataset.vocab_size)
+    if args.dry_run and not (checkpoint or args.trace):
+        return 0  # and no memory is taken
+    trainer = Trainer(config, dataset)
     if checkpoint:
         try:
             (trainer.load if args.resume else trainer.start_from)(checkpoint)
         except ValueError as error:
             raise ValueError(f"{cli.shown(checkpoint.path)}: {error}") from error
-    print(introduction(trainer, config.out), flush=True)
     if args.resume:
         print(f"resumed  at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
     if args.trace:
         print(walk(trainer, colours(sys.stdout)), flush=True)
     if args.dry_run:
         return 0
-    with trainer.parallel, locked(out) as note:
-        if note:
-            say(f"note: {note}")
+    with trainer.parallel, locked(out) as unlocked:
+        if unlocked:
+            note(unlocked)
         if checkpoint and args.resume:  # once more: now no other run can come in between
             checkpoint.check_unchanged()
         else:

@@ -26,7 +26,7 @@ for tokenizer in char word bpe; do
   size=$([ $tokenizer = bpe ] && echo "--vocab-size 1024" || true)
   # shellcheck disable=SC2086
   ./datagen.py --tokenizer $tokenizer $size --out data/compare_$tokenizer
-  ./train.py quick --steps 1000 --eval-every 100 --data data/compare_$tokenizer --out runs/compare_$tokenizer
+  ./train.py quick --steps 1000 --warmup 100 --eval-every 100 --eval-tokens -1 --data data/compare_$tokenizer --out runs/compare_$tokenizer
 done
 ./plot.py compare runs/compare_char runs/compare_word runs/compare_bpe --out $pictures/compare.png
 

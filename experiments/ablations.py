@@ -61,7 +61,7 @@ def unscaled(path: Path, flags: list[str]) -> Path:
     """The parameters that a run begins with, but for the two matrices of each block that write into the residual
     stream: they are drawn from N(0, 0.02^2) like the others, without 1/sqrt(2 n_layers)."""
     if not path.exists():
-        config, _ = begun(train.parse([*flags, "--dry-run"]))
+        config = begun(train.parse([*flags, "--dry-run"])).config
         trainer = Trainer(config, open_data(config, make=True, say=partial(print, file=sys.stderr)))
         for name, param in trainer.model.params().items():
             if name.endswith("proj.W"):

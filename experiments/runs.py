@@ -33,7 +33,7 @@ def complete(out: Path) -> bool:
 
 def check_same(out: Path, arguments: list[str]) -> None:
     """ValueError where the run in `out` is another than `./train.py ARGUMENTS` makes."""
-    asked, _ = begun(train.parse([*arguments, "--dry-run"]))
+    asked = begun(train.parse([*arguments, "--dry-run"])).config
     found = read_config(out / "config.toml")
     for name, value in asked.to_dict().items():
         if name not in FREE and name in found and found[name] != value:
@@ -44,7 +44,7 @@ def check_same(out: Path, arguments: list[str]) -> None:
 def missing(out: Path, arguments: Iterable[object]) -> list[str]:
     """The words for train.py that make what is missing of the run `ARGUMENTS --out OUT`: none where it is complete.
     ValueError where another run is in `out`."""
-    words = [str(argument) for argument in arguments]
+    words = [*map(str, arguments), "--eval-tokens", "-1"]  # the best losses are compared, so all are of the same tokens
     if (out / "config.toml").exists():
         check_same(out, words)
     if complete(out):

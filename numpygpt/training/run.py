@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,15 +15,17 @@ from tqdm import tqdm
 
 from numpygpt.inspection.step import WatchedStep
 from numpygpt.training.baselines import bits_per_byte
+from numpygpt.training.clock import SURE, Clock
+from numpygpt.training.console import note, progress_bar, say
 from numpygpt.training.failures import DataFiles, explained, stop_signals
 from numpygpt.training.folder import RunFiles
 from numpygpt.training.loggers import Logger
-from numpygpt.training.report import overfitting
+from numpygpt.training.report import diverged, overfitting
 from numpygpt.training.spikes import IN_A_ROW, LEAST
-from numpygpt.training.trainer import Trainer, evaluate
+from numpygpt.training.trainer import Trainer
+from numpygpt.training.validation import Validation, comparable, comparable_losses
 from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
-from numpygpt.utils.data import eval_batches
 from numpygpt.utils.metrics import MetricsLog, read_metrics
 from numpygpt.utils.text import duration, prompt_ids
 
@@ -37,18 +37,19 @@ class Run:
         self.trainer, self.config, self.out, self.log, self.loggers = trainer, trainer.config, out, log, loggers
         self.files = RunFiles(trainer, out, log)
         self.data = DataFiles(trainer.dataset)
+        self.validation = Validation(trainer, self.data)
+        self.clock = Clock(self.config.batch_size * self.config.context * self.config.accumulate)
         self.stopping = False
         self.began = time.perf_counter() - trainer.seconds  # earlier sessions count
         self.step_times: list[float] = []
-        self.eval_time = 0.0
         self.losses: list[float] = []  # since the last evaluation
         self.history: list[tuple[int, float, float]] = []  # step, validation loss, mean training loss before it
 
     def go(self) -> None:
         t, c = self.trainer, self.config
         old = {s: signal.signal(s, self.stop) for s in stop_signals()}
-        bar = tqdm(total=c.steps, initial=t.step, unit="step", dynamic_ncols=True, leave=False,
-                   disable=not sys.stderr.isatty())  # a file has no use for a bar
+        bar = progress_bar(c.steps, t.step)
+        self.validation.bar = None if bar.disable else bar
         try:
             with explained(self.files, c.lr):
                 self.steps(bar)
@@ -86,7 +87,7 @@ class Run:
         metrics = read_metrics(self.out / "metrics.jsonl")
         steps, losses = metrics.train["step"], metrics.train["loss"]
         before = 0
-        for step, val_loss in zip(metrics.eval["step"], metrics.eval["val_loss"], strict=True):
+        for step, val_loss in zip(metrics.eval["step"], comparable_losses(metrics), strict=True):
             if step > self.trainer.last.get("step", -1):
                 break  # a kill came before the checkpoint: this evaluation is made again
             between = losses[(steps > before) & (steps <= step)]
@@ -102,7 +103,7 @@ class Run:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def update(self, bar: tqdm) -> None:
-        t, every, start = self.trainer, self.config.trace_every, time.perf_counter()
+        t, c, every, start = self.trainer, self.config, self.config.trace_every, time.perf_counter()
         look = every and (t.step == 0 or (t.step + 1) % every == 0)
         watched = WatchedStep(t) if look else None
         numbers = watched.apply() if watched else t.update()
@@ -114,12 +115,14 @@ class Run:
         if watched:
             self.record("trace", **watched.row())
         if t.spikes and t.spikes.gave_up:
-            say(f"note: step {t.step:,} is the {IN_A_ROW}th in a row that was skipped, so the gradient is this large "
-                f"now and no longer a spike: the next {LEAST} steps are taken, and measure it anew")
+            note(f"step {t.step:,} is the {IN_A_ROW}th in a row that was skipped, so the gradient is this large now "
+                 f"and no longer a spike: the next {LEAST} steps are taken, and measure it again")
+        self.clock.step(time.perf_counter() - start)
+        left = self.left()
+        bar.set_postfix_str(f"loss {numbers['loss']:.3f}" + (f", {duration(left)} left" if left else ""), refresh=False)
         bar.update()
-        bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
-        if len(self.step_times) == 20:
-            say(f"{1e3 * self.step_time():,.0f} ms a step, {duration(self.left())} left")
+        if len(self.step_times) == SURE and left and t.step < c.steps:
+            say(f"{1e3 * median(self.clock.recent):,.0f} ms a step, {duration(left)} left")
 
     def record(self, kind: str, **values: float) -> None:
         """A row of metrics of this step: to metrics.jsonl and to every logger."""
@@ -131,33 +134,46 @@ class Run:
             logger.metrics(kind, t.step, {"tokens": t.tokens, "seconds": t.seconds, **values})
 
     def evaluate(self) -> None:
-        """Validation loss over the whole validation part, checkpoints, one line, a short sample. Nothing of that where
-        the run is told to stop meanwhile."""
+        """Validation loss, checkpoints, one line, a short sample. Nothing of that if the run is told to stop meanwhile.
+
+        Each evaluation reads the same tokens, so that their losses compare: the best is the lowest of these. The one
+        after the last step then reads the whole validation part as well, and that is the run's validation loss.
+        """
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
-        batches = self.data.checked(eval_batches(d.val, c.batch_size, c.context))
-        loss = evaluate(t.parallel, takewhile(lambda _: not self.stopping, batches))
+        losses = self.validation.losses(lambda: self.stopping, whole=t.step == c.steps)
         if self.stopping:
             return
+        read, loss = losses[-1]
+        self.clock.evaluation(sum(tokens for tokens, _ in losses), time.perf_counter() - start)
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
-        t.last = {"step": t.step, "val_loss": loss}
-        best = not t.best or loss < t.best["val_loss"]
+        sampled = {"sampled_loss": losses[0][1]} if len(losses) > 1 else {}
+        t.last = {"step": t.step, "val_loss": loss, **sampled}
+        best = not t.best or comparable(t.last) < comparable(t.best)
         if best:
             t.best = t.last
-        self.eval_time = time.perf_counter() - start
         t.seconds = time.perf_counter() - self.began
-        self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)))
+        self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)),
+                    tokens_evaluated=read, **sampled)
+        before = time.perf_counter()
         text = self.sample() if c.sample_tokens else ""
         self.files.save(best)  # the sample too is counted by the checkpoint
+        self.clock.rest = time.perf_counter() - before
         train = sum(self.losses) / len(self.losses) if self.losses else math.nan
-        self.history.append((t.step, loss, train))
+        self.history.append((t.step, comparable(t.last), train))
         self.losses.clear()
-        left = f", {duration(self.left())} left" if self.step_times and t.step < c.steps else ""
-        before = f"{train:.3f}" if t.step else "    -"
-        say(f"step {t.step:>6,}  train {before}  val {loss:.3f}  perplexity {math.exp(min(loss, 700)):,.2f}  "
-            f"{bits:.3f} bits/byte  {duration(t.seconds)}{left}{self.skipped()}{'  best' if best else ''}")
-        if warning := overfitting(self.history):
-            say(f"note: {warning}")
-        if c.sample_tokens:
+        self.tell(train, bits, best, text)
+
+    def tell(self, train: float, bits: float, best: bool, text: str) -> None:
+        """The line of an evaluation, what is to be said of the losses so far, and the sample."""
+        t, loss, left = self.trainer, self.trainer.last["val_loss"], self.left()
+        shown = f"{train:.3f}" if t.step else "    -"
+        both = f" ({t.last['sampled_loss']:.3f} on the tokens of the others)" if "sampled_loss" in t.last else ""
+        say(f"step {t.step:>6,}  train {shown}  val {loss:.3f}{both}  perplexity {math.exp(min(loss, 700)):,.2f}  "
+            f"{bits:.3f} bits/byte  {duration(t.seconds)}{f', {duration(left)} left' if left else ''}"
+            f"{self.skipped()}{'  best' if best else ''}")
+        if warning := overfitting(self.history) or diverged(self.history, t.dataset.vocab_size):
+            note(warning)
+        if text:
             say("\n".join(f"    | {harmless(line)}" for line in text.split("\n")))
 
     def skipped(self) -> str:
@@ -175,13 +191,12 @@ class Run:
             logger.sample(t.step, text)
         return text
 
-    def step_time(self) -> float:
-        """The median time of the last 200 steps, in seconds: what is left is judged by the machine's present speed."""
-        return median(self.step_times[-200:])
-
-    def left(self) -> float:
-        steps = self.config.steps - self.trainer.step
-        return steps * self.step_time() + math.ceil(steps / self.config.eval_every) * self.eval_time
+    def left(self) -> float | None:
+        """Seconds until the run is done, as far as they can be told."""
+        t, c, v = self.trainer, self.config, self.validation
+        evaluations = (c.steps - 1) // c.eval_every - t.step // c.eval_every + 1 if t.step < c.steps else 0
+        tokens = evaluations * v.tokens + (v.targets if evaluations and v.tokens < v.targets else 0)
+        return self.clock.left(c.steps - t.step, evaluations, tokens) if evaluations else None
 
     def picture(self) -> None:
         """The run's curves, as plot.py draws them, into its folder and to the loggers."""
@@ -205,12 +220,15 @@ class Run:
                 f"    {self.files.resume()}")
             return
         speed = f", {1e3 * median(self.step_times):,.0f} ms a step" if self.step_times else ""
-        say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; best validation loss {t.best['val_loss']:.4f} at "
-            f"step {t.best['step']:,} ({cli.shown(self.out / 'best.npz')})")
+        say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; {self.result()} "
+            f"({cli.shown(self.out / 'best.npz')})")
         say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")
 
-
-def say(text: str) -> None:
-    """A line on stdout that does not tear the progress bar."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+    def result(self) -> str:
+        """How far the run came, and which step is the best."""
+        t = self.trainer
+        best = f"best validation loss {t.best['val_loss']:.4f} at step {t.best['step']:,}"
+        if t.best == t.last or "sampled_loss" not in t.last:
+            return best
+        return (f"validation loss {t.last['val_loss']:.4f}; on the {self.validation.tokens:,} tokens of each "
+                f"evaluation it is {comparable(t.last):.4f}, and the {best}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from numpygpt.models.restore import check_model, run_config
 from numpygpt.training.lock import check_unlocked
 from numpygpt.utils import cli
-from numpygpt.utils.cli import shown
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.utils.config import Config, fixed_names, given, read_preset
+from numpygpt.utils.cli import shown
+from numpygpt.utils.config import Config, filled, fixed_names, given, read_preset
 from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
 from numpygpt.utils.data.dataset import how_to_make
 from numpygpt.utils.data.recipes import recipe
@@ -20,8 +21,16 @@ SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "act
          "bias")  # what parameters of a checkpoint fit into
 
 
-def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
-    """The configuration of a new run, and the checkpoint that it takes its parameters from, if any."""
+class Start(NamedTuple):
+    """A run that is to begin: its configuration, the checkpoint with its parameters, if any, and notes for the user."""
+
+    config: Config
+    checkpoint: Checkpoint | None
+    notes: list[str]
+
+
+def begun(args: Namespace) -> Start:
+    """A new run, with the parameters of another one if --init-from names it."""
     config, flags, checkpoint = read_preset(args.preset or "shakespeare_char"), given(args), None
     if args.init_from:
         checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
@@ -30,15 +39,18 @@ def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
         shape = {name: getattr(old, name) for name in SHAPE}
         keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
         config = config.changed(shape, cli.shown(checkpoint.path))
-    config = config.changed(flags, "flags")
+    values = filled(config, flags)
+    notes = [f"{name} {values[name]:g} is scaled with --{follows}; set --{name.replace('_', '-')} for another one"
+             for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
+    config = config.changed(values, "flags")
     if not args.dry_run:
         check_unlocked(Path(config.out))
         check_free(Path(config.out))
-    return config, checkpoint
+    return Start(config, checkpoint, notes)
 
 
-def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
-    """The configuration and the checkpoint of the run that goes on."""
+def resumed(args: Namespace) -> Start:
+    """A run that continues where it stopped."""
     if args.preset or args.init_from:
         raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
     path = Path(args.resume) / "ckpt.npz"
@@ -53,10 +65,11 @@ def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
     keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
     if "out" in flags:
         raise ValueError("a resumed run goes on in its own folder: give no --out with --resume")
-    config = old.changed({"out": str(checkpoint.path.parent.resolve())} | flags, "flags")
+    values = {"out": str(checkpoint.path.parent.resolve()), "warmup": old.warmup} | flags
+    config = old.changed(filled(old, values), "flags")
     if config.steps < checkpoint.header["step"]:
         raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: --steps must be at least that")
-    return config, checkpoint
+    return Start(config, checkpoint, [])
 
 
 def from_best(path: Path) -> str:

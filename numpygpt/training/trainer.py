@@ -13,12 +13,12 @@ from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.training.diagnose import NotFinite, first_not_finite
+from numpygpt.training.memory import workers_of
 from numpygpt.training.spikes import Spikes
 from numpygpt.training.state import check_state
 from numpygpt.utils.archive import brief
 from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
-from numpygpt.utils.cores import cores
 from numpygpt.utils.data import DataLoader, TokenDataset
 
 
@@ -35,14 +35,15 @@ class Trainer:
     """A model in training: `update()` is one step; `save` and `load` keep and restore all that the next one depends on.
 
     `step`, `tokens` and `seconds` count what was done, earlier sessions included; `last` and `best` are the last and
-    the lowest validation loss so far, each as {"step", "val_loss"}, or empty before the first evaluation; `spikes` says
-    which steps to skip, where that is asked for. `sample_bytes` is the size of the samples.txt that goes with `step`.
+    the best evaluation so far, each as {"step", "val_loss"}, or empty before the first one, and with "sampled_loss" if
+    it read more tokens than the others (see `Validation`); `spikes` says which steps to skip, if that is asked for.
+    `sample_bytes` is the size of the samples.txt that goes with `step`.
     """
 
     def __init__(self, config: Config, dataset: TokenDataset):
         self.config, self.dataset = config, dataset
         self.model = GPT(**config.model(dataset.vocab_size))
-        self.workers = min(config.workers or cores(), config.batch_size)
+        self.workers = workers_of(config)
         self.parallel = DataParallel(self.model, self.workers)
         self.optimizer = make_optimizer(self.parallel, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
@@ -88,7 +89,8 @@ class Trainer:
         lr = self.optimizer.lr
         skipped = self.spikes is not None and self.spikes.is_spike(norm)
         if not skipped:
-            self.optimizer.step()
+            with np.errstate(all="ignore"):  # parameters that overflow are found by the next step, and named
+                self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
         self.step += 1

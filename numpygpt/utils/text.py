@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
+from typing import TextIO
+
 from numpygpt.tokenizer import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
@@ -28,3 +33,15 @@ def duration(seconds: float) -> str:
     if s < 3600:
         return f"{s // 60} min {s % 60:02} s"
     return f"{s // 3600} h {s % 3600 // 60:02} min"
+
+
+def columns(stream: TextIO | None = None, otherwise: int = 100) -> int:
+    """The width to write lines for: the terminal's, at most 100, and `otherwise` in a file or a pipe."""
+    stream = stream or sys.stdout
+    return min(shutil.get_terminal_size().columns, 100) if stream.isatty() else otherwise
+
+
+def hanging(name: str, text: str, width: int) -> str:
+    """`name` and `text` in lines of at most `width` columns, the text below itself; no word is broken."""
+    return textwrap.fill(text, max(width, len(name) + 20), initial_indent=name, subsequent_indent=" " * len(name),
+                         break_long_words=False, break_on_hyphens=False)

@@ -48,7 +48,7 @@ def one_line(done, *words):
 
 def test_training_says_what_it_does_and_learns(run):
     out, text = run
-    for word in ("run ", "data ", "model ", "step ", "machine ", "loss ", "is ln V", "ms a step", "done: 30 steps",
+    for word in ("run ", "data ", "model ", "step ", "machine ", "baseline ", "ln V", "ms a step", "done: 30 steps",
                  "sample.py", "plot.py", "bits/byte"):
         assert word in text
     metrics = read_metrics(out / "metrics.jsonl")
@@ -170,7 +170,7 @@ def test_a_run_can_begin_with_the_parameters_of_another(run, data, tmp_path):
     (["qick"], ["no preset 'qick'", "did you mean quick?"]),
     (["--d-modle", "3"], ["unknown argument --d-modle", "did you mean --d-model?"]),
     (["--batch-size", "x"], ["--batch-size", "'x'"]),
-    (["--steps", "100"], ["warmup 800 is more than the run's 100 steps"]),
+    (["--steps", "100", "--warmup", "800"], ["warmup 800 is more than the run's 100 steps"]),
     (["--data", "nowhere", "--out", "new"], ["no data folder nowhere", "datagen.py"]),
     (["--init-from", "nowhere"], ["no checkpoint nowhere"]),
 ])

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from numpygpt.nn import init
 from numpygpt.nn.flat import Flat, flatten
 
 
@@ -53,7 +54,7 @@ class Module:
         self._params += (name,)
         self._owned |= {name, "d" + name}
         vars(self)[name] = value
-        vars(self)["d" + name] = np.zeros_like(value)
+        vars(self)["d" + name] = init.zeros(value.shape, value.dtype)
 
     def constant(self, name: str, value: np.ndarray) -> None:
         """Register an array that is not learned and not saved, but follows `astype` (a table of positions)."""

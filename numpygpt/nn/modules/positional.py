@@ -50,6 +50,9 @@ class SinusoidalEncoding(Module):
 
     def __init__(self, max_len: int, d_model: int, *, dtype: str = "float32"):
         self.max_len, self.d_model = max_len, d_model
+        if (paper := init.blank((max_len, d_model), dtype)) is not None:
+            self.constant("P", paper)
+            return
         t = np.arange(max_len)[:, None]  # (max_len, 1)
         angle = t * np.exp(-math.log(10000) * np.arange(0, d_model, 2) / d_model)  # (max_len, ceil(C / 2))
         P = np.empty((max_len, d_model))
