@@ -51,7 +51,8 @@ def main() -> None:
 def loss(name: str, seed: int, runs: Path, more: list[str]) -> float:
     """The best validation loss of a variant with a seed."""
     out = runs / f"{slug(name)}_{seed}"
-    flags = ["quick", "--seed", str(seed), "--workers", "1", *VARIANTS[name], *more]  # more would round sums otherwise
+    flags = ["quick", "--seed", str(seed), "--eval-tokens", "-1", "--workers", "1"]  # more would round sums otherwise
+    flags += [*VARIANTS[name], *more]
     if name == UNSCALED:
         flags += ["--init-from", str(unscaled(runs / f"unscaled_{seed}.npz", flags))]
     return best_loss(trained(out, *flags))

@@ -20,7 +20,7 @@ from numpygpt.utils import cli  # noqa: E402
 from numpygpt.utils.data import TokenDataset  # noqa: E402
 from numpygpt.utils.metrics import read_metrics  # noqa: E402
 
-FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens")  # change no parameter, or are paths
+FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # paths, or change no parameter
 
 
 def complete(out: Path) -> bool:
@@ -44,7 +44,7 @@ def check_same(out: Path, arguments: list[str]) -> None:
 def missing(out: Path, arguments: Iterable[object]) -> list[str]:
     """The words for train.py that make what is missing of the run `ARGUMENTS --out OUT`: none where it is complete.
     ValueError where another run is in `out`."""
-    words = [*map(str, arguments), "--eval-tokens", "-1"]  # the best losses are compared, so all are of the same tokens
+    words = [str(argument) for argument in arguments]
     if (out / "config.toml").exists():
         check_same(out, words)
     if complete(out):

@@ -10,6 +10,7 @@ from typing import TypeVar
 from numpygpt.training.diagnose import NotFinite
 from numpygpt.training.folder import RunFiles
 from numpygpt.utils.cli import shown
+from numpygpt.utils.config import Config
 from numpygpt.utils.data import TokenDataset
 
 T = TypeVar("T")
@@ -55,14 +56,19 @@ def stop_signals() -> list[signal.Signals]:
     return [s for s in found if signal.getsignal(s) != signal.SIG_IGN]
 
 
+def lower(c: Config) -> str:
+    """What helps a run that diverges."""
+    usual = 0.1 if c.optimizer == "sgd" else 3e-3  # the highest that a preset has
+    return f"The usual cause is too high a learning rate: try --lr {min(c.lr / 3, usual):.0e}, or a longer --warmup"
+
+
 @contextmanager
-def explained(files: RunFiles, lr: float) -> Iterator[None]:
+def explained(files: RunFiles, c: Config) -> Iterator[None]:
     """An error in this block gets its sentence, which names the checkpoint."""
     try:
         yield
     except NotFinite as error:
-        raise NotFinite(f"{error}. {files.kept()}. The usual cause is too high a learning rate: try --lr {lr / 3:.0e}, "
-                        "or a longer --warmup") from error
+        raise NotFinite(f"{error}. {files.kept()}. {lower(c)}") from error
     except DataGone as error:
         files.save()  # between two steps nothing is half done
         raise DataGone(f"{error}. {files.kept()}: put the file back, or make the data folder anew, and go on with "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from numpygpt.utils.config import Config
 from numpygpt.utils.cores import cores
 from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.data.meta import plain
-from numpygpt.utils.text import hanging
+from numpygpt.utils.text import duration, hanging
 
 NAMES = 9  # columns of a row's name, as in the other lines that a run begins with
 WORSE = 0.5  # nats per token, by which both losses of a run that diverges are above where they were
@@ -57,6 +57,26 @@ def introduction(c: Config, d: TokenDataset, width: int = 100, notes: Sequence[s
                              "looks better than it is"))
     rows += [("note", text) for text in notes]
     return "\n".join(hanging(f"{name:<{NAMES}}", text, width) for name, text in rows)
+
+
+def evaluation_line(step: int, train: float, last: Mapping[str, float], bits: float, took: str,
+                    left: float | None) -> str:
+    """The line of the evaluation `last`."""
+    loss, perplexity = last["val_loss"], math.exp(min(last["val_loss"], 700))
+    shown = f"{train:.3f}" if step else "    -"
+    both = f" ({last['sampled_loss']:.3f} on the tokens of the others)" if "sampled_loss" in last else ""
+    return (f"step {step:>6,}  train {shown}  val {loss:.3f}{both}  perplexity "
+            f"{f'{perplexity:,.2f}' if perplexity < 1e6 else f'{perplexity:.1e}'}  {bits:.3f} bits/byte  {took}"
+            f"{'' if left is None else f', {duration(left)} left'}")
+
+
+def result(last: Mapping[str, float], best: Mapping[str, float], tokens: int) -> str:
+    """How far a run came, and which step is the best on the `tokens` of each evaluation."""
+    found = f"best validation loss {best['val_loss']:.4f} at step {best['step']:,}"
+    if best == last or "sampled_loss" not in last:
+        return found
+    return (f"validation loss {last['val_loss']:.4f}; on the {tokens:,} tokens of each evaluation it is "
+            f"{last['sampled_loss']:.4f}, and the {found}")
 
 
 def diverged(history: Sequence[tuple[int, float, float]], vocab_size: int) -> str:

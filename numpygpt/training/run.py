@@ -11,16 +11,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from numpygpt.inspection.step import WatchedStep
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.clock import SURE, Clock
 from numpygpt.training.console import note, progress_bar, say
-from numpygpt.training.failures import DataFiles, explained, stop_signals
+from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
 from numpygpt.training.folder import RunFiles
 from numpygpt.training.loggers import Logger
-from numpygpt.training.report import diverged, overfitting
+from numpygpt.training.report import diverged, evaluation_line, overfitting, result
 from numpygpt.training.spikes import IN_A_ROW, LEAST
 from numpygpt.training.trainer import Trainer
 from numpygpt.training.validation import Validation, comparable, comparable_losses
@@ -51,7 +52,7 @@ class Run:
         bar = progress_bar(c.steps, t.step)
         self.validation.bar = None if bar.disable else bar
         try:
-            with explained(self.files, c.lr):
+            with explained(self.files, c):
                 self.steps(bar)
         except KeyboardInterrupt:
             bar.close()
@@ -165,16 +166,18 @@ class Run:
 
     def tell(self, train: float, bits: float, best: bool, text: str) -> None:
         """The line of an evaluation, what is to be said of the losses so far, and the sample."""
-        t, loss, left = self.trainer, self.trainer.last["val_loss"], self.left()
-        shown = f"{train:.3f}" if t.step else "    -"
-        both = f" ({t.last['sampled_loss']:.3f} on the tokens of the others)" if "sampled_loss" in t.last else ""
-        say(f"step {t.step:>6,}  train {shown}  val {loss:.3f}{both}  perplexity {math.exp(min(loss, 700)):,.2f}  "
-            f"{bits:.3f} bits/byte  {duration(t.seconds)}{f', {duration(left)} left' if left else ''}"
-            f"{self.skipped()}{'  best' if best else ''}")
-        if warning := overfitting(self.history) or diverged(self.history, t.dataset.vocab_size):
+        t = self.trainer
+        say(evaluation_line(t.step, train, t.last, bits, duration(t.seconds), self.left())
+            + f"{self.skipped()}{'  best' if best else ''}")
+        if warning := overfitting(self.history):
             note(warning)
+        if warning := self.diverged():
+            note(f"{warning}. {lower(self.config)}. best.npz has the parameters of step {t.best['step']:,}")
         if text:
             say("\n".join(f"    | {harmless(line)}" for line in text.split("\n")))
+
+    def diverged(self) -> str:
+        return diverged(self.history, self.trainer.dataset.vocab_size)
 
     def skipped(self) -> str:
         count = self.trainer.spikes.skipped if self.trainer.spikes else 0
@@ -184,7 +187,9 @@ class Run:
         """A short text in the model's present words, also in samples.txt. Its seed is the step's own."""
         t, tokenizer = self.trainer, self.trainer.dataset.tokenizer
         context = prompt_ids(tokenizer, "")
-        ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=self.config.seed + t.step)
+        with np.errstate(all="ignore"):  # a run that diverges has scores beyond all bounds
+            ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8,
+                                   seed=self.config.seed + t.step)
         text = tokenizer.decode(ids[0, len(context):])
         self.files.add_sample(text)
         for logger in self.loggers:
@@ -193,10 +198,8 @@ class Run:
 
     def left(self) -> float | None:
         """Seconds until the run is done, as far as they can be told."""
-        t, c, v = self.trainer, self.config, self.validation
-        evaluations = (c.steps - 1) // c.eval_every - t.step // c.eval_every + 1 if t.step < c.steps else 0
-        tokens = evaluations * v.tokens + (v.targets if evaluations and v.tokens < v.targets else 0)
-        return self.clock.left(c.steps - t.step, evaluations, tokens) if evaluations else None
+        step, c = self.trainer.step, self.config
+        return self.clock.left(c.steps - step, *self.validation.remaining(step)) if step < c.steps else None
 
     def picture(self) -> None:
         """The run's curves, as plot.py draws them, into its folder and to the loggers."""
@@ -220,15 +223,9 @@ class Run:
                 f"    {self.files.resume()}")
             return
         speed = f", {1e3 * median(self.step_times):,.0f} ms a step" if self.step_times else ""
-        say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; {self.result()} "
-            f"({cli.shown(self.out / 'best.npz')})")
+        done = "done, but the run has diverged" if self.diverged() else "done"
+        say(f"{done}: {t.step:,} steps in {duration(t.seconds)}{speed}; "
+            f"{result(t.last, t.best, self.validation.tokens)} ({cli.shown(self.out / 'best.npz')})")
+        if not self.step_times:
+            say(f"nothing was left to train; to train longer: {self.files.resume()} --steps N")
         say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")
-
-    def result(self) -> str:
-        """How far the run came, and which step is the best."""
-        t = self.trainer
-        best = f"best validation loss {t.best['val_loss']:.4f} at step {t.best['step']:,}"
-        if t.best == t.last or "sampled_loss" not in t.last:
-            return best
-        return (f"validation loss {t.last['val_loss']:.4f}; on the {self.validation.tokens:,} tokens of each "
-                f"evaluation it is {comparable(t.last):.4f}, and the {best}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numpygpt.models.restore import check_model, run_config
+from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.training.lock import check_unlocked
+from numpygpt.training.memory import workers_of
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.cli import shown
@@ -19,6 +21,7 @@ from numpygpt.utils.data.recipes import recipe
 
 SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
          "bias")  # what parameters of a checkpoint fit into
+JUMP = 0.1  # of the learning rate, beyond which it is worth a note
 
 
 class Start(NamedTuple):
@@ -66,10 +69,33 @@ def resumed(args: Namespace) -> Start:
     if "out" in flags:
         raise ValueError("a resumed run goes on in its own folder: give no --out with --resume")
     values = {"out": str(checkpoint.path.parent.resolve()), "warmup": old.warmup} | flags
+    if "eval_tokens" not in checkpoint.header["config"]:
+        values = {"eval_tokens": -1} | values  # an earlier version began it: every evaluation reads all
     config = old.changed(filled(old, values), "flags")
     if config.steps < checkpoint.header["step"]:
         raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: --steps must be at least that")
-    return Start(config, checkpoint, [])
+    return Start(config, checkpoint, jumps(checkpoint.header, old, config))
+
+
+def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
+    """What the user should know of settings that change the run from one step to the next."""
+    step, notes = header["step"], []
+    rates = [warmup_cosine(at, c.lr, c.min_lr, c.warmup, c.steps) for at, c in ((max(step - 1, 0), old), (step, new))]
+    planned = warmup_cosine(step, old.lr, old.min_lr, old.warmup, old.steps)
+    if new.steps > step and abs(rates[1] - planned) > JUMP * max(planned, rates[1]):
+        times = f" ({rates[1] / rates[0]:,.3g} times)" if rates[0] else ""
+        notes.append(f"the learning rate goes from {rates[0]:.3g} in step {step:,} to {rates[1]:.3g} in step "
+                     f"{step + 1:,}{times}: its schedule now has {new.steps:,} steps, {new.warmup:,} of them warm-up. "
+                     f"To keep it low, add --lr {old.min_lr or rates[0]:.3g}. For a schedule with its own warm-up, "
+                     f"begin a new run with --init-from {shown(new.out)}")
+    before = {name.split(".")[0] for name in header.get("generators", {})}
+    if before and len(before) != workers_of(new):
+        notes.append(f"{len(before)} workers before, {workers_of(new)} now: sums are rounded differently and dropout "
+                     "draws other masks, so the run is not the same to the last bit")
+    if new.eval_tokens != old.eval_tokens and "eval_tokens" in header["config"]:
+        notes.append("evaluations read other tokens from here on, so their losses compare only roughly with the ones "
+                     "before, and the best one is chosen among both")
+    return notes
 
 
 def from_best(path: Path) -> str:

@@ -62,6 +62,13 @@ class Validation:
         self.tokens = tokens_read(trainer.config, self.targets)
         self.bar: tqdm | None = None
 
+    def remaining(self, step: int) -> tuple[int, int]:
+        """How many evaluations come after `step`, and how many tokens they read."""
+        c = self.trainer.config
+        count = (c.steps - 1) // c.eval_every - step // c.eval_every + 1 if step < c.steps else 0
+        whole = self.targets if count and self.tokens < self.targets else 0
+        return count, count * self.tokens + whole
+
     def losses(self, stopping: Callable[[], bool], whole: bool) -> list[tuple[int, float]]:
         """(tokens, mean loss) of the tokens that each evaluation reads, and with `whole` also of all, if these are
         more. What is measured after `stopping` is of no use."""
