@@ -24,10 +24,10 @@ from numpygpt.training.loggers import Logger
 from numpygpt.training.report import diverged, evaluation_line, overfitting, result
 from numpygpt.training.spikes import IN_A_ROW, LEAST
 from numpygpt.training.trainer import Trainer
-from numpygpt.training.validation import Validation, comparable, comparable_losses
+from numpygpt.training.validation import Validation, comparable
 from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
-from numpygpt.utils.metrics import MetricsLog, read_metrics
+from numpygpt.utils.metrics import MetricsLog, comparable_losses, read_metrics
 from numpygpt.utils.text import duration, prompt_ids
 
 

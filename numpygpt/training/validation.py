@@ -15,7 +15,6 @@ from numpygpt.training.trainer import Trainer, evaluate
 from numpygpt.utils.config import Config
 from numpygpt.utils.data import eval_batches
 from numpygpt.utils.data.dataloader import count_targets
-from numpygpt.utils.metrics import Metrics
 from numpygpt.utils.text import duration
 
 PART = 10  # an evaluation reads a tenth of the tokens trained on since the last one, each in a third of training's time
@@ -41,13 +40,6 @@ def eval_tokens(c: Config, targets: int) -> int:
 def comparable(evaluation: Mapping[str, float]) -> float:
     """The loss on the tokens that every evaluation of the run reads."""
     return evaluation.get("sampled_loss", evaluation["val_loss"])
-
-
-def comparable_losses(metrics: Metrics) -> np.ndarray:
-    """The same, of each row of kind eval."""
-    losses = metrics.eval["val_loss"]
-    sampled = metrics.eval.get("sampled_loss", np.full(len(losses), np.nan))
-    return np.where(np.isnan(sampled), losses, sampled)
 
 
 class Validation:

@@ -6,16 +6,17 @@ import math
 import numpy as np
 import pytest
 from running import script
-from tiny import TINY, assert_same_run, make_data, rows
+from tiny import TINY, assert_same_run, make_data, rows, train_module
 
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.plots.runs import load_run
 from numpygpt.training.report import diverged, overfitting
-from numpygpt.training.validation import comparable_losses, tokens_read
+from numpygpt.training.run import Run
+from numpygpt.training.validation import tokens_read
 from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
 from numpygpt.utils.data import TokenDataset, eval_batches
-from numpygpt.utils.metrics import read_metrics
+from numpygpt.utils.metrics import comparable_losses, read_metrics
 
 SOME = ["--eval-tokens", "64"]  # of 308
 
@@ -85,18 +86,22 @@ def test_evaluations_compare_and_the_last_one_reads_all(run, data, tmp_path):
     assert picture.metrics.eval["bits_per_byte"] == pytest.approx(losses * ratio)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_resumed_run_reads_the_same_tokens(workers, data, tmp_path):
-    outs = [tmp_path / name for name in ("cut", "whole")]
-    for out in outs:
-        done = script("train.py", *TINY, *SOME, "--workers", workers, "--data", data, "--out", out)
-        assert done.returncode == 0
-    for step in (10, 20):  # back to an earlier checkpoint: what came later is made again
-        again = tmp_path / f"again{step}"
-        done = script("train.py", *TINY, *SOME, "--workers", workers, "--data", data, "--out", again, "--steps", 30,
-                      NUMPYGPT_TRACEBACK=None)
-        assert done.returncode == 0
-        assert_same_run(again, outs[1])
+@pytest.mark.parametrize("stops", [(13,), (20, 29), (30,)], ids=str)
+def test_a_resumed_run_reads_the_same_tokens(stops, run, data, tmp_path, monkeypatch):
+    out, update, train = tmp_path / "cut", Run.update, train_module()
+
+    def stopping(self, bar):
+        update(self, bar)
+        self.stopping = self.trainer.step in stops
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "update", stopping)
+        assert train.main([*TINY, *SOME, "--data", str(data), "--out", str(out)]) == 0
+        for _ in stops[1:]:
+            assert train.main(["--resume", str(out)]) == 0
+    assert load_checkpoint(out / "ckpt.npz").header["step"] == stops[-1]
+    assert train.main(["--resume", str(out)]) == 0
+    assert_same_run(out, run[0])
 
 
 def test_the_automatic_number_is_kept_when_the_run_is_resumed_with_other_settings(data, tmp_path):
