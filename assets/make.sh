@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 outputs=assets/outputs pictures=assets/pictures
 mkdir -p $pictures
 
-./train.py quick --trace --dry-run | sed '1,/^lines /d' > $outputs/trace.txt
+./train.py quick --trace --dry-run | sed '1,/compare tokenizers\.$/d' > $outputs/trace.txt
 ./train.py quick --trace-every 20
 ./plot.py runs/quick --out assets/training_curves/quick.png
 ./sample.py runs/quick > $outputs/quick.txt
