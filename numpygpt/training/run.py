@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import time
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -19,7 +18,7 @@ from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.clock import SURE, Clock
 from numpygpt.training.console import note, progress_bar, say
 from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
-from numpygpt.training.folder import RunFiles
+from numpygpt.training.folder import RunFiles, draw_curves
 from numpygpt.training.loggers import Logger
 from numpygpt.training.report import diverged, evaluation_line, overfitting, result
 from numpygpt.training.spikes import IN_A_ROW, LEAST
@@ -201,23 +200,13 @@ class Run:
         step, c = self.trainer.step, self.config
         return self.clock.left(c.steps - step, *self.validation.remaining(step)) if step < c.steps else None
 
-    def picture(self) -> None:
-        """The run's curves, as plot.py draws them, into its folder and to the loggers."""
-        from numpygpt.plots import style  # here alone does training need matplotlib
-        from numpygpt.plots.commands import curves
-
-        parser = ArgumentParser()
-        curves.add_arguments(parser)
-        drawn = curves.make(parser.parse_args([str(self.out.resolve())]), style.new_figure)
-        drawn.write(drawn.out)
-        for logger in self.loggers:
-            logger.picture("curves", self.trainer.step, drawn.out)
-
     def finish(self) -> None:
         """The last words, and where this session has trained, the loggers' picture of the run."""
         t, run = self.trainer, cli.shown(self.out)
         if self.loggers and self.step_times:
-            self.picture()
+            picture = draw_curves(self.out)
+            for logger in self.loggers:
+                logger.picture("curves", t.step, picture)
         if not self.complete():
             say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Go on with:\n"
                 f"    {self.files.resume()}")
