@@ -21,6 +21,6 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def note(text: str) -> None:
-    """A note, in lines as wide as the terminal; in a file it is one line."""
-    say(hanging("note: ", text, columns(otherwise=1 << 30)))
+def note(text: str, name: str = "note: ") -> None:
+    """A line that begins with `name`. On a terminal it is broken between words; in a file it is one line."""
+    say(hanging(name, text, columns(otherwise=1 << 30)))

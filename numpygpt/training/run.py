@@ -166,8 +166,8 @@ class Run:
     def tell(self, train: float, bits: float, best: bool, text: str) -> None:
         """The line of an evaluation, what is to be said of the losses so far, and the sample."""
         t = self.trainer
-        say(evaluation_line(t.step, train, t.last, bits, duration(t.seconds), self.left())
-            + f"{self.skipped()}{'  best' if best else ''}")
+        line = evaluation_line(t.step, train, t.last, bits, duration(t.seconds), self.left())
+        note(f"{line[len('step ------  '):]}{self.skipped()}{'  best' if best else ''}", line[:len("step ------  ")])
         if warning := overfitting(self.history):
             note(warning)
         if warning := self.diverged():
@@ -213,8 +213,8 @@ class Run:
             return
         speed = f", {1e3 * median(self.step_times):,.0f} ms a step" if self.step_times else ""
         done = "done, but the run has diverged" if self.diverged() else "done"
-        say(f"{done}: {t.step:,} steps in {duration(t.seconds)}{speed}; "
-            f"{result(t.last, t.best, self.validation.tokens)} ({cli.shown(self.out / 'best.npz')})")
+        note(f"{t.step:,} steps in {duration(t.seconds)}{speed}; "
+             f"{result(t.last, t.best, self.validation.tokens)} ({cli.shown(self.out / 'best.npz')})", f"{done}: ")
         if not self.step_times:
             say(f"nothing was left to train; to train longer: {self.files.resume()} --steps N")
         say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")
