@@ -14,6 +14,7 @@ from numpygpt.utils.config import Config
 from numpygpt.utils.data import TokenDataset
 
 T = TypeVar("T")
+USUAL = 3e-3  # a learning rate that a small model takes
 
 
 class DataGone(RuntimeError):
@@ -58,8 +59,7 @@ def stop_signals() -> list[signal.Signals]:
 
 def lower(c: Config) -> str:
     """What helps a run that diverges."""
-    usual = 0.1 if c.optimizer == "sgd" else 3e-3  # the highest that a preset has
-    return f"The usual cause is too high a learning rate: try --lr {min(c.lr / 3, usual):.0e}, or a longer --warmup"
+    return f"The usual cause is too high a learning rate: try --lr {min(c.lr / 3, USUAL):.0e}, or a longer --warmup"
 
 
 @contextmanager

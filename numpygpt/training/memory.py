@@ -9,23 +9,12 @@ import numpy as np
 from numpygpt.inspection.summary import Row, summary
 from numpygpt.models.shapes import OnPaper
 from numpygpt.nn.modules.loss import chunk_rows
-from numpygpt.optim import Adam
+from numpygpt.training.trainer import moments_of, workers_of
 from numpygpt.utils.config import Config
-from numpygpt.utils.cores import cores
 from numpygpt.utils.memory import available
 
 INTERPRETER = 60e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model
 HOLES = 1.1, 1.3  # what the allocator takes from the system by what it was asked for, of one thread and of several
-
-
-def workers_of(c: Config) -> int:
-    """How many threads share a batch."""
-    return min(c.workers or cores(), c.batch_size)
-
-
-def moments_of(c: Config) -> int:
-    """How many numbers the optimiser remembers per parameter."""
-    return int(c.momentum > 0) if c.optimizer == "sgd" else len(Adam.moments)
 
 
 def rows_of(c: Config, vocab_size: int) -> list[Row]:

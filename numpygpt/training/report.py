@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from numpygpt.training.baselines import bigram_loss, unigram_loss
-from numpygpt.training.memory import memory, parameters, workers_of
+from numpygpt.training.memory import memory, parameters
+from numpygpt.training.trainer import workers_of
 from numpygpt.training.validation import tokens_read
 from numpygpt.utils.cli import shown
 from numpygpt.utils.config import Config

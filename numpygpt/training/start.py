@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from numpygpt.models.restore import check_model, run_config
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.training.lock import check_unlocked
-from numpygpt.training.memory import workers_of
+from numpygpt.training.trainer import workers_of
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.cli import shown

@@ -13,12 +13,12 @@ from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.training.diagnose import NotFinite, first_not_finite
-from numpygpt.training.memory import workers_of
 from numpygpt.training.spikes import Spikes
 from numpygpt.training.state import check_state
 from numpygpt.utils.archive import brief
 from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
+from numpygpt.utils.cores import cores
 from numpygpt.utils.data import DataLoader, TokenDataset
 
 
@@ -29,6 +29,16 @@ def make_optimizer(model: DataParallel, c: Config) -> Optimizer:
     if c.optimizer == "adam":
         return Adam(model, c.lr, (c.beta1, c.beta2))
     return AdamW(model, c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay)
+
+
+def workers_of(c: Config) -> int:
+    """How many threads share a batch."""
+    return min(c.workers or cores(), c.batch_size)
+
+
+def moments_of(c: Config) -> int:
+    """How many numbers the optimiser remembers per parameter."""
+    return int(c.momentum > 0) if c.optimizer == "sgd" else len(Adam.moments)
 
 
 class Trainer:
