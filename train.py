@@ -47,7 +47,8 @@ def parse(argv: list[str] | None = None) -> Namespace:
                         help="begin with this run's or checkpoint's parameters and a new optimiser, to train on")
     parser.add_argument("--trace", action="store_true",
                         help="first print one step of the run with its numbers: forward, back, and the update")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be trained and how much memory it takes; write nothing")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="say what would be trained and how much memory it takes; write nothing")
     add_flags(parser)
     return parser.parse_args(argv)
 
