@@ -4,11 +4,10 @@
 With no arguments: Tiny Shakespeare, a token for each character, in data/shakespeare_char.
 """
 
-from __future__ import annotations
+from numpygpt.startup import begin
 
-import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
-
-# isort: split
+if __name__ == "__main__":
+    begin()  # before the other imports: it says in one line what is not installed
 
 import argparse
 import re

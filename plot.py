@@ -8,11 +8,10 @@
     ./plot.py WHAT --help              what one of them takes
 """
 
-from __future__ import annotations
+from numpygpt.startup import begin
 
-import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
-
-# isort: split
+if __name__ == "__main__":
+    begin("matplotlib")  # before the other imports: it says in one line what is not installed
 
 import sys
 from argparse import Namespace

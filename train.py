@@ -7,11 +7,10 @@
     ./train.py --trace --dry-run  one step with all its numbers, from token ids to the changed weights
 """
 
-from __future__ import annotations
+from numpygpt.startup import begin
 
-import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
-
-# isort: split
+if __name__ == "__main__":
+    begin()  # before the other imports: it says in one line what is not installed
 
 import sys
 from argparse import Namespace

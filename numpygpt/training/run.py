@@ -94,7 +94,8 @@ class Run:
         """The first Ctrl-C, and SIGTERM, let the step finish; a Ctrl-C after that stops at once. An evaluation, which
         may take minutes, is given up: the run that goes on begins with it."""
         self.stopping = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def update(self, bar: tqdm) -> None:
         t, every, start = self.trainer, self.config.trace_every, time.perf_counter()

@@ -105,10 +105,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     and keeps its traceback. `NUMPYGPT_TRACEBACK=1` shows the traceback in every case.
     """
     ready_streams()
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as the package sets it while it is imported
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    heeded = signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # as `startup.begin` sets it during the imports
     try:
         try:
+            if heeded:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             check_here()
             status = main()
         finally:
@@ -121,7 +122,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
             raise
         refuse(error)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C
         end(130, "\nstopped\n")
+    finally:
+        if heeded:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python ends prints no traceback either
 
 
 def ready_streams() -> None:

@@ -256,12 +256,6 @@ def test_the_configuration_of_a_run_is_written_whole(run):
     assert json.loads(json.dumps(values)) == header["config"]
 
 
-@pytest.mark.parametrize("name", ["datagen.py", "train.py", "sample.py", "plot.py", "test.py"])
-def test_missing_packages_are_said_in_one_line(name):
-    done = subprocess.run([sys.executable, "-S", ROOT / name], capture_output=True, text=True)  # -S: none are found
-    one_line(done, f"{name}: error: not installed: numpy, threadpoolctl, tqdm, matplotlib, pytest", "pip install -r")
-
-
 def test_a_resumed_run_says_what_it_changes(run, tmp_path):
     copied = tmp_path / "copy"
     shutil.copytree(run[0], copied)
