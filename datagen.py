@@ -4,10 +4,10 @@
 With no arguments: Tiny Shakespeare, a token for each character, in data/shakespeare_char.
 """
 
-from numpygpt.startup import begin
+from numpygpt import startup
 
 if __name__ == "__main__":
-    begin()  # before the other imports: it says in one line what is not installed
+    startup.begin()  # before the other imports: it says in one line what is not installed
 
 import argparse
 import re

@@ -8,10 +8,10 @@
     ./plot.py WHAT --help              what one of them takes
 """
 
-from numpygpt.startup import begin
+from numpygpt import startup
 
 if __name__ == "__main__":
-    begin("matplotlib")  # before the other imports: it says in one line what is not installed
+    startup.begin("matplotlib")  # before the other imports: it says in one line what is not installed
 
 import sys
 from argparse import Namespace
@@ -25,8 +25,8 @@ from numpygpt.utils import cli
 
 try:
     import matplotlib
-except ValueError as error:  # of a variable that names what there is not
-    cli.refuse(ValueError(f"matplotlib does not start: {error} (MPLBACKEND chooses the backend: unset it)"))
+except ValueError as error:  # a matplotlibrc that cannot be read
+    cli.refuse(ValueError(f"matplotlib does not start: {error}"))
 
 from matplotlib.figure import Figure
 
@@ -105,10 +105,12 @@ def main(argv: list[str] | None = None) -> None:
     command = command_of(args.what)
     if args.out is not None:
         check_out(args.out, suffixes_of(command))
-    drawn = command.make(args, window if args.show else style.new_figure)
-    out = args.out or drawn.out
-    check_out(out, suffixes_of(command))
-    drawn.write(out)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's matplotlibrc may set fonts, sizes or LaTeX that these pictures cannot have
+        drawn = command.make(args, window if args.show else style.new_figure)
+        out = args.out or drawn.out
+        check_out(out, suffixes_of(command))
+        drawn.write(out)
     print("\n".join([*drawn.lines, f"wrote {cli.shown(out)}"]))
     if args.show:
         import matplotlib.pyplot as plt
@@ -137,8 +139,10 @@ def window(size: tuple[float, float]) -> Figure:
     import matplotlib.pyplot as plt
 
     try:
+        if startup.backend:
+            matplotlib.use(startup.backend)
         figure = plt.figure(figsize=size)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise RuntimeError(f"--show: no window can be opened ({error}); leave --show out") from None
     if matplotlib.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
         raise RuntimeError("--show: no window can be opened here (no screen or no window toolkit); leave --show out")

@@ -7,10 +7,10 @@
     ./sample.py --score FILE             how well it predicts a text, token by token
 """
 
-from numpygpt.startup import begin
+from numpygpt import startup
 
 if __name__ == "__main__":
-    begin()  # before the other imports: it says in one line what is not installed
+    startup.begin()  # before the other imports: it says in one line what is not installed
 
 import sys
 from argparse import Namespace

@@ -9,10 +9,10 @@ With --mutants the check itself is checked: each arithmetic line of each backwar
 is known to happen, and the table must notice. See docs/GRADIENTS.md.
 """
 
-from numpygpt.startup import begin
+from numpygpt import startup
 
 if __name__ == "__main__":
-    begin("matplotlib", "pytest")  # before the other imports: it says in one line what is not installed
+    startup.begin("matplotlib", "pytest")  # before the other imports: it says in one line what is not installed
 
 import os
 import shlex

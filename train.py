@@ -7,10 +7,10 @@
     ./train.py --trace --dry-run  one step with all its numbers, from token ids to the changed weights
 """
 
-from numpygpt.startup import begin
+from numpygpt import startup
 
 if __name__ == "__main__":
-    begin()  # before the other imports: it says in one line what is not installed
+    startup.begin()  # before the other imports: it says in one line what is not installed
 
 import sys
 from argparse import Namespace

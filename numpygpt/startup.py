@@ -1,7 +1,10 @@
 """What each script does first. A clone is run by whichever python3 there is, and maybe before anything is installed:
 so this file uses the standard library alone, and Python 3.8 can read it."""
 
+import os
 import sys
+
+backend = ""  # matplotlib's, for a script that opens a window
 
 
 def begin(*packages):
@@ -12,6 +15,10 @@ def begin(*packages):
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background job has it ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `cli.run`
+    # Jupyter and Colab set this variable for their child processes, and without that backend matplotlib does not start.
+    # Writing a file needs none.
+    global backend
+    backend = os.environ.pop("MPLBACKEND", "")
     trouble = fault(("numpy", "threadpoolctl", "tqdm", *packages))
     if trouble:
         script = sys.argv[0].replace("\\", "/").split("/")[-1]

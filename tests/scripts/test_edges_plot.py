@@ -169,10 +169,25 @@ def test_misspelt_words_get_suggestions(folder):
         judged("plot.py", arguments, sentence, cwd=folder)
 
 
-def test_a_backend_that_there_is_not_is_one_sentence(folder):
-    done = process("plot.py", "run", cwd=folder, MPLBACKEND="foo")
+@pytest.mark.parametrize("backend", ["foo", "module://matplotlib_inline.backend_inline", "module://", "tkagg", " "])
+def test_a_file_needs_no_backend_and_a_window_says_that_it_has_none(folder, backend):
+    """Jupyter and Colab set MPLBACKEND for their child processes."""
+    done = process("plot.py", "run", "--out", "b.png", cwd=folder, MPLBACKEND=backend)
+    assert (done.returncode, done.stderr) == (0, "") and "wrote b.png" in done.stdout
+    done = process("plot.py", "run", "--out", "b.png", "--show", cwd=folder, MPLBACKEND=backend)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("plot.py: error: matplotlib does not start: ") and "'foo'" in done.stderr
+    assert done.stderr.startswith("plot.py: error: --show: ")
+
+
+def test_a_users_matplotlibrc_changes_no_picture(folder, tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\nsavefig.bbox: tight\n")
+    for name, variables in (("own.png", {}), ("theirs.png", {"MATPLOTLIBRC": tmp_path})):
+        done = process("plot.py", "run", "--out", name, cwd=folder, **variables)
+        assert done.returncode == 0, done.stderr
+    assert (folder / "own.png").read_bytes() == (folder / "theirs.png").read_bytes()
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff")
+    done = process("plot.py", "run", "--out", "b.png", cwd=folder, MATPLOTLIBRC=tmp_path)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("plot.py: error: matplotlib does not start")
 
 
 def test_the_same_run_gives_the_same_picture(folder):
