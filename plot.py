@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
 
 from numpygpt.utils import cli
 
@@ -44,14 +43,6 @@ WHAT = {
 }
 
 
-class Parser(cli.ArgumentParser):
-    """A command's usage begins with `plot.py WHAT`, and its errors like all others of this script."""
-
-    def error(self, message: str) -> NoReturn:
-        self.prog = self.prog.split(" ")[0]
-        super().error(message)
-
-
 def parse(argv: list[str] | None = None) -> Namespace:
     """The arguments of the command that comes first, or of `curves` where none does. Only its module is imported."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -63,7 +54,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
         check_words(argv[:1])  # before its flags are found to be unknown ones
     command = command_of(what)
     words = WHAT[what].split(";")[0]
-    parser = Parser(prog=f"{script()} {what}", description=f"{words[0].upper()}{words[1:]}.")
+    parser = cli.ArgumentParser(prog=f"{script()} {what}", description=f"{words[0].upper()}{words[1:]}.")
     command.add_arguments(parser)
     suffixes = suffixes_of(command)
     parser.add_argument("--out", metavar="FILE", type=Path, help=f"what to write, ending in {' or '.join(suffixes)}")
@@ -79,11 +70,11 @@ def script() -> str:
     return Path(sys.argv[0]).name
 
 
-def overview() -> Parser:
+def overview() -> cli.ArgumentParser:
     """What `./plot.py --help` shows: the commands, a line each."""
     commands = [f"  {what:<13} {words}" for what, words in WHAT.items()]
     last = "A run folder that has the name of a command is written ./curves."
-    return Parser(
+    return cli.ArgumentParser(
         usage=f"{script()} [WHAT] ...", description=__doc__,
         epilog="\n".join(["WHAT, and what it draws:", *commands, "", last]),
     )  # fmt: skip

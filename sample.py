@@ -30,6 +30,7 @@ from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.colour import colours, harmless, room
 from numpygpt.utils.text import prompt_ids
+from numpygpt.utils.typed import check_stop, remarks
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
 
@@ -40,7 +41,9 @@ def parse(argv: list[str] | None = None) -> Namespace:
     add("run", nargs="?", type=cli.name,
         help="a run folder (its best checkpoint) or a checkpoint file; without it the newest run")
     prompt = parser.add_mutually_exclusive_group()
-    prompt.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; it may be empty")
+    prompt.add_argument("--prompt", default="", metavar="TEXT",
+                        help="what the text begins with; it may be empty. The name of a special token, such as "
+                             "<|endoftext|>, is that token")
     prompt.add_argument("--prompt-file", type=cli.name, metavar="FILE",
                         help="read the prompt from a file, - for standard input")
     add("--max-new-tokens", type=int, metavar="N",
@@ -75,6 +78,12 @@ def main(argv: list[str] | None = None) -> int:
     model, tokenizer, checkpoint = restore(args.run)
     if args.score is not None:
         return score(args.score, model, tokenizer, checkpoint)
+    notes = remarks("--prompt", args.prompt, tokenizer)
+    if args.stop is not None:
+        check_stop(args.stop, tokenizer)
+        notes += remarks("--stop", args.stop, tokenizer)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
     prompt = args.prompt if args.prompt_file is None else read_text(args.prompt_file, "the prompt")
     context = prompt_ids(tokenizer, prompt)
     length = args.max_new_tokens if args.max_new_tokens is not None else EXPLAINED if args.explain else LENGTH

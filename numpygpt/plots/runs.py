@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.plots.series import smooth
-from numpygpt.utils.cli import command, meant, shown
+from numpygpt.utils.cli import meant, shown
 from numpygpt.utils.config import read_toml
 from numpygpt.utils.data.dataset import read_meta
 from numpygpt.utils.metrics import Metrics, read_metrics
@@ -58,8 +58,7 @@ def load_run(path: str | Path) -> Run:
     """Read a run folder, or a metrics file itself. One with no rows yet is a ValueError: there is nothing to draw."""
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such run folder or metrics file"
-                                + (meant(path) or f"; make one: {command('train.py', 'quick')}"))
+        raise FileNotFoundError(f"{path}: no such run folder or metrics file{meant(path)}")
     file = path / METRICS if path.is_dir() else path
     if not file.exists():
         raise FileNotFoundError(f"{path} holds no {METRICS}: it is no run folder, or its training has not begun")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.data import TokenDataset
+from numpygpt.utils.typed import remarks
 
 
 @dataclass
@@ -75,14 +77,17 @@ def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.nda
     """The ids of the prompt, (N,), and what is to be said where they do not give back its text."""
     given_as = "--prompt" if args.prompt_file is None else args.prompt_file
     text = args.prompt if args.prompt_file is None else read_text(args.prompt_file)
-    ids = encode(tokenizer, text, given_as)
-    read = tokenizer.decode(ids)
-    return ids, [] if read == text else [f"note: to this model the text reads {read[:200]!r}"]
+    ids = encode(tokenizer, text, given_as, "all")
+    notes = [f"note: {remark}" for remark in remarks("--prompt", args.prompt or "", tokenizer)]
+    if (read := tokenizer.decode(ids)) != text:
+        notes.append(f"note: to this model the text reads {read[:200]!r}")
+    return ids, notes
 
 
-def encode(tokenizer: Tokenizer, text: str, given_as: str) -> np.ndarray:
-    """The ids of `text`. (N,) ValueError where there are none; `given_as` names the flag or file that it came by."""
-    ids = tokenizer.encode_array(text).astype(np.int64)
+def encode(tokenizer: Tokenizer, text: str, given_as: str, special: Collection[str] | str = ()) -> np.ndarray:
+    """The ids of `text`, in which the `special` tokens are recognised. (N,) ValueError if there are none; `given_as`
+    names the flag or file that it came by."""
+    ids = tokenizer.encode_array(text, special).astype(np.int64)
     if not len(ids):
         raise ValueError(f"{given_as} is empty: give a text of at least one token")
     return ids

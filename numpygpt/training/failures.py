@@ -48,11 +48,10 @@ class DataFiles:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """What ends a run from outside, as far as the system has it. What was set to be ignored stays ignored: SIGHUP by
-    nohup, SIGINT by a shell that starts a job in the background."""
+    """What ends a run from outside, as far as the system has it; a SIGHUP that nohup keeps away stays away."""
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     found = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
-    return [s for s in found if signal.getsignal(s) != signal.SIG_IGN]
+    return [s for s in found if s != getattr(signal, "SIGHUP", None) or signal.getsignal(s) != signal.SIG_IGN]
 
 
 @contextmanager

@@ -94,8 +94,7 @@ class Run:
         """The first Ctrl-C, and SIGTERM, let the step finish; a Ctrl-C after that stops at once. An evaluation, which
         may take minutes, is given up: the run that goes on begins with it."""
         self.stopping = True
-        if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def update(self, bar: tqdm) -> None:
         t, every, start = self.trainer, self.config.trace_every, time.perf_counter()
@@ -203,7 +202,7 @@ class Run:
         speed = f", {1e3 * median(self.step_times):,.0f} ms a step" if self.step_times else ""
         say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; best validation loss {t.best['val_loss']:.4f} at "
             f"step {t.best['step']:,} ({cli.shown(self.out / 'best.npz')})")
-        say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")
+        say(f"next: {cli.command('sample.py', run)}   and   {cli.drawing(self.out)}")
 
 
 def say(text: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpygpt.utils import strict_json
 from numpygpt.utils.archive import Archive, Unsound, brief, write_array
 from numpygpt.utils.checkpoint_header import check_header
-from numpygpt.utils.cli import command, meant, shown
+from numpygpt.utils.cli import meant, shown
 from numpygpt.utils.files import replacing
 
 FORMAT, VERSION = "numpygpt-checkpoint", 2
@@ -80,8 +80,7 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {shown(path)}"
-                                + (meant(path) or f"; train a model first: {command('train.py', 'quick')}"))
+        raise FileNotFoundError(f"there is no checkpoint {shown(path)}{meant(path)}")
     with open(path, "rb") as file:
         try:
             read_at = stamp(os.fstat(file.fileno()))
@@ -159,5 +158,4 @@ def find_checkpoint(run: str | Path, prefer: tuple[str, ...] = ("best.npz", "ckp
     for name in prefer:
         if (run / name).is_file():
             return run / name
-    raise FileNotFoundError(f"{shown(run)} holds no checkpoint ({' or '.join(prefer)}); train a model first: "
-                            f"{command('train.py', 'quick')}")
+    raise FileNotFoundError(f"{shown(run)} holds no checkpoint ({' or '.join(prefer)}){meant(run)}")

@@ -8,10 +8,11 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The ids that a model begins with. An empty prompt is the end of a text before, else a new line, else id 0:
-    a model needs one token to predict the next from."""
+    """The ids that a model begins with. The name of a special token, such as <|endoftext|>, is that token: a user typed
+    it. An empty prompt is the end of a text before, else a new line, else id 0: a model needs one token to predict the
+    next from."""
     if prompt:
-        return tokenizer.encode(prompt)
+        return tokenizer.encode(prompt, allowed_special="all")
     if END_OF_TEXT in tokenizer.special_tokens:
         return [tokenizer.special_tokens[END_OF_TEXT]]
     try:
