@@ -49,9 +49,11 @@ def check_stop(text: str, tokenizer: Tokenizer) -> None:
 
 def unable(text: str, tokenizer: Tokenizer) -> list[str]:
     """The characters of `text` that no sample has."""
+    for name in tokenizer.special_tokens:
+        text = text.replace(name, "")
     characters, fields = list(dict.fromkeys(text)), tokenizer.to_dict()
     if "merges" not in fields:
-        able = set(" ".join([*tokenizer.special_tokens, *fields["vocab"]]))
+        able = set().union(*fields["vocab"])
         return [char for char in characters if char not in able]
     # A tokenizer of bytes can write every character. If it made its text lower case, the model never saw a capital.
     lower = tokenizer.lowercase
