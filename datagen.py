@@ -28,7 +28,7 @@ from numpygpt.utils.data import (
 from numpygpt.utils.data.clean import CLEANINGS
 from numpygpt.utils.data.corpora import CORPORA
 from numpygpt.utils.data.inspect import inspection
-from numpygpt.utils.data.recipes import training
+from numpygpt.utils.data.recipes import INSTEAD, training
 from numpygpt.utils.data.split import SPLITS
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",
@@ -120,12 +120,13 @@ def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:
 
 
 def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
-    """data/CORPUS_TOKENIZER; the default corpus has one folder, whichever text it fell back to."""
-    default = not config.input and config.dataset == "default"
+    """data/CORPUS_TOKENIZER. The default corpus is called shakespeare there, unless another text had to be taken."""
     path = Path(config.tokenizer)  # of a tokenizer.json: the folder tells more than the file's name
     tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else path.stem
-    name = f"{'shakespeare' if default else corpus.name}_{tokenizer}"
-    return ROOT / "data" / re.sub(r"[^\w.-]+", "_", name)
+    corpus_name = corpus.name
+    if not config.input:
+        corpus_name = INSTEAD.get(corpus_name, "shakespeare" if config.dataset == "default" else corpus_name)
+    return ROOT / "data" / re.sub(r"[^\w.-]+", "_", f"{corpus_name}_{tokenizer}")
 
 
 def say(line: str) -> None:

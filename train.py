@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from numpygpt.inspection.walk import walk
@@ -52,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     config, checkpoint = resumed(args) if args.resume else begun(args)
     out = Path(config.out)
     check_logger(config.log)  # before any work is done
-    trainer = Trainer(config, open_data(config, make=not args.dry_run, say=say))
+    data = open_data(config, make=not args.dry_run, say=say)
+    config = replace(config, data=str(data.folder))  # another text's, if Tiny Shakespeare could not be fetched
+    trainer = Trainer(config, data)
     if checkpoint:
         try:
             (trainer.load if args.resume else trainer.start_from)(checkpoint)

@@ -13,7 +13,7 @@ from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, l
 from numpygpt.utils.config import Config, fixed_names, given, read_preset
 from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
 from numpygpt.utils.data.dataset import how_to_make
-from numpygpt.utils.data.recipes import recipe
+from numpygpt.utils.data.recipes import at_hand, folder_of, recipe
 
 SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
          "bias")  # what parameters of a checkpoint fit into
@@ -76,13 +76,19 @@ def check_free(out: Path) -> None:
     metrics = out / "metrics.jsonl"
     if (out / "ckpt.npz").exists() or (metrics.exists() and metrics.stat().st_size):
         shown = cli.shown(out)
-        raise ValueError(f"{shown} already holds a run; go on with it by {cli.command('train.py', '--resume', shown)}, "
-                         "or give another folder with --out")
+        way = f"resume it with {cli.command('train.py', '--resume', shown)}, or "
+        raise ValueError(f"{shown} already holds a run; {way if (out / 'ckpt.npz').exists() else ''}"
+                         "give another folder with --out")
 
 
 def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDataset:
-    """The data folder. A preset's is made, as datagen.py would, where it is missing and `make` allows it."""
-    folder = Path(config.data)
+    """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. Of a text that
+    could not be fetched, another one stands in, whose folder has another name."""
+    asked = Path(config.data)
+    folder = at_hand(asked)
+    if folder != asked:
+        say(f"note: {cli.shown(asked)} is missing, so {cli.shown(folder)} is used, which was made because Tiny "
+            f"Shakespeare could not be fetched. To try it again: {how_to_make(asked)}")
     settings = recipe(folder)
     if make and settings is not None and not folder.exists():
         say(f"{cli.shown(folder)} is missing: making it, as {how_to_make(folder)} would")
@@ -91,6 +97,7 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
             for note in corpus.notes:
                 say(note)
             more = {name: value for name, value in settings.items() if name not in ("dataset", "out")}
+            folder = folder_of(corpus.name, folder) if "dataset" not in settings else folder
             prepare(corpus, folder, say=say, progress=progress, **more)
     try:
         dataset = TokenDataset.load(folder)

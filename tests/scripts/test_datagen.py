@@ -143,16 +143,20 @@ def test_help_gives_reasons_and_defaults(datagen):
     assert "None" not in text and "SUPPRESS" not in text
 
 
-def test_the_default_folder_is_one_whichever_text_it_is(monkeypatch, tmp_path):
+def test_the_default_folder_has_the_name_of_its_text(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(ROOT))
     import datagen as script
-    from numpygpt.utils.data import DEFAULT_FOLDER, read_corpus
+    from numpygpt.utils.data import DEFAULT_FOLDER, Corpus, read_corpus
 
     (tmp_path / "my tale.txt").write_text(TEXT)
     corpus = read_corpus([tmp_path / "my tale.txt"])
-    assert script.default_folder(script.parse([]), corpus) == DEFAULT_FOLDER
-    assert script.default_folder(script.parse(["--tokenizer", "bpe"]), corpus).name == "shakespeare_bpe"
     assert script.default_folder(script.parse(["--input", "x"]), corpus) == ROOT / "data" / "my_tale_char"
+    for text, name in {"tinyshakespeare": "shakespeare", "shakespeare": "plays", "pydoc": "pydoc"}.items():
+        found = Corpus.of(text, TEXT, "a test")
+        assert script.default_folder(script.parse([]), found) == DEFAULT_FOLDER.parent / f"{name}_char"
+        assert script.default_folder(script.parse(["--tokenizer", "bpe"]), found).name == f"{name}_bpe"
+        if name != "shakespeare":
+            assert script.default_folder(script.parse(["--dataset", text]), found).name == f"{name}_char"
     given = {"gpt2": "gpt2", "data/code_bpe/tokenizer.json": "code_bpe", "a b/my tok.json": "my_tok"}
     for tokenizer, name in given.items():
         config = script.parse(["--input", "x", "--tokenizer", tokenizer])
