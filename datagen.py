@@ -30,6 +30,7 @@ from numpygpt.utils.data.corpora import CORPORA
 from numpygpt.utils.data.inspect import inspection
 from numpygpt.utils.data.recipes import INSTEAD, training
 from numpygpt.utils.data.split import SPLITS
+from numpygpt.utils.typed import escaped
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",
             "text")  # fmt: skip
@@ -57,8 +58,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "no new word; gpt2, or the path of a tokenizer.json (ours or Hugging Face's), is used as it is, so that ids "
         "mean what they mean elsewhere")
     add("--tokenizer-files", type=Path, metavar="DIR", default=unset,
-        help="for gpt2: the folder with vocab.bpe and encoder.json as they were published, which are not part of this "
-        "project")
+        help="for gpt2: the folder with vocab.bpe and encoder.json as OpenAI published them in "
+        "https://openaipublic.blob.core.windows.net/gpt-2/models/124M/ (or merges.txt and vocab.json, as Hugging Face "
+        "calls the same files); they are not part of this project")
     add("--vocab-size", type=int, metavar="N", default=unset,
         help="entries in the vocabulary (without it 6551 for bpe and every word for word): fewer train faster, more "
         "make sequences shorter")
@@ -112,6 +114,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:
+    if config.separator and (remark := escaped("--separator", config.separator)):
+        say(f"note: {remark}")
     if config.input:
         return read_corpus(config.input, config.encoding, config.separator)
     if config.separator is not None or config.encoding != "utf-8":

@@ -15,7 +15,6 @@ if __name__ == "__main__":
     startup.begin("matplotlib", "pytest")  # before the other imports: it says in one line what is not installed
 
 import os
-import shlex
 import subprocess
 import sys
 from argparse import Namespace
@@ -41,7 +40,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
     for word in args.pytest:
         if not (word and os.path.exists(cli.ROOT / word.split("::")[0])):
             parser.error(f"there is no test file or folder {word!r}; for the tests with a word in their names: "
-                         f"./test.py -- -k {shlex.quote(word)}")
+                         f"{cli.command('test.py', '--', '-k', word)}")
     args.pytest += words[end + 1 :]
     return args
 

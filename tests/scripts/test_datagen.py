@@ -248,3 +248,11 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
         assert done.returncode == 0, done.stderr
         peaks.append(1024 * int(done.stdout.split()[-1]))
     assert peaks[1] - peaks[0] < len(TEXT) * (times[1] - times[0]) / 3  # a third of the text that is added
+
+
+def test_a_separator_with_a_backslash_is_named_with_what_to_type(datagen, tmp_path):
+    done = datagen("--input", "tale.txt", "--separator", r"\n\n", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith("note: ") and r"--separator $'\n\n'" in line for line in done.stdout.splitlines())
+    done = datagen("--input", "tale.txt", "--separator", "\n\n", "--out", "other")
+    assert "$'" not in done.stdout

@@ -20,7 +20,9 @@ from numpygpt.utils.data.split import Source
 
 UNKNOWN = "<unk>"
 GPT2 = "gpt2"
-GPT2_FILES = ("vocab.bpe", "encoder.json")
+GPT2_FILES = {"vocab.bpe": "merges.txt", "encoder.json": "vocab.json"}  # OpenAI's names, and Hugging Face's of the same
+GPT2_SOURCE = ("OpenAI published them in https://openaipublic.blob.core.windows.net/gpt-2/models/124M/, and "
+               "https://huggingface.co/openai-community/gpt2 has them as merges.txt and vocab.json")
 DEFAULTS = {"char": (None, None), "word": (None, 1), "bpe": (6551, 2)}  # vocabulary size (None: no limit), min-freq
 
 Say = Callable[[str], None]
@@ -56,12 +58,14 @@ def given_tokenizer(name: str, files: Path | None) -> Given | None:
 def _gpt2(files: Path | None) -> Given:
     names = " and ".join(GPT2_FILES)
     if files is None:
-        raise ValueError(f"--tokenizer {GPT2} needs --tokenizer-files DIR, the folder with the files {names} that "
-                         "GPT-2 was published with")
-    paths = [files / name for name in GPT2_FILES]
+        raise ValueError(f"--tokenizer {GPT2} needs --tokenizer-files DIR, the folder with the files {names} of "
+                         f"GPT-2; {GPT2_SOURCE}")
+    paths = [files / (other if (files / other).is_file() and not (files / name).is_file() else name)
+             for name, other in GPT2_FILES.items()]
     for path in paths:
         if not path.is_file():
-            raise FileNotFoundError(f"{shown(path)} is missing: --tokenizer-files names the folder with {names}")
+            raise FileNotFoundError(f"{shown(path)} is missing: --tokenizer-files names the folder with {names}; "
+                                    f"{GPT2_SOURCE}")
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     return Given(BPETokenizer.from_gpt2(*paths), {"from": GPT2, "from_sha256": digest})
 

@@ -157,7 +157,7 @@ def test_a_text_too_short_is_refused_with_the_numbers(tmp_path, text, message):
         ({"workers": 0}, "the number of workers is at least 1, not 0"),
         ({"tokenizer": "nowhere/tokenizer.json"}, "no tokenizer is called 'nowhere/tokenizer.json'.*the path of a tok"),
         ({"tokenizer": "cahr"}, "no tokenizer is called 'cahr'; did you mean char"),
-        ({"tokenizer": "gpt2"}, "needs --tokenizer-files DIR, the folder with the files vocab.bpe and encoder.json"),
+        ({"tokenizer": "gpt2"}, "needs --tokenizer-files DIR, the folder with the files vocab.bpe and encoder.json.*https://"),
         ({"tokenizer_files": "x"}, "--tokenizer-files belongs to --tokenizer gpt2; char takes none"),
         ({"split": "document"}, "needs several documents, and this corpus is one"),
         ({"context": 0}, "the context is at least 1, not 0"),
@@ -358,8 +358,12 @@ def test_gpt2(tmp_path):
     dataset, _ = make(tmp_path, tokenizer="gpt2", tokenizer_files=files)
     assert dataset.vocab_size == 258 and dataset.meta["tokenizer"]["from"] == "gpt2"
     assert dataset.tokenizer.decode(dataset.train) + dataset.tokenizer.decode(dataset.val) == tale()
-    (files / "vocab.bpe").unlink()
-    with pytest.raises(FileNotFoundError, match=r"vocab\.bpe is missing: --tokenizer-files names the folder with"):
+    for name, other in (("vocab.bpe", "merges.txt"), ("encoder.json", "vocab.json")):  # Hugging Face's names
+        (files / name).rename(files / other)
+        again, _ = make(tmp_path, tokenizer="gpt2", tokenizer_files=files)
+        assert again.meta["tokenizer"] == dataset.meta["tokenizer"]
+    (files / "merges.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"vocab\.bpe is missing: .*https://.*merges\.txt"):
         make(tmp_path, tokenizer="gpt2", tokenizer_files=files)
 
 
