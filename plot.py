@@ -51,7 +51,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
     named = argv[:1] != [] and argv[0] in WHAT
     what = argv.pop(0) if named else "curves"
     if not named:
-        check_words(argv[:1])  # before its flags are found to be unknown ones
+        check_words(argv[:1], argv)  # before its flags are found to be unknown ones
     command = command_of(what)
     words = WHAT[what].split(";")[0]
     parser = cli.ArgumentParser(prog=f"{script()} {what}", description=f"{words[0].upper()}{words[1:]}.")
@@ -62,7 +62,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
         parser.add_argument("--show", action="store_true", help="open a window too, to zoom in")
     args = parser.parse_args(argv, Namespace(what=what, show=False))
     if not named:
-        check_words(map(str, args.runs))
+        check_words(map(str, args.runs), argv)
     return args
 
 
@@ -80,13 +80,14 @@ def overview() -> cli.ArgumentParser:
     )  # fmt: skip
 
 
-def check_words(words: Iterable[str]) -> None:
-    """Where no command comes first, the words should be runs. One that is none, but looks like a command, is said."""
+def check_words(words: Iterable[str], argv: list[str]) -> None:
+    """ValueError if one of the `words` of `argv`, which should be runs, is or looks like a command."""
     for word in words:
         if word.startswith("-") or Path(word).exists():
             continue
         if word in WHAT:
-            raise ValueError(f"{word}: no such run folder; as a command it comes first: {cli.command('plot.py', word)}")
+            first = cli.command("plot.py", word, *(other for other in argv if other != word))
+            raise ValueError(f"{word}: no such run folder; as a command it comes first: {first}")
         if near := cli.nearest(word, WHAT):
             raise ValueError(f"{word}: no such run folder, and no command{near} (there are {', '.join(WHAT)})")
 

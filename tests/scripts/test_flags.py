@@ -97,9 +97,9 @@ ODD = ["-dash", "--out", "two words", "it's", 'a "quote"', "new\nline", "caf\udc
 
 @pytest.mark.skipif(sys.platform != "linux" or not os.path.exists("/bin/bash"), reason="names of bytes, and bash")
 @pytest.mark.parametrize("name", ODD)
-def test_a_printed_command_runs_whatever_the_folders_name_is(name, tmp_path):
+def test_a_printed_command_runs_whatever_the_folders_name_is(name, tmp_path, monkeypatch):
     (tmp_path / name).mkdir()
-    os.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)
     line = cli.command("sample.py", cli.shown(name), "--top-k", "0")
     assert line.isascii() or name == "é"
     done = subprocess.run(["/bin/bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True)
@@ -149,3 +149,25 @@ def test_a_text_arrives_as_it_was_typed_in_every_locale(tmp_path):
     for flag in ("--prompt", "--stop"):  # bytes that are no text
         done = process("sample.py", run, flag, "caf\udce9")
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "dce9" in done.stderr.lower()
+
+
+def test_what_plot_advises_runs(tmp_path):
+    """Each printed command is run as it is printed."""
+    for name, tokenizer in (("a", "char"), ("b", "bpe")):
+        data = make_data(tmp_path / f"data {name}", tokenizer)
+        assert script("train.py", *TINY, "--data", data, "--out", tmp_path / f"run {name}").returncode == 0
+    for words, line in ((["run a", "run b"], -2), (["run a", "compare", "run b"], -1), (["run a", "attention"], -1)):
+        done = script("plot.py", *words, cwd=tmp_path)
+        advice = (done.stdout + done.stderr).splitlines()[line]
+        command = shlex.split(advice[advice.index(str(cli.ROOT / "plot.py")) :].rstrip(")"))
+        assert command[1] in ("compare", "attention") and "run a" in command
+        more = ["--prompt", "To"] if command[1] == "attention" else []
+        done = script("plot.py", *command[1:], *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_without_a_checkpoint_is_not_to_be_resumed(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}\n")
+    done = script("train.py", "--data", make_data(tmp_path / "data"), "--out", tmp_path / "run")
+    assert done.returncode == 2 and "--out" in done.stderr and "--resume" not in done.stderr
