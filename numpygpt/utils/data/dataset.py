@@ -19,7 +19,7 @@ from numpygpt.tokenizer import load_tokenizer
 from numpygpt.utils.cli import shown
 from numpygpt.utils.data.fetch import file_sha256
 from numpygpt.utils.data.meta import FILES, anew, check_file, how_to_make, plain, read_meta
-from numpygpt.utils.data.recipes import DEFAULT_FOLDER
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER, at_hand
 
 _CHECKED_AT_ONCE = 1 << 22  # bytes of a file in memory at a time
 
@@ -48,8 +48,9 @@ class TokenDataset:
 
     @classmethod
     def load(cls, folder: str | Path = DEFAULT_FOLDER) -> TokenDataset:
-        """Open `folder`. Raises `FileNotFoundError` or `ValueError` that says what is wrong and how to make it anew."""
-        folder = Path(folder)
+        """Open `folder`, or the one that was made in place of a preset's (see `at_hand`). Raises `FileNotFoundError` or
+        `ValueError` that says what is wrong and how to make it again."""
+        folder = at_hand(Path(folder))
         if not folder.is_dir():
             make = f"make it with {how_to_make(folder)}"
             if old := displaced(folder):

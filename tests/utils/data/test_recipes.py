@@ -96,7 +96,8 @@ def test_a_text_that_is_used_instead_has_a_folder_of_its_own(corpus, name, tmp_p
     assert at_hand(real) == real
     dataset = start.open_data(config, make=True, say=said.append)
     assert dataset.folder == tmp_path / "data" / name and dataset.meta["corpus"] == corpus and not real.exists()
-    assert at_hand(real) == dataset.folder and at_hand(tmp_path / "mine") == tmp_path / "mine"
+    assert TokenDataset.load(real).folder == at_hand(real) == dataset.folder
+    assert at_hand(tmp_path / "mine") == tmp_path / "mine"
     said.clear()
     for make in (True, False):
         assert start.open_data(config, make=make, say=said.append).folder == dataset.folder
