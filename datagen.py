@@ -14,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+from numpygpt.utils.arguments import as_typed
 from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, run
 from numpygpt.utils.colour import colours
 from numpygpt.utils.data import (
@@ -41,7 +42,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add, text = parser.add_argument, parser.add_mutually_exclusive_group()
     unset = argparse.SUPPRESS  # flags without one fixed default: their help says what happens without them
     # fmt: off
-    text.add_argument("--input", nargs="+", metavar="FILE", default=unset,
+    text.add_argument("--input", nargs="+", metavar="FILE", type=as_typed, default=unset,
         help="your own text: files, folders (every file below), patterns such as 'books/**/*.txt', or - for standard "
         "input; each file is a document, and <|endoftext|> ends each where there are several, so that the model "
         "learns where texts begin and end")
@@ -53,7 +54,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "and with it a line end right behind it (write --separator=--- for one that begins with a dash)")
     add("--encoding", metavar="NAME", default="utf-8",
         help="how the files of --input are encoded, such as utf-16 or cp1252: read as another, letters come out wrong")
-    add("--tokenizer", metavar="NAME", default="char",
+    add("--tokenizer", metavar="NAME", type=as_typed, default="char",
         help="char learns fastest on a small text; bpe puts more text into a context; word cannot misspell and knows "
         "no new word; gpt2, or the path of a tokenizer.json (ours or Hugging Face's), is used as it is, so that ids "
         "mean what they mean elsewhere")

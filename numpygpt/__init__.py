@@ -21,6 +21,10 @@ if not TYPE_CHECKING:
 
         homes = {"GPT": "models", "gradcheck": "nn.gradcheck", "summary": "inspection", "trace": "inspection"}
         if name in homes:
+            from numpygpt.startup import fault
+
+            if fault(()):
+                raise ImportError(fault(()))  # an old Python
             globals()[name] = getattr(import_module("numpygpt." + homes[name]), name)
             return globals()[name]
         if not name.startswith("_") and find_spec("numpygpt." + name):

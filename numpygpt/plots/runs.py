@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.series import smooth
+from numpygpt.utils.arguments import text
 from numpygpt.utils.cli import meant, shown
 from numpygpt.utils.config import read_toml
 from numpygpt.utils.data.dataset import read_meta
@@ -70,7 +72,7 @@ def load_run(path: str | Path) -> Run:
     bound(metrics, file)
     folder = file.resolve().parent
     name = folder.name if file.name == METRICS else file.stem
-    return Run(name, folder, metrics, read_clip(folder / "config.toml"))
+    return Run(drawable(text(name)), folder, metrics, read_clip(folder / "config.toml"))
 
 
 def bound(metrics: Metrics, file: Path) -> None:
@@ -109,7 +111,7 @@ def load_runs(paths: Iterable[Path]) -> list[Run]:
     names = [run.name for run in runs]
     for run in runs:
         if names.count(run.name) > 1:
-            run.name = shown(run.folder)
+            run.name = drawable(text(shown(run.folder)))
     return runs
 
 

@@ -15,6 +15,7 @@ from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
+from numpygpt.utils.arguments import text
 from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.typed import remarks
@@ -31,7 +32,7 @@ class Source:
         """The run and its step, as a title has them."""
         path = self.checkpoint.path.resolve()
         run = path.parent.name if path.name in ("best.npz", "ckpt.npz") else f"{path.parent.name}/{path.name}"
-        return drawable(f"{run}, step {self.checkpoint.header['step']:,}")
+        return drawable(f"{text(run)}, step {self.checkpoint.header['step']:,}")
 
     @property
     def line(self) -> str:

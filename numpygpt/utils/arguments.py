@@ -46,6 +46,11 @@ def path(text: str) -> Path:
     return Path(name(text))
 
 
+def as_typed(typed: str) -> str:
+    """What may be the name of a file, in the form in which Python opens it. Who reads it checks it."""
+    return typed
+
+
 def text(typed: str) -> str:
     """A flag's text. Terminals write UTF-8, but Python decodes a command line as the locale says: with LC_ALL=C it does
     not know the é in `--prompt é`."""

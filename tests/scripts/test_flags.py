@@ -171,3 +171,18 @@ def test_a_folder_without_a_checkpoint_is_not_to_be_resumed(tmp_path):
     (tmp_path / "run" / "metrics.jsonl").write_text("{}\n")
     done = script("train.py", "--data", make_data(tmp_path / "data"), "--out", tmp_path / "run")
     assert done.returncode == 2 and "--out" in done.stderr and "--resume" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of bytes")
+@pytest.mark.parametrize("name", ["é", "caf\udce9"])
+def test_a_runs_name_of_any_bytes_is_drawn_and_read_in_every_locale(name, tmp_path):
+    assert script("train.py", *TINY, "--data", make_data(tmp_path / "data"), "--out", tmp_path / "run").returncode == 0
+    (tmp_path / "run").rename(tmp_path / name)
+    for variables in ({}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        for words in ([name], ["compare", name]):
+            done = process("plot.py", *words, "--out", "a.svg", cwd=tmp_path, **variables)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert ("é" if name == "é" else "udce9") in done.stdout
+        (tmp_path / "é.txt").write_text("To be, or not to be")
+        done = process("datagen.py", "--input", "é.txt", "nowhere", cwd=tmp_path, **variables)
+        assert done.returncode == 2 and "nowhere" in done.stderr  # the first is found
