@@ -4,18 +4,22 @@
 With no arguments: Tiny Shakespeare, a token for each character, in data/shakespeare_char.
 """
 
-from __future__ import annotations
+from numpygpt import startup
 
-import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
-
-# isort: split
+if __name__ == "__main__":
+    startup.begin()  # before the other imports: it says in one line what is not installed
 
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, run
+from tqdm import tqdm
+
+from numpygpt.utils.arguments import as_typed
+from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run
 from numpygpt.utils.colour import colours
 from numpygpt.utils.data import (
     Corpus,
@@ -29,8 +33,9 @@ from numpygpt.utils.data import (
 from numpygpt.utils.data.clean import CLEANINGS
 from numpygpt.utils.data.corpora import CORPORA
 from numpygpt.utils.data.inspect import inspection
-from numpygpt.utils.data.recipes import training
+from numpygpt.utils.data.recipes import INSTEAD, training
 from numpygpt.utils.data.split import SPLITS
+from numpygpt.utils.typed import escaped
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",
             "text")  # fmt: skip
@@ -41,7 +46,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add, text = parser.add_argument, parser.add_mutually_exclusive_group()
     unset = argparse.SUPPRESS  # flags without one fixed default: their help says what happens without them
     # fmt: off
-    text.add_argument("--input", nargs="+", metavar="FILE", default=unset,
+    text.add_argument("--input", nargs="+", metavar="FILE", type=as_typed, default=unset,
         help="your own text: files, folders (every file below), patterns such as 'books/**/*.txt', or - for standard "
         "input; each file is a document, and <|endoftext|> ends each where there are several, so that the model "
         "learns where texts begin and end")
@@ -53,13 +58,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "and with it a line end right behind it (write --separator=--- for one that begins with a dash)")
     add("--encoding", metavar="NAME", default="utf-8",
         help="how the files of --input are encoded, such as utf-16 or cp1252: read as another, letters come out wrong")
-    add("--tokenizer", metavar="NAME", default="char",
+    add("--tokenizer", metavar="NAME", type=as_typed, default="char",
         help="char learns fastest on a small text; bpe puts more text into a context; word cannot misspell and knows "
         "no new word; gpt2, or the path of a tokenizer.json (ours or Hugging Face's), is used as it is, so that ids "
         "mean what they mean elsewhere")
     add("--tokenizer-files", type=Path, metavar="DIR", default=unset,
-        help="for gpt2: the folder with vocab.bpe and encoder.json as they were published, which are not part of this "
-        "project")
+        help="for gpt2: the folder with vocab.bpe and encoder.json as OpenAI published them in "
+        "https://openaipublic.blob.core.windows.net/gpt-2/models/124M/ (or merges.txt and vocab.json, as Hugging Face "
+        "calls the same files); they are not part of this project")
     add("--vocab-size", type=int, metavar="N", default=unset,
         help="entries in the vocabulary (without it 6551 for bpe and every word for word): fewer train faster, more "
         "make sequences shorter")
@@ -106,13 +112,36 @@ def main(argv: list[str] | None = None) -> int:
                  "workers", "force")  # fmt: skip
         settings = {name: getattr(config, name) for name in names}
         out = config.out or default_folder(config, corpus)
-        dataset = prepare(corpus, out, config.tokenizer, **settings, say=say, progress=bars)
+        again = partial(command_again, config)
+        dataset = prepare(corpus, out, config.tokenizer, **settings, say=say, progress=bars, again=again)
     say(summary(dataset))
-    say(f"\nnext: {training(dataset.folder)}")
+    context = None if config.context == parse([]).context else config.context
+    if str(dataset.folder.resolve()).isprintable():
+        say(f"\nnext: {training(dataset.folder, context)}")
+    else:  # see Config
+        say("\nnext: rename the folder, in UTF-8 and without control characters: train.py keeps its name in a text")
     return 0
 
 
+def command_again(config: argparse.Namespace, changes: dict[str, Any]) -> str:
+    """The command that makes the same folder with other settings."""
+    settings, defaults, words = {**vars(config), **changes}, vars(parse([])), []
+    if config.out or settings["tokenizer"] == config.tokenizer:
+        settings["force"] = True  # else the folder's name is another one
+    for name, value in settings.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif isinstance(value, list):
+            words += [flag, *value]
+        elif value != defaults[name]:
+            words += [f"{flag}={value}"] if str(value).startswith("-") else [flag, value]
+    return command("datagen.py", *words)
+
+
 def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:
+    if config.separator and (remark := escaped("--separator", config.separator)):
+        say(f"note: {remark}")
     if config.input:
         return read_corpus(config.input, config.encoding, config.separator)
     if config.separator is not None or config.encoding != "utf-8":
@@ -121,16 +150,19 @@ def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:
 
 
 def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
-    """data/CORPUS_TOKENIZER; the default corpus has one folder, whichever text it fell back to."""
-    default = not config.input and config.dataset == "default"
+    """data/CORPUS_TOKENIZER. The default corpus is called shakespeare there, unless another text had to be taken."""
     path = Path(config.tokenizer)  # of a tokenizer.json: the folder tells more than the file's name
     tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else path.stem
-    name = f"{'shakespeare' if default else corpus.name}_{tokenizer}"
-    return ROOT / "data" / re.sub(r"[^\w.-]+", "_", name)
+    corpus_name = corpus.name
+    if not config.input:
+        corpus_name = INSTEAD.get(corpus_name, "shakespeare" if config.dataset == "default" else corpus_name)
+    return ROOT / "data" / re.sub(r"[^\w.-]+", "_", f"{corpus_name}_{tokenizer}")
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    """Print a line; a bar that is on the screen moves out of its way."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@
     ./plot.py WHAT --help              what one of them takes
 """
 
-from __future__ import annotations
+from numpygpt import startup
 
-import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
-
-# isort: split
+if __name__ == "__main__":
+    startup.begin("matplotlib")  # before the other imports: it says in one line what is not installed
 
 import sys
 from argparse import Namespace
@@ -20,14 +19,13 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
 
 from numpygpt.utils import cli
 
 try:
     import matplotlib
-except ValueError as error:  # of a variable that names what there is not
-    cli.refuse(ValueError(f"matplotlib does not start: {error} (MPLBACKEND chooses the backend: unset it)"))
+except ValueError as error:  # a matplotlibrc that cannot be read
+    cli.refuse(ValueError(f"matplotlib does not start: {error}"))
 
 from matplotlib.figure import Figure
 
@@ -45,14 +43,6 @@ WHAT = {
 }
 
 
-class Parser(cli.ArgumentParser):
-    """A command's usage begins with `plot.py WHAT`, and its errors like all others of this script."""
-
-    def error(self, message: str) -> NoReturn:
-        self.prog = self.prog.split(" ")[0]
-        super().error(message)
-
-
 def parse(argv: list[str] | None = None) -> Namespace:
     """The arguments of the command that comes first, or of `curves` where none does. Only its module is imported."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -61,10 +51,10 @@ def parse(argv: list[str] | None = None) -> Namespace:
     named = argv[:1] != [] and argv[0] in WHAT
     what = argv.pop(0) if named else "curves"
     if not named:
-        check_words(argv[:1])  # before its flags are found to be unknown ones
+        check_words(argv[:1], argv)  # before its flags are found to be unknown ones
     command = command_of(what)
     words = WHAT[what].split(";")[0]
-    parser = Parser(prog=f"{script()} {what}", description=f"{words[0].upper()}{words[1:]}.")
+    parser = cli.ArgumentParser(prog=f"{script()} {what}", description=f"{words[0].upper()}{words[1:]}.")
     command.add_arguments(parser)
     suffixes = suffixes_of(command)
     parser.add_argument("--out", metavar="FILE", type=Path, help=f"what to write, ending in {' or '.join(suffixes)}")
@@ -72,7 +62,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
         parser.add_argument("--show", action="store_true", help="open a window too, to zoom in")
     args = parser.parse_args(argv, Namespace(what=what, show=False))
     if not named:
-        check_words(map(str, args.runs))
+        check_words(map(str, args.runs), argv)
     return args
 
 
@@ -80,23 +70,24 @@ def script() -> str:
     return Path(sys.argv[0]).name
 
 
-def overview() -> Parser:
+def overview() -> cli.ArgumentParser:
     """What `./plot.py --help` shows: the commands, a line each."""
     commands = [f"  {what:<13} {words}" for what, words in WHAT.items()]
     last = "A run folder that has the name of a command is written ./curves."
-    return Parser(
+    return cli.ArgumentParser(
         usage=f"{script()} [WHAT] ...", description=__doc__,
         epilog="\n".join(["WHAT, and what it draws:", *commands, "", last]),
     )  # fmt: skip
 
 
-def check_words(words: Iterable[str]) -> None:
-    """Where no command comes first, the words should be runs. One that is none, but looks like a command, is said."""
+def check_words(words: Iterable[str], argv: list[str]) -> None:
+    """ValueError if one of the `words` of `argv`, which should be runs, is or looks like a command."""
     for word in words:
         if word.startswith("-") or Path(word).exists():
             continue
         if word in WHAT:
-            raise ValueError(f"{word}: no such run folder; as a command it comes first: {cli.command('plot.py', word)}")
+            first = cli.command("plot.py", word, *(other for other in argv if other != word))
+            raise ValueError(f"{word}: no such run folder; as a command it comes first: {first}")
         if near := cli.nearest(word, WHAT):
             raise ValueError(f"{word}: no such run folder, and no command{near} (there are {', '.join(WHAT)})")
 
@@ -106,10 +97,12 @@ def main(argv: list[str] | None = None) -> None:
     command = command_of(args.what)
     if args.out is not None:
         check_out(args.out, suffixes_of(command))
-    drawn = command.make(args, window if args.show else style.new_figure)
-    out = args.out or drawn.out
-    check_out(out, suffixes_of(command))
-    drawn.write(out)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's matplotlibrc may set fonts, sizes or LaTeX that these pictures cannot have
+        drawn = command.make(args, window if args.show else style.new_figure)
+        out = args.out or drawn.out
+        check_out(out, suffixes_of(command))
+        drawn.write(out)
     print("\n".join([*drawn.lines, f"wrote {cli.shown(out)}"]))
     if args.show:
         import matplotlib.pyplot as plt
@@ -138,8 +131,10 @@ def window(size: tuple[float, float]) -> Figure:
     import matplotlib.pyplot as plt
 
     try:
+        if startup.backend:
+            matplotlib.use(startup.backend)
         figure = plt.figure(figsize=size)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
         raise RuntimeError(f"--show: no window can be opened ({error}); leave --show out") from None
     if matplotlib.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
         raise RuntimeError("--show: no window can be opened here (no screen or no window toolkit); leave --show out")

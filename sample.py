@@ -7,11 +7,10 @@
     ./sample.py --score FILE             how well it predicts a text, token by token
 """
 
-from __future__ import annotations
+from numpygpt import startup
 
-import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
-
-# isort: split
+if __name__ == "__main__":
+    startup.begin()  # before the other imports: it says in one line what is not installed
 
 import sys
 from argparse import Namespace
@@ -21,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from numpygpt.inspection.explain import Explanation, legend
-from numpygpt.inspection.score import read_text, score_text
+from numpygpt.inspection.score import score_text
 from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
@@ -30,7 +29,9 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.colour import colours, harmless, room
+from numpygpt.utils.data.given import known_text, read_ids, read_text
 from numpygpt.utils.text import prompt_ids
+from numpygpt.utils.typed import check_stop, remarks
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
 
@@ -41,7 +42,9 @@ def parse(argv: list[str] | None = None) -> Namespace:
     add("run", nargs="?", type=cli.name,
         help="a run folder (its best checkpoint) or a checkpoint file; without it the newest run")
     prompt = parser.add_mutually_exclusive_group()
-    prompt.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; it may be empty")
+    prompt.add_argument("--prompt", default="", metavar="TEXT",
+                        help="what the text begins with; it may be empty. The name of a special token, such as "
+                             "<|endoftext|>, is that token")
     prompt.add_argument("--prompt-file", type=cli.name, metavar="FILE",
                         help="read the prompt from a file, - for standard input")
     add("--max-new-tokens", type=int, metavar="N",
@@ -76,7 +79,13 @@ def main(argv: list[str] | None = None) -> int:
     model, tokenizer, checkpoint = restore(args.run)
     if args.score is not None:
         return score(args.score, model, tokenizer, checkpoint)
+    notes = remarks("--prompt", args.prompt, tokenizer)
+    if args.stop is not None:
+        check_stop(args.stop, tokenizer)
+        notes += remarks("--stop", args.stop, tokenizer)
     prompt = args.prompt if args.prompt_file is None else read_text(args.prompt_file, "the prompt")
+    prompt, lacking = known_text(tokenizer, prompt, "the prompt")
+    notes += lacking
     context = prompt_ids(tokenizer, prompt)
     length = args.max_new_tokens if args.max_new_tokens is not None else EXPLAINED if args.explain else LENGTH
     how = Sampling(args.temperature, args.top_k, args.top_p)
@@ -87,7 +96,9 @@ def main(argv: list[str] | None = None) -> int:
     drawn(0)  # what cannot be drawn is said before anything is written
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
     if prompt and (read := tokenizer.decode(context)) != prompt:
-        print(f"note: to this model the prompt reads {read!r}", file=sys.stderr, flush=True)
+        notes.append(f"to this model the prompt reads {read!r}")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
     colour, shown = colours(sys.stdout), harmless if sys.stdout.isatty() else str
     if args.explain:
         write(f"{legend(tokenizer, how, colour)}\n")
@@ -109,14 +120,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -> int:
     """What --score does with the file of this name."""
-    text = read_text(name)
-    ids = tokenizer.encode_array(text)
-    with tqdm(total=len(ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
-        found = score_text(model, tokenizer, text, ids, bar.update)
+    given = read_ids(tokenizer, name)
+    with tqdm(total=len(given.ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+        found = score_text(model, tokenizer, given.start, given.ids, bar.update, given.n_bytes)
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
-    if (read := tokenizer.decode(ids)) != text:
-        why = "it is made lower case" if read == text.lower() else "what the vocabulary lacks is lost"
-        print(f"note: to this model the text reads otherwise: {why}", file=sys.stderr, flush=True)
+    for note in given.notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
     for line in report(tokenizer, found, colours(sys.stdout), room(sys.stdout, COLUMNS)):
         write(f"{line}\n")
     return 0

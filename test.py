@@ -9,10 +9,12 @@ With --mutants the check itself is checked: each arithmetic line of each backwar
 is known to happen, and the table must notice. See docs/GRADIENTS.md.
 """
 
-from __future__ import annotations
+from numpygpt import startup
+
+if __name__ == "__main__":
+    startup.begin("matplotlib", "pytest")  # before the other imports: it says in one line what is not installed
 
 import os
-import shlex
 import subprocess
 import sys
 from argparse import Namespace
@@ -38,7 +40,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
     for word in args.pytest:
         if not (word and os.path.exists(cli.ROOT / word.split("::")[0])):
             parser.error(f"there is no test file or folder {word!r}; for the tests with a word in their names: "
-                         f"./test.py -- -k {shlex.quote(word)}")
+                         f"{cli.command('test.py', '--', '-k', word)}")
     args.pytest += words[end + 1 :]
     return args
 

@@ -7,11 +7,10 @@
     ./train.py --trace --dry-run  one step with all its numbers, from token ids to the changed weights
 """
 
-from __future__ import annotations
+from numpygpt import startup
 
-import numpygpt  # noqa: F401 - first of all: it says in one line what is not installed
-
-# isort: split
+if __name__ == "__main__":
+    startup.begin()  # before the other imports: it says in one line what is not installed
 
 import sys
 from argparse import Namespace
@@ -19,17 +18,21 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
+from numpygpt.training.console import note, say
 from numpygpt.training.folder import clear_leftovers, closed
-from numpygpt.training.lock import locked
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
+from numpygpt.training.memory import check_memory
 from numpygpt.training.report import introduction
-from numpygpt.training.run import Run, say
+from numpygpt.training.run import Run
 from numpygpt.training.start import begun, changes, check_free, open_data, resumed
+from numpygpt.training.validation import eval_tokens
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours
 from numpygpt.utils.config import add_flags, presets
 from numpygpt.utils.files import write_whole, writing
+from numpygpt.utils.lock import locked
 from numpygpt.utils.metrics import MetricsLog
+from numpygpt.utils.text import columns
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -43,32 +46,40 @@ def parse(argv: list[str] | None = None) -> Namespace:
                         help="begin with this run's or checkpoint's parameters and a new optimiser, to train on")
     parser.add_argument("--trace", action="store_true",
                         help="first print one step of the run with its numbers: forward, back, and the update")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be trained, and write nothing")
+    parser.add_argument("--dry-run", action="store_true",
+                        help="say what would be trained and how much memory it takes; write nothing")
     add_flags(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    config, checkpoint = resumed(args) if args.resume else begun(args)
+    config, checkpoint, notes = resumed(args) if args.resume else begun(args)
     out = Path(config.out)
     check_logger(config.log)  # before any work is done
-    trainer = Trainer(config, open_data(config, make=not args.dry_run, say=say))
+    dataset = open_data(config, make=not args.dry_run, say=say)
+    # Another text's folder, if Tiny Shakespeare could not be fetched.
+    found = {"data": str(dataset.folder), "eval_tokens": eval_tokens(config, len(dataset.val) - 1)}
+    config = config.changed(found, "flags")
+    print(introduction(config, dataset, columns(), notes), flush=True)
+    check_memory(config, dataset.vocab_size)
+    if args.dry_run and not (checkpoint or args.trace):
+        return 0  # and no memory is taken
+    trainer = Trainer(config, dataset)
     if checkpoint:
         try:
             (trainer.load if args.resume else trainer.start_from)(checkpoint)
         except ValueError as error:
             raise ValueError(f"{cli.shown(checkpoint.path)}: {error}") from error
-    print(introduction(trainer, config.out), flush=True)
     if args.resume:
         print(f"resumed  at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
     if args.trace:
         print(walk(trainer, colours(sys.stdout)), flush=True)
     if args.dry_run:
         return 0
-    with trainer.parallel, locked(out) as note:
-        if note:
-            say(f"note: {note}")
+    with trainer.parallel, locked(out) as unlocked:
+        if unlocked:
+            note(unlocked)
         if checkpoint and args.resume:  # once more: now no other run can come in between
             checkpoint.check_unchanged()
         else:

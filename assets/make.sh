@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 outputs=assets/outputs pictures=assets/pictures
 mkdir -p $pictures
 
-./train.py quick --trace --dry-run | sed '1,/^lines /d' > $outputs/trace.txt
+./train.py quick --trace --dry-run | sed '1,/compare tokenizers\.$/d' > $outputs/trace.txt
 ./train.py quick --trace-every 20
 ./plot.py runs/quick --out assets/training_curves/quick.png
 ./sample.py runs/quick > $outputs/quick.txt
@@ -26,7 +26,7 @@ for tokenizer in char word bpe; do
   size=$([ $tokenizer = bpe ] && echo "--vocab-size 1024" || true)
   # shellcheck disable=SC2086
   ./datagen.py --tokenizer $tokenizer $size --out data/compare_$tokenizer
-  ./train.py quick --steps 1000 --eval-every 100 --data data/compare_$tokenizer --out runs/compare_$tokenizer
+  ./train.py quick --steps 1000 --warmup 100 --eval-every 100 --eval-tokens -1 --data data/compare_$tokenizer --out runs/compare_$tokenizer
 done
 ./plot.py compare runs/compare_char runs/compare_word runs/compare_bpe --out $pictures/compare.png
 

@@ -51,7 +51,8 @@ def main() -> None:
 def loss(name: str, seed: int, runs: Path, more: list[str]) -> float:
     """The best validation loss of a variant with a seed."""
     out = runs / f"{slug(name)}_{seed}"
-    flags = ["quick", "--seed", str(seed), "--workers", "1", *VARIANTS[name], *more]  # more would round sums otherwise
+    flags = ["quick", "--seed", str(seed), "--eval-tokens", "-1", "--workers", "1"]  # more would round sums otherwise
+    flags += [*VARIANTS[name], *more]
     if name == UNSCALED:
         flags += ["--init-from", str(unscaled(runs / f"unscaled_{seed}.npz", flags))]
     return best_loss(trained(out, *flags))
@@ -61,7 +62,7 @@ def unscaled(path: Path, flags: list[str]) -> Path:
     """The parameters that a run begins with, but for the two matrices of each block that write into the residual
     stream: they are drawn from N(0, 0.02^2) like the others, without 1/sqrt(2 n_layers)."""
     if not path.exists():
-        config, _ = begun(train.parse([*flags, "--dry-run"]))
+        config = begun(train.parse([*flags, "--dry-run"])).config
         trainer = Trainer(config, open_data(config, make=True, say=partial(print, file=sys.stderr)))
         for name, param in trainer.model.params().items():
             if name.endswith("proj.W"):

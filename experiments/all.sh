@@ -6,12 +6,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 outputs=assets/outputs curves=assets/training_curves
 
-# train NAME PRESET [FLAG ...]: the run runs/NAME, or what is left of it
+# train NAME PRESET [FLAG ...]: the run runs/NAME, or what is left of it. Losses are compared, so each is of all tokens.
 train() {
   python - "$@" <<'PYTHON'
 import sys
 from experiments.runs import ROOT, trained
-trained(ROOT / "runs" / sys.argv[1], *sys.argv[2:])
+trained(ROOT / "runs" / sys.argv[1], *sys.argv[2:], "--eval-tokens", "-1")
 PYTHON
 }
 

@@ -21,7 +21,7 @@ from numpygpt.utils import cli
 from numpygpt.utils.config import Config
 from numpygpt.utils.text import duration
 
-NARROW = "quick --context 128 --batch-size 8 --steps 4700 --warmup 200 --eval-every 2350"
+NARROW = "quick --context 128 --batch-size 8 --steps 4700 --warmup 200 --eval-every 2350 --eval-tokens -1"
 CANDIDATES = {  # flags beside those of the first; more work in a step, fewer steps
     "narrow": "",
     "context 64": "--context 64 --batch-size 16 --steps 4900 --eval-every 2450",

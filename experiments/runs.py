@@ -20,7 +20,7 @@ from numpygpt.utils import cli  # noqa: E402
 from numpygpt.utils.data import TokenDataset  # noqa: E402
 from numpygpt.utils.metrics import read_metrics  # noqa: E402
 
-FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens")  # change no parameter, or are paths
+FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # paths, or change no parameter
 
 
 def complete(out: Path) -> bool:
@@ -33,7 +33,7 @@ def complete(out: Path) -> bool:
 
 def check_same(out: Path, arguments: list[str]) -> None:
     """ValueError where the run in `out` is another than `./train.py ARGUMENTS` makes."""
-    asked, _ = begun(train.parse([*arguments, "--dry-run"]))
+    asked = begun(train.parse([*arguments, "--dry-run"])).config
     found = read_config(out / "config.toml")
     for name, value in asked.to_dict().items():
         if name not in FREE and name in found and found[name] != value:

@@ -48,7 +48,7 @@ class Blueprint:
 
 def blueprint(model: GPT, batch_size: int) -> Blueprint:
     """For a batch of whole contexts. Shapes are those of a pass through the model, whose batch, of one, is replaced."""
-    with undisturbed(model), trace(model) as t:
+    with undisturbed(model) as model, trace(model) as t:
         zeros = np.zeros((1, model.max_len), np.int64)
         model(zeros, targets=zeros)
     shapes = {record.name: (batch_size, *record.output_shape[1:]) for record in t}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -12,14 +13,16 @@ class Cover:
     """Called in place of one method of one module: `around(method, *args, **kwargs)` makes the call itself.
 
     It is an attribute of that instance, which hides the method of its class until `remove`. Covers may lie on one
-    another; the last is removed first. What a user has put in its place meanwhile stays. A deep copy of the module is
-    not covered; `copy.copy` takes the cover along, which goes on calling the first module's method and is not removed.
+    another; the last is removed first. What a user has put in its place meanwhile stays. A copy of the module is not
+    covered. A `twin` is covered as its module is: a trace of a model sees the texts that the model writes.
     """
 
     def __init__(self, module: Module, name: str, around: Callable[..., Any]):
         self.module, self.name, self.around = module, name, around
         self.method = getattr(module, name)
         self.beneath = vars(module).get(name)  # another cover, or what a user has put there; mostly nothing
+        if self.beneath is None or hasattr(self.beneath, "__func__"):  # else it hides a function, and passes for one
+            self.__self__, self.__func__ = module, self  # as a method has them
         vars(module)[name] = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -32,6 +35,17 @@ class Cover:
             del vars(self.module)[self.name]
         else:
             vars(self.module)[self.name] = self.beneath
+
+    def __get__(self, module: Module, kind: type | None = None) -> Cover:
+        """This cover on a twin of its module, whose own method it calls."""
+        other = copy.copy(self)
+        other.module = other.__self__ = module
+        below = self.beneath
+        if below is None:
+            other.method = getattr(type(module), self.name).__get__(module)
+        elif below.__self__ is self.module:  # else it is another module's method, and the same for both
+            other.method = below.__func__.__get__(module)
+        return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """The copied module's own method; copied as it is, this would call the first module's."""

@@ -24,7 +24,6 @@ from numpygpt.inspection.probe import (
     stream_gradients,
 )
 from numpygpt.models import GPT
-from numpygpt.models.generate import blas_for
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.data.inspect import token_signs
 
@@ -44,17 +43,16 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     ids = check_context(model, ids)
     n_layers, n_heads = len(model.blocks), model.config["n_heads"]
     check_size(len(ids), n_layers, n_heads)
-    with blas_for(model):
-        probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, V)
-        stream = np.linalg.norm(residual_stream(model, ids), axis=-1)  # (L + 1, T)
-        if not (np.isfinite(probabilities).all() and np.isfinite(stream).all()):
-            raise ValueError("this model's numbers are not finite: its training diverged; take an earlier checkpoint, "
-                             "or train with a lower learning rate")
-        order = np.argsort(-probabilities, axis=-1, kind="stable")  # (T, V): the likeliest first
-        following = np.append(ids[1:], order[-1, 0] if target is None else target)  # (T,)
-        targets = choose_targets(order, following)  # (T, K)
-        gradients = gradient_norms(model, ids, targets)  # (K, L + 1, pairs)
-        attention = pairs(attention_weights(model, ids))  # (L, H, pairs)
+    probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, V)
+    stream = np.linalg.norm(residual_stream(model, ids).astype(np.float64), axis=-1)  # (L + 1, T)
+    if not (np.isfinite(probabilities).all() and np.isfinite(stream).all()):
+        raise ValueError("this model's numbers are not finite: its training diverged; take an earlier checkpoint, "
+                         "or train with a lower learning rate")
+    order = np.argsort(-probabilities, axis=-1, kind="stable")  # (T, V): the likeliest first
+    following = np.append(ids[1:], order[-1, 0] if target is None else target)  # (T,)
+    targets = choose_targets(order, following)  # (T, K)
+    gradients = gradient_norms(model, ids, targets)  # (K, L + 1, pairs)
+    attention = pairs(attention_weights(model, ids))  # (L, H, pairs)
     likeliest = order[:, :LIKELIEST]  # (T, 10)
     shown = np.unique(np.concatenate([ids, following, likeliest.ravel(), targets.ravel()]))
     return {
@@ -112,7 +110,7 @@ def gradient_norms(model: GPT, ids: np.ndarray, targets: np.ndarray) -> np.ndarr
             y = np.full_like(x, model.ignore_index)
             y[rows, first + rows] = targets[first:seen, k]
             gradients = stream_gradients(model, x, y) * len(rows)  # (L + 1, rows, seen, C)
-            norms[k, :, first:seen, :seen] = np.linalg.norm(gradients, axis=-1)
+            norms[k, :, first:seen, :seen] = np.linalg.norm(gradients.astype(np.float64), axis=-1)
     return pairs(norms)
 
 

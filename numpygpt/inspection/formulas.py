@@ -6,6 +6,7 @@ import math
 
 from numpygpt.inspection.costs import Call, Cost, Inside, cost, costs_of
 from numpygpt.models import GPT
+from numpygpt.models.shapes import OnPaper
 from numpygpt.nn.modules import attention as attention_module
 from numpygpt.nn.modules.activation import GELU, ReLU, Softmax
 from numpygpt.nn.modules.attention import MultiHeadAttention
@@ -137,6 +138,7 @@ def transformer_block(m: TransformerBlock, call: Call) -> Cost:
     return Cost(call.shape, n, n, inside=tuple(Inside(name, getattr(m, name), call.shape) for name in names))
 
 
+@costs_of(OnPaper)
 @costs_of(GPT)
 def gpt(m: GPT, call: Call) -> Cost:
     stream = (*call.shape, m.wte.d_model)

@@ -39,9 +39,9 @@ class Flow:
 def flow(model: GPT, x: np.ndarray, y: np.ndarray) -> Flow:
     """x, y: (B, T) ids and targets. The model is left as it was. ValueError where a loss or gradient is not finite."""
     acts = [f"blocks.{i}.ffn.act" for i in range(len(model.blocks))]
-    with undisturbed(model), trace(model, keep=lambda name: in_stream(name) or name in acts) as t:
-        _, loss = model(x, targets=y)
-        model.backward()
+    with undisturbed(model) as reader, trace(reader, keep=lambda name: in_stream(name) or name in acts) as t:
+        _, loss = reader(x, targets=y)
+        reader.backward()
     records = {record.name: record for record in t}
     places = [records[name] for name in stream_names(model)]
     gradients = np.stack([record.gradients[0] for record in places])

@@ -30,6 +30,7 @@ def nearest(W: np.ndarray, id: int, count: int) -> tuple[np.ndarray, np.ndarray]
 
     Of equal ones the lower id comes first. A row of zeros has a cosine of 0 with every other.
     """
+    W = W.astype(np.float64)  # the squares of large numbers are infinite in float32, and those of small ones 0
     norms = np.linalg.norm(W, axis=-1)  # (V,)
     lengths = np.where(norms == 0, 1, norms)
     cosines = (W @ W[id]) / (lengths * lengths[id])  # (V,)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,20 +11,19 @@ import numpy as np
 from numpygpt.inspection.probe import undisturbed
 from numpygpt.inspection.surprise import bits_of
 from numpygpt.models import GPT
-from numpygpt.nn.functional import pieces, softmax_lse
+from numpygpt.nn.finite import check_logits
+from numpygpt.nn.functional import pieces, softmax_lse, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.spacing import words
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training.baselines import bits_per_byte
-from numpygpt.utils import cli
 from numpygpt.utils.text import END_OF_TEXT
 
 Progress = Callable[[int], object]
 
 AT_ONCE = 1024  # tokens in one pass, as whole windows
-MOST_TEXT = 1_000_000_000  # bytes that are read: days of work, and what a device without an end is stopped at
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,12 @@ def score(model: GPT, ids: np.ndarray, stride: int | None = None) -> np.ndarray:
     return scores(model, ids, stride).losses
 
 
+@tiny_is_zero
 def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Progress | None = None) -> Scores:
-    """The same, with what the model expected in each place. `progress` is told how many more tokens are done."""
+    """The same, with what the model expected in each place. `progress` gets the number of tokens that each part adds.
+
+    Raises NotFinite if the model's output is not finite.
+    """
     ids = np.asarray(ids)
     if ids.ndim != 1 or len(ids) < 2:
         raise ValueError(f"a text of at least 2 tokens is needed, as one axis, got shape {ids.shape}: the first has "
@@ -67,11 +69,11 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
     found = Scores(ids, np.empty(N, model.wte.W.dtype), np.empty(N, ids.dtype), np.empty(N, model.wte.W.dtype))
     starts = np.append(np.arange(0, N - size, stride), N - size)  # (windows,); the last one ends with the text
     fresh = np.append(0, starts[:-1] + size)  # (windows,): the first place that no window before predicted from
-    with undisturbed(model):
+    with undisturbed(model) as reader:
         for batch in pieces(len(starts), size, AT_ONCE):
             at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
-            X = model.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
-            predict(model, X, found, int(fresh[batch][0]))
+            X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
+            predict(reader, X, found, int(fresh[batch][0]))
             if progress:
                 progress(len(X))
     return found
@@ -82,6 +84,7 @@ def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
     targets = found.ids[first + 1 : first + 1 + len(X)]  # (n,)
     for s in pieces(len(X), 1, chunk_rows(model.config["vocab_size"])):
         logits = model.head(X[s])  # (rows, V)
+        check_logits(logits, model.named_parameters())
         logits -= logits.max(axis=-1, keepdims=True)
         here = slice(first + s.start, first + s.start + len(logits))
         wanted = logits[np.arange(len(logits)), targets[s]]  # (rows,)
@@ -109,19 +112,26 @@ class TextScores:
 
 
 def score_text(
-    model: GPT, tokenizer: Tokenizer, text: str, ids: np.ndarray, progress: Progress | None = None
+    model: GPT,
+    tokenizer: Tokenizer,
+    text: str,
+    ids: np.ndarray,
+    progress: Progress | None = None,
+    n_bytes: int | None = None,
 ) -> TextScores:
-    """Score `text`, whose tokens are `ids`. ValueError where there is nothing that can be predicted."""
+    """Score `text`, whose tokens are `ids`. `n_bytes`: how many bytes of UTF-8 it has, if `text` is only its beginning.
+    ValueError where there is nothing that can be predicted."""
     begin = tokenizer.special_tokens.get(END_OF_TEXT)
     if not len(ids) or (begin is None and len(ids) == 1):
         raise ValueError(f"a text of {len(ids)} token{'s' * (len(ids) != 1)} cannot be scored: a token is predicted "
                          "from those before it, so give a longer text")
-    n_bytes = len(text.encode("utf-8", errors="replace"))
+    n_bytes = len(text.encode("utf-8", errors="replace")) if n_bytes is None else n_bytes
     if begin is not None:
         found = scores(model, np.append(np.array([begin], ids.dtype), ids), progress=progress)
-        return TextScores(ids, bits_of(found.losses.astype(np.float64)), found, n_bytes)
+        return TextScores(ids, bits_of(found.losses), found, n_bytes)
     found = scores(model, ids, progress=progress)
-    bits = np.append(np.nan, bits_of(found.losses.astype(np.float64)))
+    bits = np.full(len(ids), np.nan, found.losses.dtype)
+    bits[1:] = bits_of(found.losses)
     return TextScores(ids, bits, found, max(1, n_bytes - first_bytes(tokenizer, text, int(ids[0]))))
 
 
@@ -139,17 +149,3 @@ def token_bytes(tokenizer: Tokenizer, id: int) -> int:
     if tokenizer.decode([id]) != shown:
         shown = re.sub(r"\\x[89a-f][0-9a-f]", "?", shown)  # each was a byte
     return len(shown.encode("utf-8", errors="replace"))
-
-
-def read_text(name: str, what: str = "the text") -> str:
-    """The text of a file, or of standard input where it is named -, exactly as it is. ValueError for one too long."""
-    data = bytearray()
-    with nullcontext(cli.stdin()) if name == "-" else open(name, "rb") as file:
-        while block := file.read(1 << 20):
-            data += block
-            if len(data) > MOST_TEXT:
-                raise ValueError(f"{what} is longer than {MOST_TEXT:,} bytes: give a part of {name}")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{what} is not UTF-8: byte {error.start} of {name}") from error

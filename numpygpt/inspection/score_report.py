@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +44,7 @@ def report(tokenizer: Tokenizer, text: TextScores, colour: bool = False, columns
 
 
 def legend(tokenizer: Tokenizer, colour: bool) -> list[tuple[str, str]]:
-    how = "the colour of each token" if colour else "below each token, in whole bits, 9 for nine and more"
+    how = "the colour of each token" if colour else "below each token, in whole bits: 0 to 9, then a for 10 to z for 35"
     return [("surprise", f"-log2 of the probability that the model gave to the token that came: {how}"),
             *sign_rows(tokenizer)]
 
@@ -51,7 +53,7 @@ def paragraphs(tokenizer: Tokenizer, text: TextScores) -> Iterator[tuple[list[li
     """(the signs of some tokens, their bits), cut where the text has a new line: a long text is never held in signs."""
     tokens: list[list[str]] = []
     bits: list[float] = []
-    for found, surprise in zip(text_tokens(tokenizer, text.ids.tolist()), text.bits.tolist(), strict=True):
+    for found, surprise in zip(text_tokens(tokenizer, values(text.ids)), values(text.bits), strict=True):
         tokens.append(found)
         bits.append(surprise)
         if found[-1] == "⏎" or len(tokens) == AT_ONCE:
@@ -92,7 +94,7 @@ def totals(text: TextScores) -> Iterator[str]:
 def surprises(tokenizer: Tokenizer, text: TextScores, colour: bool = False) -> Iterator[str]:
     """The tokens with the greatest losses, what stood before them, and what the model had expected instead."""
     scores, ids = text.scores, text.ids
-    order = np.argsort(-scores.losses, kind="stable")[:MOST].tolist()
+    order = greatest(scores.losses)
     heading = f"{'bits':>6}  {'1 in':>11}  {'after':>{BEFORE}}  {'token':<14}  {'expected':<14}  chance"
     yield "The greatest surprises"
     yield bold(heading) if colour else heading
@@ -106,6 +108,20 @@ def surprises(tokenizer: Tokenizer, text: TextScores, colour: bool = False) -> I
         expected = padded(brief(token_signs(tokenizer, int(scores.likeliest[at])), 14), 14)
         yield (f"{bits:6.2f}  {one_in(bits):>11}  {padded(brief(before, BEFORE, end=True), BEFORE, right=True)}"
                f"  {shown}  {expected}  {percent(float(scores.chance[at])):>6}")
+
+
+def greatest(losses: np.ndarray) -> list[int]:
+    """The places of the greatest losses, of equal ones the first: the text is never sorted as a whole."""
+    found = np.zeros(0, np.int64)
+    for start in range(0, len(losses), AT_ONCE):
+        found = np.append(found, np.arange(start, min(start + AT_ONCE, len(losses))))
+        found = found[np.argsort(-losses[found], kind="stable")[:MOST]]
+    return found.tolist()
+
+
+def values(array: np.ndarray) -> Iterator[Any]:
+    """The array's values as Python has them, of which never many are there at once."""
+    return chain.from_iterable(array[start : start + AT_ONCE].tolist() for start in range(0, len(array), AT_ONCE))
 
 
 def one_in(bits: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.trace import trace
 from numpygpt.training.trainer import Trainer
+from numpygpt.utils.signals import signals_wait
 
 
 class WatchedStep:
@@ -76,12 +77,13 @@ def undone(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     finally:
-        for array, before in zip(arrays, kept, strict=True):
-            array[...] = before
-        for name, rng in generators.items():
-            rng.bit_generator.state = drawn[name]
-        trainer.loader.load_state_dict(loader)
-        trainer.schedule.load_state_dict(schedule)
-        trainer.step, trainer.tokens, optimizer.steps = counts
-        if trainer.spikes and spikes:
-            trainer.spikes.load_state_dict(spikes)
+        with signals_wait():
+            for array, before in zip(arrays, kept, strict=True):
+                array[...] = before
+            for name, rng in generators.items():
+                rng.bit_generator.state = drawn[name]
+            trainer.loader.load_state_dict(loader)
+            trainer.schedule.load_state_dict(schedule)
+            trainer.step, trainer.tokens, optimizer.steps = counts
+            if trainer.spikes and spikes:
+                trainer.spikes.load_state_dict(spikes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from bisect import bisect_right
 from itertools import pairwise
 from typing import TypeVar
@@ -13,6 +14,7 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import BLACK, DARK, LEGEND, SCALE, WHITE, paint, width
 from numpygpt.utils.data.inspect import LEGENDS
 
+DIGITS = string.digits + string.ascii_lowercase
 Number = TypeVar("Number", float, np.ndarray)
 
 BOUNDS = (1, 2, 4, 6, 8, 12)  # bits; a token below the first was more likely than all others together
@@ -36,8 +38,8 @@ def scale() -> str:
 
 
 def digit(bits: float) -> str:
-    """A surprise in whole bits, rounded down; 9 is nine and more."""
-    return str(min(9, int(bits)))
+    """A surprise in whole bits, rounded down, as one sign: 0 to 9, then a for 10 up to z for 35 and more."""
+    return DIGITS[int(min(bits, len(DIGITS) - 1))]
 
 
 def brief(found: list[str], room: int, end: bool = False) -> str:

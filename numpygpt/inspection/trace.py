@@ -14,6 +14,7 @@ from numpygpt.inspection.tables import trace_tables
 from numpygpt.inspection.watcher import Record, Watcher, total
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.parallel import DataParallel
+from numpygpt.utils.signals import signals_wait
 
 __all__ = ["Record", "trace"]
 
@@ -49,13 +50,19 @@ class trace:
                 if is_covered(module):
                     raise RuntimeError(f"{name or type(module).__name__} is being traced already: leave that block "
                                        "before tracing it again, or read its numbers there")
-        for watcher in self.watchers:
-            watcher.cover()
+        try:
+            with signals_wait():
+                for watcher in self.watchers:
+                    watcher.cover()
+        except BaseException:  # a signal that waited: nothing stays covered
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for watcher in self.watchers:
-            watcher.uncover()
+        with signals_wait():
+            for watcher in self.watchers:
+                watcher.uncover()
 
     @property
     def records(self) -> list[Record]:

@@ -58,6 +58,7 @@ class Watcher:
 
     def __init__(self, root: Module, keep: Callable[[str], bool], parallel: DataParallel | None = None):
         self.modules = dict(root.named_modules())
+        self.ran = dict(self.modules)  # what ran last under each name: the module, or its twin that writes a text
         self.parts = Parts(root, parallel)
         self.keep = keep
         self.records: dict[str, Record] = {}  # in the order in which they ran
@@ -92,6 +93,8 @@ class Watcher:
         record = self.record(name)  # before the modules inside: the order is that of the calls
         record.input_shape = shape_of(first_argument(method, args, kwargs))
         before = next((a.length for a in (*args, *kwargs.values()) if isinstance(a, KVCache)), 0)
+        runs = getattr(method, "__self__", None)
+        self.ran[name] = runs if type(runs) is type(self.modules[name]) else self.modules[name]
         self.stale = True
         out, seconds, ended = self.timed((name, "forward"), entered, method, args, kwargs)
         array = first_array(out)
@@ -100,7 +103,7 @@ class Watcher:
         record.output_shape = shape_of(array)
         record.output = add(record.output, stats_of(array))
         self.parts.forward(name, array)
-        done = operations(self.modules[name], record.input_shape, before)[0] if record.input_shape else None
+        done = operations(self.ran[name], record.input_shape, before)[0] if record.input_shape else None
         record.forward_operations = total(record.forward_operations, done)
         if self.keep(name):
             record.outputs.append(np.array(array))
@@ -123,7 +126,7 @@ class Watcher:
         self.parts.backward(name, given)
         record.backward_calls += 1
         record.backward_seconds += seconds
-        done = operations(self.modules[name], record.input_shape)[1] if record.input_shape else None  # forward unseen
+        done = operations(self.ran[name], record.input_shape)[1] if record.input_shape else None  # forward unseen
         record.backward_operations = total(record.backward_operations, done)
         self.lost += time.perf_counter() - ended
         return out
@@ -145,7 +148,7 @@ class Watcher:
     def look_up(self) -> None:
         """What the modules keep now, where a forward ran since the last look."""
         if self.stale:
-            self.arrays = {name: cached_arrays(module) for name, module in self.modules.items()}
+            self.arrays = {name: cached_arrays(module) for name, module in self.ran.items()}
             self.stale = False
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpygpt.nn.exclusive import alone
+from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import check_ids
-from numpygpt.nn.parallel import blas_threads
+from numpygpt.nn.modules.checks import check_ids, number, whole
+from numpygpt.nn.parallel import THREADS, blas_threads
+from numpygpt.nn.twin import evaluation, is_patched, twin
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT
-    from numpygpt.nn.modules.module import Module
 
 
 SMALL = 20_000_000  # parameters; below, one BLAS thread writes as fast as two
@@ -33,6 +36,11 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
+        number("temperature", self.temperature)
+        if self.top_k is not None:
+            whole("top_k", self.top_k)
+        if self.top_p is not None:
+            number("top_p", self.top_p)
         if not 0 <= self.temperature < float("inf"):
             raise ValueError(f"temperature must be 0 (greedy) or a finite number above it, got {self.temperature:.15g}")
         if self.top_k is not None and self.top_k < 1:
@@ -41,6 +49,8 @@ class Sampling:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p:.15g}")
 
 
+# A quotient beyond the dtype's range is a probability of 0, and a tiny probability may become 0: both are intended.
+@np.errstate(over="ignore", under="ignore")
 def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
     """The distribution (B, V) that the next token is drawn from: temperature, then top-k, then top-p.
 
@@ -49,9 +59,9 @@ def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
     """
     if how.temperature < GREEDY:
         return np.eye(logits.shape[-1], dtype=logits.dtype)[logits.argmax(axis=-1)]
-    # The maximum goes off first: a tiny temperature then gives -inf, a probability of 0, and never inf - inf.
-    with np.errstate(over="ignore"):
-        scores = (logits - logits.max(axis=-1, keepdims=True)) / how.temperature
+    # The maximum is subtracted first: a tiny temperature then gives -inf, a probability of 0, and never inf - inf.
+    scores = logits - logits.max(axis=-1, keepdims=True)
+    scores = np.divide(scores, how.temperature, dtype=np.promote_types(scores.dtype, np.float32))
     if how.top_k is not None and how.top_k < scores.shape[-1]:
         kth = np.partition(scores, -how.top_k, axis=-1)[:, -how.top_k, None]
         scores[scores < kth] = -np.inf
@@ -84,7 +94,7 @@ def new_caches(model: GPT, batch: int) -> list[KVCache]:
 
 def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
            slide: int) -> Iterator[np.ndarray]:
-    """The generator behind `GPT.stream`."""
+    """The generator behind `GPT.stream`. It changes nothing in the model, so any thread may run it at any time."""
     return (ids for ids, _ in steps(model, context, max_new_tokens, how, seed, stop, slide))
 
 
@@ -92,11 +102,14 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, s
           slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (the next token of each sequence (B,), the logits (B, V) that it was drawn by), one step at a time.
 
-    Arguments are checked here, at the call; tokens come as they are asked for.
+    Arguments are checked here, at the call; tokens come as they are asked for. What the model learns between two tokens
+    counts for the second. Raises NotFinite if the logits are not finite.
     """
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
     check_ids(context, model.config["vocab_size"])
+    max_new_tokens, seed = whole("max_new_tokens", max_new_tokens), whole("seed", seed)
+    slide, stop = whole("slide", slide), None if stop is None else whole("stop", stop)
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
     if seed < 0:
@@ -114,13 +127,17 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
     done = np.zeros(B, bool)
     seen = 0  # the tokens from place `start` up to `seen` are in the caches
     start = max(0, given - model.max_len)
-    caches, modules = new_caches(model, B), [module for _, module in model.named_modules()]
+    caches, reader = new_caches(model, B), reader_of(model)
     for n in range(given, given + max_new_tokens):
         if n - start > model.max_len:  # full: every position changes, so the caches are of no use any more
             start = n - model.max_len + slide - 1
             seen, caches = start, new_caches(model, B)
         new = list(last)[max(seen, start) - n :]
-        logits = next_logits(model, np.stack(new, axis=1), caches, modules)
+        if reader.wte.W is not model.wte.W:  # the model's parameters were moved (astype, a larger module's optimiser)
+            reader = reader_of(model)
+        with as_reader(model) if reader is model else nullcontext():
+            logits = next_logits(reader, np.stack(new, axis=1), caches)
+        check_logits(logits, reader.named_parameters())
         seen = n
         ids = sample(logits, how, rngs)
         if stop is not None:
@@ -132,23 +149,35 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
             return
 
 
+def reader_of(model: GPT) -> GPT:
+    """What writes one text: a twin in evaluation mode, with caches of its own. A model whose methods were replaced by a
+    user's functions writes itself, and other threads that use it meanwhile are refused."""
+    return model if is_patched(model) else twin(model).eval()
+
+
+@contextmanager
+def as_reader(model: GPT) -> Iterator[None]:
+    """A `with` block in which the model itself writes a token."""
+    with alone(model), evaluation(model):
+        yield
+
+
 def blas_for(model: GPT) -> AbstractContextManager:
     """One BLAS thread for a small model, whose products are too small to share: a second thread gains nothing, and on a
-    busy machine the two wait for each other. All of them for a large one."""
+    busy machine the two wait for each other. All of them for a large one.
+
+    For a program that does nothing else meanwhile: the limit also holds for a model that another thread trains, and
+    changes the rounding of its products.
+    """
     return blas_threads(1) if model.n_params() < SMALL else nullcontext()
 
 
-def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache], modules: list[Module]) -> np.ndarray:
-    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches.
+def only_thread() -> bool:
+    """Whether nothing else can run in this process meanwhile: its other threads, if any, wait for a DataParallel."""
+    return all(thread is threading.current_thread() or thread.name.startswith(THREADS)
+               for thread in threading.enumerate())
 
-    `modules` are all of the model's, found once a text. Those in training mode, if any, are set back to it afterwards:
-    between two tokens of a stream the model may be trained on.
-    """
-    training = [module for module in modules if module.training]
-    for module in training:
-        module.training = False
-    try:
-        return model.head(model.hidden(new, caches)[:, -1])  # only the last position predicts something new
-    finally:
-        for module in training:
-            module.training = True
+
+def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache]) -> np.ndarray:
+    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches."""
+    return model.head(model.hidden(new, caches)[:, -1])  # only the last position predicts something new

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import ArrayLike
 
 from numpygpt.models import generate
 from numpygpt.nn import init
+from numpygpt.nn.exclusive import exclusive
+from numpygpt.nn.functional import tiny_is_zero
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import check_sizes
+from numpygpt.nn.modules.checks import check_dtype, check_sizes, described, flag, number, whole
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
@@ -35,21 +38,25 @@ class GPT(Module):
 
     ignore_index = -1  # a target with this value does not count
     loss_from = ""  # what the last loss came from: "logits", "chunks", or nothing to go back from
+    _caches: Mapping[str, bool] = {"loss_from": False}  # a copy has no loss to go back from
 
     def __init__(self, vocab_size: int, max_len: int, d_model: int, n_heads: int, n_layers: int,
                  d_ff: int | None = None, *, d_k: int | None = None, d_v: int | None = None, dropout: float = 0.0,
                  activation: str = "gelu", positions: str = "learned", tie_weights: bool = True, bias: bool = True,
                  seed: int = 0, dtype: str = "float32"):
+        vocab_size, max_len, d_model, n_heads, n_layers, d_ff, d_k, d_v = check_sizes(
+            vocab_size=vocab_size, max_len=max_len, d_model=d_model, n_heads=n_heads, n_layers=n_layers, d_ff=d_ff,
+            d_k=d_k, d_v=d_v)
+        dropout, tie_weights, bias = number("dropout", dropout), flag("tie_weights", tie_weights), flag("bias", bias)
+        seed, dtype = whole("seed", seed), check_dtype(dtype).name
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         self.config: dict[str, Any] = {
             "vocab_size": vocab_size, "max_len": max_len, "d_model": d_model, "n_heads": n_heads, "n_layers": n_layers,
             "d_ff": d_ff, "d_k": d_k, "d_v": d_v, "dropout": dropout, "activation": activation, "positions": positions,
-            "tie_weights": tie_weights, "bias": bias, "seed": seed, "dtype": str(np.dtype(dtype)),
+            "tie_weights": tie_weights, "bias": bias, "seed": seed, "dtype": dtype,
         }
-        check_sizes(vocab_size=vocab_size, max_len=max_len, d_model=d_model, n_heads=n_heads, n_layers=n_layers,
-                    d_ff=d_ff, d_k=d_k, d_v=d_v)
-        if np.dtype(dtype).kind != "f":
-            raise ValueError(f"dtype must be a floating-point type such as float32, got {dtype}")
-        if positions not in POSITIONS:
+        if not isinstance(positions, str) or positions not in POSITIONS:
             raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
         rng = np.random.default_rng(seed)
         self.max_len = max_len
@@ -78,15 +85,19 @@ class GPT(Module):
                 param[...] = init.normal(rng, param.shape, std, param.dtype)
 
     def astype(self, dtype: np.typing.DTypeLike) -> Self:
+        super().astype(dtype)
         self.config["dtype"] = str(np.dtype(dtype))
-        return super().astype(dtype)
+        return self
 
     # -- forward and backward ----------------------------------------------------------------------------------------
 
+    @exclusive
+    @tiny_is_zero
     def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None) -> np.ndarray:  # x: (B, T)
         """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens."""
         if getattr(x, "ndim", 0) != 2:
-            raise ValueError(f"token ids must be an integer array of shape (B, T), got {np.shape(x)}")
+            raise ValueError("token ids must be an integer array of shape (B, T), got "
+                             f"{x.shape if hasattr(x, '__array_function__') else described(x)}")
         self.loss_from = ""  # the layers' caches will be those of x: an earlier loss has nothing to go back from
         X = self.wte(x)  # (B, T, C)
         X = self.wpe(X, caches[0].length if caches else 0)
@@ -95,6 +106,8 @@ class GPT(Module):
             X = block(X, caches[i] if caches else None)
         return self.ln_f(X)
 
+    @exclusive
+    @tiny_is_zero
     def forward(self, x: np.ndarray, targets: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
         """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets."""
         logits = self.head(self.hidden(x))
@@ -104,24 +117,28 @@ class GPT(Module):
         self.loss_from = "logits"
         return logits, loss
 
+    @exclusive
+    @tiny_is_zero
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The loss alone, without ever holding all logits: the faster way to train."""
         loss = self.head_loss(self.hidden(x), y)
         self.loss_from = "chunks"
         return loss
 
+    @exclusive
+    @tiny_is_zero
     def backward(self, scale: float = 1.0) -> None:
         """Add scale * dloss/dW to every gradient dW; `scale` 1/k makes this one of k micro-batches.
 
         Once after `loss`, or after `forward` with targets; else RuntimeError.
         """
-        if not self.loss_from:
+        loss_from, self.loss_from = self.loss_from, ""  # once, also if an error or an interrupt ends it half-way
+        if not loss_from:
             raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) or forward(x, targets=y)")
-        if self.loss_from == "logits":
+        if loss_from == "logits":
             dX = self.head.backward(self.criterion.backward(scale))  # (B, T, C)
         else:
             dX = self.head_loss.backward(scale)
-        self.loss_from = ""
         dX = self.ln_f.backward(dX)
         for block in reversed(self.blocks):
             dX = block.backward(dX)
@@ -135,10 +152,11 @@ class GPT(Module):
                  top_p: float | None = None, seed: int = 0, stop: int | None = None, slide: int = 1) -> np.ndarray:
         """context (B, T) with up to max_new_tokens after it: (B, T + n). See `stream` for the arguments.
 
-        Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it.
+        Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it. The model is not
+        changed: any number of threads may write texts with it, also while another one trains it.
         """
         context = np.asarray(context)
-        with generate.blas_for(self):
+        with generate.blas_for(self) if generate.only_thread() else nullcontext():
             new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
         return np.concatenate([context.astype(np.int64), *(ids[:, None] for ids in new)], axis=1)
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from numpygpt.models.gpt import GPT, POSITIONS
+from numpygpt.nn.flat import Flat
+from numpygpt.nn.paper import on_paper
 
 TYPES = {"int": (int,), "int | None": (int, type(None)), "float": (int, float), "str": (str,), "bool": (bool,)}
 LARGEST = 1 << 40  # no size of a model is beyond it, and the products of a few are still quick to compute
@@ -72,6 +74,20 @@ def shapes(vocab_size: int, max_len: int, d_model: int, n_heads: int, n_layers: 
     yield from norm("ln_f", d_model, bias)
     if not tie_weights:
         yield "head.embedding.W", (vocab_size, d_model)
+
+
+class OnPaper(GPT):
+    """A GPT whose parameters have shapes and no memory: `summary` works out from it what training would take."""
+
+    def __init__(self, **config: Any):
+        with on_paper():
+            super().__init__(**config)
+
+    def init_weights(self, rng: np.random.Generator) -> None:
+        pass
+
+    def flat(self) -> Flat:
+        return Flat(np.empty(0), np.empty(0), {}, 0)
 
 
 def linear(name: str, width: int, out: int, bias: bool) -> Iterator[tuple[str, tuple[int, ...]]]:

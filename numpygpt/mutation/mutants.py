@@ -12,7 +12,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any
 
@@ -77,6 +77,7 @@ def targets(name: str = "") -> list[Target]:
         Target("MultiHeadAttention", nn.MultiHeadAttention.split),
         Target("MultiHeadAttention", nn.MultiHeadAttention.heads),
     ]
+    found = [replace(target, function=inspect.unwrap(target.function)) for target in found]  # without decorators
     found.sort(key=lambda target: (target.function.__module__, target.layer))
     chosen = [target for target in found if name.lower() in (
         "", target.layer.lower(), target.name.lower(), target.function.__module__.rsplit(".", 1)[-1])]
@@ -91,6 +92,7 @@ def mutants(target: Target) -> Iterator[Mutant]:
     source = textwrap.dedent(inspect.getsource(target.function))
     tree = ast.parse(source).body[0]
     assert isinstance(tree, ast.FunctionDef)
+    tree.decorator_list.clear()
     ast.increment_lineno(tree, target.function.__code__.co_firstlineno - 1)
     seen = {ast.unparse(tree)}
     home = {id(node): statement for statement in ast.walk(tree) if isinstance(statement, ast.stmt)

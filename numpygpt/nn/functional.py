@@ -15,6 +15,11 @@ GELU_CUBIC = 0.044715
 CACHE_ENTRIES = 1 << 18  # a piece of 1 MB: small enough for the L2 cache, large enough that calls are few
 
 
+# A decorator: what is too small for the dtype becomes 0, and not an error, even if the caller asks NumPy for errors.
+# Softmax and GELU rely on it. Overflow and invalid operations are reported as the caller wishes.
+tiny_is_zero = np.errstate(under="ignore")
+
+
 def rows(X: np.ndarray) -> np.ndarray:
     """X with all axes but the last merged: (..., C) -> (N, C). A view where X is contiguous."""
     return X.reshape(-1, X.shape[-1])
@@ -34,6 +39,7 @@ def softmax(X: np.ndarray) -> np.ndarray:
     return softmax_lse(X.copy())[0]
 
 
+@tiny_is_zero
 def softmax_lse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(softmax(X), log sum exp X), both along the last axis, the second kept as an axis of one. Overwrites X.
 
@@ -47,6 +53,7 @@ def softmax_lse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return X, top + np.log(total)
 
 
+@tiny_is_zero
 def softmax_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """∂Y_i/∂X_j = Y_i (1[i = j] - Y_j), hence dX_j = Y_j (dY_j - sum_i dY_i Y_i)."""
     return Y * (dY - (dY * Y).sum(axis=-1, keepdims=True))
@@ -55,6 +62,7 @@ def softmax_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
 # -- cross-entropy: L = -log softmax(logits)[target], summed over the rows whose target counts -------------------------
 
 
+@tiny_is_zero
 def cross_entropy(logits: np.ndarray, targets: np.ndarray, ignore_index: int = -1) -> tuple[float, int, np.ndarray]:
     """(sum of the losses, number of targets that count, softmax(logits)) for logits (N, V) and targets (N,).
 
@@ -87,6 +95,7 @@ def cross_entropy_backward(P: np.ndarray, targets: np.ndarray, ignore_index: int
 # -- GELU, the tanh form of GPT-2: Y = X/2 (1 + tanh u),  u = s (X + c X^3) --------------------------------------------
 
 
+@tiny_is_zero
 def gelu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(gelu(X), its slope ∂Y/∂X). The slope is taken here, while tanh u is at hand; the gradient needs no more.
 
@@ -113,6 +122,7 @@ def gelu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return Y, slope
 
 
+@tiny_is_zero
 def gelu_backward(dY: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """dX = dY ∂Y/∂X, entry by entry."""
     return dY * slope

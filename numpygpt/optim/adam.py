@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim.optimizer import Optimizer, check
@@ -24,11 +25,20 @@ class Adam(Optimizer):
 
     def __init__(self, model: Module | DataParallel, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8):
-        for name, beta in zip(("beta1", "beta2"), betas, strict=True):
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be two numbers, (beta1, beta2), got {betas!r:.80}")
+        self.betas = number("beta1", betas[0]), number("beta2", betas[1])
+        for name, beta in zip(("beta1", "beta2"), self.betas, strict=True):
             check(name, beta, 0 <= beta < 1, "at least 0 and below 1")
-        self.betas, self.eps = betas, check("eps", eps, eps > 0, "above 0")
+        eps = number("eps", eps)
+        self.eps = check("eps", eps, eps > 0, "above 0")
         super().__init__(model, lr)
+        for name, beta in zip(("beta1", "beta2"), self.betas, strict=True):
+            self.check_rounded(name, beta, 0, 1)
+        # A gradient whose square is 0 must be small against eps, or m / (sqrt(v) + eps) is a huge step.
+        self.check_rounded("eps", eps, math.sqrt(np.finfo(self.flat.params.dtype).tiny))
 
+    @np.errstate(under="ignore")  # m and v of a token that no longer occurs shrink to 0, as they should
     def update(self, s: slice) -> None:
         p, g, m, v = self.flat.params[s], self.flat.grads[s], self.m[s], self.v[s]
         b1, b2 = self.betas
@@ -54,9 +64,18 @@ class AdamW(Adam):
 
     def __init__(self, model: Module | DataParallel, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.01):
-        self.weight_decay = check("weight_decay", weight_decay, weight_decay >= 0, "at least 0")
+        decay = number("weight_decay", weight_decay)
+        self.weight_decay = check("weight_decay", decay, decay >= 0, "at least 0")
         super().__init__(model, lr, betas, eps)
+        self.check_rounded("weight_decay", decay, 0)
 
+    def check_lr(self, lr: float) -> None:
+        if lr * self.weight_decay >= 2:  # p is multiplied by 1 - lr weight_decay
+            raise ValueError(f"lr {lr} times weight_decay {self.weight_decay} must be below 2, got "
+                             f"{lr * self.weight_decay:.3g}: each step multiplies the matrices by 1 minus it, so they "
+                             "would grow without end. Usual decays are 0.01 to 0.1")
+
+    @np.errstate(under="ignore")
     def update(self, s: slice) -> None:
         if self.weight_decay and s.stop <= self.flat.n_matrix:  # matrices come first in the flat arrays
             self.flat.params[s] *= 1 - self.lr * self.weight_decay

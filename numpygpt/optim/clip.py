@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 
-from numpygpt.nn.functional import pieces
+from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.parallel import DataParallel
-from numpygpt.optim.optimizer import share
+from numpygpt.optim.optimizer import share, workers_and_module
 
 
+@np.errstate(over="ignore", under="ignore")  # `scaled_norm` takes care of both
 def clip_grad_norm(model: Module | DataParallel, max_norm: float) -> float:
     """Scale all gradients so that their norm together is at most `max_norm`; return the norm before.
 
@@ -19,12 +20,35 @@ def clip_grad_norm(model: Module | DataParallel, max_norm: float) -> float:
     nothing is scaled; `math.inf` as `max_norm` measures only. With a DataParallel, its threads share the work. Raises
     ValueError unless max_norm > 0.
     """
+    max_norm = number("max_norm", max_norm)
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm}")
-    parallel, flat = (model, model.flat) if isinstance(model, DataParallel) else (None, model.flat())
-    g = flat.grads
-    slices = list(pieces(len(g), 1))
+    parallel, module = workers_and_module(model, "clip_grad_norm")
+    flat = module.flat()
+    g, slices = flat.grads, flat.pieces()
     norm = math.sqrt(sum(share(parallel, lambda s: float(np.dot(g[s], g[s])), slices)))
+    if not math.isfinite(norm) or norm <= math.sqrt(len(g) * np.finfo(g.dtype).tiny):
+        norm = scaled_norm(g, slices)
     if math.isfinite(norm) and norm > max_norm:
-        share(parallel, lambda s: np.multiply(g[s], max_norm / norm, out=g[s]), slices)
+        for factor in factors(max_norm / norm, g.dtype):
+            share(parallel, lambda s: np.multiply(g[s], factor, out=g[s]), slices)  # noqa: B023
     return norm
+
+
+def scaled_norm(g: np.ndarray, slices: list[slice]) -> float:
+    """The norm of the slices if their squares are beyond the dtype's range: 1e20 squared is infinite in float32.
+
+    |g| = c |g / c| with c the largest magnitude, in float64.
+    """
+    largest = max((float(np.abs(g[s]).max()) for s in slices), default=0.0)
+    if not all(np.isfinite(g[s]).all() for s in slices):
+        return math.nan if any(np.isnan(g[s]).any() for s in slices) else math.inf
+    if largest == 0:
+        return 0.0
+    parts = (np.divide(g[s], largest, dtype=np.float64) for s in slices)
+    return largest * math.sqrt(sum(float(np.dot(part, part)) for part in parts))
+
+
+def factors(factor: float, dtype: np.dtype) -> list[float]:
+    """Numbers whose product is `factor`; two, if `factor` itself is too small for the dtype."""
+    return [factor] if factor >= np.finfo(dtype).tiny else [math.sqrt(factor)] * 2

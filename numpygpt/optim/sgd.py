@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim.optimizer import Optimizer, check
@@ -16,12 +17,15 @@ class SGD(Optimizer):
     """
 
     def __init__(self, model: Module | DataParallel, lr: float = 0.1, momentum: float = 0.0):
+        momentum = number("momentum", momentum)
         self.momentum = check("momentum", momentum, 0 <= momentum < 1, "at least 0 and below 1")
         self.moments = ("velocity",) if momentum else ()
         super().__init__(model, lr)
+        self.check_rounded("momentum", self.momentum, 0, 1)
 
     velocity: np.ndarray
 
+    @np.errstate(under="ignore")  # a velocity that nothing feeds shrinks to 0, as it should
     def update(self, s: slice) -> None:
         p, g = self.flat.params[s], self.flat.grads[s]
         if self.momentum:

@@ -15,6 +15,7 @@ from numpygpt.plots.series import frame, smooth, thin
 from numpygpt.plots.style import COLOURS, GREY, INK, SIZE, aside, dress, head, legend
 from numpygpt.plots.table import Table, draw_table, height_of
 from numpygpt.plots.view import COLUMN, Points, View, make_view, number_axis, set_limits
+from numpygpt.utils.cli import command, shown
 
 MOST = 2 * len(COLOURS)  # the second half has the same colours, and dashes
 PANELS = 3.7  # inches, as high as the panels are
@@ -53,8 +54,8 @@ def check_runs(runs: list[Run]) -> None:
     if not 1 <= len(runs) <= MOST:
         raise ValueError(f"{len(runs)} runs: a picture takes 1 to {MOST}, more cannot be told apart; name some of them")
     if not any(np.isfinite(bits_by_nats(run)) for run in runs):
-        raise ValueError("no run has an evaluation in bits a byte yet, and nothing else compares; train one until then "
-                         "or draw ./plot.py curves")
+        raise ValueError("no run has an evaluation in bits a byte yet, and nothing else compares; train one until "
+                         f"then, or draw {command('plot.py', 'curves', *(shown(run.folder) for run in runs))}")
 
 
 def look(i: int) -> dict[str, Any]:

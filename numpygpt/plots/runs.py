@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.series import smooth
-from numpygpt.utils.cli import command, meant, shown
+from numpygpt.utils.arguments import text
+from numpygpt.utils.cli import meant, shown
 from numpygpt.utils.config import read_toml
 from numpygpt.utils.data.dataset import read_meta
-from numpygpt.utils.metrics import Metrics, read_metrics
+from numpygpt.utils.metrics import Metrics, comparable_losses, read_metrics
 from numpygpt.utils.text import duration
 
 METRICS = "metrics.jsonl"
@@ -58,8 +60,7 @@ def load_run(path: str | Path) -> Run:
     """Read a run folder, or a metrics file itself. One with no rows yet is a ValueError: there is nothing to draw."""
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such run folder or metrics file"
-                                + (meant(path) or f"; make one: {command('train.py', 'quick')}"))
+        raise FileNotFoundError(f"{path}: no such run folder or metrics file{meant(path)}")
     file = path / METRICS if path.is_dir() else path
     if not file.exists():
         raise FileNotFoundError(f"{path} holds no {METRICS}: it is no run folder, or its training has not begun")
@@ -69,9 +70,23 @@ def load_run(path: str | Path) -> Run:
     if not len(metrics.train["step"]) and not len(metrics.eval["step"]):
         raise ValueError(f"{file} holds no rows yet; wait until the run has written its first, or name another run")
     bound(metrics, file)
+    make_comparable(metrics)
     folder = file.resolve().parent
     name = folder.name if file.name == METRICS else file.stem
-    return Run(name, folder, metrics, read_clip(folder / "config.toml"))
+    return Run(drawable(text(name)), folder, metrics, read_clip(folder / "config.toml"))
+
+
+def make_comparable(metrics: Metrics) -> None:
+    """Let `val_loss` and `bits_per_byte` of every evaluation be of the same tokens, so that their line means something;
+    `whole_loss` and `whole_bits` are what the rows say."""
+    table, losses = metrics.eval, comparable_losses(metrics)
+    table["whole_loss"] = table["val_loss"]
+    if "bits_per_byte" in table:
+        table["whole_bits"] = table["bits_per_byte"]
+        with np.errstate(all="ignore"):
+            sampled = table["whole_bits"] * losses / table["val_loss"]
+        table["bits_per_byte"] = np.where(losses == table["val_loss"], table["whole_bits"], sampled)
+    table["val_loss"] = losses
 
 
 def bound(metrics: Metrics, file: Path) -> None:
@@ -110,7 +125,7 @@ def load_runs(paths: Iterable[Path]) -> list[Run]:
     names = [run.name for run in runs]
     for run in runs:
         if names.count(run.name) > 1:
-            run.name = shown(run.folder)
+            run.name = drawable(text(shown(run.folder)))
     return runs
 
 
@@ -150,10 +165,10 @@ def summary(run: Run, span: float) -> str:
     if best is None:
         parts.append("no evaluation yet" if not len(evals["step"]) else "no validation loss is finite")
     else:
-        low = f"best {evals['val_loss'][best]:.3f} at step {evals['step'][best]:,}"
+        low = f"best {evals['whole_loss'][best]:.3f} at step {evals['step'][best]:,}"
         if "bits_per_byte" in evals:
-            low += f" ({evals['bits_per_byte'][best]:.2f} bits a byte)"
-        parts.append(f"validation loss {evals['val_loss'][-1]:.3f}, {low}")
+            low += f" ({evals['whole_bits'][best]:.2f} bits a byte)"
+        parts.append(f"validation loss {evals['whole_loss'][-1]:.3f}, {low}")
     return f"{run.name}: " + "; ".join(parts)
 
 

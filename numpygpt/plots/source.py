@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from numpygpt.inspection.score import read_text
 from numpygpt.models import GPT
 from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
+from numpygpt.utils.arguments import text
 from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.data import TokenDataset
+from numpygpt.utils.data.given import known_text, read_ids, read_text
+from numpygpt.utils.typed import remarks
 
 
 @dataclass
@@ -29,7 +31,7 @@ class Source:
         """The run and its step, as a title has them."""
         path = self.checkpoint.path.resolve()
         run = path.parent.name if path.name in ("best.npz", "ckpt.npz") else f"{path.parent.name}/{path.name}"
-        return drawable(f"{run}, step {self.checkpoint.header['step']:,}")
+        return drawable(f"{text(run)}, step {self.checkpoint.header['step']:,}")
 
     @property
     def line(self) -> str:
@@ -74,15 +76,23 @@ def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
 def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.ndarray, list[str]]:
     """The ids of the prompt, (N,), and what is to be said where they do not give back its text."""
     given_as = "--prompt" if args.prompt_file is None else args.prompt_file
-    text = args.prompt if args.prompt_file is None else read_text(args.prompt_file)
-    ids = encode(tokenizer, text, given_as)
-    read = tokenizer.decode(ids)
-    return ids, [] if read == text else [f"note: to this model the text reads {read[:200]!r}"]
+    text = args.prompt if args.prompt_file is None else read_text(given_as)
+    known, notes = known_text(tokenizer, text, given_as)
+    ids = filled(tokenizer.encode_array(known, "all"), given_as)
+    notes += remarks("--prompt", args.prompt or "", tokenizer)
+    if (read := tokenizer.decode(ids)) != known:
+        notes.append(f"to this model the text reads {read[:200]!r}")
+    return ids, [f"note: {note}" for note in notes]
 
 
-def encode(tokenizer: Tokenizer, text: str, given_as: str) -> np.ndarray:
-    """The ids of `text`. (N,) ValueError where there are none; `given_as` names the flag or file that it came by."""
-    ids = tokenizer.encode_array(text).astype(np.int64)
+def given_ids(tokenizer: Tokenizer, name: str) -> tuple[np.ndarray, list[str]]:
+    """The ids of a file's text, (N,), and what is to be said where they do not give it back."""
+    given = read_ids(tokenizer, name)
+    return filled(given.ids, name), [f"note: {note}" for note in given.notes]
+
+
+def filled(ids: np.ndarray, given_as: str) -> np.ndarray:
+    """The ids as they index. ValueError where there are none; `given_as` names the flag or file that they came by."""
     if not len(ids):
         raise ValueError(f"{given_as} is empty: give a text of at least one token")
-    return ids
+    return ids.astype(np.int64)

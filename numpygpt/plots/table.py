@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from numpygpt.plots.runs import Run, bits_by_nats, tokens
+from numpygpt.plots.runs import Run, bits_by_nats, read_config, tokens
 from numpygpt.plots.series import time_unit
 from numpygpt.plots.speed import speed
 from numpygpt.plots.style import FONT, GREY, INK, shorten
 from numpygpt.utils.checkpoint import find_checkpoint, load_checkpoint
 from numpygpt.utils.colour import printable, width
+from numpygpt.utils.data.meta import read_meta
 
 HEADINGS = (
     ["", "", "token", "", "tokens", "", "tokens", "bits a", "at", "nats a", "per-"],
@@ -25,6 +27,7 @@ LEFT = (0, 2)  # columns of words, which begin at one place; numbers end at one
 COLUMNS = 100  # of a terminal
 NAME = 12  # letters of a name that are shown even where the line becomes longer
 GAP = "  "
+BLOCK = 1 << 22  # tokens in memory at a time
 WIDEST, SWATCH, LINE = 26, 5, 0.2  # in the picture: letters of a name, room for a run's line, inches of a row
 
 
@@ -34,7 +37,7 @@ class Facts:
 
     parameters: str = "-"
     tokenizer: str = "-"
-    unknown: bool = False  # whether one token stands for all that is not in the vocabulary
+    unknown: bool = False  # whether the validation part is known to have tokens <unk>
     text: str | None = None  # the digest of what it learned from
 
 
@@ -57,9 +60,26 @@ def facts_of(run: Run) -> Facts:
         checkpoint = load_checkpoint(find_checkpoint(run.folder), only="model/", needs=("tokenizer", "data"))
         header = checkpoint.header
         return Facts(tokens(sum(array.size for array in checkpoint.arrays.values())), str(header["tokenizer"]["kind"]),
-                     "<unk>" in header["tokenizer"]["special_tokens"], header["data"]["sha256"])
+                     has_unknown(run, header), header["data"]["sha256"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return Facts()
+
+
+def has_unknown(run: Run, header: dict[str, Any]) -> bool:
+    """Whether words of the run's validation part are not in its vocabulary. Its data folder tells, if it is still the
+    one that the run was trained on; else nobody knows, and the answer is no."""
+    token = header["tokenizer"]["special_tokens"].get("<unk>")
+    if token is None:
+        return False
+    try:
+        folder = Path(read_config(run.folder / "config.toml")["data"])
+        meta, data = read_meta(folder), header["data"]
+        if (meta["sha256"], meta["tokenizer"]["sha256"]) != (data["sha256"], data["tokenizer_sha256"]):
+            return False
+        val = np.memmap(folder / "val.bin", np.dtype(meta["dtype"]).newbyteorder("<"), "r")
+        return any((val[i : i + BLOCK] == token).any() for i in range(0, len(val), BLOCK))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def row_of(run: Run, facts: Facts) -> list[str]:
@@ -72,8 +92,8 @@ def row_of(run: Run, facts: Facts) -> list[str]:
     best, table = run.best(), run.metrics.eval
     if best is None:
         return [*cells, "-", "-", "-", "-"]
-    loss = float(table["val_loss"][best])
-    bits = f"{table['bits_per_byte'][best]:.3f}" if np.isfinite(bits_by_nats(run)) else "-"
+    loss = float(table["whole_loss"][best])
+    bits = f"{table['whole_bits'][best]:.3f}" if np.isfinite(bits_by_nats(run)) else "-"
     perplexity = math.exp(min(loss, 700))
     return [*cells, bits, f"{table['step'][best]:,}", f"{loss:.3f}",
             f"{perplexity:,.2f}" if perplexity < 10_000 else f"{perplexity:.1e}"]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from numpygpt.tokenizer import checks, formats, storage
+from numpygpt.tokenizer.added import AddedToken, Parts, crossing, cut_at
 from numpygpt.tokenizer.decoding import StreamDecoder
 from numpygpt.tokenizer.stream import Chunk, Pieces, chunks
 from numpygpt.tokenizer.workers import ordered_map
-
-Parts = list[tuple[int, str | int]]  # where each part starts in the text; ordinary text, or a special token's id
 
 Where = Callable[[str, int], str]  # a text and an index in it, in words
 
@@ -31,11 +29,13 @@ class Tokenizer:
 
     kind = ""
     fields: tuple[str, ...] = ()  # what a file of this kind holds, next to the header that all kinds share
+    optional: tuple[str, ...] = ()  # and what it may hold
     dropped = 0  # after training: how many times a rare word was given up so that the counts fit into memory
 
     def __init__(self, lowercase: bool = False) -> None:
         self.lowercase = bool(lowercase)
         self.special_tokens: dict[str, int] = {}  # name -> id
+        self.added_tokens: tuple[AddedToken, ...] = ()  # of a vocabulary from elsewhere: recognised in every text
         self._tokens: list[Any] = []  # id -> str, or bytes for BPE; empty until trained
 
     @property
@@ -69,7 +69,8 @@ class Tokenizer:
         A `Special` among the pieces becomes that token. `workers` processes share the work (see `ordered_map`).
         """
         last = None
-        for ids in ordered_map(self._ready()._encode_chunk, chunks(pieces), workers):
+        whole = crossing(token.content for token in self._ready().added_tokens)
+        for ids in ordered_map(self._encode_chunk, chunks(pieces, whole=whole), workers):
             yield ids if last is None else self._continued(last, ids)
             last = int(ids[-1]) if len(ids) else last
 
@@ -77,23 +78,26 @@ class Tokenizer:
         parts: Parts = []
         text = ""
         for part in chunk:
-            parts.append((len(text), self._cased(part) if isinstance(part, str) else self._special_id(part.name)))
-            text += part if isinstance(part, str) else ""
+            if isinstance(part, str):
+                parts += self._parts(part, {}, len(text))
+                text += part
+            else:
+                parts.append((len(text), self._special_id(part.name)))
         return self._encode(text, parts, checks.near)
 
     def _split(self, text: str, allowed: Collection[str] | str) -> Parts:
-        """`text` cut at the special tokens that the caller allows."""
+        """`text` cut at the special tokens that the caller allows, and at the added tokens."""
         checks.text(text)
         names = checks.allowed(allowed, self.special_tokens)
-        if not names:
-            return [(0, self._cased(text))]
-        longest_first = sorted(names, key=len, reverse=True)  # "<|end|>" must win over "<|end" where both exist
-        parts: Parts = []
-        start = 0
-        for match in re.finditer("|".join(map(re.escape, longest_first)), text):
-            parts += [(start, self._cased(text[start : match.start()])), (match.start(), self.special_tokens[match[0]])]
-            start = match.end()
-        return [*parts, (start, self._cased(text[start:]))]
+        return self._parts(text, {name: self.special_tokens[name] for name in names})
+
+    def _parts(self, text: str, special: dict[str, int], start: int = 0) -> Parts:
+        """`text`, which begins at `start` of a longer one, cut in two passes: the added tokens that are `normalized`
+        are looked for in what the others leave."""
+        early, late = ({token.content: token.id for token in self.added_tokens if token.normalized is normalized}
+                       for normalized in (False, True))  # fmt: skip
+        parts = cut_at(cut_at([(start, text)], {**special, **early}), late)
+        return [(place, self._cased(part) if isinstance(part, str) else part) for place, part in parts]
 
     def _cased(self, text: str) -> str:
         return text.lower() if self.lowercase else text
@@ -153,7 +157,7 @@ class Tokenizer:
                 f"this is a {found.kind} tokenizer, but {cls.__name__} reads kind {cls.kind!r}; "
                 f"use {found.__name__} or load_tokenizer(path)"
             )
-        storage.check_keys(fields, target.fields)
+        storage.check_keys(fields, target.fields, target.optional)
         if not isinstance(fields["lowercase"], bool):
             raise storage.wrong("lowercase", "true or false", fields["lowercase"])
         tokenizer = target(fields["lowercase"])
@@ -182,19 +186,20 @@ class Tokenizer:
     def _from_fields(self, fields: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def _define(self, ordinary: list[Any], special: dict[str, int], texts: Iterable[Any] | None = None) -> None:
-        """Set the vocabulary: the special tokens at their ids (`texts`: what they decode to, else their names), and
-        the ordinary ones at the others, in order."""
+    def _define(self, ordinary: list[Any], special: dict[str, int], texts: Iterable[Any] | None = None,
+                added: dict[int, Any] | None = None) -> None:  # fmt: skip
+        """Set the vocabulary: the special tokens at their ids (`texts`: what they decode to, else their names), the
+        `added` ones at theirs, which may spell what another token spells, and the ordinary ones at the others."""
         named = dict(zip(special.values(), texts or special, strict=True))
+        checks.distinct([*ordinary, *named.values()])
+        named |= added or {}
         others = iter(ordinary)
-        tokens = [named[id] if id in named else next(others) for id in range(len(ordinary) + len(named))]
-        checks.distinct(tokens)
-        self._tokens = tokens
+        self._tokens = [named[id] if id in named else next(others) for id in range(len(ordinary) + len(named))]
+        self._named = set(named)
         self.special_tokens = special
 
     def _ordinary(self) -> list[Any]:
-        special = set(self.special_tokens.values())
-        return [token for id, token in enumerate(self._tokens) if id not in special]
+        return [token for id, token in enumerate(self._tokens) if id not in self._named]
 
     def _ready(self) -> Self:
         if not self._tokens:

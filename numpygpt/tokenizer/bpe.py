@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from numpygpt.tokenizer import checks, formats, storage
-from numpygpt.tokenizer.base import Parts, Tokenizer, Where
+from numpygpt.tokenizer.added import AddedToken, Parts
+from numpygpt.tokenizer.added import read as read_added
+from numpygpt.tokenizer.base import Tokenizer, Where
 from numpygpt.tokenizer.decoding import ByteStreamDecoder
-from numpygpt.tokenizer.merges import MergeTable, Pair, apply_merges, learn_merges
+from numpygpt.tokenizer.long_pieces import LongPieces, in_order
+from numpygpt.tokenizer.merge_table import MergeTable
+from numpygpt.tokenizer.merges import Pair, apply_merges, learn_merges
 from numpygpt.tokenizer.pieces import PieceCache
 from numpygpt.tokenizer.pretokenize import pretokenize
 from numpygpt.tokenizer.stream import Pieces, count, runs
@@ -20,7 +24,9 @@ from numpygpt.tokenizer.stream import Pieces, count, runs
 BYTES = [bytes([byte]) for byte in range(256)]
 RUN = 1 << 16  # characters cut into pieces at a time: few enough to stay in the processor's cache
 AT_ONCE = 1 << 22  # characters whose new pieces are merged together
-LONG = 64  # bytes: a longer piece is merged by itself, since it would keep all others waiting
+LONGEST = 1024  # characters of a piece to learn from: a longer one, such as a text without spaces, is cut
+LONG = 64  # bytes: a longer piece would keep all others waiting, and is merged by itself
+MUCH = 1 << 14  # bytes of long pieces, which then are merged together, rank by rank
 
 
 class BPETokenizer(Tokenizer):
@@ -40,7 +46,9 @@ class BPETokenizer(Tokenizer):
     """
 
     kind = "bpe"
+    cut = 0  # after training: how many parts of overlong pieces were counted
     fields = ("vocab", "merges")
+    optional = ("added_tokens",)
 
     def train(
         self,
@@ -54,7 +62,8 @@ class BPETokenizer(Tokenizer):
         """Learn merges from `text` up to `vocab_size` tokens, or until no pair is left that occurs `min_freq` times.
 
         `text` may come in pieces, and `workers` processes count its words (see `ordered_map`): memory grows with the
-        number of different words; beyond half a million the rarest are dropped, and `dropped` says how many.
+        number of different words; beyond half a million the rarest are dropped, and `dropped` says how many. A piece
+        longer than LONGEST is learned from in parts; `cut` counts those of full length.
         `progress(done, total)` is called every few merges and at the end.
         """
         names = checks.special_names(special_tokens)
@@ -62,6 +71,7 @@ class BPETokenizer(Tokenizer):
         checks.at_least("min_freq", min_freq, 1)
         counts = count(partial(_pieces, lowercase=self.lowercase), text, workers)
         self.dropped = counts.dropped
+        self.cut = sum(times for piece, times in counts.items() if len(piece) == LONGEST)
         pieces = {piece.encode("utf-8"): times for piece, times in counts.items()}
         del counts
         merges = learn_merges(pieces, vocab_size - 256 - len(names), min_freq, progress)
@@ -87,15 +97,18 @@ class BPETokenizer(Tokenizer):
         """A decoder that takes one id at a time and never shows half a character."""
         return ByteStreamDecoder(self._ready())
 
-    def _set_vocab(self, ordinary: list[bytes], merges: Iterable[Pair], special: dict[str, int]) -> None:
-        """`ordinary`: the tokens but the special ones, in the order of their ids; `merges`: pairs of ids, by rank."""
-        self._define(ordinary, special, [name.encode("utf-8") for name in special])
-        special_ids = set(special.values())
-        ids = {token: id for id, token in enumerate(self._tokens) if id not in special_ids}
+    def _set_vocab(self, ordinary: list[bytes], merges: Iterable[Pair], special: dict[str, int],
+                   added: tuple[AddedToken, ...] = ()) -> None:  # fmt: skip
+        """`ordinary`: the tokens but the named ones, in the order of their ids; `merges`: pairs of ids, by rank."""
+        own = {token.id: token.content.encode("utf-8") for token in added if token.own}
+        self._define(ordinary, special, [name.encode("utf-8") for name in special], own)
+        self.added_tokens = added
+        ids = {token: id for id, token in enumerate(self._tokens) if id not in self._named}
         self._byte_ids = np.array([ids.get(byte, -1) for byte in BYTES])
         self._ranks = {pair: rank for rank, pair in enumerate(merges)}
         self._made = [ids[self._tokens[first] + self._tokens[second]] for first, second in self._ranks]
         self._table = MergeTable(self._ranks, self._made, self._byte_ids, self.vocab_size)
+        self._in_order = in_order(self._ranks, self._made, self.vocab_size)
         self._cache = PieceCache(self._merge)
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
@@ -118,10 +131,15 @@ class BPETokenizer(Tokenizer):
         if short.size:
             together, lengths[short] = self._table.apply(b"".join(pieces[k] for k in short), sizes[short])
             ids.append(together)
-        for k in long.tolist():
-            merged = apply_merges(self._byte_ids[list(pieces[k])].tolist(), self._ranks, self._made)
-            ids.append(np.array(merged))
-            lengths[k] = len(merged)
+        if self._in_order and sizes[long].sum() > MUCH:
+            linked = LongPieces(self._table, b"".join(pieces[k] for k in long), sizes[long])
+            together, lengths[long] = linked.merged(self._ranks, self._made)
+            ids.append(together)
+        else:
+            for k in long.tolist():
+                merged = apply_merges(self._byte_ids[list(pieces[k])].tolist(), self._ranks, self._made)
+                ids.append(np.array(merged))
+                lengths[k] = len(merged)
         starts, order = np.empty_like(lengths), np.concatenate([short, long])
         starts[order] = np.cumsum(lengths[order]) - lengths[order]
         return np.concatenate(ids), starts, lengths
@@ -137,13 +155,20 @@ class BPETokenizer(Tokenizer):
 
     def _to_fields(self) -> dict[str, Any]:
         merges = [[self._tokens[id].decode("latin-1") for id in pair] for pair in self._ranks]
-        return {"vocab": [token.decode("latin-1") for token in self._ordinary()], "merges": merges}
+        fields = {"vocab": [token.decode("latin-1") for token in self._ordinary()], "merges": merges}
+        if self.added_tokens:
+            fields["added_tokens"] = [token._asdict() for token in self.added_tokens]
+        return fields
 
     def _from_fields(self, fields: dict[str, Any]) -> None:
-        vocab = storage.check_vocab(fields["vocab"])
-        special = storage.check_special(fields["special_tokens"], len(vocab))
-        tokens, merges = tokens_and_merges(vocab, fields["merges"], special.values())
-        self._set_vocab(tokens, merges, special)
+        vocab, added = storage.check_vocab(fields["vocab"]), read_added(fields.get("added_tokens", []))
+        own = {token.content: token.id for token in added if token.own}
+        special = storage.check_special(fields["special_tokens"], len(vocab), own)
+        tokens, merges = tokens_and_merges(vocab, fields["merges"], [*special.values(), *own.values()])
+        self._set_vocab(tokens, merges, special, added)
+        for token in added:
+            if token.id not in range(len(self._tokens)) or self._tokens[token.id] != token.content.encode("utf-8"):
+                raise storage.wrong("added_tokens", "tokens with the ids that they have in vocab", token.content)
 
 
 def _latin_1(token: str) -> bytes:
@@ -153,8 +178,13 @@ def _latin_1(token: str) -> bytes:
         raise storage.wrong("vocab", "strings of characters below U+0100, one for each byte", token) from None
 
 
-def _pieces(text: str, lowercase: bool) -> list[str]:
-    return pretokenize(text.lower() if lowercase else text)
+def _pieces(text: str, lowercase: bool) -> Iterator[str]:
+    """The pieces to learn from; what one token can never be is counted by its parts."""
+    for piece in pretokenize(text.lower() if lowercase else text):
+        if len(piece) < LONGEST:
+            yield piece
+        else:
+            yield from (piece[start : start + LONGEST] for start in range(0, len(piece), LONGEST))
 
 
 def tokens_and_merges(

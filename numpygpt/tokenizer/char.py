@@ -8,7 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from numpygpt.tokenizer import checks, storage
-from numpygpt.tokenizer.base import Parts, Tokenizer, Where
+from numpygpt.tokenizer.added import Parts
+from numpygpt.tokenizer.base import Tokenizer, Where
 from numpygpt.tokenizer.stream import Pieces, chunks
 
 UNKNOWN = np.uint32(2**32 - 1)  # no id: a vocabulary has at most 0x110000 characters

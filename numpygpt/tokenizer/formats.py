@@ -8,6 +8,7 @@ a token is written in GPT-2's byte alphabet: a byte that is a visible character 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpygpt.tokenizer import checks, storage
 
 Fields = dict[str, Any]
 OFF = (None, False, "", 0, 0.0)  # what an option that is not in use may hold
+STRICT = ("single_word", "lstrip", "rstrip")  # flags by which an added token is found in fewer places or takes spaces
 UNSUPPORTED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
 
 
@@ -54,30 +56,70 @@ def is_huggingface(fields: Any) -> bool:
 def from_huggingface(file: Fields) -> Fields:
     """Our fields from a tokenizer.json: byte-level BPE as GPT-2 has it, and nothing that would change its ids.
 
-    Its added tokens become special tokens; `truncation` and `padding` are about batches and are left out.
+    Its special tokens are ours, and so are its other added tokens (see added.py). `truncation` and `padding` are about
+    batches and are left out.
     """
-    model, splitter = file["model"], file.get("pre_tokenizer")
-    if model.get("type", "BPE") != "BPE" or not isinstance(splitter, dict) or splitter.get("type") != "ByteLevel":
-        kinds = [part.get("type") if isinstance(part, dict) else part for part in (model, splitter)]
-        shown = " and ".join(map(checks.brief, kinds))
-        raise _not_ours(f"its model and pre_tokenizer are {shown}", "BPE and ByteLevel")
-    for name in UNSUPPORTED:
-        if model.get(name) not in OFF:
-            raise _not_ours(f"its model has {name} = {checks.brief(model[name])}", "none")
-    if splitter.get("add_prefix_space") not in OFF or not splitter.get("use_regex", True):
-        raise _not_ours("its pre_tokenizer adds a space or leaves out GPT-2's pattern", "neither")
-    if file.get("normalizer") is not None:
-        raise _not_ours(f"it has the normalizer {checks.brief(file['normalizer'])}", "none")
-    processor = file.get("post_processor")
-    if processor is not None and (not isinstance(processor, dict) or processor.get("type") != "ByteLevel"):
-        raise _not_ours(f"it has the post_processor {checks.brief(processor)}, which adds tokens", "none, or ByteLevel")
-    ids, special = model.get("vocab"), _added(file.get("added_tokens"))
+    model = file["model"]
+    _check_parts(file, model)
+    ids = model.get("vocab")
     if not isinstance(ids, dict):
         raise storage.wrong("model.vocab", "an object from tokens to ids", ids)
     merges = model.get("merges")
     if isinstance(merges, list):  # "a b" in older files, ["a", "b"] in newer ones
         merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
-    return _fields({**ids, **special}, merges, special)
+    special, added = _added(file.get("added_tokens"), _merged(merges) & ids.keys())
+    own = {token["content"]: token["id"] for token in added if token["own"]}
+    for token in added:
+        if not token["own"] and ids.get(token["content"]) != token["id"]:
+            raise storage.wrong("added_tokens", "tokens with the ids that they have in vocab", token["content"])
+    return _fields({**ids, **special, **own}, merges, special, added)
+
+
+def _check_parts(file: Fields, model: Fields) -> None:
+    """ValueError for a part of a tokenizer.json that gives other ids than our encoding does."""
+    splitters = _steps(file.get("pre_tokenizer"), "pretokenizers")
+    if model.get("type", "BPE") != "BPE" or [_type(step) for step in splitters] != ["ByteLevel"]:
+        shown = f"{checks.brief(model.get('type'))} and {', '.join(map(checks.brief, map(_type, splitters))) or None}"
+        raise _not_ours(f"its model and pre_tokenizer are {shown}", "BPE and ByteLevel")
+    for name in UNSUPPORTED:
+        if model.get(name) not in OFF:
+            raise _not_ours(f"its model has {name} = {checks.brief(model[name])}", "none")
+    if splitters[0].get("add_prefix_space") not in OFF or not splitters[0].get("use_regex", True):
+        raise _not_ours("its pre_tokenizer adds a space or leaves out GPT-2's pattern", "neither")
+    if normalizers := _steps(file.get("normalizer"), "normalizers"):
+        raise _not_ours(f"it has the normalizer {checks.brief(normalizers[0])}", "none")
+    for step in _steps(file.get("post_processor"), "processors"):
+        if _type(step) != "ByteLevel" and not _adds_nothing(step):
+            raise _not_ours(f"its post_processor {checks.brief(_type(step))} adds tokens to each text{_names(step)}",
+                            "one that adds none")  # fmt: skip
+
+
+def _steps(part: Any, name: str) -> list[Any]:
+    """The steps of a part of a tokenizer.json, which may be one step, a Sequence of them, or null."""
+    if _type(part) != "Sequence":
+        return [] if part is None else [part]
+    steps = part.get(name)
+    if not isinstance(steps, list):
+        raise storage.wrong(name, "a list", steps)
+    return steps
+
+
+def _type(step: Any) -> Any:
+    return step.get("type") if isinstance(step, dict) else step
+
+
+def _adds_nothing(step: Any) -> bool:
+    """Whether this is a template, and for one text it is that text alone."""
+    single = step.get("single") if _type(step) == "TemplateProcessing" else None
+    return isinstance(single, list) and len(single) == 1 and isinstance(single[0], dict) and "Sequence" in single[0]
+
+
+def _names(step: Any) -> str:
+    """The tokens that the template adds, as far as the file names them."""
+    single = step.get("single") if isinstance(step, dict) else None
+    parts = [part.get("SpecialToken") for part in single if isinstance(part, dict)] if isinstance(single, list) else []
+    names = [checks.brief(part["id"]) for part in parts if isinstance(part, dict) and "id" in part]
+    return f" ({', '.join(names)})" if names else ""
 
 
 def to_huggingface(fields: Fields) -> Fields:
@@ -86,17 +128,22 @@ def to_huggingface(fields: Fields) -> Fields:
         raise ValueError("this tokenizer makes text lower case by Python's rules, which tokenizer.json cannot say; "
                          "train one without lowercase, on text that is lower case already")
     special: dict[str, int] = fields["special_tokens"]
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    free = storage.ordinary_ids(len(fields["vocab"]), special.values())
+    tokens: list[Fields] = [{"id": id, "content": name, "normalized": False, "special": True}
+                            for name, id in special.items()]  # fmt: skip
+    tokens += [{key: token[key] for key in ("id", "content", "normalized")} | {"special": False}
+               for token in fields.get("added_tokens", ())]  # fmt: skip
+    own = {**special, **{token["content"]: token["id"] for token in fields.get("added_tokens", ()) if token["own"]}}
+    free = storage.ordinary_ids(len(fields["vocab"]), own.values())
     ids = {token.translate(byte_alphabet()): id for token, id in zip(fields["vocab"], free, strict=True)}
-    if taken := sorted(set(ids) & set(special)):
+    if taken := sorted(set(ids) & set(own)):
         raise ValueError(f"tokenizer.json cannot tell the special token {taken[0]!r} from the ordinary token that it "
                          "spells in GPT-2's byte alphabet; give the special token another name")
+    flags = dict.fromkeys(STRICT, False)
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": id, "content": name, **flags} for name, id in special.items()],
+        "added_tokens": [{**token, **flags} for token in sorted(tokens, key=lambda token: token["id"])],
         "normalizer": None,
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
         "post_processor": None,
@@ -105,22 +152,24 @@ def to_huggingface(fields: Fields) -> Fields:
             "type": "BPE",
             **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")),
             **dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), False),
-            "vocab": dict(sorted({**ids, **special}.items(), key=lambda item: item[1])),
+            "vocab": dict(sorted({**ids, **own}.items(), key=lambda item: item[1])),
             "merges": [" ".join(part.translate(byte_alphabet()) for part in merge) for merge in fields["merges"]],
         },
     }
 
 
-def _fields(ids: dict[str, int], merges: Any, special: dict[str, int]) -> Fields:
+def _fields(ids: dict[str, int], merges: Any, special: dict[str, int], added: Sequence[Fields] = ()) -> Fields:
     """Our fields from a vocabulary and merges that are written in the byte alphabet."""
     if not all(type(id) is int for id in ids.values()) or sorted(ids.values()) != list(range(len(ids))):
         raise storage.wrong("vocab", f"{len(ids):,} tokens with the ids from 0 on, each once", sorted(map(str, ids)))
-    vocab = [_spelled(token) for token, id in sorted(ids.items(), key=lambda item: item[1]) if token not in special]
+    named = {*special, *(token["content"] for token in added if token["own"])}
+    vocab = [_spelled(token) for token, id in sorted(ids.items(), key=lambda item: item[1]) if token not in named]
     if not isinstance(merges, list) or not all(isinstance(merge, list) for merge in merges):
         raise storage.wrong("merges", "a list of pairs of tokens", merges)
     pairs = [[_spelled(part) if isinstance(part, str) else part for part in merge] for merge in merges]
     header = {"format": storage.FORMAT, "version": storage.VERSION, "kind": "bpe", "lowercase": False}
-    return {**header, "special_tokens": special, "vocab": vocab, "merges": pairs}
+    more = {"added_tokens": list(added)} if added else {}
+    return {**header, "special_tokens": special, "vocab": vocab, "merges": pairs, **more}
 
 
 def _spelled(token: str) -> str:
@@ -130,19 +179,34 @@ def _spelled(token: str) -> str:
     return token.translate(latin_1())
 
 
-def _added(tokens: Any) -> dict[str, int]:
-    """name -> id of the added tokens."""
+def _merged(merges: Any) -> set[str]:
+    """The bytes' tokens, and those that take part in merges or come out of one."""
+    pairs = [merge for merge in merges if isinstance(merge, list)] if isinstance(merges, list) else []
+    pairs = [pair for pair in pairs if all(isinstance(part, str) for part in pair)]
+    return {*map(chr, latin_1()), *(token for pair in pairs for token in (*pair, "".join(pair)))}
+
+
+def _added(tokens: Any, merged: set[str]) -> tuple[dict[str, int], list[Fields]]:
+    """name -> id of the special tokens, and the other added tokens as our file has them."""
     if not isinstance(tokens or [], list):
         raise storage.wrong("added_tokens", "a list", tokens)
     special: dict[str, Any] = {}  # an id that is none is found where all ids are looked at
+    added: list[Fields] = []
     for token in tokens or []:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):
             raise storage.wrong("added_tokens", "a list of objects with content and id", token)
-        for flag in ("single_word", "lstrip", "rstrip"):
+        content, id = token["content"], token.get("id")
+        for flag in STRICT:
             if token.get(flag):
-                raise _not_ours(f"its added token {checks.brief(token['content'])} has {flag}", "no such flag")
-        special[token["content"]] = token.get("id")
-    return special
+                raise _not_ours(f"its added token {checks.brief(content)} has {flag}", "no such flag")
+        if token.get("special", True):
+            special[content] = id
+        else:
+            added.append({"content": content, "id": id, "normalized": bool(token.get("normalized", True)),
+                          "own": content not in merged})  # fmt: skip
+        if content in merged and (content in special or not content.isascii()):
+            raise _not_ours(f"its added token {checks.brief(content)} is also an ordinary token", "another name for it")
+    return special, added
 
 
 def _not_ours(found: str, expected: str) -> ValueError:

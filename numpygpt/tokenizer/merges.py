@@ -5,14 +5,14 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 
 import numpy as np
 
 Pair = tuple[int, int]
 NONE = -1  # in place of an id: the end of a piece, or a place that was merged into the one before it
-NEVER = 1 << 62  # the rank of a pair that is no merge
+MANY = 256  # places from which on NumPy is faster than a loop
 REPORT_EVERY = 64  # merges between two calls of `progress`
 
 
@@ -79,9 +79,12 @@ class Corpus:
         From left to right, since `aaa` has two pairs `aa` that share a letter: the places in `where` are in order.
         """
         first, second = pair
+        places = self.where.pop(pair)
+        if len(places) >= MANY:
+            return self._merge_many(pair, new, np.frombuffer(places, dtype=np.int32))
         ids, after, before, counts = self.ids, self.after, self.before, self.counts
         fresh: dict[Pair, array[int]] = defaultdict(lambda: array("i"))
-        for i in self.where.pop(pair):
+        for i in places:
             j = after[i]
             if ids[i] != first or ids[j] != second:
                 continue  # an earlier merge took one of the two
@@ -100,6 +103,67 @@ class Corpus:
         del counts[pair]
         self.where.update(fresh)
         return fresh
+
+
+    def _merge_many(self, pair: Pair, new: int, places: np.ndarray) -> Iterable[Pair]:
+        """The same with NumPy."""
+        ids, after, before = (np.frombuffer(links, dtype=np.int32) for links in (self.ids, self.after, self.before))
+        i = standing(ids, after, pair, places)
+        j = after[i]
+        left, right = before[i], after[j]
+        weight = np.frombuffer(self.weight, dtype=np.int64)[i]
+        follows = np.zeros(len(i), dtype=bool)  # side by side with the merge before it, which counts what was between
+        follows[1:] = left[1:] == j[:-1]
+        alone, inside = (ids[left] != NONE) & ~follows, ids[right] != NONE
+        for a, b, _, count in (
+            *_grouped(ids[left[alone]], pair[0], left[alone], weight[alone]),
+            *_grouped(pair[1], ids[right[inside]], i[inside], weight[inside]),
+        ):
+            self.counts[a, b] -= count
+        ids[i], ids[j] = new, NONE
+        after[i], before[right] = right, i
+        left = before[i]  # of a merge that follows another one: the place of that one
+        before_it, behind_it = ids[left] != NONE, inside & (ids[right] != new)
+        fresh: dict[Pair, array[int]] = {}
+        for a, b, where, count in (
+            *_grouped(ids[left[before_it]], new, left[before_it], weight[before_it]),
+            *_grouped(new, ids[right[behind_it]], i[behind_it], weight[behind_it]),
+        ):
+            self.counts[a, b] += count
+            fresh[a, b] = array("i", where.tobytes())
+        del self.counts[pair]
+        self.where.update(fresh)
+        return fresh
+
+
+def standing(ids: np.ndarray, after: np.ndarray, pair: Pair, places: np.ndarray) -> np.ndarray:
+    """Those of `places`, which are in order, at which the pair still stands; where two share a letter, the first."""
+    places = places[(ids[places] == pair[0]) & (ids[after[places]] == pair[1])]
+    if pair[0] != pair[1] or not len(places):
+        return places
+    number = np.arange(len(places))
+    starts = np.append(True, places[1:] != after[places[:-1]])  # of a run as in aaaa: every second one stands
+    return places[(number - np.maximum.accumulate(np.where(starts, number, 0))) % 2 == 0]
+
+
+def starts_of(ordered: np.ndarray) -> np.ndarray:
+    """Where in an array that is in order each different number stands first."""
+    return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
+
+
+def _grouped(
+    first: np.ndarray | int, second: np.ndarray | int, places: np.ndarray, weight: np.ndarray
+) -> Iterator[tuple[int, int, np.ndarray, int]]:
+    """Each different pair of ids, of which one is given, with its places in order and its weight."""
+    others = np.asarray(second if isinstance(first, int) else first)
+    if not len(others):
+        return
+    order = np.argsort(others, kind="stable")
+    others, places = others[order], places[order]
+    starts = starts_of(others)
+    totals = np.add.reduceat(weight[order], starts).tolist()
+    for other, group, total in zip(others[starts].tolist(), np.split(places, starts[1:]), totals, strict=True):
+        yield *((first, other) if isinstance(first, int) else (other, second)), group, total
 
 
 def _places_of_pairs(ids: np.ndarray) -> Iterable[tuple[Pair, np.ndarray]]:
@@ -136,54 +200,3 @@ def apply_merges(ids: list[int], ranks: Mapping[Pair, int], made: list[int]) -> 
             if pair in ranks:
                 heapq.heappush(heap, (ranks[pair], place))
     return [id for id in ids if id != NONE]
-
-
-class MergeTable:
-    """The same for many short pieces at once: in each round, every piece that has a merge left does its next one.
-
-    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs. Those of two
-    bytes, with which every piece begins, have a table of their own. `byte_ids` (256,): the ids of the bytes.
-    """
-
-    def __init__(self, ranks: Mapping[Pair, int], made: list[int], byte_ids: np.ndarray, vocab_size: int) -> None:
-        keys = np.array([*(first * vocab_size + second for first, second in ranks), NEVER])
-        order = np.argsort(keys)
-        self.keys, self.ranks = keys[order], np.append(np.arange(len(made)), NEVER)[order]
-        self.made, self.byte_ids, self.vocab_size = np.array(made, dtype=np.int64), byte_ids, vocab_size
-        self.byte_ranks = self._rank(byte_ids[:, None], byte_ids[None, :])  # (256, 256)
-
-    def apply(self, text: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of pieces that stand end to end in `text`, and how many each has. lengths: (P,) bytes, none 0."""
-        codes = np.frombuffer(text, dtype=np.uint8)
-        ids = self.byte_ids[codes]  # (N,)
-        piece = np.repeat(np.arange(len(lengths)), lengths)  # (N,) which piece each id belongs to
-        rank = np.append(self.byte_ranks[codes[:-1], codes[1:]], NEVER)  # (N,) of ids[i] with ids[i + 1]
-        rank[np.cumsum(lengths) - 1] = NEVER  # at the end of a piece
-        finished = []
-        while True:
-            starts = np.flatnonzero(np.diff(piece, prepend=-1))
-            lowest = np.repeat(np.minimum.reduceat(rank, starts), np.diff(starts, append=len(ids)))  # (N,) of its piece
-            busy = lowest < NEVER
-            finished.append((piece[~busy], ids[~busy]))
-            ids, piece, rank, lowest = ids[busy], piece[busy], rank[busy], lowest[busy]
-            if not len(ids):
-                break
-            at = np.flatnonzero(rank == lowest)
-            at = at[np.diff(piece[at], prepend=-1) > 0]  # the first in each piece
-            ids[at] = self.made[rank[at]]
-            keep = np.ones(len(ids), dtype=bool)
-            keep[at + 1] = False
-            ids, piece, rank = ids[keep], piece[keep], rank[keep]
-            at -= np.arange(len(at))  # where the new ids are now
-            for place in (at, at[at > 0] - 1):
-                after = np.minimum(place + 1, len(ids) - 1)
-                inside = (piece[place] == piece[after]) & (place < after)
-                rank[place] = np.where(inside, self._rank(ids[place], ids[after]), NEVER)
-        piece, ids = (np.concatenate(parts) for parts in zip(*finished, strict=True))
-        return ids[np.argsort(piece, kind="stable")], np.bincount(piece, minlength=len(lengths))
-
-    def _rank(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """The ranks of pairs of ids, of any shape; NEVER for a pair that is no merge."""
-        keys = first * self.vocab_size + second
-        found = np.searchsorted(self.keys, keys)
-        return np.where(self.keys[found] == keys, self.ranks[found], NEVER)

@@ -22,9 +22,10 @@ def write(path: str | os.PathLike[str], fields: dict[str, Any]) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist, so {path.name} cannot be saved; make it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)  # what a kill has left
     try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:  # "": the same bytes on every system
+        with open(temporary, "x", encoding="utf-8", newline="") as file:  # "": the same bytes on every system
             file.write(to_json(fields))
             file.flush()
             os.fsync(file.fileno())
@@ -103,10 +104,10 @@ def check_header(fields: Any, kinds: Collection[str]) -> str:
     return kind
 
 
-def check_keys(fields: dict[str, Any], own: tuple[str, ...]) -> None:
+def check_keys(fields: dict[str, Any], own: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
     """Raise where a field is missing, or where there is one that this version does not know."""
     missing = [key for key in (*HEADER, *own) if key not in fields]
-    unknown = [key for key in fields if key not in (*HEADER, *own)]
+    unknown = [key for key in fields if key not in (*HEADER, *own, *optional)]
     if missing:
         lacks = ", ".join(map(repr, missing))
         raise ValueError(f"the tokenizer lacks {lacks}; make the file again with tokenizer.save")
@@ -129,18 +130,21 @@ def check_vocab(vocab: Any) -> list[str]:
 
 
 def ordinary_ids(ordinary: int, special: Collection[int]) -> list[int]:
-    """The ids of the `ordinary` tokens, in order: those that no special token has."""
+    """The ids of the `ordinary` tokens, in order: those that are not among `special`, which other tokens have."""
     taken = set(special)
     return [id for id in range(ordinary + len(taken)) if id not in taken]
 
 
-def check_special(special: Any, ordinary: int) -> dict[str, int]:
-    """The special tokens, name -> id: different ids, in a vocabulary that has `ordinary` other tokens."""
+def check_special(special: Any, ordinary: int, added: dict[str, int] | None = None) -> dict[str, int]:
+    """The special tokens, name -> id, in a vocabulary that has `ordinary` other tokens and the `added` ones: all with
+    different ids and names."""
     if not isinstance(special, dict) or not all(type(id) is int for id in special.values()):
         raise wrong("special_tokens", "an object from names to ids", special)
-    size = ordinary + len(special)
-    if len(set(special.values())) < len(special) or not all(0 <= id < size for id in special.values()):
+    added = added or {}
+    ids = [*special.values(), *added.values()]
+    size = ordinary + len(ids)
+    if len(set(ids)) < len(ids) or not all(0 <= id < size for id in ids):
         expected = f"different ids below {size}, the size of the vocabulary"
-        raise wrong("special_tokens", expected, sorted(special.values()))
-    checks.special_names(special)
+        raise wrong("special_tokens", expected, sorted(ids))
+    checks.special_names([*special, *added])
     return dict(sorted(special.items(), key=lambda item: item[1]))

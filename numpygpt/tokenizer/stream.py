@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from numpygpt.tokenizer import checks
+from numpygpt.tokenizer.added import unbroken
 from numpygpt.tokenizer.unicode import WHITESPACE
 from numpygpt.tokenizer.workers import ordered_map
 
@@ -29,12 +30,14 @@ Pieces = Iterable["str | Special"]  # one text in pieces, cut anywhere, and spec
 Chunk = list["str | Special"]
 
 
-def chunks(pieces: str | Pieces, size: int | None = None) -> Iterator[Chunk]:
+def chunks(pieces: str | Pieces, size: int | None = None, whole: tuple[str, ...] = ()) -> Iterator[Chunk]:
     """The same text in chunks of about `size` (CHUNK) characters, cut only where white space follows another character.
 
     No word and no piece of GPT-2's pattern reaches over such a place, so chunks can be counted and encoded one by one.
+    `whole`: texts that no cut may break (see `crossing`).
     """
     size = size or CHUNK
+    space, mark = _cuts(whole)
     chunk: Chunk = []
     run: list[str] = []  # the end of the text so far, which may not be whole yet
     length, enough = 0, size
@@ -48,7 +51,7 @@ def chunks(pieces: str | Pieces, size: int | None = None) -> Iterator[Chunk]:
         if length < enough:
             continue
         text = "".join(run)
-        cut = _last_cut(text, _SPACE) or (_last_cut(text, _MARK) or len(text) if len(text) >= UNCUT else 0)
+        cut = _last_cut(text, space) or (_last_cut(text, mark) or len(text) if len(text) >= UNCUT else 0)
         if chunk or cut:
             yield [*chunk, text[:cut]]
         chunk, run, length = [], [text[cut:]], len(text) - cut
@@ -80,9 +83,13 @@ def _last_cut(text: str, before: re.Pattern[str]) -> int:
     return found.end() if found else 0
 
 
-_S = re.escape(WHITESPACE)
-_SPACE = re.compile(rf".*[^{_S}](?=[{_S}])", re.DOTALL)  # .* starts at the end and goes back: a short way
-_MARK = re.compile(r'.*[A-Za-z0-9](?=[,;!?()\[\]{}"])', re.DOTALL)  # as good, where a text has no white space at all
+@cache
+def _cuts(whole: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What stands before a cut, `.*` going back from the end: before white space; or before a mark, which is as good
+    where a text has no white space at all."""
+    S, guard = re.escape(WHITESPACE), unbroken(whole)
+    space, mark = rf".*[^{S}](?=[{S}]){guard}", rf'.*[A-Za-z0-9](?=[,;!?()\[\]{{}}"]){guard}'
+    return re.compile(space, re.DOTALL), re.compile(mark, re.DOTALL)
 
 
 class Count(Counter[str]):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
 from numpygpt.tokenizer import checks, spacing, storage
-from numpygpt.tokenizer.base import Parts, Tokenizer, Where
+from numpygpt.tokenizer.added import Parts
+from numpygpt.tokenizer.base import Tokenizer, Where
 from numpygpt.tokenizer.decoding import WordStreamDecoder
 from numpygpt.tokenizer.spacing import JOIN, MARKERS
 from numpygpt.tokenizer.stream import Pieces, count
 
 UNKNOWN = "<unk>"
+LONGEST = 1024  # characters of a word: what is longer is a text without spaces, and comes once
 
 
 class WordTokenizer(Tokenizer):
@@ -32,6 +34,7 @@ class WordTokenizer(Tokenizer):
     """
 
     kind = "word"
+    overlong = 0
     fields = ("vocab",)
 
     def train(
@@ -45,20 +48,25 @@ class WordTokenizer(Tokenizer):
         """Take the most frequent words of `text`, of equally frequent ones the first in the order of code points.
 
         `text` may come in pieces. `vocab_size` bounds the whole vocabulary, `min_freq` drops rarer words; either adds
-        `<unk>` if it drops any. `dropped` says how many times a rare word was given up for memory (see `count`).
+        `<unk>` if it drops any. `dropped` says how many times a rare word was given up for memory (see `count`), and
+        `overlong` how many words were longer than LONGEST, which are not learned.
         """
         names = checks.special_names(special_tokens)
         checks.at_least("min_freq", min_freq, 1)
         if vocab_size is not None:
             least = len(MARKERS) + len({*names, UNKNOWN}) + 1
             checks.at_least("vocab_size", vocab_size, least, " (white space, special tokens, <unk> and one word)")
-        counts = count(partial(spacing.words, lowercase=self.lowercase), text, workers)
+        counts = count(partial(_words, lowercase=self.lowercase), text, workers)
         self.dropped = counts.dropped
-        if all(word.isspace() for word in counts):
-            raise ValueError("the text has no words to learn, only white space or nothing; pass the corpus")
+        self.overlong = sum(times for word, times in counts.items() if len(word) > LONGEST)
+        if all(word.isspace() or len(word) > LONGEST for word in counts):
+            found = f"{self.overlong:,} of more than {LONGEST:,} characters" if self.overlong else "white space"
+            raise ValueError(f"the text has no words to learn, only {found} or nothing; pass the corpus, or use "
+                             "another kind of tokenizer for a text without spaces")
         for marker in MARKERS:
             counts.pop(marker, None)
-        words = sorted((word for word in counts if counts[word] >= min_freq), key=lambda word: (-counts[word], word))
+        learned = (word for word in counts if counts[word] >= min_freq and len(word) <= LONGEST)
+        words = sorted(learned, key=lambda word: (-counts[word], word))
         size = len(MARKERS) + len(words) + len(names)
         lost = len(words) < len(counts) or counts.dropped or (vocab_size or size) < size
         if lost and UNKNOWN not in names:
@@ -150,3 +158,8 @@ class WordTokenizer(Tokenizer):
         if vocab[: len(MARKERS)] != MARKERS:
             raise storage.wrong("vocab", f"a list that starts with the {len(MARKERS)} white-space tokens", vocab)
         self._set_vocab(vocab, storage.check_special(fields["special_tokens"], len(vocab)))
+
+
+def _words(text: str, lowercase: bool) -> Iterator[str]:
+    """The words to count; of an overlong one so much that one sees it."""
+    return (word if len(word) <= LONGEST else word[: LONGEST + 1] for word in spacing.words(text, lowercase))

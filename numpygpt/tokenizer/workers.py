@@ -1,4 +1,8 @@
-"""Chunks of a text on several processes, in order, a few at a time."""
+"""Chunks of a text on several processes, in order, a few at a time.
+
+Each worker has a pipe of its own to the main process, and they share nothing else: no queue and no lock that a process
+which is killed could keep. The system closes the pipe of a process that ends, so both sides learn of it at once.
+"""
 
 from __future__ import annotations
 
@@ -6,81 +10,157 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from itertools import cycle
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from numpygpt.utils.signals import signals_wait
 
 MOST_WORKERS = 61  # Windows can wait for no more processes
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Worker(NamedTuple):
+    process: SpawnProcess
+    link: Connection
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
     """`map(function, items)` on `workers` processes, in order, with a few items under way at a time.
 
     `function` and the items must be picklable; `function` travels once. A script that asks for more than one worker
-    needs `if __name__ == "__main__":`, since each worker imports it.
+    needs `if __name__ == "__main__":`, since each worker imports it. RuntimeError if a worker ends too early.
     """
     if workers == 1:
         yield from map(function, items)
         return
-    spawn = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
-    pool = ProcessPoolExecutor(min(workers, MOST_WORKERS), mp_context=spawn, initializer=_begin, initargs=(function,))
-    pending: deque[Future[Result]] = deque()
+    started: list[Worker] = []
+    pending: deque[Worker] = deque()  # in the order of the items that they have
     try:
-        for item in items:
-            with _signals_wait():  # the first one starts the processes
-                pending.append(pool.submit(_work, item))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
+        with signals_wait():
+            _start(min(workers, MOST_WORKERS), started)
+        for worker in started:
+            _send(worker, function, started)
+        for item, worker in zip(items, cycle(started), strict=False):
+            _send(worker, item, started)
+            pending.append(worker)
+            if len(pending) > 2 * len(started):
+                yield _result(pending.popleft(), started)
         while pending:
-            yield pending.popleft().result()
-    except BrokenProcessPool as error:
-        raise RuntimeError("a worker process was ended from outside, most often for want of memory: use fewer workers "
-                           "(--workers 1)") from error
+            yield _result(pending.popleft(), started)
     finally:
-        pool.shutdown(cancel_futures=True)
+        for process, link in started:
+            process.kill()  # a worker has nothing to save
+            link.close()
+        for process, _ in started:
+            process.join()
+
+
+def _start(number: int, started: list[Worker]) -> None:
+    """Append `number` new workers to `started`.
+
+    They start with signals blocked, so that none of them is stopped half-way through its imports with a traceback.
+    The resource tracker, a helper process of multiprocessing, keeps SIGHUP blocked and ends with the main process.
+    """
+    spawn = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
+    with _blocked():
+        if os.name == "posix":
+            resource_tracker.ensure_running()
+    with _blocked():  # again: starting the tracker unblocks some of them
+        for _ in range(number):
+            link, theirs = spawn.Pipe()
+            process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
+            with theirs:  # only the worker holds its end, so that the end closes with the worker
+                process.start()
+            started.append(Worker(process, link))
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """A pool that Ctrl-C leaves half started cannot even be shut down: here it comes when the block is left."""
-    came: list[int] = []
-    before: dict[int, Any] = {}
+def _blocked() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
-        if threading.current_thread() is threading.main_thread():  # no other thread is ever interrupted
-            for number in (getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)):
-                if callable(handler := signal.getsignal(number)):
-                    before[number] = handler
-                    signal.signal(number, lambda number, frame: came.append(number))
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_function: Callable[[Any], Any]  # in a worker process: what it was started for
+def _send(worker: Worker, message: Any, started: list[Worker]) -> None:
+    try:
+        worker.link.send(message)
+    except OSError as error:
+        raise _ended(started) from error
 
 
-def _begin(function: Callable[[Any], Any]) -> None:
-    global _function
+def _result(worker: Worker, started: list[Worker]) -> Any:
+    """The worker's next result, or its exception raised; RuntimeError as soon as any worker has ended."""
+    try:
+        if worker.link not in wait([worker.link, *(other.process.sentinel for other in started)]):
+            raise EOFError
+        done, result = worker.link.recv()  # EOFError if the worker ends in the middle of it
+    except (EOFError, OSError) as error:
+        raise _ended(started) from error
+    if not done:
+        raise result
+    return result
+
+
+def _ended(started: list[Worker]) -> RuntimeError:
+    """The error for a worker that ended, with its signal or its status."""
+    code = 0
+    gone = wait([worker.process.sentinel for worker in started], timeout=5)  # its pipe may close a moment earlier
+    for process, _ in started:
+        if process.sentinel in gone:
+            process.join()
+            code = process.exitcode or 0
+    if code > 0:
+        return RuntimeError(f"a worker process ended with status {code}: see its own message above, or use one worker "
+                            "(--workers 1)")
+    by = f" by {signal.Signals(-code).name}" if code else ""
+    return RuntimeError(f"a worker process was ended from outside{by}, most often because memory ran out: use fewer "
+                        "workers (--workers 1)")
+
+
+def _serve(link: Connection) -> None:
+    """A worker's whole life: the function comes first, then items."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _function = function
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    inbox: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_receive, args=(link, inbox), daemon=True).start()
+    function = inbox.get()
+    while True:
+        item = inbox.get()
+        try:
+            message = True, function(item)
+        except Exception as error:
+            error.add_note(traceback.format_exc())  # the worker's lines, which a pickled exception lacks
+            message = False, error
+        try:
+            link.send(message)
+        except OSError:
+            os._exit(1)  # the main process has ended
 
 
-def _end_with_parent() -> None:
-    """A main process that is killed cannot tell its workers."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _work(item: Any) -> Any:
-    return _function(item)
+def _receive(link: Connection, inbox: SimpleQueue[Any]) -> None:
+    """Take every message at once, so that the main process never waits for a busy worker, and end with it."""
+    try:
+        while True:
+            inbox.put(link.recv())
+    except (EOFError, OSError):  # the main process has ended, or wants no more
+        pass
+    except Exception:  # a message that cannot be unpickled here
+        traceback.print_exc()
+    os._exit(1)

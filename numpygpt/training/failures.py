@@ -10,9 +10,11 @@ from typing import TypeVar
 from numpygpt.training.diagnose import NotFinite
 from numpygpt.training.folder import RunFiles
 from numpygpt.utils.cli import shown
+from numpygpt.utils.config import Config
 from numpygpt.utils.data import TokenDataset
 
 T = TypeVar("T")
+USUAL = 3e-3  # a learning rate that a small model takes
 
 
 class DataGone(RuntimeError):
@@ -48,20 +50,25 @@ class DataFiles:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """What ends a run from outside, as far as the system has it; a SIGHUP that nohup keeps away stays away."""
+    """The signals that end a run from outside. One that was ignored when the program started stays ignored: nohup
+    ignores SIGHUP, and a shell without job control ignores SIGINT for a job in the background."""
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     found = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
-    return [s for s in found if s != getattr(signal, "SIGHUP", None) or signal.getsignal(s) != signal.SIG_IGN]
+    return [s for s in found if signal.getsignal(s) != signal.SIG_IGN]
+
+
+def lower(c: Config) -> str:
+    """What helps a run that diverges."""
+    return f"The usual cause is too high a learning rate: try --lr {min(c.lr / 3, USUAL):.0e}, or a longer --warmup"
 
 
 @contextmanager
-def explained(files: RunFiles, lr: float) -> Iterator[None]:
+def explained(files: RunFiles, c: Config) -> Iterator[None]:
     """An error in this block gets its sentence, which names the checkpoint."""
     try:
         yield
     except NotFinite as error:
-        raise NotFinite(f"{error}. {files.kept()}. The usual cause is too high a learning rate: try --lr {lr / 3:.0e}, "
-                        "or a longer --warmup") from error
+        raise NotFinite(f"{error}. {files.kept()}. {lower(c)}") from error
     except DataGone as error:
         files.save()  # between two steps nothing is half done
         raise DataGone(f"{error}. {files.kept()}: put the file back, or make the data folder anew, and go on with "

@@ -7,6 +7,7 @@ and the run that goes on from it drops what came later.
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -91,6 +92,18 @@ class RunFiles:
 
     def how(self) -> str:
         return "begin anew" if self.saved is None else f"go on with {self.resume()}"
+
+
+def draw_curves(out: Path) -> Path:
+    """The run's curves, as plot.py draws them, in its folder."""
+    from numpygpt.plots import style  # here alone does training need matplotlib
+    from numpygpt.plots.commands import curves
+
+    parser = ArgumentParser()
+    curves.add_arguments(parser)
+    drawn = curves.make(parser.parse_args([str(out.resolve())]), style.new_figure)
+    drawn.write(drawn.out)
+    return drawn.out
 
 
 @contextmanager

@@ -39,6 +39,7 @@ def check_logger(kind: str) -> None:
     if kind == "none":
         return
     try:
+        import_module("matplotlib")  # draws the curves that are logged in the end
         package = import_module(kind)
     except ImportError as error:
         raise RuntimeError(f"--log {kind} needs a package that cannot be imported ({error}). In the project's folder: "

@@ -3,78 +3,105 @@
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Mapping, Sequence
 
-from numpygpt.inspection import summary
-from numpygpt.nn.modules.loss import chunk_rows
+import numpy as np
+
 from numpygpt.training.baselines import bigram_loss, unigram_loss
-from numpygpt.training.trainer import Trainer
+from numpygpt.training.memory import memory, parameters
+from numpygpt.training.trainer import workers_of
+from numpygpt.training.validation import tokens_read
 from numpygpt.utils.cli import shown
+from numpygpt.utils.config import Config
 from numpygpt.utils.cores import cores
+from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.data.meta import plain
+from numpygpt.utils.text import duration, hanging
 
-INTERPRETER = 60e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model
-HOLES = 1.1  # what the allocator takes from the system, by what is asked of it; measured
+NAMES = 9  # columns of a row's name, as in the other lines that a run begins with
+WORSE = 0.5  # nats per token, by which both losses of a run that diverges are above where they were
 
 
-def introduction(trainer: Trainer, out: str) -> str:
-    """The run in a few lines: data, model, step, machine, memory, and what its loss will mean."""
-    c, d, model = trainer.config, trainer.dataset, trainer.model
-    per_step = c.batch_size * c.context * c.accumulate
-    V, tied = d.vocab_size, "tied" if c.tie_weights else "untied"
+def introduction(c: Config, d: TokenDataset, width: int = 100, notes: Sequence[str] = ()) -> str:
+    """The run in a few lines of at most `width` columns: data, model, step, machine, memory, and what its loss means.
+
+    All of it is worked out from sizes, so that a model of any size can be described.
+    """
+    per_step, V, targets = c.batch_size * c.context * c.accumulate, d.vocab_size, len(d.val) - 1
     batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate} batches" if c.accumulate > 1 else "")
-    unknown = d.tokenizer.special_tokens.get("<unk>")
-    share = 0.0 if unknown is None else float((d.val == unknown).mean())
+    workers, read = workers_of(c), tokens_read(c, targets)
     rows = [
-        ("run", f"{shown(out)}, seed {c.seed}"),
-        ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}, "
-                 f"{len(d.train):,} tokens to train on, {len(d.val):,} to validate"),
-        ("model", f"{model.n_params():,} parameters: {c.n_layers} layers, {c.n_heads} heads, {c.d_model} wide, context "
-                  f"{c.context}, {c.activation}, {c.positions} positions, {tied} head"),
-        ("step", f"{per_step:,} tokens ({batches}); {c.steps:,} steps read the training part "
-                 f"{c.steps * per_step / len(d.train):.1f} times"),
-        ("machine", f"{trainer.workers} worker{'s' * (trainer.workers > 1)} on {cores()} cores, "
-                    f"{'one BLAS thread each' if trainer.workers > 1 else 'with all BLAS threads'}; about "
-                    f"{memory(trainer) / 1e6:,.0f} MB of memory{too_much(memory(trainer))}"),
-        ("loss", f"{math.log(V):.2f} is ln V, knows nothing; {unigram_loss(d.train, d.val, V):.2f} knows how often "
-                 f"each token occurs (unigram), {bigram_loss(d.train, d.val, V):.2f} the token before it too (bigram)"),
+        ("run", f"{shown(c.out)}, seed {c.seed}"),
+        ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}; "
+                 f"{len(d.train):,} tokens for training, {len(d.val):,} for validation"),
+        ("model", f"{parameters(c, V):,} parameters: {c.n_layers} layers, {c.n_heads} heads, width {c.d_model}, "
+                  f"context {c.context}, {c.activation}, {c.positions} positions, "
+                  f"{'tied' if c.tie_weights else 'untied'} head"),
+        ("steps", f"{c.steps:,} of {per_step:,} tokens ({batches}): {c.steps * per_step / len(d.train):.1f} times "
+                  "through the training text"),
+        ("rate", f"learning rate from 0 to {c.lr:g} in {c.warmup:,} steps (warm-up), then to {c.min_lr:g} (cosine)"
+                 if c.warmup else f"learning rate from {c.lr:g} to {c.min_lr:g} (cosine)"),
+        ("val", f"every {c.eval_every:,} steps on {read:,} tokens"
+                + (f", always the same ones; at the end on all {targets:,}" if read < targets else ", which are all")),
+        ("machine", f"{workers} worker{'s' * (workers > 1)} on {cores()} cores, "
+                    f"{'one BLAS thread each' if workers > 1 else 'with all BLAS threads'}; about "
+                    f"{memory(c, V) / 1e6:,.0f} MB of memory"),
+        ("baseline", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
+                     f"{bigram_loss(d.train, d.val, V):.2f}"),
+        ("lines", "train: mean loss since the previous line. val: validation loss. Both in nats per token. "
+                  "perplexity: e^val. Use bits/byte to compare tokenizers."),
     ]
-    rows.append(("lines", "train is the mean since the line before and val the whole validation part, in nats a token; "
-                 "perplexity is e^val; bits/byte, val by the byte, compares across tokenizers"))
+    unknown = d.tokenizer.special_tokens.get("<unk>")
+    share = 0.0 if unknown is None else float((np.asarray(d.val) == unknown).mean())
     if share:
-        rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed: bits a byte "
-                             "look better than they are"))
-    return "\n".join(f"{name:<8} {text}" for name, text in rows)
+        rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed, so bits/byte "
+                             "looks better than it is"))
+    rows += [("note", text) for text in notes]
+    return "\n".join(hanging(f"{name:<{NAMES}}", text, width) for name, text in rows)
 
 
-def memory(trainer: Trainer) -> float:
-    """Bytes expected at the peak of a step: Python, parameters, gradients and moments, what the layers keep, and what
-    is made while the arrays of the step before are still there."""
-    costs = summary(trainer.model, trainer.config.batch_size)
-    table, workers = trainer.model.head.embedding.W, trainer.workers
-    arrays = costs.parameter_bytes * (1 + len(trainer.optimizer.moments)) + costs.gradient_bytes * workers
-    arrays += (workers - 1) * table.nbytes  # each worker collects the gradient of the head in an array of its own
-    rows = trainer.config.batch_size * trainer.config.context
-    logits = table.itemsize * len(table) * min(rows, workers * chunk_rows(len(table)))
-    layers = (table.itemsize * (math.prod(row.input_shape or ()) + math.prod(row.output_shape or ()))
-              + (row.cached or 0) for row in costs.rows if row.name != "head_loss")
-    made = 3 * table.itemsize * rows * trainer.config.d_model + max(logits, *layers)  # the stream, and the widest layer
-    return INTERPRETER + HOLES * (arrays + costs.cached + made)
+def evaluation_line(step: int, train: float, last: Mapping[str, float], bits: float, took: str,
+                    left: float | None) -> str:
+    """The line of the evaluation `last`."""
+    loss, perplexity = last["val_loss"], math.exp(min(last["val_loss"], 700))
+    shown = f"{train:.3f}" if step else "    -"
+    both = f" ({last['sampled_loss']:.3f} on the tokens of the others)" if "sampled_loss" in last else ""
+    return (f"step {step:>6,}  train {shown}  val {loss:.3f}{both}  perplexity "
+            f"{f'{perplexity:,.2f}' if perplexity < 1e6 else f'{perplexity:.1e}'}  {bits:.3f} bits/byte  {took}"
+            f"{'' if left is None else f', {duration(left)} left'}")
 
 
-def too_much(expected: float) -> str:
-    """A word of warning where that is more than the machine has, as far as it tells."""
-    try:
-        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
+def result(last: Mapping[str, float], best: Mapping[str, float], tokens: int) -> str:
+    """How far a run came, and which step is the best on the `tokens` of each evaluation."""
+    found = f"best validation loss {best['val_loss']:.4f} at step {best['step']:,}"
+    if best == last or "sampled_loss" not in last:
+        return found
+    return (f"validation loss {last['val_loss']:.4f}; on the {tokens:,} tokens of each evaluation it is "
+            f"{last['sampled_loss']:.4f}, and the {found}")
+
+
+def diverged(history: Sequence[tuple[int, float, float]], vocab_size: int) -> str:
+    """A sentence if the run has diverged, else nothing. `history` is that of `overfitting`.
+
+    Diverged means that validation and training loss are both far above their lowest, or both far above ln V, which a
+    model reaches that knows nothing. (In overfitting the training loss is low.)
+    """
+    trained = [item for item in history if not math.isnan(item[2])]
+    if not trained:
         return ""
-    return f", MORE THAN THE {has / 1e6:,.0f} MB THAT THIS MACHINE HAS" if expected > has else ""
+    step, val, train = trained[-1]
+    best, blind = min(history, key=lambda item: item[1]), math.log(vocab_size)
+    above = min(val - best[1], train - min(item[2] for item in trained))
+    if max(above, min(val, train) - blind) < WORSE:
+        return ""
+    return (f"the run has diverged: the validation loss is {val:.3f} at step {step:,}, and was {best[1]:.3f} at step "
+            f"{best[0]:,}. A model that knows nothing has {blind:.2f} (ln V)")
 
 
 def overfitting(history: list[tuple[int, float, float]]) -> str:
-    """A sentence where validation has been rising while training falls, else nothing.
+    """A sentence if the validation loss has been rising while the training loss falls, else nothing.
 
-    `history` holds (step, validation loss, mean training loss since the evaluation before), one for each evaluation.
+    `history` holds (step, validation loss, mean training loss since the previous one) of each evaluation.
     Rising means that the last three evaluations are all above the best one, and the last above the first of them.
     """
     if len(history) < 4:
@@ -84,5 +111,5 @@ def overfitting(history: list[tuple[int, float, float]]) -> str:
     if best in last or last[-1][1] <= last[0][1] or last[-1][2] >= best[2]:
         return ""
     return (f"validation has risen from {best[1]:.3f} (step {best[0]:,}) to {last[-1][1]:.3f} while training fell from "
-            f"{best[2]:.3f} to {last[-1][2]:.3f}: the model is learning the text by heart. best.npz keeps step "
+            f"{best[2]:.3f} to {last[-1][2]:.3f}: the model memorises the text. best.npz keeps step "
             f"{best[0]:,}; more text, more --dropout or fewer --steps would help")

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import time
-from argparse import ArgumentParser
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from numpygpt.inspection.step import WatchedStep
+from numpygpt.models.generate import blas_for
 from numpygpt.training.baselines import bits_per_byte
-from numpygpt.training.failures import DataFiles, explained, stop_signals
-from numpygpt.training.folder import RunFiles
+from numpygpt.training.clock import SURE, Clock
+from numpygpt.training.console import note, progress_bar, say
+from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
+from numpygpt.training.folder import RunFiles, draw_curves
 from numpygpt.training.loggers import Logger
-from numpygpt.training.report import overfitting
+from numpygpt.training.report import diverged, evaluation_line, overfitting, result
 from numpygpt.training.spikes import IN_A_ROW, LEAST
-from numpygpt.training.trainer import Trainer, evaluate
+from numpygpt.training.trainer import Trainer
+from numpygpt.training.validation import Validation, comparable
 from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
-from numpygpt.utils.data import eval_batches
-from numpygpt.utils.metrics import MetricsLog, read_metrics
+from numpygpt.utils.metrics import MetricsLog, comparable_losses, read_metrics
 from numpygpt.utils.text import duration, prompt_ids
 
 
@@ -37,21 +38,26 @@ class Run:
         self.trainer, self.config, self.out, self.log, self.loggers = trainer, trainer.config, out, log, loggers
         self.files = RunFiles(trainer, out, log)
         self.data = DataFiles(trainer.dataset)
+        self.validation = Validation(trainer, self.data)
+        self.clock = Clock(self.config.batch_size * self.config.context * self.config.accumulate)
         self.stopping = False
         self.began = time.perf_counter() - trainer.seconds  # earlier sessions count
         self.step_times: list[float] = []
-        self.eval_time = 0.0
         self.losses: list[float] = []  # since the last evaluation
         self.history: list[tuple[int, float, float]] = []  # step, validation loss, mean training loss before it
 
     def go(self) -> None:
         t, c = self.trainer, self.config
         old = {s: signal.signal(s, self.stop) for s in stop_signals()}
-        bar = tqdm(total=c.steps, initial=t.step, unit="step", dynamic_ncols=True, leave=False,
-                   disable=not sys.stderr.isatty())  # a file has no use for a bar
+        bar = progress_bar(c.steps, t.step)
+        self.validation.bar = None if bar.disable else bar
         try:
-            with explained(self.files, c.lr):
+            with explained(self.files, c):
                 self.steps(bar)
+        except KeyboardInterrupt:
+            bar.close()
+            say(f"\nstopped at once. {self.files.kept()}: {self.files.how()}")
+            raise
         finally:
             bar.close()
             for s, handler in old.items():
@@ -82,7 +88,7 @@ class Run:
         metrics = read_metrics(self.out / "metrics.jsonl")
         steps, losses = metrics.train["step"], metrics.train["loss"]
         before = 0
-        for step, val_loss in zip(metrics.eval["step"], metrics.eval["val_loss"], strict=True):
+        for step, val_loss in zip(metrics.eval["step"], comparable_losses(metrics), strict=True):
             if step > self.trainer.last.get("step", -1):
                 break  # a kill came before the checkpoint: this evaluation is made again
             between = losses[(steps > before) & (steps <= step)]
@@ -92,12 +98,13 @@ class Run:
 
     def stop(self, signum: int, frame: Any) -> None:
         """The first Ctrl-C, and SIGTERM, let the step finish; a Ctrl-C after that stops at once. An evaluation, which
-        may take minutes, is given up: the run that goes on begins with it."""
+        may take minutes, is given up: the resumed run begins with it."""
         self.stopping = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.SIGINT in stop_signals():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def update(self, bar: tqdm) -> None:
-        t, every, start = self.trainer, self.config.trace_every, time.perf_counter()
+        t, c, every, start = self.trainer, self.config, self.config.trace_every, time.perf_counter()
         look = every and (t.step == 0 or (t.step + 1) % every == 0)
         watched = WatchedStep(t) if look else None
         numbers = watched.apply() if watched else t.update()
@@ -109,12 +116,14 @@ class Run:
         if watched:
             self.record("trace", **watched.row())
         if t.spikes and t.spikes.gave_up:
-            say(f"note: step {t.step:,} is the {IN_A_ROW}th in a row that was skipped, so the gradient is this large "
-                f"now and no longer a spike: the next {LEAST} steps are taken, and measure it anew")
+            note(f"step {t.step:,} is the {IN_A_ROW}th in a row that was skipped, so the gradient is this large now "
+                 f"and no longer a spike: the next {LEAST} steps are taken, and measure it again")
+        self.clock.step(time.perf_counter() - start)
+        left = self.left()
+        bar.set_postfix_str(f"loss {numbers['loss']:.3f}" + (f", {duration(left)} left" if left else ""), refresh=False)
         bar.update()
-        bar.set_postfix(loss=f"{numbers['loss']:.3f}", refresh=False)
-        if len(self.step_times) == 20:
-            say(f"{1e3 * self.step_time():,.0f} ms a step, {duration(self.left())} left")
+        if len(self.step_times) == SURE and left and t.step < c.steps:
+            say(f"{1e3 * median(self.clock.recent):,.0f} ms a step, {duration(left)} left")
 
     def record(self, kind: str, **values: float) -> None:
         """A row of metrics of this step: to metrics.jsonl and to every logger."""
@@ -126,34 +135,49 @@ class Run:
             logger.metrics(kind, t.step, {"tokens": t.tokens, "seconds": t.seconds, **values})
 
     def evaluate(self) -> None:
-        """Validation loss over the whole validation part, checkpoints, one line, a short sample. Nothing of that where
-        the run is told to stop meanwhile."""
+        """Validation loss, checkpoints, one line, a short sample. Nothing of that if the run is told to stop meanwhile.
+
+        Each evaluation reads the same tokens, so that their losses compare: the best is the lowest of these. The one
+        after the last step then reads the whole validation part as well, and that is the run's validation loss.
+        """
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
-        batches = self.data.checked(eval_batches(d.val, c.batch_size, c.context))
-        loss = evaluate(t.parallel, takewhile(lambda _: not self.stopping, batches))
+        losses = self.validation.losses(lambda: self.stopping, whole=t.step == c.steps)
         if self.stopping:
             return
+        read, loss = losses[-1]
+        self.clock.evaluation(sum(tokens for tokens, _ in losses), time.perf_counter() - start)
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
-        t.last = {"step": t.step, "val_loss": loss}
-        best = not t.best or loss < t.best["val_loss"]
+        sampled = {"sampled_loss": losses[0][1]} if len(losses) > 1 else {}
+        t.last = {"step": t.step, "val_loss": loss, **sampled}
+        best = not t.best or comparable(t.last) < comparable(t.best)
         if best:
             t.best = t.last
-        self.eval_time = time.perf_counter() - start
         t.seconds = time.perf_counter() - self.began
-        self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)))
+        self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)),
+                    tokens_evaluated=read, **sampled)
+        before = time.perf_counter()
         text = self.sample() if c.sample_tokens else ""
         self.files.save(best)  # the sample too is counted by the checkpoint
+        self.clock.rest = time.perf_counter() - before
         train = sum(self.losses) / len(self.losses) if self.losses else math.nan
-        self.history.append((t.step, loss, train))
+        self.history.append((t.step, comparable(t.last), train))
         self.losses.clear()
-        left = f", {duration(self.left())} left" if self.step_times and t.step < c.steps else ""
-        before = f"{train:.3f}" if t.step else "    -"
-        say(f"step {t.step:>6,}  train {before}  val {loss:.3f}  perplexity {math.exp(min(loss, 700)):,.2f}  "
-            f"{bits:.3f} bits/byte  {duration(t.seconds)}{left}{self.skipped()}{'  best' if best else ''}")
+        self.tell(train, bits, best, text)
+
+    def tell(self, train: float, bits: float, best: bool, text: str) -> None:
+        """The line of an evaluation, what is to be said of the losses so far, and the sample."""
+        t = self.trainer
+        line = evaluation_line(t.step, train, t.last, bits, duration(t.seconds), self.left())
+        note(f"{line[len('step ------  '):]}{self.skipped()}{'  best' if best else ''}", line[:len("step ------  ")])
         if warning := overfitting(self.history):
-            say(f"note: {warning}")
-        if c.sample_tokens:
+            note(warning)
+        if warning := self.diverged():
+            note(f"{warning}. {lower(self.config)}. best.npz has the parameters of step {t.best['step']:,}")
+        if text:
             say("\n".join(f"    | {harmless(line)}" for line in text.split("\n")))
+
+    def diverged(self) -> str:
+        return diverged(self.history, self.trainer.dataset.vocab_size)
 
     def skipped(self) -> str:
         count = self.trainer.spikes.skipped if self.trainer.spikes else 0
@@ -162,50 +186,35 @@ class Run:
     def sample(self) -> str:
         """A short text in the model's present words, also in samples.txt. Its seed is the step's own."""
         t, tokenizer = self.trainer, self.trainer.dataset.tokenizer
-        context = prompt_ids(tokenizer, "")
-        ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=self.config.seed + t.step)
+        context, seed = prompt_ids(tokenizer, ""), self.config.seed + t.step
+        with blas_for(t.model), np.errstate(all="ignore"):  # a run that diverges has scores beyond all bounds
+            ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=seed)
         text = tokenizer.decode(ids[0, len(context):])
         self.files.add_sample(text)
         for logger in self.loggers:
             logger.sample(t.step, text)
         return text
 
-    def step_time(self) -> float:
-        """The median time of the last 200 steps, in seconds: what is left is judged by the machine's present speed."""
-        return median(self.step_times[-200:])
-
-    def left(self) -> float:
-        steps = self.config.steps - self.trainer.step
-        return steps * self.step_time() + math.ceil(steps / self.config.eval_every) * self.eval_time
-
-    def picture(self) -> None:
-        """The run's curves, as plot.py draws them, into its folder and to the loggers."""
-        from numpygpt.plots import style  # here alone does training need matplotlib
-        from numpygpt.plots.commands import curves
-
-        parser = ArgumentParser()
-        curves.add_arguments(parser)
-        drawn = curves.make(parser.parse_args([str(self.out.resolve())]), style.new_figure)
-        drawn.write(drawn.out)
-        for logger in self.loggers:
-            logger.picture("curves", self.trainer.step, drawn.out)
+    def left(self) -> float | None:
+        """Seconds until the run is done, as far as they can be told."""
+        step, c = self.trainer.step, self.config
+        return self.clock.left(c.steps - step, *self.validation.remaining(step)) if step < c.steps else None
 
     def finish(self) -> None:
         """The last words, and where this session has trained, the loggers' picture of the run."""
         t, run = self.trainer, cli.shown(self.out)
         if self.loggers and self.step_times:
-            self.picture()
+            picture = draw_curves(self.out)
+            for logger in self.loggers:
+                logger.picture("curves", t.step, picture)
         if not self.complete():
             say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Go on with:\n"
                 f"    {self.files.resume()}")
             return
         speed = f", {1e3 * median(self.step_times):,.0f} ms a step" if self.step_times else ""
-        say(f"done: {t.step:,} steps in {duration(t.seconds)}{speed}; best validation loss {t.best['val_loss']:.4f} at "
-            f"step {t.best['step']:,} ({cli.shown(self.out / 'best.npz')})")
-        say(f"next: {cli.command('sample.py', run)}   and   {cli.command('plot.py', run)}")
-
-
-def say(text: str) -> None:
-    """A line on stdout that does not tear the progress bar."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
+        done = "done, but the run has diverged" if self.diverged() else "done"
+        note(f"{t.step:,} steps in {duration(t.seconds)}{speed}; "
+             f"{result(t.last, t.best, self.validation.tokens)} ({cli.shown(self.out / 'best.npz')})", f"{done}: ")
+        if not self.step_times:
+            say(f"nothing was left to train; to train longer: {self.files.resume()} --steps N")
+        say(f"next: {cli.command('sample.py', run)}   and   {cli.drawing(self.out)}")

@@ -5,22 +5,35 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from numpygpt.models.restore import check_model, run_config
-from numpygpt.training.lock import check_unlocked
+from numpygpt.optim.lr_scheduler import warmup_cosine
+from numpygpt.training.trainer import workers_of
 from numpygpt.utils import cli
 from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.utils.config import Config, fixed_names, given, read_preset
+from numpygpt.utils.cli import shown
+from numpygpt.utils.config import Config, filled, fixed_names, given, read_preset
 from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
 from numpygpt.utils.data.dataset import how_to_make
-from numpygpt.utils.data.recipes import recipe
+from numpygpt.utils.data.recipes import at_hand, folder_of, recipe
+from numpygpt.utils.lock import check_unlocked
 
 SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
          "bias")  # what parameters of a checkpoint fit into
+JUMP = 0.1  # of the learning rate, beyond which it is worth a note
 
 
-def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
-    """The configuration of a new run, and the checkpoint that it takes its parameters from, if any."""
+class Start(NamedTuple):
+    """A run that is to begin: its configuration, the checkpoint with its parameters, if any, and notes for the user."""
+
+    config: Config
+    checkpoint: Checkpoint | None
+    notes: list[str]
+
+
+def begun(args: Namespace) -> Start:
+    """A new run, with the parameters of another one if --init-from names it."""
     config, flags, checkpoint = read_preset(args.preset or "shakespeare_char"), given(args), None
     if args.init_from:
         checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
@@ -29,30 +42,71 @@ def begun(args: Namespace) -> tuple[Config, Checkpoint | None]:
         shape = {name: getattr(old, name) for name in SHAPE}
         keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
         config = config.changed(shape, cli.shown(checkpoint.path))
-    config = config.changed(flags, "flags")
+    values = filled(config, flags)
+    notes = [f"{name} {values[name]:g} is scaled with --{follows}; set --{name.replace('_', '-')} for another one"
+             for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
+    config = config.changed(values, "flags")
     if not args.dry_run:
         check_unlocked(Path(config.out))
         check_free(Path(config.out))
-    return config, checkpoint
+    return Start(config, checkpoint, notes)
 
 
-def resumed(args: Namespace) -> tuple[Config, Checkpoint | None]:
-    """The configuration and the checkpoint of the run that goes on."""
+def resumed(args: Namespace) -> Start:
+    """A run that continues where it stopped."""
     if args.preset or args.init_from:
         raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
+    path = Path(args.resume) / "ckpt.npz"
+    if (advice := from_best(path)) and not path.exists():
+        raise FileNotFoundError(f"{shown(args.resume)} has no ckpt.npz to resume{advice}")
     path = find_checkpoint(args.resume, prefer=("ckpt.npz",))
     if not args.dry_run:
         check_unlocked(path.parent)
-    checkpoint = load_checkpoint(path, needs=MODEL_KEYS)
+    checkpoint = load_checkpoint(path, needs=MODEL_KEYS, advice=from_best(path))
     check_model(checkpoint)
     old, flags = run_config(checkpoint), given(args)
     keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
     if "out" in flags:
         raise ValueError("a resumed run goes on in its own folder: give no --out with --resume")
-    config = old.changed({"out": str(checkpoint.path.parent.resolve())} | flags, "flags")
+    values = {"out": str(checkpoint.path.parent.resolve()), "warmup": old.warmup} | flags
+    if "eval_tokens" not in checkpoint.header["config"]:
+        values = {"eval_tokens": -1} | values  # an earlier version began it: every evaluation reads all
+    config = old.changed(filled(old, values), "flags")
     if config.steps < checkpoint.header["step"]:
         raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: --steps must be at least that")
-    return config, checkpoint
+    return Start(config, checkpoint, jumps(checkpoint.header, old, config))
+
+
+def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
+    """What the user should know of settings that change the run from one step to the next."""
+    step, notes = header["step"], []
+    rates = [warmup_cosine(at, c.lr, c.min_lr, c.warmup, c.steps) for at, c in ((max(step - 1, 0), old), (step, new))]
+    planned = warmup_cosine(step, old.lr, old.min_lr, old.warmup, old.steps)
+    if new.steps > step and abs(rates[1] - planned) > JUMP * max(planned, rates[1]):
+        times = f" ({rates[1] / rates[0]:,.3g} times)" if rates[0] else ""
+        notes.append(f"the learning rate goes from {rates[0]:.3g} in step {step:,} to {rates[1]:.3g} in step "
+                     f"{step + 1:,}{times}: its schedule now has {new.steps:,} steps, {new.warmup:,} of them warm-up. "
+                     f"To keep it low, add --lr {old.min_lr or rates[0]:.3g}. For a schedule with its own warm-up, "
+                     f"begin a new run with --init-from {shown(new.out)}")
+    before = {name.split(".")[0] for name in header.get("generators", {})}
+    if before and len(before) != workers_of(new):
+        notes.append(f"{len(before)} workers before, {workers_of(new)} now: sums are rounded differently and dropout "
+                     "draws other masks, so the run is not the same to the last bit")
+    if new.eval_tokens != old.eval_tokens and "eval_tokens" in header["config"]:
+        notes.append("evaluations read other tokens from here on, so their losses compare only roughly with the ones "
+                     "before, and the best one is chosen among both")
+    return notes
+
+
+def from_best(path: Path) -> str:
+    """What to do if `path`, the checkpoint of a run, is damaged: best.npz holds a model alone, which begins a run."""
+    best, config = path.with_name("best.npz"), path.with_name("config.toml")
+    if not best.is_file() or best == path:
+        return ""
+    preset = [shown(config)] if config.is_file() else []
+    new = shown(path.parent.with_name(f"{path.parent.name}_again"))
+    return (f"; begin a new run with the parameters of {shown(best)}: "
+            + cli.command("train.py", *preset, "--init-from", shown(best), "--out", new))
 
 
 def changes(checkpoint: Checkpoint | None, config: Config) -> str:
@@ -76,13 +130,19 @@ def check_free(out: Path) -> None:
     metrics = out / "metrics.jsonl"
     if (out / "ckpt.npz").exists() or (metrics.exists() and metrics.stat().st_size):
         shown = cli.shown(out)
-        raise ValueError(f"{shown} already holds a run; go on with it by {cli.command('train.py', '--resume', shown)}, "
-                         "or give another folder with --out")
+        way = f"resume it with {cli.command('train.py', '--resume', shown)}, or "
+        raise ValueError(f"{shown} already holds a run; {way if (out / 'ckpt.npz').exists() else ''}"
+                         "give another folder with --out")
 
 
 def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDataset:
-    """The data folder. A preset's is made, as datagen.py would, where it is missing and `make` allows it."""
-    folder = Path(config.data)
+    """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. Of a text that
+    could not be fetched, another one stands in, whose folder has another name."""
+    asked = Path(config.data)
+    folder = at_hand(asked)
+    if folder != asked:
+        say(f"note: {cli.shown(asked)} is missing, so {cli.shown(folder)} is used, which was made because Tiny "
+            f"Shakespeare could not be fetched. To try it again: {how_to_make(asked)}")
     settings = recipe(folder)
     if make and settings is not None and not folder.exists():
         say(f"{cli.shown(folder)} is missing: making it, as {how_to_make(folder)} would")
@@ -91,6 +151,7 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
             for note in corpus.notes:
                 say(note)
             more = {name: value for name, value in settings.items() if name not in ("dataset", "out")}
+            folder = folder_of(corpus.name, folder) if "dataset" not in settings else folder
             prepare(corpus, folder, say=say, progress=progress, **more)
     try:
         dataset = TokenDataset.load(folder)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from numpygpt.models import GPT
+from numpygpt.nn.finite import NotFinite, not_finite
 from numpygpt.nn.parallel import DataParallel
+from numpygpt.nn.twin import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
-from numpygpt.training.diagnose import NotFinite, first_not_finite
+from numpygpt.training.diagnose import first_not_finite
 from numpygpt.training.spikes import Spikes
 from numpygpt.training.state import check_state
 from numpygpt.utils.archive import brief
@@ -20,6 +22,7 @@ from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.utils.config import Config
 from numpygpt.utils.cores import cores
 from numpygpt.utils.data import DataLoader, TokenDataset
+from numpygpt.utils.signals import signals_wait
 
 
 def make_optimizer(model: DataParallel, c: Config) -> Optimizer:
@@ -31,18 +34,29 @@ def make_optimizer(model: DataParallel, c: Config) -> Optimizer:
     return AdamW(model, c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay)
 
 
+def workers_of(c: Config) -> int:
+    """How many threads share a batch."""
+    return min(c.workers or cores(), c.batch_size)
+
+
+def moments_of(c: Config) -> int:
+    """How many numbers the optimiser remembers per parameter."""
+    return int(c.momentum > 0) if c.optimizer == "sgd" else len(Adam.moments)
+
+
 class Trainer:
     """A model in training: `update()` is one step; `save` and `load` keep and restore all that the next one depends on.
 
     `step`, `tokens` and `seconds` count what was done, earlier sessions included; `last` and `best` are the last and
-    the lowest validation loss so far, each as {"step", "val_loss"}, or empty before the first evaluation; `spikes` says
-    which steps to skip, where that is asked for. `sample_bytes` is the size of the samples.txt that goes with `step`.
+    the best evaluation so far, each as {"step", "val_loss"}, or empty before the first one, and with "sampled_loss" if
+    it read more tokens than the others (see `Validation`); `spikes` says which steps to skip, if that is asked for.
+    `sample_bytes` is the size of the samples.txt that goes with `step`.
     """
 
     def __init__(self, config: Config, dataset: TokenDataset):
         self.config, self.dataset = config, dataset
         self.model = GPT(**config.model(dataset.vocab_size))
-        self.workers = min(config.workers or cores(), config.batch_size)
+        self.workers = workers_of(config)
         self.parallel = DataParallel(self.model, self.workers)
         self.optimizer = make_optimizer(self.parallel, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
@@ -68,8 +82,9 @@ class Trainer:
         return [self.loader.next_batch() for _ in range(self.config.accumulate)]
 
     def gradients(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
-        """The mean loss of the batches, whose gradients are added to the model's."""
+        """The mean loss of the batches, whose gradients are then the model's."""
         loss = 0.0
+        self.optimizer.zero_grad()  # an update that was interrupted may have left some
         with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
             for x, y in batches:
                 loss += self.parallel.loss(x, y) / len(batches)
@@ -86,13 +101,15 @@ class Trainer:
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
         lr = self.optimizer.lr
-        skipped = self.spikes is not None and self.spikes.is_spike(norm)
-        if not skipped:
-            self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.schedule.step()
-        self.step += 1
-        self.tokens += c.batch_size * c.context * c.accumulate
+        with signals_wait():  # a step is taken and counted, or neither
+            skipped = self.spikes is not None and self.spikes.is_spike(norm)
+            if not skipped:
+                with np.errstate(all="ignore"):  # parameters that overflow are found by the next step, and named
+                    self.optimizer.step()
+            self.optimizer.zero_grad()
+            self.schedule.step()
+            self.step += 1
+            self.tokens += c.batch_size * c.context * c.accumulate
         numbers = {"loss": loss, "grad_norm": norm, "lr": lr}
         return numbers | {"skipped": int(skipped)} if self.spikes else numbers
 
@@ -104,8 +121,8 @@ class Trainer:
 
     def save(self, path: Any) -> None:
         """Everything that the next update depends on. Raises NotFinite rather than keep parameters that are not."""
-        if not np.isfinite(self.model.flat().params).all():
-            raise NotFinite(f"the parameters after step {self.step} are not finite, so they were not saved")
+        if (name := not_finite(self.model.named_parameters())) is not None:
+            raise NotFinite(f"the parameters after step {self.step} are not finite ({name}), so they were not saved")
         state = self.optimizer.state_dict()
         arrays = {f"model/{name}": param for name, param in self.model.params().items()}
         for moment in self.optimizer.moments:
@@ -163,11 +180,12 @@ def identity(dataset: TokenDataset) -> dict[str, str]:
 
 
 def evaluate(parallel: DataParallel, batches: Any) -> float:
-    """The mean loss in nats a token over all of `batches`, without dropout, and nan of no batch; the model is then in
-    training again. Raises NotFinite where a loss is not finite."""
-    parallel.model.eval()
+    """The mean loss in nats per token over all of `batches`, without dropout; nan if there are none.
+
+    Afterwards every module is in the mode that it was in. Raises NotFinite if a loss is not finite.
+    """
     total, count = 0.0, 0
-    with np.errstate(all="ignore"):
+    with evaluation(parallel.model), np.errstate(all="ignore"):
         for x, y in batches:
             targets = int(np.count_nonzero(y != parallel.model.ignore_index))
             loss = parallel.loss(x, y)
@@ -175,5 +193,4 @@ def evaluate(parallel: DataParallel, batches: Any) -> float:
                 raise NotFinite(f"the validation loss is not finite; {first_not_finite(parallel.model, [(x, y)])}")
             total += loss * targets
             count += targets
-    parallel.model.train()
     return total / count if count else math.nan

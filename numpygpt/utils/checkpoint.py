@@ -15,7 +15,7 @@ import numpy as np
 from numpygpt.utils import strict_json
 from numpygpt.utils.archive import Archive, Unsound, brief, write_array
 from numpygpt.utils.checkpoint_header import check_header
-from numpygpt.utils.cli import command, meant, shown
+from numpygpt.utils.cli import meant, shown
 from numpygpt.utils.files import replacing
 
 FORMAT, VERSION = "numpygpt-checkpoint", 2
@@ -62,26 +62,34 @@ def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Mapping
 def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """The arrays, then the header, which lists them with their checksums. `np.load` reads what is written here."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        listed = {name: write_array(archive, name, array) for name, array in arrays.items()}
-        text = json.dumps({**header, "format": FORMAT, "version": VERSION, "arrays": listed}, allow_nan=False)
+        listed = {name: write_array(archive, name, np.asarray(array)) for name, array in arrays.items()}
+        whole = {**header, "format": FORMAT, "version": VERSION, "arrays": listed}
+        text = json.dumps(whole, allow_nan=False, default=json_value)
         write_array(archive, HEADER, np.frombuffer(text.encode(), np.uint8))
+
+
+def json_value(value: Any) -> Any:
+    """What the JSON writer does not know: a NumPy scalar as the Python number that it holds; else ValueError."""
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
+        return value.item()
+    raise ValueError(f"a checkpoint's header holds numbers, strings, lists and dicts, got {type(value).__name__} "
+                     f"{value!r:.80}: convert it, or pass an array among the arrays")
 
 
 MODEL_KEYS = ("step", "last", "best", "config", "model", "tokenizer", "data")
 RUN_KEYS = (*MODEL_KEYS, "tokens", "seconds", "generators", "loader", "optimizer")
 
 
-def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = ()) -> Checkpoint:
-    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it. `needs` names what must stand
-    in its header: MODEL_KEYS to sample or begin with, RUN_KEYS to go on.
+def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (), advice: str = "") -> Checkpoint:
+    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it. `needs` names what its header
+    must have: MODEL_KEYS to sample or begin with, RUN_KEYS to resume. `advice` is what to do if the file is damaged.
 
     The file may come from a stranger: nothing in it is run, and no size in it is believed (see `archive.py`).
     Raises FileNotFoundError, or ValueError for a file that is cut off, damaged, or of another format or version.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {shown(path)}"
-                                + (meant(path) or f"; train a model first: {command('train.py', 'quick')}"))
+        raise FileNotFoundError(f"there is no checkpoint {shown(path)}{meant(path)}")
     with open(path, "rb") as file:
         try:
             read_at = stamp(os.fstat(file.fileno()))
@@ -89,14 +97,21 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
         except OtherFormat as error:
             raise ValueError(f"{shown(path)} has {error}") from error
         except Unsound as error:
-            raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program: {error}; a run folder holds "
-                             "two, best.npz and ckpt.npz: try the other one") from error
+            raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program: {error}"
+                             f"{advice or instead(path)}") from error
         except MemoryError as error:
             raise ValueError(f"{shown(path)} does not fit into this machine's memory") from error
     missing = [name for name in needs if name not in header]
     if missing:
         raise ValueError(f"{shown(path)} lacks {', '.join(missing)}: it does not hold a whole model")
     return Checkpoint(path, header, arrays, read_at)
+
+
+def instead(path: Path) -> str:
+    """The other checkpoint of the run folder, if it has one."""
+    others = [path.with_name(name) for name in ("best.npz", "ckpt.npz") if name != path.name]
+    there = [shown(other) for other in others if other.is_file()]
+    return f"; the run folder has another checkpoint: try {there[0]}" if there else ""
 
 
 def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -159,5 +174,4 @@ def find_checkpoint(run: str | Path, prefer: tuple[str, ...] = ("best.npz", "ckp
     for name in prefer:
         if (run / name).is_file():
             return run / name
-    raise FileNotFoundError(f"{shown(run)} holds no checkpoint ({' or '.join(prefer)}); train a model first: "
-                            f"{command('train.py', 'quick')}")
+    raise FileNotFoundError(f"{shown(run)} holds no checkpoint ({' or '.join(prefer)}){meant(run)}")

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import math
 import os
 import re
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from numpygpt import __version__
+from numpygpt.utils import arguments
 from numpygpt.utils.colour import printable
+from numpygpt.utils.hints import hint
 
+name, number = arguments.name, arguments.number
 ROOT = Path(__file__).resolve().parents[2]  # the folder of the five scripts
 TOO_LARGE = ("Maximum allowed dimension exceeded", "array is too big")  # NumPy's words for it in a ValueError
+MOST_NAMED = 5  # runs in a message
 LONGEST = 300  # characters without a space that a message shows
 
 
@@ -38,64 +42,50 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
-        for kind, read in ((int, whole), (float, number), (Path, path)):
+        for kind, read in ((None, arguments.text), (str, arguments.text), (int, arguments.whole),
+                           (float, arguments.number), (Path, arguments.path)):
             self.register("type", kind, read)
+        self.add_argument("--version", action="version", version=f"NumpyGPT {__version__}",
+                          help="show the version and exit")
 
     def error(self, message: str) -> NoReturn:
-        unknown = re.search(r"unrecognized arguments: (\S+)", message)
-        if unknown:
-            flag = unknown.group(1).split("=")[0]
-            message = f"unknown argument {flag}{nearest(flag, self._option_string_actions)} (see --help)"
-        end(2, f"{self.prog}: error: {one_line(message)}\n")
+        if unknown := re.search("unrecognized arguments: (.*)", message, re.DOTALL):
+            words = unknown.group(1).split()
+            flags = [word.split("=")[0] for word in words if re.match("-+[A-Za-z]", word)] or words[:1]
+            hints = [f"{flag}{self._hint(flag)}" for flag in dict.fromkeys(flags)]
+            message = f"unknown argument{'s' * (len(hints) > 1)} {' '.join(hints)} (see --help)"
+        elif given := re.search("argument (--[^ /]+)/--no-.*: ignored explicit argument", message):
+            name = given.group(1)
+            message = f"{name} takes no value: write {name} or --no-{name.removeprefix('--')}"
+        end(2, f"{self.prog.split(' ')[0]}: error: {one_line(message)}\n")  # without the command of plot.py
+
+    def _hint(self, flag: str) -> str:
+        script, *words = self.prog.split() or [""]
+        names = [name for name in self._option_string_actions if name not in ("-h", "--help", "--version")]
+        return hint(flag, self, command(script, *words)) or nearest(flag, names)
 
 
-def whole(text: str) -> int:
-    """A flag's whole number. ArgumentTypeError for another, and for one that no array's size and no file could hold."""
-    try:
-        value = int(text)
-    except ValueError:
-        if not text.strip(" +-").isdecimal():  # thousands of digits are too many for `int`
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-        value = 2**63
-    if not -(2**63) <= value < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is larger than a number of 64 bits can be")
-    return value
-
-
-def number(text: str) -> float:
-    """A flag's number, which is finite, and 0 only where that was typed."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    if value == 0 and re.search("[1-9]", text.lower().split("e")[0]):
-        raise argparse.ArgumentTypeError(f"{text} is nearer to 0 than a number can be: give 0, or a larger one")
-    return value
-
-
-def name(text: str) -> str:
-    """A flag's file or folder. Python takes an empty name for the current folder, which nobody meant."""
-    if not text:
-        raise argparse.ArgumentTypeError("the name is empty, as where a shell's variable is not set")
-    return text
-
-
-def path(text: str) -> Path:
-    return Path(name(text))
-
-
-def nearest(name: str, names) -> str:
+def nearest(word: str, names: Iterable[str]) -> str:
     """`; did you mean X?` for the closest of `names`, or nothing when none is close."""
-    close = difflib.get_close_matches(name, [other for other in names if other != name], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, [other for other in names if other != word], n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def meant(run: str | Path) -> str:
-    """`; did you mean runs/try?` where `try` is no file but a run has that name, else nothing."""
+    """What to say if there is no `run`: the run of that name in runs/, else one with a similar name, else which runs
+    there are, else how to make one."""
     there = ROOT / "runs" / run
-    return f"; did you mean {shown(there)}?" if not Path(run).is_absolute() and there.is_dir() else ""
+    if not Path(run).is_absolute() and there.is_dir():
+        return f"; did you mean {shown(there)}?"
+    beside = {folder.resolve() for folder in (Path(run).parent, ROOT / "runs")}
+    files = sorted((file for folder in beside for file in folder.glob("*/metrics.jsonl")), key=os.path.getmtime)
+    runs = {file.parent.name: shown(file.parent) for file in reversed(files)}  # the newest first
+    if not runs:
+        return f"; train one first: {command('train.py', 'quick')}"
+    if close := difflib.get_close_matches(Path(run).name, runs, n=1):
+        return f"; did you mean {runs[close[0]]}?"
+    more = f" and {len(runs) - MOST_NAMED:,} more" if len(runs) > MOST_NAMED else ""
+    return f"; there {'is' if len(runs) == 1 else 'are'} {', '.join([*runs.values()][:MOST_NAMED])}{more}"
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
@@ -105,10 +95,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     and keeps its traceback. `NUMPYGPT_TRACEBACK=1` shows the traceback in every case.
     """
     ready_streams()
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as the package sets it while it is imported
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    heeded = signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # as `startup.begin` sets it during the imports
     try:
         try:
+            if heeded:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             check_here()
             status = main()
         finally:
@@ -121,7 +112,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
             raise
         refuse(error)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C
         end(130, "\nstopped\n")
+    finally:
+        if heeded:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python ends prints no traceback either
 
 
 def ready_streams() -> None:
@@ -198,10 +193,12 @@ def stdin() -> BinaryIO:
 
 
 def shown(path: str | Path) -> str:
-    """`path` as a user would type it: relative to the current folder where it lies below it, else absolute."""
+    """`path` as a user would type it: relative to the current folder if it lies below it, else absolute. A leading dash
+    would make it a flag."""
     path = Path(path).resolve()
     here = Path.cwd().resolve()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    typed = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return f".{os.sep}{typed}" if typed.startswith("-") else typed
 
 
 def command(script: str, *args: object) -> str:
@@ -211,4 +208,20 @@ def command(script: str, *args: object) -> str:
         words = ["python", path]
     else:
         words = [path if os.sep in path else f"./{path}"]
-    return shlex.join([*words, *map(str, args)])
+    return " ".join(map(quoted, [*words, *map(str, args)]))
+
+
+def drawing(run: Path) -> str:
+    """The command that draws the curves of `run`, whose name may be that of something that plot.py draws."""
+    word = shown(run)
+    taken = (ROOT / "numpygpt" / "plots" / "commands" / f"{word}.py").is_file()
+    return command("plot.py", f"./{word}" if taken else word)
+
+
+def quoted(word: str) -> str:
+    """`word` as a shell reads it. Bash, zsh and ksh read $'...', which shows line ends and bytes that are no text."""
+    if word.isprintable():
+        return shlex.quote(word)
+    escaped = (f"\\{char}" if char in "\\'" else char if char.isprintable() else
+               "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape")) for char in word)
+    return f"$'{''.join(escaped)}'"

@@ -18,6 +18,7 @@ LARGEST = 1 << 63  # a whole number must fit NumPy's integers
 # What is made one by one would fill the memory before any of it is found too large.
 MOST = {"n_layers": 10_000, "workers": 256, "accumulate": 65_536}
 MOST_TOKENS = 1 << 48  # in a batch
+MOST_DECAY = 2  # of lr times weight_decay: from there on |1 - lr weight_decay| is 1 or more
 MOST_BYTES, MOST_IN_LINE = 1 << 16, 1 << 12  # of a TOML file: a key of a thousand parts takes the parser minutes
 
 
@@ -54,8 +55,10 @@ class Config:
     accumulate: int = setting(1, "batches that make one update: a larger batch in the same memory", fixed=True)
     optimizer: str = setting("adamw", "adamw decays weights; sgd is for study", ("adamw", "adam", "sgd"), fixed=True)
     lr: float = setting(3e-4, "highest learning rate: too high diverges, too low is slow")
-    min_lr: float = setting(3e-5, "learning rate at the end of the cosine; a tenth of lr, or less")
-    warmup: int = setting(800, "steps in which the rate rises from 0: Adam's averages are still empty then")
+    min_lr: float = setting(3e-5, "learning rate at the end of the cosine: a tenth of lr, or less; scales with an lr "
+                                  "that is below it")
+    warmup: int = setting(800, "steps in which the learning rate rises from 0, as Adam's averages are still empty; "
+                               "scales with the steps")
     beta1: float = setting(0.9, "Adam's memory of the gradient")
     beta2: float = setting(0.99, "Adam's memory of its square; lower than usual, as small batches are noisy")
     weight_decay: float = setting(0.1, "adamw pulls matrices towards 0 by this times the rate, a mild regulariser")
@@ -64,7 +67,9 @@ class Config:
     skip_spikes: float = setting(0.0, "leave out a step whose gradient is above this times the median of the last 100; "
                                  "0 never does")
 
-    eval_every: int = setting(500, "steps between evaluations; each reads the whole validation part, and saves")
+    eval_every: int = setting(500, "steps between evaluations; each of them also saves")
+    eval_tokens: int = setting(0, "validation tokens that an evaluation reads, always the same ones; 0: a tenth of the "
+                                  "training tokens since the last one (3 % of the time); -1: all, as at the end")
     sample_tokens: int = setting(120, "tokens of the sample printed at each evaluation; 0 prints none")
     trace_every: int = setting(0, "steps between looks inside: numbers of every layer in metrics.jsonl; 0 never looks")
     log: str = setting("none", "where metrics, samples and pictures go too; each needs its package",
@@ -79,7 +84,8 @@ class Config:
                 raise ValueError(f"{f.name} must be one of {', '.join(f.metadata['choices'])}, got {value!r}")
         at_least = {1: ("n_layers", "n_heads", "d_model", "context", "steps", "batch_size", "accumulate", "eval_every"),
                     0: ("d_ff", "d_k", "d_v", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens",
-                        "trace_every", "workers", "seed")}
+                        "trace_every", "workers", "seed"),
+                    -1: ("eval_tokens",)}
         for least, names in at_least.items():
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
@@ -91,6 +97,9 @@ class Config:
             value = getattr(self, f.name)
             if type(value) is int and value >= LARGEST:
                 raise ValueError(f"{f.name} must be below 2^63, got {brief(value)}")
+            if type(value) is str and any("\ud800" <= char <= "\udfff" for char in value):
+                raise ValueError(f"{f.name} is kept in config.toml, which is UTF-8, and {brief(value)} is not: rename "
+                                 "that folder")
             if type(value) is str and not value.isprintable():
                 raise ValueError(f"{f.name} must be without control signs, got {brief(value)}")
         if self.batch_size * self.context > MOST_TOKENS:
@@ -108,6 +117,12 @@ class Config:
             raise ValueError(f"lr {self.lr} must be finite and at least min_lr {self.min_lr}: lower min_lr with it")
         if self.warmup > self.steps:
             raise ValueError(f"warmup {self.warmup} is more than the run's {self.steps} steps: give a smaller --warmup")
+
+        if self.optimizer == "adamw" and self.lr * self.weight_decay >= MOST_DECAY:
+            decay = self.lr * self.weight_decay
+            raise ValueError(f"lr {self.lr:g} times weight_decay {self.weight_decay:g} is {decay:g}, and must be below "
+                             f"{MOST_DECAY}: each step of AdamW multiplies matrices by 1 minus this, so they would "
+                             "grow without end; lower one of the two")
 
     def model(self, vocab_size: int) -> dict[str, Any]:
         """The arguments of `GPT` for this run."""
@@ -170,8 +185,22 @@ def read_preset(name: str) -> Config:
         values = read_toml(path)
     except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
         raise ValueError(f"{shown(path)} is not TOML, or none of a configuration's: {error}") from error
-    config = Config().changed(values, shown(path))
+    config = Config().changed(filled(Config(), values), shown(path))
     return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
+
+
+def filled(base: Config, values: dict[str, Any]) -> dict[str, Any]:
+    """`values`, which are to replace those of `base`, and with them the values that must follow if they are left out.
+
+    The warm-up keeps its part of the steps. The last learning rate keeps its part of lr once lr is below it.
+    """
+    more: dict[str, float] = {}
+    steps, lr = values.get("steps"), values.get("lr")
+    if type(steps) is int and steps > 0 and "warmup" not in values:
+        more["warmup"] = -(-base.warmup * steps // base.steps)  # rounded up: at least 1, and at most the steps
+    if isinstance(lr, int | float) and 0 < lr < base.min_lr and "min_lr" not in values:
+        more["min_lr"] = lr * base.min_lr / base.lr
+    return values | {name: value for name, value in more.items() if value != getattr(base, name)}
 
 
 def presets() -> Iterator[tuple[str, str]]:

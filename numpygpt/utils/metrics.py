@@ -4,6 +4,9 @@
     {"kind": "eval", "step": 250, "tokens": 192000, "seconds": 9.1, "val_loss": 2.01, "bits_per_byte": 2.9, ...}
     {"kind": "trace", "step": 50, "tokens": 38400, "seconds": 1.8, "grad/ln_f.gamma": 0.01, "out_std/wte": 0.02, ...}
 
+`val_loss` is of `tokens_evaluated` tokens. The evaluation after the last step reads the whole validation part; if the
+others read less, it also has `sampled_loss`, the loss on the tokens that they read, which compares with theirs.
+
 `step` counts the updates done so far, `tokens` the training tokens seen so far and `seconds` the training time so far,
 earlier sessions included. Any further name with a number is kept as it is. What is not finite is written as null, for
 JSON has no NaN, and read back as nan.
@@ -143,6 +146,13 @@ def read_metrics(path: str | Path) -> Metrics:
         for column in table.values():
             pad(column, counts[kind])
     return Metrics(**{kind: {n: np.array(c) for n, c in table.items()} for kind, table in columns.items()})
+
+
+def comparable_losses(metrics: Metrics) -> np.ndarray:
+    """The validation losses on the tokens that every evaluation of the run reads."""
+    losses = metrics.eval["val_loss"]
+    sampled = metrics.eval.get("sampled_loss", np.full(len(losses), np.nan))
+    return np.where(np.isnan(sampled), losses, sampled)
 
 
 def pad(column: array, length: int) -> None:

@@ -182,11 +182,11 @@ def test_the_table_of_imports_is_what_the_syntax_trees_say():
     assert table == measured()
 
 
-def test_the_library_takes_nothing_of_utils_but_two_small_modules():
+def test_the_library_takes_nothing_of_utils_but_three_small_modules():
     taken = {target for module, path in MODULES.items() if group(module) in LIBRARY
              for target, _ in imports(path) if target.startswith("numpygpt.utils")}
-    assert taken == {"numpygpt.utils.cores", "numpygpt.utils.strict_json"}
-    assert "`cores`" in TEXT and "`strict_json`" in TEXT
+    assert taken == {"numpygpt.utils.cores", "numpygpt.utils.signals", "numpygpt.utils.strict_json"}
+    assert "`cores`" in TEXT and "`signals`" in TEXT and "`strict_json`" in TEXT
 
 
 def test_no_module_is_needed_to_make_itself():

@@ -225,8 +225,8 @@ def test_the_picture_of_levels_has_both_losses_by_steps_and_by_time(tmp_path):
 def test_the_marks_of_levels_are_those_that_the_training_prints(data, tmp_path, capsys):
     train_module().main([*SMALL, "--data", str(data), "--out", str(tmp_path / "run")])
     losses, printed = levels.marks(runs.load_run(tmp_path / "run")), capsys.readouterr().out
-    for name, words in (("ln V", "is ln V"), ("unigram", "knows how often"), ("bigram", "the token before")):
-        assert f"{losses[name]:.2f} {words}" in printed
+    for name, words in (("ln V", "uniform"), ("unigram", "unigram"), ("bigram", "bigram")):
+        assert f"{words} {losses[name]:.2f}" in printed
 
 
 def test_levels_refuse_what_does_not_go_into_one_picture(tmp_path):

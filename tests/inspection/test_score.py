@@ -297,4 +297,15 @@ def test_spaces_that_have_no_token_and_bytes_of_characters_are_shown(make_gpt):
 def test_a_token_over_two_lines_has_one_digit():
     tokens, bits = [list("ab"), list("c" * 150), list("d")], [np.nan, 4.2, 12.0]
     assert list(score_report.with_digits(tokens, bits, 96)) == [
-        "ab" + "c" * 94, "  4", "c" * 56 + "d", " " * 56 + "9"]
+        "ab" + "c" * 94, "  4", "c" * 56 + "d", " " * 56 + "c"]
+
+
+@pytest.mark.parametrize(("bits", "sign"), [
+    (0.0, "0"), (9.99, "9"), (10.0, "a"), (12.7, "c"), (34.9, "y"), (35.0, "z"), (3000.0, "z"), (math.inf, "z")])
+def test_a_sign_for_each_whole_number_of_bits(bits, sign):
+    assert digit(bits) == sign
+
+
+def test_surprises_of_a_large_vocabulary_are_told_apart(make_gpt):
+    tokens, bits = [list("ab")] * 4, [9.5, 12.7, 10.2, 14.0]
+    assert list(score_report.with_digits(tokens, bits, 96)) == ["abababab", "9 c a e"]

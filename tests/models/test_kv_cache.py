@@ -27,7 +27,7 @@ def test_cached_logits_are_those_of_the_whole_sequence(config, rows, steps, dtyp
     caches, end = new_caches(model, 3), 0
     for new in steps:
         start, end = end, end + new
-        last = next_logits(model, x[:, start:end], caches, [])
+        last = next_logits(model, x[:, start:end], caches)
         assert last.dtype == logits.dtype and {cache.length for cache in caches} == {end}
         scale = np.abs(logits).max()
         np.testing.assert_allclose(last, logits[:, end - 1], rtol=0, atol=tolerance * scale)

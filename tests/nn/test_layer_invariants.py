@@ -176,3 +176,12 @@ def test_weights_start_with_the_standard_deviation_asked_for():
     assert Linear(400, 300, std=0.3, rng=0).W.std() == pytest.approx(0.3, rel=0.02)
     assert Embedding(400, 300, rng=0).W.std() == pytest.approx(0.02, rel=0.02)
     assert not Linear(4, 3).b.any() and (LayerNorm(4).gamma == 1).all() and not LayerNorm(4).beta.any()
+
+
+@pytest.mark.parametrize("size", [1e20, 1e37])
+def test_layer_norm_of_large_numbers_is_that_of_small_ones(size, normal):
+    """Their squares are infinite in float32. The gradient is as much smaller as the input is larger."""
+    X, dY = normal(4, 8, dtype="float32"), normal(4, 8, dtype="float32")
+    one, large = LayerNorm(8, eps=0.0), LayerNorm(8)
+    np.testing.assert_allclose(large(X * np.float32(size)), one(X), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(large.backward(dY).astype(np.float64) * size, one.backward(dY), rtol=1e-3, atol=1e-4)

@@ -196,5 +196,5 @@ def test_replicas_whose_parameters_were_moved_are_an_error(make_gpt, make_batch)
 def test_closing_ends_the_threads(make_gpt, make_batch):
     parallel = DataParallel(make_gpt(), 2)
     parallel.close()
-    with pytest.raises(RuntimeError, match="shutdown"):
+    with pytest.raises(RuntimeError, match="closed"):
         parallel.loss(*make_batch())

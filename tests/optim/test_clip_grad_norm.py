@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpygpt.nn import FeedForward
+from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import clip_grad_norm
 
 
@@ -61,3 +62,38 @@ def test_a_tied_gradient_is_counted_once(make_gpt):
     model = make_gpt()
     model.wte.dW[0, 0] = 2
     assert clip_grad_norm(model, 10.0) == 2
+
+
+@pytest.mark.parametrize(("dtype", "size"), [
+    ("float32", 1e20), ("float32", 3e38), ("float32", 1e-30), ("float32", 1e-44), ("float64", 1e200),
+    ("float64", 1e-200), ("float16", 6e4), ("float16", 1e-6)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_norm_is_right_where_squares_overflow_or_vanish(dtype, size, workers):
+    model = FeedForward(30, 40, rng=0, dtype=dtype)
+    grads = model.flat().grads
+    grads[:] = np.random.default_rng(0).uniform(-size, size, grads.shape)
+    stored = grads.astype(np.float64) / size
+    expected = size * math.sqrt(float((stored**2).sum()))
+    with DataParallel(model, workers) as parallel, np.errstate(all="raise"):
+        norm = clip_grad_norm(parallel, math.inf)
+    assert norm == pytest.approx(expected, rel=1e-6)
+    if norm > 1:
+        assert clip_grad_norm(model, 1.0) == norm
+        np.testing.assert_allclose(grads, stored / (expected / size), rtol=1e-5, atol=1e-3 if dtype == "float16" else 0)
+
+
+def test_gradients_of_1e20_have_the_norm_of_the_issue_and_can_be_trained_on(make_gpt):
+    model = make_gpt(dtype="float32")
+    model.flat().grads[:] = 1e20
+    norm = clip_grad_norm(model, 1.0)
+    assert norm == pytest.approx(1e20 * math.sqrt(model.n_params()), rel=1e-6)
+    np.testing.assert_allclose(model.flat().grads, 1 / math.sqrt(model.n_params()), rtol=1e-5)
+
+
+def test_an_ordinary_norm_is_the_sum_of_float32_dot_products_to_the_bit():
+    """Runs that were made before repeat."""
+    model = FeedForward(300, 400, rng=0)
+    g = model.flat().grads
+    g[:] = np.random.default_rng(0).standard_normal(g.shape)
+    by_piece = [float(np.dot(g[i : i + (1 << 18)], g[i : i + (1 << 18)])) for i in range(0, len(g), 1 << 18)]
+    assert len(g) < 1 << 18 and clip_grad_norm(model, math.inf) == math.sqrt(sum(by_piece))

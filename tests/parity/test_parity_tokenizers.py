@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from numpygpt.tokenizer import BPETokenizer, load_tokenizer
+from numpygpt.tokenizer import BPETokenizer, load_tokenizer, stream
 
 END = "<|endoftext|>"
 TEXT = " ".join(
@@ -110,3 +110,57 @@ def test_it_loads_in_transformers(trained, tmp_path):
     trained.save_huggingface(tmp_path / "tokenizer.json")
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
     assert theirs("The cat's 日本語")["input_ids"] == trained.encode("The cat's 日本語")
+
+
+def theirs_with(tokenizers, added, path):
+    """A tokenizer of theirs with these added tokens, and a post-processor as `transformers` writes it; saved."""
+    theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    theirs.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=900, special_tokens=[END], initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    theirs.train_from_iterator([TEXT], trainer)
+    theirs.add_tokens([tokenizers.AddedToken(text, normalized=normalized) for text, normalized in added])
+    theirs.post_processor = tokenizers.processors.TemplateProcessing(single="$A:0", pair="$A:0 $B:1", special_tokens=[])
+    theirs.save(str(path))
+    return theirs
+
+
+SPACES = [(" " * n, True) for n in range(31, 1, -1)] + [("\t" * n, True) for n in range(9, 1, -1)]
+
+
+@pytest.mark.parametrize("added", [
+    SPACES,
+    [(" " * 4, True), (" " * 2, False), ("\n  ", True), ("the ", False), ("e c", True), ("he", True), ("日本", False)],
+    [("a", True), ("ab", False), ("abc", True), ("b", True), (" a", True), ("ßé", True), (".*", True)],
+])  # fmt: skip
+def test_added_tokens_give_the_same_ids(added, tmp_path, monkeypatch):
+    tokenizers = pytest.importorskip("tokenizers")
+    theirs = theirs_with(tokenizers, added, tmp_path / "tokenizer.json")
+    tok = load_tokenizer(tmp_path / "tokenizer.json")
+    assert tok.vocab_size == theirs.get_vocab_size() and list(tok.special_tokens) == [END]
+    monkeypatch.setattr(stream, "CHUNK", 64)
+    rng = random.Random(5)
+    atoms = [*(text for text, _ in added), " ", "\t", "\n", "abc", "the cat's", "日", "é", "x = 1\n" + " " * 37]
+    texts = ["".join(rng.choices(atoms, k=rng.randrange(60))) for _ in range(300)]
+    for text in [TEXT, *texts, *random_texts(500, seed=6)]:
+        ids = theirs.encode(text).ids
+        assert tok.encode(text, allowed_special="all") == ids
+        assert tok.decode(ids) == text
+        plain = text.replace(END, "")
+        assert [id for part in tok.encode_stream([plain]) for id in part.tolist()] == theirs.encode(plain).ids
+    tok.save_huggingface(tmp_path / "again.json")
+    again = tokenizers.Tokenizer.from_file(str(tmp_path / "again.json"))
+    assert [again.encode(text).ids for text in texts] == [theirs.encode(text).ids for text in texts]
+
+
+def test_special_tokens_in_plain_text_are_the_one_difference(trained, tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    trained.save_huggingface(tmp_path / "tokenizer.json")
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    text = f"one{END}two"
+    assert theirs.encode(text).ids == trained.encode(text, allowed_special="all") != trained.encode(text)
+    theirs.encode_special_tokens = True  # their name for plain text
+    assert theirs.encode(text).ids == trained.encode(text)

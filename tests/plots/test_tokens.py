@@ -171,7 +171,7 @@ def test_a_character_that_the_font_lacks_is_numbered_and_said(run, tmp_path, cap
 
 @pytest.mark.parametrize(("content", "flags", "words"), [
     (b"", [], "a text of 0 tokens"), (b"t", [], "a text of 1 token"), (b"\xff", [], "not UTF-8"),
-    (b"to Z", [], "'Z'"), (b"to be", ["--lines", "0"], "--lines must be between 1 and 200, got 0"),
+    (b"ZZ", [], r"'Z' \(2\)"), (b"to be", ["--lines", "0"], "--lines must be between 1 and 200, got 0"),
     (b"to be", ["--lines", "201"], "got 201"),
 ])
 def test_what_cannot_be_drawn_is_one_line(run, tmp_path, content, flags, words):

@@ -51,8 +51,9 @@ def parser_of(name, *words):
 
 
 def actions(parser):
-    """{--flag or positional: its action}, all but --help."""
-    return {(action.option_strings or [action.dest])[0]: action for action in parser._actions if action.dest != "help"}
+    """{--flag or positional: its action}, all but --help and --version."""
+    return {(action.option_strings or [action.dest])[0]: action for action in parser._actions
+            if action.dest not in ("help", "version")}
 
 
 def given(flag, value):

@@ -1,13 +1,16 @@
 """datagen.py as a user runs it: the folder, what is printed, and status 2 with one line for each mistake."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from threading import Thread
 
 import pytest
-from running import script
+from running import environment, script
 
 from numpygpt.tokenizer import WordTokenizer
 from numpygpt.utils.cli import ROOT
@@ -67,10 +70,10 @@ def test_the_default_says_what_it_fell_back_to(datagen, tmp_path):
 
 MISTAKES = {
     "no such file": (["--input", "tales.txt"], "no file tales.txt; did you mean tale.txt?"),
-    "a folder": (["--input", "."], "latin.txt is not UTF-8: byte 0xe9 at offset 3 cannot be read; --encoding names"),
+    "a folder": (["--input", "."], "latin.txt is not UTF-8: byte 0xe9 at offset 3"),
     "an empty folder": (["--input", "nothing"], "the folder nothing has no files but hidden ones"),
     "no match": (["--input", "*.tex"], "no file matches '*.tex'"),
-    "not UTF-8": (["--input", "latin.txt"], "latin.txt is not UTF-8: byte 0xe9 at offset 3 cannot be read; --encoding"),
+    "not UTF-8": (["--input", "latin.txt"], "latin.txt is not UTF-8: byte 0xe9 at offset 3"),
     "encoding": (["--input", "tale.txt", "--encoding", "latni-1"], "no encoding is called 'latni-1'; did you mean l"),
     "encoding of a dataset": (["--encoding", "utf-16"], "--separator and --encoding say how the files of --input are"),
     "tokenizer": (["--input", "tale.txt", "--tokenizer", "chars"], "no tokenizer is called 'chars'; did you mean char"),
@@ -91,7 +94,7 @@ MISTAKES = {
     "empty name": (["--input", ""], "an --input is empty"),
     "twice standard input": (["--input", "-", "-"], "names standard input twice"),
     "no end": (["--input", "/dev/zero"], "/dev/zero is a device" if os.name != "nt" else ""),
-    "UTF-16": (["--input", "windows.txt"], "it begins as UTF-16 does: try --encoding utf-16"),
+    "UTF-16": (["--input", "windows.txt"], "--encoding utf-16"),
     "no tokenizer for a text": (["--text", "two words"], "give --inspect DIR with it"),
     "number": (["--context", "many"], "'many' is not a whole number"),
 }
@@ -143,16 +146,20 @@ def test_help_gives_reasons_and_defaults(datagen):
     assert "None" not in text and "SUPPRESS" not in text
 
 
-def test_the_default_folder_is_one_whichever_text_it_is(monkeypatch, tmp_path):
+def test_the_default_folder_has_the_name_of_its_text(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(ROOT))
     import datagen as script
-    from numpygpt.utils.data import DEFAULT_FOLDER, read_corpus
+    from numpygpt.utils.data import DEFAULT_FOLDER, Corpus, read_corpus
 
     (tmp_path / "my tale.txt").write_text(TEXT)
     corpus = read_corpus([tmp_path / "my tale.txt"])
-    assert script.default_folder(script.parse([]), corpus) == DEFAULT_FOLDER
-    assert script.default_folder(script.parse(["--tokenizer", "bpe"]), corpus).name == "shakespeare_bpe"
     assert script.default_folder(script.parse(["--input", "x"]), corpus) == ROOT / "data" / "my_tale_char"
+    for text, name in {"tinyshakespeare": "shakespeare", "shakespeare": "plays", "pydoc": "pydoc"}.items():
+        found = Corpus.of(text, TEXT, "a test")
+        assert script.default_folder(script.parse([]), found) == DEFAULT_FOLDER.parent / f"{name}_char"
+        assert script.default_folder(script.parse(["--tokenizer", "bpe"]), found).name == f"{name}_bpe"
+        if name != "shakespeare":
+            assert script.default_folder(script.parse(["--dataset", text]), found).name == f"{name}_char"
     given = {"gpt2": "gpt2", "data/code_bpe/tokenizer.json": "code_bpe", "a b/my tok.json": "my_tok"}
     for tokenizer, name in given.items():
         config = script.parse(["--input", "x", "--tokenizer", tokenizer])
@@ -181,13 +188,13 @@ def test_standard_input_has_an_encoding(tmp_path):
 def test_folders_patterns_and_encodings(datagen, tmp_path):
     (tmp_path / "books" / "old").mkdir(parents=True)
     (tmp_path / "books" / "one.txt").write_text(TEXT, encoding="utf-16")
-    (tmp_path / "books" / "old" / "two.txt").write_text(TEXT, encoding="utf-16")
+    (tmp_path / "books" / "old" / "two.txt").write_text(TEXT[::-1], encoding="utf-16")
     for given, name in (("books", "books"), ("books/**/*.txt", "two_and_1_more")):
         done = datagen("--input", given, "--encoding", "utf-16", "--out", f"out/{name}")
         assert done.returncode == 0, done.stderr
         dataset = TokenDataset.load(tmp_path / "out" / name)
         text = dataset.tokenizer.decode(dataset.train) + dataset.tokenizer.decode(dataset.val)
-        assert text == (TEXT + "<|endoftext|>") * 2
+        assert sorted(text.split("<|endoftext|>")) == sorted([TEXT, TEXT[::-1], ""])
         assert f"corpus      {name}: {given} (2 files)" in done.stdout
 
 
@@ -244,3 +251,58 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
         assert done.returncode == 0, done.stderr
         peaks.append(1024 * int(done.stdout.split()[-1]))
     assert peaks[1] - peaks[0] < len(TEXT) * (times[1] - times[0]) / 3  # a third of the text that is added
+
+
+def test_a_separator_with_a_backslash_is_named_with_what_to_type(datagen, tmp_path):
+    done = datagen("--input", "tale.txt", "--separator", r"\n\n", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith("note: ") and r"--separator $'\n\n'" in line for line in done.stdout.splitlines())
+    done = datagen("--input", "tale.txt", "--separator", "\n\n", "--out", "other")
+    assert "$'" not in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_a_note_is_not_written_onto_a_bar(tmp_path):
+    """On a terminal, where bars and notes go to the same screen: every note has a line of its own."""
+    import fcntl
+    import struct
+    import termios
+
+    rng = random.Random(0)
+    for number in range(30):
+        text = "".join(rng.choices("abcdefg \n", k=200))
+        (tmp_path / f"{number:02}.txt").write_text(text + ("é\x85" if number % 10 == 9 else "") + "<|endoftext|>")
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    shown = []
+    reader = Thread(target=lambda: shown.extend(iter(partial(read, ours), b"")))
+    reader.start()
+    words = [sys.executable, ROOT / "datagen.py", "--input", tmp_path, "--split", "document", "--context", "8", "--out",
+             tmp_path / "data"]
+    with os.fdopen(its, "w") as terminal:
+        done = subprocess.run(words, stdout=terminal, stderr=terminal, env=environment({"TERM": "xterm"}))
+    reader.join(60)
+    os.close(ours)
+    assert done.returncode == 0
+    screen = b"".join(shown).decode()
+    assert "%|" in screen  # there was a bar
+    lines = [drawn(line) for line in screen.split("\n")]
+    notes = [line for line in lines if "note: " in line]
+    assert len(notes) == 3 and all(note.startswith("note: ") and "|" not in note.split("<|")[-1].split("|>")[-1]
+                                   for note in notes), notes
+
+
+def read(terminal):
+    """What was written to it, or nothing once nobody can write to it any more."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
+
+
+def drawn(line):
+    """What a terminal shows of a line in which carriage returns went back to its start."""
+    cells = []
+    for part in line.rstrip("\r").split("\r"):
+        cells[: len(part)] = part
+    return "".join(cells).rstrip()

@@ -46,9 +46,10 @@ SMOOTH = [(0, OK), (1, OK), (10**12, OK), ("1e300", OK), (-1, "'-1' is no number
           (10**400, "is no number of updates"), ("1e-400", "'1e-400' is no number of updates")]
 TITLE = [("", OK), ("$\\frac{", OK), (LONG, OK)]
 FILE = [("text.txt", OK), ("-", OK), ("nowhere", "No such file or directory: nowhere"),
-        ("text.txt/x", "Not a directory: text.txt/x"), ("utf16.txt", "the text is not UTF-8: byte 0"),
-        ("unknown.txt", "the character 'ü' (U+00FC) at index 1"), (NEWLINE, r"a\u000ab"), (LONG, "File name too long")]
-PROMPT = [("To", OK), ("", "--prompt is empty: give a text of at least one token"), ("Tü", "(U+00FC)"),
+        ("text.txt/x", "Not a directory: text.txt/x"), ("utf16.txt", "iconv -f utf-16 -t utf-8 utf16.txt"),
+        (NEWLINE, r"a\u000ab"), (LONG, "File name too long")]
+PROMPT = [("To", OK), ("", "--prompt is empty: give a text of at least one token"), ("Tü", OK),
+          ("üß", "no character of --prompt"),
           (BYTES, "lone surrogate U+DCE9")]
 PROMPT_FILE = [*FILE[1:], ("one.txt", OK), ("empty.txt", "empty.txt is empty"), ("dir", "Is a directory: dir")]
 LAYER = "this model's layers are 0 to 0"
@@ -169,10 +170,25 @@ def test_misspelt_words_get_suggestions(folder):
         judged("plot.py", arguments, sentence, cwd=folder)
 
 
-def test_a_backend_that_there_is_not_is_one_sentence(folder):
-    done = process("plot.py", "run", cwd=folder, MPLBACKEND="foo")
+@pytest.mark.parametrize("backend", ["foo", "module://matplotlib_inline.backend_inline", "module://", "tkagg", " "])
+def test_a_file_needs_no_backend_and_a_window_says_that_it_has_none(folder, backend):
+    """Jupyter and Colab set MPLBACKEND for their child processes."""
+    done = process("plot.py", "run", "--out", "b.png", cwd=folder, MPLBACKEND=backend)
+    assert (done.returncode, done.stderr) == (0, "") and "wrote b.png" in done.stdout
+    done = process("plot.py", "run", "--out", "b.png", "--show", cwd=folder, MPLBACKEND=backend)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("plot.py: error: matplotlib does not start: ") and "'foo'" in done.stderr
+    assert done.stderr.startswith("plot.py: error: --show: ")
+
+
+def test_a_users_matplotlibrc_changes_no_picture(folder, tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nfont.size: 40\nsavefig.bbox: tight\n")
+    for name, variables in (("own.png", {}), ("theirs.png", {"MATPLOTLIBRC": tmp_path})):
+        done = process("plot.py", "run", "--out", name, cwd=folder, **variables)
+        assert done.returncode == 0, done.stderr
+    assert (folder / "own.png").read_bytes() == (folder / "theirs.png").read_bytes()
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff")
+    done = process("plot.py", "run", "--out", "b.png", cwd=folder, MATPLOTLIBRC=tmp_path)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("plot.py: error: matplotlib does not start")
 
 
 def test_the_same_run_gives_the_same_picture(folder):

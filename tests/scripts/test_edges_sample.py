@@ -23,18 +23,18 @@ from running import script
 from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
 
 PARSER = parser_of("sample.py")
-UNKNOWN = "the character 'ü' (U+00FC) at index 1"
 TABLE = {
     "run": [("run", OK), ("run/best.npz", OK), ("nowhere", "there is no checkpoint nowhere"),
             ("dir", "dir holds no checkpoint (best.npz or ckpt.npz)"), ("text.txt", "is damaged or no checkpoint"),
             ("empty.txt", "is damaged or no checkpoint"), ("text.txt/x", "there is no checkpoint text.txt/x"),
             ("run/config.toml", "is damaged or no checkpoint"), ("/dev/null", "there is no checkpoint /dev/null"),
             (ESCAPE, r"there is no checkpoint a\u001b[31mb"), (NEWLINE, r"there is no checkpoint a\u000ab")],
-    "--prompt": [("", OK), ("To", OK), ("To be" * 500, OK), ("Tü", UNKNOWN), (ESCAPE, "(U+001B)"),
+    "--prompt": [("", OK), ("To", OK), ("To be" * 500, OK), ("Tü", OK), (ESCAPE, OK),
+                 ("üß", "no character of the prompt"),
                  (BYTES, "lone surrogate U+DCE9")],
     "--prompt-file": [("one.txt", OK), ("empty.txt", OK), ("-", OK), ("text.txt", OK), ("dir", "Is a directory: dir"),
                       ("nowhere", "No such file or directory: nowhere"), ("text.txt/x", "Not a directory: text.txt/x"),
-                      ("utf16.txt", "the prompt is not UTF-8: byte 0"), ("unknown.txt", UNKNOWN), (LONG, "too long"),
+                      ("utf16.txt", "iconv -f utf-16 -t utf-8 utf16.txt"), ("unknown.txt", OK), (LONG, "too long"),
                       (NEWLINE, r"No such file or directory: a\u000ab"), (ESCAPE, r"a\u001b[31mb")],
     "--max-new-tokens": [(0, OK), (1, OK), (-1, "max_new_tokens must be at least 0, got -1")],
     "--temperature": [(0, OK), (1, OK), ("1e-310", OK), (10**12, OK), ("-0.0", OK),
@@ -42,7 +42,9 @@ TABLE = {
     "--top-k": [(1, OK), (10**12, OK), (0, "top_k must be at least 1, got 0"), (-1, "got -1")],
     "--top-p": [(1, OK), ("1e-310", OK), (0.5, OK), (0, "top_p must be above 0 and at most 1, got 0"),
                 (-1, "got -1"), (1.5, "got 1.5"), (10**12, "got 1000000000000")],
-    "--stop": [("", OK), ("e", OK), (ESCAPE, OK), (BYTES, OK), (LONG, OK)],
+    "--stop": [("", "--stop is empty"), ("e", OK), ("\n", OK), ("be, or", OK), (ESCAPE, r"cannot write '\x1b'"),
+               (BYTES, r"'\udce9'"), (LONG, "cannot write 'x'"), ("to: é", "cannot write 'é'"),
+               (r"\n", r"--stop $'\n'")],
     "--num-samples": [(1, OK), (3, OK), (0, "--num-samples must be at least 1, got 0"), (-1, "got -1")],
     "--seed": [(0, OK), (2**63 - 1, OK), (-1, "--seed must be at least 0, got -1")],
     "--slide": [(1, OK), (8, OK), (0, "slide must be between 1 and the context length 8, got 0"), (-1, "got -1"),
@@ -50,8 +52,8 @@ TABLE = {
     "--explain": [(None, OK)],
     "--score": [("text.txt", OK), ("-", OK), ("empty.txt", "a text of 0 tokens cannot be scored"),
                 ("one.txt", "a text of 1 token cannot be scored"), ("dir", "Is a directory: dir"),
-                ("nowhere", "No such file or directory: nowhere"), ("utf16.txt", "the text is not UTF-8: byte 0"),
-                ("unknown.txt", UNKNOWN), (LONG, "File name too long")],
+                ("nowhere", "No such file or directory: nowhere"), ("utf16.txt", "iconv -f utf-16 -t utf-8 utf16.txt"),
+                ("unknown.txt", "a text of 1 token cannot be scored"), (LONG, "File name too long")],
 }  # fmt: skip
 
 

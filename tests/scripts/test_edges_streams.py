@@ -196,7 +196,7 @@ def wait_for_reader(child, pipe):
     raise AssertionError("the pipe was never opened")
 
 
-@pytest.mark.parametrize("name", ["datagen.py", "plot.py"])
+@pytest.mark.parametrize("name", ["datagen.py", "train.py", "sample.py", "plot.py", "test.py"])
 def test_ctrl_c_while_a_script_is_still_imported_is_no_traceback(folder, name):
     """The signal is sent by the last module to be imported, before `main` is reached."""
     code = (f"import runpy, sys, os, signal, builtins\nsys.argv = [{str(ROOT / name)!r}, '--help']\n"
@@ -209,10 +209,3 @@ def test_ctrl_c_while_a_script_is_still_imported_is_no_traceback(folder, name):
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment({}), capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
-
-def test_a_library_users_ctrl_c_is_his_own(tmp_path):
-    """His script may have the name of one of ours."""
-    (tmp_path / "train.py").write_text("import signal, numpygpt\nprint(signal.getsignal(signal.SIGINT))\n")
-    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, encoding="utf-8",
-                          env=environment({"PYTHONPATH": str(ROOT)}))  # fmt: skip
-    assert done.returncode == 0 and "default_int_handler" in done.stdout

@@ -193,7 +193,7 @@ def test_a_text_that_the_tokenizer_changes_is_told(capsys, tmp_path):
     [
         (["--prompt", ""], "--prompt is empty"),
         (["--prompt", "a" * 129], "the text has 129 tokens, but this model sees 128 at once: give a shorter one"),
-        (["--prompt", "abcZ"], "'Z' .* not in the vocabulary"),
+        (["--prompt", "ZZ"], r"no character of --prompt .*'Z' \(2\)"),
         (["--prompt", "a", "--target", "ab"], "no token of this vocabulary of .* is 'ab'; it is 2 tokens: a b"),
         (["--prompt", "a", "--target", ""], "no token of this vocabulary of .* is ''"),
         (["--prompt", "a", "--out", "x.png"], r"x\.png: the file's name must end in \.html"),

@@ -1,10 +1,13 @@
-"""train.py killed (SIGKILL) at random moments, some in the middle of a save, and resumed each time.
+"""train.py killed (SIGKILL) at random moments, some in the middle of a save, and resumed each time; and datagen.py with
+a worker or its whole process group killed.
 
-The suite kills 12 times; NUMPYGPT_KILLS=300 kills 300 times.
+The suite kills 12 times, and a third as often in datagen.py; NUMPYGPT_KILLS=300 kills 300 times.
 """
 
 import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -101,3 +104,81 @@ def saved_step(out, before):
     if step > 0:
         assert load_checkpoint(out / "best.npz").header["step"] <= step + 2
     return step
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("".join(f"The {k % 997}th line, of {k % 89} words {k * k}.\n" for k in range(150_000)))
+    return path
+
+
+@contextlib.contextmanager
+def preparing(text, out):
+    """datagen.py with two workers, in a process group of its own, once it has started them; and their numbers."""
+    arguments = ["--input", text, "--tokenizer", "word", "--vocab-size", 2000, "--workers", 2, "--out", out]
+    process = subprocess.Popen([sys.executable, ROOT / "datagen.py", *map(str, arguments)], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, encoding="utf-8", start_new_session=True)  # fmt: skip
+    try:
+        while process.poll() is None and len(workers := workers_of(process.pid)) < 2:
+            time.sleep(0.01)
+        yield process, workers
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def workers_of(parent):
+    found = subprocess.run(["ps", "-Aww", "-o", "pid=,ppid=,args="], capture_output=True, encoding="utf-8").stdout
+    rows = [line.split(maxsplit=2) for line in found.splitlines()]
+    return [int(row[0]) for row in rows if row[1] == str(parent) and "spawn_main" in row[2]]
+
+
+def hidden(out):
+    return sorted(path.name for path in out.parent.iterdir() if path.name.startswith("."))
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="no ps here")
+def test_a_killed_worker_ends_datagen_with_a_sentence(text, tmp_path):
+    rng, out = np.random.default_rng(5), tmp_path / "out"
+    for number in range(max(2, KILLS // 3)):
+        kill = (signal.SIGKILL, signal.SIGTERM)[number % 2]
+        with preparing(text, out) as (process, workers):
+            time.sleep(rng.uniform(0, 2))
+            with contextlib.suppress(ProcessLookupError):  # it has ended before
+                os.kill(workers[number % len(workers)], kill)
+            said, _ = process.communicate(timeout=60)
+            assert process.returncode in (0, 2), said
+            assert "Traceback" not in said and (process.returncode == 0 or kill.name in said), said
+        assert hidden(out) == [] and out.exists() == (process.returncode == 0)
+        shutil.rmtree(out, ignore_errors=True)
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="no ps here")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_the_group_ends_datagen_in_silence(name, text, tmp_path):
+    number, rng = getattr(signal, name), np.random.default_rng(6)
+    for _ in range(max(1, KILLS // 12)):
+        with preparing(text, tmp_path / "out") as (process, _):
+            time.sleep(rng.uniform(0, 1))
+            os.killpg(process.pid, number)
+            said, _ = process.communicate(timeout=60)
+        assert process.returncode == 128 + number and said == ""
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="no ps here")
+def test_the_next_run_removes_what_a_killed_one_left_and_nothing_of_a_living_one(text, tmp_path):
+    out = tmp_path / "out"
+    with preparing(text, out) as (process, _):
+        while process.poll() is None and not any(name.endswith(".new") for name in hidden(out)):
+            time.sleep(0.01)
+        left = hidden(out)
+        os.killpg(process.pid, signal.SIGSTOP)  # it lives, and waits
+        short = tmp_path / "short.txt"
+        short.write_text("to be or not to be\n" * 40)
+        assert script("datagen.py", "--input", short, "--context", 8, "--out", out).returncode == 0
+        assert hidden(out) == left and len(left) == 2
+    assert script("datagen.py", "--input", short, "--context", 8, "--out", out).returncode == 0
+    assert hidden(out) == []

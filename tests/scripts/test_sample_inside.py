@@ -106,7 +106,7 @@ def test_a_file_or_standard_input_is_scored(run, tmp_path):
 
 @pytest.mark.parametrize(("content", "words"), [
     (b"", ["a text of 0 tokens", "longer text"]), (b"T", ["a text of 1 token cannot"]),
-    (b"be\xff", ["the text is not UTF-8: byte 2 of"]), ("bé".encode(), ["'é'", "not in the vocabulary"]),
+    (b"be\xff", ["text.txt is not UTF-8: byte 0xff at offset 2"]), ("é".encode(), ["'é'", "no character of"]),
 ])
 def test_a_text_that_cannot_be_scored_is_one_line(run, tmp_path, content, words):
     (tmp_path / "text.txt").write_bytes(content)
@@ -133,5 +133,5 @@ def test_a_model_without_capitals_says_so(run, tmp_path, make_gpt):
               "best": {}, "config": {}}
     save_checkpoint(tmp_path / "small.npz", header, {f"model/{name}": p for name, p in model.params().items()})
     done = sample(tmp_path / "small.npz", "--score", "-", text=TEXT)
-    assert "note: to this model the text reads otherwise: it is made lower case\n" in done.stderr
+    assert "note: " in done.stderr and "lower case" in done.stderr
     assert "to·be,·or" in done.stdout and "To" not in done.stdout.split("\n\n")[1]

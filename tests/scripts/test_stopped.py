@@ -3,23 +3,26 @@
 import errno
 import math
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from running import script
-from tiny import TINY, assert_same_run, make_data
+from running import SIGNALS, script
+from tiny import TINY, assert_same_run, make_data, train_module
 
 from numpygpt.nn.parallel import DataParallel
-from numpygpt.training import lock
 from numpygpt.training.failures import DataFiles, DataGone
-from numpygpt.training.lock import check_unlocked, locked
 from numpygpt.training.run import Run
 from numpygpt.training.trainer import Trainer
+from numpygpt.utils import lock
 from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT, command
 from numpygpt.utils.data import TokenDataset
+from numpygpt.utils.lock import check_unlocked, locked
 
 FILES = ["best.npz", "ckpt.npz", "config.toml", "metrics.jsonl", "samples.txt"]
 
@@ -37,14 +40,14 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def hung_up():
-    """SIGHUP as a terminal's programs have it, though the tests themselves may have been started by nohup."""
-    if not hasattr(signal, "SIGHUP"):
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # inherited by the processes that a test starts
+def as_on_a_terminal():
+    """SIGHUP and SIGINT as a terminal's programs have them, even if the tests were started in the background."""
+    before = {s: signal.getsignal(s) for s in SIGNALS}
+    for s in SIGNALS:  # the processes that a test starts inherit them
+        signal.signal(s, signal.default_int_handler if s == signal.SIGINT else signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGHUP, before)
+    for s, handler in before.items():
+        signal.signal(s, handler)
 
 
 def after_step(monkeypatch, step, action):
@@ -61,7 +64,7 @@ def after_step(monkeypatch, step, action):
 
 
 def saved_step(out):
-    return load_checkpoint(out / "ckpt.npz").header["step"]
+    return load_checkpoint(Path(out) / "ckpt.npz").header["step"]
 
 
 def one_line(done):
@@ -132,15 +135,49 @@ def test_an_evaluation_is_given_up_and_made_by_the_run_that_goes_on(step, batche
     assert_same_run(out, whole)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals")
-def test_nohup_keeps_its_word(data, tmp_path, monkeypatch):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        after_step(monkeypatch, 13, lambda: signal.raise_signal(signal.SIGHUP))
-        assert script("train.py", *TINY, "--data", data, "--out", tmp_path / "run").returncode == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert saved_step(tmp_path / "run") == 30
+@pytest.mark.parametrize("name", [s.name for s in SIGNALS])
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(name, data, tmp_path, monkeypatch):
+    """nohup ignores SIGHUP, and `train.py &` in a shell script ignores SIGINT."""
+    number = signal.Signals[name]
+    signal.signal(number, signal.SIG_IGN)
+    after_step(monkeypatch, 13, lambda: signal.raise_signal(number))
+    assert script("train.py", *TINY, "--data", data, "--out", tmp_path / "run").returncode == 0
+    assert saved_step(tmp_path / "run") == 30 and signal.getsignal(number) == signal.SIG_IGN
+
+
+def test_sigterm_does_not_make_an_ignored_ctrl_c_work(data, tmp_path, monkeypatch):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    after_step(monkeypatch, 13, lambda: (signal.raise_signal(signal.SIGTERM), signal.raise_signal(signal.SIGINT)))
+    assert script("train.py", *TINY, "--data", data, "--out", tmp_path / "run").returncode == 0
+    assert saved_step(tmp_path / "run") == 13
+
+
+@pytest.mark.parametrize(("step", "saved"), [(3, 0), (13, 10)])
+def test_a_second_ctrl_c_says_what_is_saved_and_how_to_resume(step, saved, data, whole, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        after_step(patch, step, lambda: (signal.raise_signal(signal.SIGINT), signal.raise_signal(signal.SIGINT)))
+        train_module().main([*TINY, "--data", str(data), "--out", str(out)])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"ckpt.npz of step {saved}:" in last and last.endswith(command("train.py", "--resume", out))
+    assert script("train.py", "--resume", out).returncode == 0
+    assert_same_run(out, whole)
+
+
+@pytest.mark.parametrize("fault", ["damaged", "missing"])
+def test_a_checkpoint_that_cannot_be_resumed_leads_to_the_best_one(fault, data, whole, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    if fault == "damaged":
+        os.truncate(out / "ckpt.npz", 1000)
+    else:
+        (out / "ckpt.npz").unlink()
+    line = one_line(script("train.py", "--resume", out))
+    words = shlex.split(line[line.index(command("train.py")):])
+    assert words[1:4] == [str(out / "config.toml"), "--init-from", str(out / "best.npz")]
+    done = script("train.py", *words[1:])  # the advice is a command that works
+    assert done.returncode == 0, done.stderr
+    assert saved_step(words[-1]) == 30
 
 
 def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(data, whole, tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ def one_line(done, *words):
 
 def test_training_says_what_it_does_and_learns(run):
     out, text = run
-    for word in ("run ", "data ", "model ", "step ", "machine ", "loss ", "is ln V", "ms a step", "done: 30 steps",
+    for word in ("run ", "data ", "model ", "step ", "machine ", "baseline ", "ln V", "ms a step", "done: 30 steps",
                  "sample.py", "plot.py", "bits/byte"):
         assert word in text
     metrics = read_metrics(out / "metrics.jsonl")
@@ -170,7 +170,7 @@ def test_a_run_can_begin_with_the_parameters_of_another(run, data, tmp_path):
     (["qick"], ["no preset 'qick'", "did you mean quick?"]),
     (["--d-modle", "3"], ["unknown argument --d-modle", "did you mean --d-model?"]),
     (["--batch-size", "x"], ["--batch-size", "'x'"]),
-    (["--steps", "100"], ["warmup 800 is more than the run's 100 steps"]),
+    (["--steps", "100", "--warmup", "800"], ["warmup 800 is more than the run's 100 steps"]),
     (["--data", "nowhere", "--out", "new"], ["no data folder nowhere", "datagen.py"]),
     (["--init-from", "nowhere"], ["no checkpoint nowhere"]),
 ])
@@ -254,12 +254,6 @@ def test_the_configuration_of_a_run_is_written_whole(run):
     assert values["d_model"] == 16 and values["seed"] == 1337
     header = load_checkpoint(run[0] / "ckpt.npz").header
     assert json.loads(json.dumps(values)) == header["config"]
-
-
-@pytest.mark.parametrize("name", ["datagen.py", "train.py", "sample.py", "plot.py", "test.py"])
-def test_missing_packages_are_said_in_one_line(name):
-    done = subprocess.run([sys.executable, "-S", ROOT / name], capture_output=True, text=True)  # -S: none are found
-    one_line(done, f"{name}: error: not installed: numpy, threadpoolctl, tqdm, matplotlib, pytest", "pip install -r")
 
 
 def test_a_resumed_run_says_what_it_changes(run, tmp_path):

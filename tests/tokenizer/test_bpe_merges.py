@@ -5,8 +5,12 @@ from collections import Counter
 from itertools import chain, pairwise
 
 import numpy as np
+import pytest
 
-from numpygpt.tokenizer.merges import MergeTable, apply_merges, learn_merges
+from numpygpt.tokenizer import long_pieces, merges
+from numpygpt.tokenizer.long_pieces import LongPieces, in_order
+from numpygpt.tokenizer.merge_table import MergeTable
+from numpygpt.tokenizer.merges import apply_merges, learn_merges
 
 
 def replace(ids, pair, new):
@@ -85,6 +89,43 @@ def test_learning_equals_the_naive_algorithm():
     for _ in range(400):
         pieces, min_freq = random_pieces(rng), rng.choice([1, 2, 3])
         assert learn_merges(pieces, 30, min_freq) == naive_learn(pieces, 30, min_freq)
+
+
+@pytest.mark.parametrize("many", [1, 4])
+def test_learning_with_numpy_equals_the_naive_algorithm(many, monkeypatch):
+    monkeypatch.setattr(merges, "MANY", many)  # 4: now the one way, now the other
+    test_overlapping_pairs()
+    test_learning_equals_the_naive_algorithm()
+
+
+def linked(pieces, merged):
+    """The ids of each of the pieces, all merged together rank by rank."""
+    pairs, vocab_size = sorted(merged, key=lambda pair: merged[pair]), 256 + len(merged)
+    ranks, made = {pair: rank for rank, pair in enumerate(pairs)}, [merged[pair] for pair in pairs]
+    assert in_order(ranks, made, vocab_size)
+    table = MergeTable(ranks, made, np.arange(256), vocab_size)
+    ids, lengths = LongPieces(table, b"".join(pieces), np.array(list(map(len, pieces)))).merged(ranks, made)
+    return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])]
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_long_pieces_equal_the_naive_algorithm(block, monkeypatch):
+    monkeypatch.setattr(long_pieces, "BLOCK", block)
+    rng = random.Random(8)
+    for _ in range(300):
+        pieces = random_pieces(rng)
+        merged = {pair: 256 + rank for rank, pair in enumerate(learn_merges(pieces, 30, 1))}
+        others = [*pieces, *random_pieces(rng), b"a", b"a" * 40, b"ab" * 20]
+        assert linked(others, merged) == [naive_apply(list(piece), merged) for piece in others]
+
+
+def test_a_vocabulary_whose_merges_come_out_of_order_takes_the_loop():
+    a, b, c = b"abc"
+    learned = {(a, b): 256, (256, c): 257}
+    assert in_order({pair: k for k, pair in enumerate(learned)}, [256, 257], 258)
+    assert not in_order({(256, c): 0, (a, b): 1}, [257, 256], 258)
+    assert not in_order({(b, c): 0, (256, c): 1, (a, b): 2}, [258, 257, 256], 259)
+    assert in_order({}, [], 256)
 
 
 def test_applying_equals_the_naive_algorithm():

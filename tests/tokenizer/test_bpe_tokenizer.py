@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from numpygpt.tokenizer import BPETokenizer, pieces
+from numpygpt.tokenizer.bpe import LONGEST, MUCH
+from numpygpt.tokenizer.merges import apply_merges, learn_merges
 from numpygpt.tokenizer.pretokenize import pretokenize
 
 
@@ -113,6 +115,28 @@ def test_a_long_line_without_cuts(unit):
     tok = BPETokenizer().train(text, vocab_size=400)
     assert tok.decode(tok.encode(text)) == text
     assert len(tok.encode(text)) < 100
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_much_text_without_cuts_has_the_ids_of_the_definition(in_order, monkeypatch):
+    rng = random.Random(7)
+    tok = BPETokenizer().train("".join(rng.choices("abcd", k=5000)) + " aaaa bbbb", vocab_size=400)
+    tok._in_order = in_order  # else piece by piece
+    letters = "".join(rng.choices("abcdé", k=2 * MUCH))
+    text = f"{'a' * MUCH} {letters} {letters[:99]} the {'-' * 99}"
+    expected = []
+    for piece in pretokenize(text):
+        expected += apply_merges(list(piece.encode()), tok._ranks, tok._made)
+    assert tok.encode(text) == expected
+
+
+def test_a_text_without_cuts_is_learned_from_in_parts():
+    text = "".join(random.Random(6).choices("abcd", k=5 * LONGEST + 10))
+    tok = BPETokenizer().train(text, vocab_size=300)
+    parts = [text[start : start + LONGEST] for start in range(0, len(text), LONGEST)]
+    assert tok.cut == 5
+    assert list(tok._ranks) == learn_merges({part.encode(): 1 for part in parts}, 44)
+    assert BPETokenizer().train(text[: LONGEST - 1]).cut == 0
 
 
 def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):

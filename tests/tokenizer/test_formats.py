@@ -2,11 +2,12 @@
 
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
 
-from numpygpt.tokenizer import BPETokenizer, CharTokenizer, formats, load_tokenizer
+from numpygpt.tokenizer import BPETokenizer, CharTokenizer, formats, load_tokenizer, stream
 
 END = "<|endoftext|>"
 
@@ -148,6 +149,10 @@ def test_lower_case_cannot_be_written(tmp_path):
     assert not (tmp_path / "x.json").exists()
 
 
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+TEXT = {"Sequence": {"id": "A", "type_id": 0}}
+TEMPLATE = {"type": "TemplateProcessing", "single": [TEXT]}
+START = {"SpecialToken": {"id": "<s>", "type_id": 0}}
 CHANGES = [
     (("model", "type"), "WordPiece", "its model and pre_tokenizer are 'WordPiece' and 'ByteLevel', expected BPE and"),
     (("pre_tokenizer",), None, "pre_tokenizer are 'BPE' and None"),
@@ -159,8 +164,18 @@ CHANGES = [
     (("model", "dropout"), 0.1, "dropout = 0.1"),
     (("model", "end_of_word_suffix"), "</w>", "end_of_word_suffix = '</w>'"),
     (("normalizer",), {"type": "NFC"}, "it has the normalizer {'type': 'NFC'}"),
-    (("post_processor",), {"type": "TemplateProcessing"}, "it has the post_processor .* which adds tokens"),
+    (("normalizer",), {"type": "Sequence", "normalizers": [{"type": "NFC"}]}, "normalizer {'type': 'NFC'}"),
+    (("normalizer",), {"type": "Sequence"}, "normalizers should be a list, got None"),
+    (("pre_tokenizer",), {"type": "Sequence", "pretokenizers": [{"type": "Digits"}, BYTES]}, "'Digits', 'ByteLevel'"),
+    (("post_processor",), {"type": "TemplateProcessing"}, "its post_processor 'TemplateProcessing' adds tokens"),
+    (("post_processor",), {"type": "TemplateProcessing", "single": [START, TEXT]}, r"adds tokens .*\('<s>'\)"),
+    (("post_processor",), {"type": "TemplateProcessing", "single": [TEXT, TEXT]}, "'TemplateProcessing' adds"),
+    (("post_processor",), {"type": "Sequence", "processors": [BYTES, {"type": "RobertaProcessing"}]}, "Roberta"),
+    (("post_processor",), [5], r"its post_processor \[5\] adds"),
     (("added_tokens", 0, "lstrip"), True, r"its added token '<\|endoftext\|>' has lstrip"),
+    (("added_tokens", 0, "rstrip"), True, r"its added token '<\|endoftext\|>' has rstrip"),
+    (("added_tokens", 0, "single_word"), True, r"its added token '<\|endoftext\|>' has single_word"),
+    (("added_tokens", 0, "content"), "lo", "its added token 'lo' is also an ordinary token"),
     (("added_tokens", 0, "id"), 5, "vocab should be .* tokens with the ids from 0 on, each once"),
     (("added_tokens", 0, "id"), None, "vocab should be .* tokens with the ids from 0 on, each once"),
     (("added_tokens",), 5, "added_tokens should be a list"),
@@ -184,6 +199,104 @@ def test_what_would_give_other_ids_is_refused(place, value, message, small, tmp_
     inner[place[-1]] = value
     with pytest.raises(ValueError, match=message):
         loaded(file, tmp_path)
+
+
+NOTHING_NEW = [
+    (("post_processor",), BYTES),
+    (("post_processor",), {**TEMPLATE, "pair": [TEXT, START], "special_tokens": {}}),
+    (("post_processor",), {"type": "Sequence", "processors": [BYTES, TEMPLATE]}),
+    (("pre_tokenizer",), {"type": "Sequence", "pretokenizers": [BYTES]}),
+    (("normalizer",), {"type": "Sequence", "normalizers": []}),
+    (("decoder",), None),
+    (("model", "type"), "BPE"),
+    (("model", "unk_token"), "<unk>"),
+    (("model", "fuse_unk"), True),
+    (("model", "continuing_subword_prefix"), ""),
+    (("model", "dropout"), 0.0),
+    (("model", "of_a_later_version"), None),
+    (("truncation",), {"max_length": 5}),
+    (("padding",), {"pad_id": 0}),
+    (("of_a_later_version",), {}),
+]
+
+
+@pytest.mark.parametrize(("place", "value"), NOTHING_NEW)
+def test_what_changes_no_ids_is_accepted(place, value, small, tmp_path):
+    file = huggingface(small, tmp_path)
+    inner = file
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    assert loaded(file, tmp_path).to_dict() == small.to_dict()
+
+
+def with_added(small, tmp_path, *tokens):
+    """The file, with added tokens (content, normalized) behind all others."""
+    file = huggingface(small, tmp_path)
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)
+    first = len(file["model"]["vocab"])
+    for id, (content, normalized) in enumerate(tokens, start=first):
+        file["added_tokens"].append({"id": id, "content": content, "normalized": normalized, **flags})
+    return file, first
+
+
+def test_added_tokens_are_recognised_in_every_text(small, tmp_path):
+    file, first = with_added(small, tmp_path, ("    ", True), ("  ", True), ("\t\t", False), ("a b", True))
+    tok = loaded(file, tmp_path)
+    four, two, tabs, phrase = range(first, first + 4)
+    assert tok.vocab_size == first + 4 and list(tok.special_tokens) == [END, "<|pad|>"]
+    (low, *_), text = small.encode("low"), "low    low  low\t\tlow a b"
+    assert tok.encode(text) == [low, four, low, two, low, tabs, low, *small.encode(" "), phrase]
+    assert tok.decode(tok.encode(text)) == text and tok.token_text(tabs) == "\t\t"
+    assert tok.encode(f"{END}  ", allowed_special="all") == [tok.special_tokens[END], two]
+    for path, save in ((tmp_path / "ours.json", tok.save), (tmp_path / "theirs.json", tok.save_huggingface)):
+        save(path)
+        twin = load_tokenizer(path)
+        assert twin.to_dict() == tok.to_dict() and twin.encode(text) == tok.encode(text)
+
+
+def test_an_added_token_is_not_broken_by_a_chunk(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream, "CHUNK", 16)
+    file, _ = with_added(small, tmp_path, ("        ", True), ("x \ty", False), ("\n\t \n", True), ("z,", True))
+    tok = loaded(file, tmp_path)
+    rng = random.Random(3)
+    for _ in range(300):
+        text = "".join(rng.choices(["x \ty", "x ", "\ty", " ", "\n", "\t ", "z", ",", "low"], k=rng.randrange(60)))
+        pieces = [text[i : i + 7] for i in range(0, len(text), 7)]
+        assert [id for ids in tok.encode_stream(pieces) for id in ids.tolist()] == tok.encode(text)
+
+
+def test_an_added_token_may_be_one_that_merges_make(small, tmp_path):
+    file, _ = with_added(small, tmp_path)
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)
+    low = file["model"]["vocab"]["low"]
+    file["added_tokens"].append({"id": low, "content": "low", "normalized": True, **flags})
+    tok = loaded(file, tmp_path)
+    assert tok.vocab_size == small.vocab_size
+    assert tok.encode("slower") == [*small.encode("s"), low, *small.encode("er")]
+    tok.save(tmp_path / "ours.json")
+    assert load_tokenizer(tmp_path / "ours.json").encode("slower") == tok.encode("slower")
+    file["added_tokens"][-1]["id"] = low + 1
+    with pytest.raises(ValueError, match="'low'"):
+        loaded(file, tmp_path)
+    file["added_tokens"][-1] |= {"id": file["model"]["vocab"]["é"], "content": "é"}  # there it is the byte 0xE9
+    with pytest.raises(ValueError, match="added token 'é' is also an ordinary token"):
+        loaded(file, tmp_path)
+
+
+@pytest.mark.parametrize("change", [
+    {"id": -1}, {"id": 10**6}, {"id": "5"}, {"content": ""}, {"content": "<|pad|>"}, {"own": False},
+    {"normalized": None}, {"more": 1},
+])  # fmt: skip
+def test_added_tokens_that_do_not_fit_are_refused(change, small, tmp_path):
+    file, _ = with_added(small, tmp_path, ("  ", True), ("\t\t", True))
+    fields = loaded(file, tmp_path).to_dict()
+    fields["added_tokens"][1] |= change
+    with pytest.raises(ValueError, match="token"):
+        BPETokenizer.from_dict(fields)
+    for value in (5, [5]):
+        with pytest.raises(ValueError, match="added_tokens"):
+            BPETokenizer.from_dict({**fields, "added_tokens": value})
 
 
 def test_a_token_outside_the_byte_alphabet_is_named(small, tmp_path):

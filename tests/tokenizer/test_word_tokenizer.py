@@ -6,6 +6,7 @@ import pytest
 
 from numpygpt.tokenizer import WordTokenizer
 from numpygpt.tokenizer.spacing import MARKERS, elements
+from numpygpt.tokenizer.word import LONGEST
 
 
 def shown(text, like=None):
@@ -122,6 +123,16 @@ def test_special_tokens_keep_their_case_with_lowercase():
 def test_a_text_without_words_teaches_nothing(text):
     with pytest.raises(ValueError, match="no words to learn"):
         WordTokenizer().train(text)
+
+
+def test_overlong_words_are_not_learned():
+    long, longest = "a" * (LONGEST + 1), "b" * LONGEST
+    tok = WordTokenizer().train(f"the {long} cat {longest} {long}{long}")
+    assert tok.overlong == 2
+    assert [tok.token_text(id) for id in tok.encode(f"the {long} {longest}")] == ["the", "<unk>", longest]
+    with pytest.raises(ValueError, match=f"only 2 of more than {LONGEST:,} characters"):
+        WordTokenizer().train(f"{long} {long}b\n")
+    assert WordTokenizer().train("the cat").overlong == 0
 
 
 def test_random_spacing_comes_back_exactly():

@@ -1,12 +1,14 @@
-"""The memory that a run announces is what its steps ask for."""
+"""The memory that a run announces is what its steps ask for, and more than there is to have is refused."""
 
 import gc
 import tracemalloc
 
 import pytest
+from running import script
 
 from numpygpt.training import Trainer
-from numpygpt.training.report import HOLES, INTERPRETER, memory
+from numpygpt.training.memory import INTERPRETER, arrays_of, check_memory, memory, parameters
+from numpygpt.utils import memory as system
 from numpygpt.utils.config import Config
 from numpygpt.utils.data import Corpus, prepare
 
@@ -26,11 +28,80 @@ def test_the_announced_memory_is_that_of_two_steps(changes, dataset):
     gc.collect()
     tracemalloc.start()
     try:
-        t = Trainer(Config(**(SIZES | changes)), dataset)
+        config = Config(**(SIZES | changes))
+        t = Trainer(config, dataset)
         with t.parallel:
             t.update()
             t.update()  # beside what the first has left
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert (memory(t) - INTERPRETER) / HOLES == pytest.approx(peak, rel=0.12)
+    assert arrays_of(config, dataset.vocab_size) == pytest.approx(peak, rel=0.12)
+    assert parameters(config, dataset.vocab_size) == t.model.n_params()
+
+
+def test_a_model_of_any_size_is_worked_out_without_memory_for_it():
+    tracemalloc.start()
+    try:
+        large = Config(n_layers=10_000, n_heads=4, d_model=4096, positions="sinusoidal", context=1 << 16, batch_size=1)
+        assert parameters(large, 50_000) == pytest.approx(10_000 * 12 * 4096**2, rel=0.01)
+        assert memory(large, 50_000) > 4 * 4 * parameters(large, 50_000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2e6
+
+
+def test_more_memory_than_there_is_to_have_is_refused_with_both_numbers(monkeypatch):
+    config = Config(d_model=128, n_heads=4, context=64, batch_size=12, workers=2)
+    needed = memory(config, 65)
+    monkeypatch.setattr("numpygpt.training.memory.available", lambda: (needed - INTERPRETER + 1, "this machine"))
+    check_memory(config, 65)
+    monkeypatch.setattr("numpygpt.training.memory.available", lambda: (needed - INTERPRETER - 20e6, "a group"))
+    with pytest.raises(MemoryError) as error:
+        check_memory(config, 65)
+    for word in (f"{needed / 1e6:,.0f} MB", f"{needed / 1e6 - 20:,.0f} MB", "a group"):
+        assert word in str(error.value)
+    monkeypatch.setattr("numpygpt.training.memory.available", lambda: None)
+    check_memory(config, 65)
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []], ids=["dry", "training"])
+def test_what_does_not_fit_ends_before_a_model_is_made(dry, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "__init__", None)  # not to be called
+    done = script("train.py", "quick", "--d-model", 2**20, "--n-layers", 1000, "--data", dataset.folder, "--out",
+                  tmp_path / "run", *dry)
+    assert done.returncode == 2 and "does not fit into memory" in done.stderr and done.stderr.count("\n") == 1
+    expected = parameters(Config(d_model=2**20, n_layers=1000, context=64), dataset.vocab_size)
+    assert f"{expected:,} parameters" in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def system_with(folder, **files):
+    """A folder in place of /, with these files."""
+    for name, content in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+MEMINFO = "MemTotal: 9000 kB\nMemAvailable: 5000 kB\nSwapFree: 1000 kB\n"
+
+
+@pytest.mark.parametrize(("files", "expected"), [
+    ({"proc__meminfo": MEMINFO}, 6000 * 1024),
+    ({"proc__meminfo": MEMINFO, "sys__fs__cgroup__memory.max": "max\n"}, 6000 * 1024),
+    ({"proc__meminfo": MEMINFO, "sys__fs__cgroup__memory.max": "3000000\n", "sys__fs__cgroup__memory.current": "900000",
+      "sys__fs__cgroup__memory.stat": "anon 1\ninactive_file 400000\n"}, 2_500_000),
+    ({"proc__meminfo": MEMINFO, "proc__self__cgroup": "0::/a/b\n", "sys__fs__cgroup__a__memory.max": "1000000",
+      "sys__fs__cgroup__a__memory.current": "1000", "sys__fs__cgroup__a__memory.stat": "anon 1\n"}, 999_000),
+    ({"proc__meminfo": MEMINFO, "proc__self__cgroup": "5:cpu:/x\n4:memory:/job\n",
+      "sys__fs__cgroup__memory__job__memory.limit_in_bytes": "800000",
+      "sys__fs__cgroup__memory__job__memory.usage_in_bytes": "900000",
+      "sys__fs__cgroup__memory__job__memory.stat": "total_inactive_file 200000\n"}, 100_000),
+], ids=["machine", "unlimited", "container", "group above", "version 1"])  # fmt: skip
+def test_the_least_of_all_limits_is_what_there_is(files, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(system, "SYSTEM", system_with(tmp_path, **files))
+    monkeypatch.setattr(system, "_address_space", lambda: iter(()))
+    assert system.available()[0] == expected

@@ -199,7 +199,7 @@ def test_unknown_tokens_are_said_to_flatter_the_bits_a_byte(tmp_path):
     unknown = words.tokenizer.special_tokens["<unk>"]
     share = np.mean(np.asarray(words.val) == unknown)
     assert share > 0.1
-    assert f"{share:.1%} of the validation tokens are <unk>" in introduction(trainer(words), "runs/x")
+    assert f"{share:.1%} of the validation tokens are <unk>" in introduction(trainer(words).config, words)
 
 
 def test_durations_read_like_a_clock():
@@ -209,9 +209,25 @@ def test_durations_read_like_a_clock():
 
 def test_the_introduction_states_parameters_passes_and_baselines(dataset):
     t = trainer(dataset)
-    text = introduction(t, "runs/x")
+    text = introduction(t.config, dataset)
     V = dataset.vocab_size
     assert f"{t.model.n_params():,} parameters" in text
-    assert f"{math.log(V):.2f} is ln V" in text
-    assert f"{unigram_loss(dataset.train, dataset.val, V):.2f} knows how often" in text
+    assert f"uniform {math.log(V):.2f} (ln V)" in text
+    assert f"unigram {unigram_loss(dataset.train, dataset.val, V):.2f}" in text
+    assert f"bigram {bigram_loss(dataset.train, dataset.val, V):.2f}" in text
     assert "2 workers" in text and "24 tokens (3 x 8)" in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_the_introduction_fits_the_terminal_and_breaks_no_word(dataset, width):
+    plain, wide = introduction(trainer(dataset).config, dataset, 1 << 20, ["a note"]).splitlines(), []
+    lines = introduction(trainer(dataset).config, dataset, width, ["a note"]).splitlines()
+    for line in lines:
+        if line.startswith(" "):  # the rest of a row, below its text
+            wide[-1] += " " + line.strip()
+        else:
+            wide.append(line)
+    assert wide == plain and wide[-1].split() == ["note", "a", "note"]
+    words = {word for line in plain for word in line.split()}
+    assert all(len(line) <= width or any(word in words and len(word) > width - 20 for word in line.split())
+               for line in lines)

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from numpygpt.utils.cli import ROOT
-from numpygpt.utils.config import Config, add_flags, given, read_preset
+from numpygpt.utils.config import Config, add_flags, filled, given, read_preset
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
 
@@ -52,11 +52,41 @@ def test_a_configuration_survives_toml():
     ({"lr": 1e-5}, "lr 1e-05 must be finite and at least min_lr 3e-05"),
     ({"lr": float("nan")}, "lr nan must be finite"),
     ({"clip": -1.0}, "clip must be at least 0, got -1.0"),
+    ({"weight_decay": 1e9}, "lr 0.0003 times weight_decay 1e+09 is 300000"),
+    ({"lr": 1e12, "min_lr": 0.0}, "lr 1e+12 times weight_decay 0.1 is 1e+11"),
+    ({"eval_tokens": -2}, "eval_tokens must be at least -1, got -2"),
 ])
 def test_what_is_wrong_is_said_with_the_value(values, message):
     with pytest.raises(ValueError) as error:
         Config().changed(values, "file")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("values", "warmup", "min_lr"), [
+    ({"steps": 60}, 6, 3e-5), ({"steps": 1}, 1, 3e-5), ({"steps": 16_000}, 1600, 3e-5), ({"steps": 8000}, 800, 3e-5),
+    ({"steps": 900, "warmup": 800}, 800, 3e-5), ({"lr": 1e-5}, 800, 1e-6), ({"lr": 1e-5, "min_lr": 0.0}, 800, 0.0),
+    ({"lr": 1e-4}, 800, 3e-5), ({"steps": 80, "lr": 1e-6}, 8, 1e-7),
+    ({"steps": 2**63 - 1}, -(-(2**63 - 1) // 10), 3e-5),
+], ids=str)  # fmt: skip
+def test_what_depends_on_a_changed_value_follows_unless_it_is_given(values, warmup, min_lr):
+    config = Config().changed(filled(Config(), values), "flags")
+    assert config.warmup == warmup and config.min_lr == pytest.approx(min_lr)
+    assert {name: getattr(config, name) for name in values} == values
+
+
+def test_no_warm_up_stays_none_and_a_constant_rate_stays_constant():
+    constant = Config(warmup=0, lr=1e-3, min_lr=1e-3)
+    config = constant.changed(filled(constant, {"steps": 60, "lr": 1e-4}), "flags")
+    assert config.warmup == 0 and config.min_lr == pytest.approx(1e-4) == config.lr
+
+
+def test_a_preset_file_with_few_steps_has_a_short_warm_up(tmp_path):
+    (tmp_path / "p.toml").write_text("steps = 60\n")
+    assert read_preset(str(tmp_path / "p.toml")).warmup == 6
+
+
+def test_a_decay_that_only_adamw_has_is_not_checked_elsewhere():
+    assert Config(optimizer="adam", weight_decay=1e9).weight_decay == 1e9
 
 
 def test_a_whole_number_serves_where_a_number_is_expected():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpygpt.nn import functional as F
+from numpygpt.nn.modules.checks import check_array
 from numpygpt.nn.modules.module import Module
 
 
@@ -12,6 +13,7 @@ class ReLU(Module):
     """Y = max(X, 0). X, Y: (...). Caches Y, whose sign is all that the gradient needs."""
 
     def forward(self, X: np.ndarray) -> np.ndarray:
+        check_array(self, X)
         self.Y = F.relu(X)
         return self.Y
 
@@ -23,6 +25,7 @@ class GELU(Module):
     """Y = X/2 (1 + tanh(sqrt(2/pi) (X + 0.044715 X^3))), GPT-2's form. X, Y: (...). Caches ∂Y/∂X."""
 
     def forward(self, X: np.ndarray) -> np.ndarray:
+        check_array(self, X, floats=True)
         Y, self.slope = F.gelu(X)
         return Y
 
@@ -34,6 +37,7 @@ class Softmax(Module):
     """Y_i = exp(X_i) / sum_j exp(X_j) over the last axis. X, Y: (..., C). Caches Y, of which the gradient is made."""
 
     def forward(self, X: np.ndarray) -> np.ndarray:
+        check_array(self, X, floats=True)
         self.Y = F.softmax(X)
         return self.Y
 

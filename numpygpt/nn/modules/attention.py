@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpygpt.nn.functional import pieces, softmax_lse
-from numpygpt.nn.modules.checks import check_sizes
+from numpygpt.nn.functional import pieces, softmax_lse, tiny_is_zero
+from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.linear import Linear
 from numpygpt.nn.modules.module import Module
@@ -48,7 +48,7 @@ class MultiHeadAttention(Module):
     def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, *,
                  bias: bool = True, dropout: float = 0.0, rng: np.random.Generator | int | None = None,
                  dtype: str = "float32"):
-        check_sizes(d_model=d_model, n_heads=n_heads, d_k=d_k, d_v=d_v)
+        d_model, n_heads, d_k, d_v = check_sizes(d_model=d_model, n_heads=n_heads, d_k=d_k, d_v=d_v)
         if (d_k is None or d_v is None) and d_model % n_heads:
             raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}: change one, or give "
                              "both d_k and d_v")
@@ -62,7 +62,9 @@ class MultiHeadAttention(Module):
         self.scale = 1 / math.sqrt(self.d_k)
         self.constant("mask", np.triu(np.full((ROWS, ROWS), -np.inf, dtype), k=1))  # within a block of rows
 
+    @tiny_is_zero
     def forward(self, X: np.ndarray, cache: KVCache | None = None) -> np.ndarray:  # X: (B, T, C)
+        check_width(self, X, self.qkv.d_in, axes=3)
         B, T, _ = X.shape
         Q, K, V = self.split(self.qkv(X))  # (B, H, T, d_k), (B, H, T, d_k), (B, H, T, d_v): views
         Q *= self.scale  # (T, d_k) numbers a head to scale here, (T, T) in the scores
@@ -79,6 +81,7 @@ class MultiHeadAttention(Module):
         self.Q, self.K, self.V, self.O = Q, K, V, O
         return self.dropout(self.proj(O))  # (B, T, C)
 
+    @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
         Q, K, V, O = self.Q, self.K, self.V, self.heads(self.O)
         B, _, T, _ = Q.shape
@@ -116,6 +119,7 @@ class MultiHeadAttention(Module):
             S[..., -rows:] += self.mask[:rows, :rows]
         return S
 
+    @tiny_is_zero
     def weights(self) -> np.ndarray:
         """P (B, H, T, S) of the last forward, whole and made anew: to look at, not for backward."""
         B, H, T, _ = self.Q.shape

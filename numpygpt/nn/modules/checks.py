@@ -2,26 +2,99 @@
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 import numpy as np
 
+DEFAULTED = ("d_ff", "d_k", "d_v")  # sizes that may be None
+DTYPES = ("float16", "float32", "float64")
 
-def check_sizes(**sizes: int | None) -> None:
-    """ValueError for a size that is below one; None stands for a default and passes."""
-    for name, size in sizes.items():
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar or an array without axes as the Python value that it holds; anything else itself."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def whole(name: str, value: Any) -> int:
+    """A Python int from an int or a NumPy integer; ValueError for anything else, True and 4.0 included."""
+    found = plain(value)
+    if type(found) is not int:
+        write = f": write {int(found)}" if isinstance(found, float) and found.is_integer() else ""
+        raise ValueError(f"{name} must be a whole number, got {found!r:.80}{write}")
+    return found
+
+
+def number(name: str, value: Any) -> float:
+    """A Python int or float from any real number; ValueError for anything else, True included."""
+    found = plain(value)
+    if isinstance(found, bool) or not isinstance(found, numbers.Real):
+        raise ValueError(f"{name} must be a number, got {found!r:.80}")
+    return found if isinstance(found, int) else float(found)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False; ValueError for anything else."""
+    found = plain(value)
+    if not isinstance(found, bool):
+        raise ValueError(f"{name} must be True or False, got {found!r:.80}")
+    return found
+
+
+def check_sizes(**sizes: Any) -> list[Any]:
+    """The sizes as Python ints. ValueError unless each is a whole number of at least 1, or None if it has a default."""
+    found = [None if size is None and name in DEFAULTED else whole(name, size) for name, size in sizes.items()]
+    for name, size in zip(sizes, found, strict=True):
         if size is not None and size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
+    return found
 
 
-def check_width(layer: object, X: np.ndarray, width: int) -> None:
-    """ValueError unless the last axis of X is `width`: broadcasting would take an axis of one in silence."""
-    if X.shape[-1] != width:
-        raise ValueError(f"{type(layer).__name__} needs a last axis of {width}, got {X.shape}")
+def check_dtype(dtype: object) -> np.dtype:
+    """The dtype, or ValueError unless a model can be made of it."""
+    try:
+        found = np.dtype(dtype)  # type: ignore[call-overload]
+    except TypeError:
+        found = None
+    if found is None or found.name not in DTYPES or not found.isnative:
+        raise ValueError(f"dtype must be a floating-point type such as float32, got {dtype}: give one of "
+                         f"{', '.join(DTYPES)}")
+    return found
+
+
+def check_array(user: object, X: Any, floats: bool = False) -> None:
+    """ValueError unless X is an array, with `floats` one of floating-point numbers; `user` is a layer, or its name."""
+    name = user if isinstance(user, str) else type(user).__name__
+    if not hasattr(X, "__array_function__"):  # lists, numbers and other libraries' tensors have none
+        raise ValueError(f"{name} needs a NumPy array, got {described(X)}")
+    if X.dtype.kind not in ("f" if floats else "fiub"):
+        raise ValueError(f"{name} needs floating-point numbers, got an array of {X.dtype}: use "
+                         "X.astype(np.float32)")
+
+
+def described(X: Any) -> str:
+    """The type of X, which is not an array, and how to make an array of it."""
+    kind = type(X).__name__
+    if hasattr(X, "detach"):
+        return f"{kind}: write x.detach().numpy()"
+    return f"{kind}: write np.array(x)" if isinstance(X, (list, tuple, int, float)) else kind
+
+
+def check_width(layer: object, X: Any, width: int, axes: int = 1) -> None:
+    """ValueError unless X has at least `axes` axes, the last one `width` long: broadcasting would take an axis of one
+    in silence."""
+    check_array(layer, X)
+    if X.ndim < axes or X.shape[-1] != width:
+        shape = {2: " of an array (T, C)", 3: " of an array (B, T, C)"}.get(axes, "")
+        raise ValueError(f"{type(layer).__name__} needs a last axis of {width}{shape}, got {X.shape}")
 
 
 def check_ids(ids: np.ndarray, n: int) -> None:
     """ValueError unless `ids` are integers in 0 .. n - 1 (NumPy would read a negative one from the end in silence)."""
+    if not hasattr(ids, "__array_function__"):
+        raise ValueError(f"token ids must be an integer array, got {described(ids)}")
     if ids.dtype.kind not in "iu":
-        raise ValueError(f"token ids must be integers, got an array of {ids.dtype}")
+        raise ValueError(f"token ids must be integers, got an array of {ids.dtype}: use ids.astype(np.int64)")
     if ids.size and not (0 <= ids.min() and ids.max() < n):
         wrong = ids[(ids < 0) | (ids >= n)].flat[0]
         raise ValueError(f"token id {wrong} is outside this table of {n} (0 to {n - 1}): "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numpygpt.nn.modules.checks import check_array, number
 from numpygpt.nn.modules.module import Module
 
 
@@ -15,11 +16,13 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.1, *, rng: np.random.Generator | int | None = None):
+        p = number("dropout", p)
         if not 0 <= p < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {p}")
         self.p, self.rng = p, np.random.default_rng(rng)
 
     def forward(self, X: np.ndarray) -> np.ndarray:
+        check_array(self, X, floats=True)
         self.mask = None
         if not self.training or self.p == 0:
             return X

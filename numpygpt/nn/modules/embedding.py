@@ -6,7 +6,7 @@ import numpy as np
 
 from numpygpt.nn import init
 from numpygpt.nn.functional import rows
-from numpygpt.nn.modules.checks import check_ids
+from numpygpt.nn.modules.checks import check_ids, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
 
 
@@ -22,7 +22,7 @@ class Embedding(Module):
 
     def __init__(self, n: int, d_model: int, *, std: float = 0.02, rng: np.random.Generator | int | None = None,
                  dtype: str = "float32"):
-        self.n, self.d_model = n, d_model
+        self.n, self.d_model = n, d_model = check_sizes(n=n, d_model=d_model)
         self.param("W", init.normal(np.random.default_rng(rng), (n, d_model), std, dtype))
 
     def forward(self, ids: np.ndarray) -> np.ndarray:  # ids: (...)
@@ -53,9 +53,12 @@ class Unembedding(Module):
 
     def __init__(self, vocab_size: int, d_model: int, *, tied: Embedding | None = None,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
+        if tied is not None and (not isinstance(tied, Embedding) or tied.W.shape != (vocab_size, d_model)):
+            raise ValueError(f"tied must be an Embedding of {vocab_size} rows and {d_model} columns, got {tied!r:.80}")
         self.embedding = tied or Embedding(vocab_size, d_model, rng=rng, dtype=dtype)
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
+        check_width(self, X, self.embedding.d_model)
         self.X = X
         E = self.embedding.W
         return (rows(X) @ E.T).reshape(*X.shape[:-1], len(E))  # (..., V)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpygpt.nn.modules.activation import ACTIVATIONS
+from numpygpt.nn.modules.checks import check_sizes
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.linear import Linear
 from numpygpt.nn.modules.module import Module
@@ -19,9 +20,10 @@ class FeedForward(Module):
 
     def __init__(self, d_model: int, d_ff: int | None = None, *, activation: str = "gelu", bias: bool = True,
                  dropout: float = 0.0, rng: np.random.Generator | int | None = None, dtype: str = "float32"):
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
         rng = np.random.default_rng(rng)
+        d_model, d_ff = check_sizes(d_model=d_model, d_ff=d_ff)
         d_ff = 4 * d_model if d_ff is None else d_ff
         self.fc = Linear(d_model, d_ff, bias, rng=rng, dtype=dtype)
         self.act = ACTIVATIONS[activation]()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from numpygpt.nn import functional as F
-from numpygpt.nn.functional import pieces, rows
-from numpygpt.nn.modules.checks import check_ids
+from numpygpt.nn.functional import pieces, rows, tiny_is_zero
+from numpygpt.nn.modules.checks import check_array, check_ids, check_width, described
 from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
 
@@ -26,12 +28,14 @@ class CrossEntropyLoss(Module):
         self.ignore_index = ignore_index
 
     def forward(self, logits: np.ndarray, targets: np.ndarray) -> float:  # (..., V), (...)
-        self.shape, self.targets = logits.shape, targets.reshape(-1)
+        check_array(self, logits, floats=True)
         check_targets(targets, logits.shape, self.ignore_index)
+        self.shape, self.targets = logits.shape, targets.reshape(-1)
         total, count, self.P = F.cross_entropy(rows(logits).copy(), self.targets, self.ignore_index)
         self.count = max(count, 1)
         return total / self.count
 
+    @tiny_is_zero
     def backward(self, scale: float = 1.0) -> np.ndarray:
         dlogits = F.cross_entropy_backward(self.P.copy(), self.targets, self.ignore_index)
         dlogits *= scale / self.count  # forward: L = total / count
@@ -47,15 +51,18 @@ class LinearCrossEntropy(Module):
     and the number of targets; the array of the second stays for the next step.
     """
 
+    dX: np.ndarray | None = None
+    dE: np.ndarray | None = None
+
     def __init__(self, head: Unembedding, ignore_index: int = -1):
         self.head, self.ignore_index = head, ignore_index
-        self.dX: np.ndarray | None = None
-        self.dE: np.ndarray | None = None
 
+    @tiny_is_zero
     def forward(self, X: np.ndarray, targets: np.ndarray) -> float:  # (..., C), (...)
-        X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
-        check_targets(targets, (*X.shape[:-1], len(E)), self.ignore_index)
         self.dX = None  # of the call before
+        check_width(self, X, self.head.embedding.d_model)
+        check_targets(targets, (*X.shape[:-1], len(self.head.embedding.W)), self.ignore_index)
+        X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
         dX, dE = (np.empty_like(X2), self.zeros(E)) if self.training else (None, None)
         loss, count = 0.0, 0
         chunk = chunk_rows(len(E))
@@ -69,9 +76,10 @@ class LinearCrossEntropy(Module):
                 np.matmul(dlogits, E, out=dX[s])  #                                     so  dX = dlogits E
                 for v in pieces(len(E), E.shape[1], LOGIT_ENTRIES):  # a part of the vocabulary at a time
                     dE[v] += dlogits[:, v].T @ X2[s]  #                                 and dE = dlogits^T X
-        self.shape, self.dX, self.count = X.shape, dX, max(count, 1)
+        self.shape, self.count, self.dX = X.shape, max(count, 1), dX
         return loss / self.count
 
+    @tiny_is_zero
     def backward(self, scale: float = 1.0) -> np.ndarray:
         dX, self.dX, dE = self.dX, None, self.dE
         if dX is None or dE is None:
@@ -94,8 +102,12 @@ def chunk_rows(vocab_size: int) -> int:
     return max(LOGIT_ENTRIES // vocab_size, LOGIT_ROWS)
 
 
-def check_targets(targets: np.ndarray, shape: tuple[int, ...], ignore_index: int) -> None:
+def check_targets(targets: Any, shape: tuple[int, ...], ignore_index: int) -> None:
     """ValueError unless there is a target for each row of logits of this shape (..., V), an id or `ignore_index`."""
+    if not hasattr(targets, "__array_function__"):
+        raise ValueError(f"targets must be an integer array, got {described(targets)}")
     if targets.shape != shape[:-1]:
-        raise ValueError(f"targets of shape {targets.shape} do not fit logits of shape {shape}: one for each row")
+        ids = "; for the ids of one-hot targets use targets.argmax(axis=-1)" if targets.shape == shape else ""
+        raise ValueError(f"targets of shape {targets.shape} do not fit logits of shape {shape}: one id for each "
+                         f"row{ids}")
     check_ids(np.where(targets == ignore_index, 0, targets), shape[-1])

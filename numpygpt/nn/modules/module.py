@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from numpygpt.nn.flat import Flat, flatten
+from numpygpt.nn.flat import Flat, flatten, in_place
+from numpygpt.nn.modules.checks import check_array, check_dtype
+from numpygpt.nn.modules.copies import convert, in_forward, replica_memo, without_caches
+from numpygpt.nn.modules.loading import fitting, missing
+from numpygpt.nn.paper import blank
 
 
 class Module:
@@ -16,7 +20,8 @@ class Module:
 
     A subclass writes `forward`, which caches on `self` what the gradient needs, and `backward`, which takes dL/doutput,
     adds dL/dW to `dW` for each parameter `W`, and returns dL/dinput. It registers each parameter once with `param`;
-    modules held as attributes, or in lists that are attributes, are found by walking the attributes.
+    modules held as attributes, or in lists that are attributes, are found by walking the attributes. An attribute
+    that is None or missing until `forward` sets it is a cache: copies and pickles leave it out.
 
         class Scale(Module):
             def __init__(self, size):
@@ -34,6 +39,7 @@ class Module:
     _constants: tuple[str, ...] = ()  # names of arrays that follow the dtype but are not learned
     _owned: frozenset[str] = frozenset()  # parameters and gradients: assigning to one writes into its array
     _flat: Flat | None = None
+    _caches: Mapping[str, bool] = {}  # attributes that `forward` made -> whether they were None before
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
@@ -50,10 +56,11 @@ class Module:
         """Register a parameter: `self.<name>` holds `value`, and `self.d<name>` its gradient, zeros at first."""
         if name in self._params:
             raise ValueError(f"{type(self).__name__} has a parameter {name!r} already")
+        check_array(f"{type(self).__name__}.{name}", value, floats=True)
         self._params += (name,)
         self._owned |= {name, "d" + name}
-        vars(self)[name] = value
-        vars(self)["d" + name] = np.zeros_like(value)
+        vars(self)[name] = value.view()  # an array of the module's own, which `_replace` may make read-only
+        vars(self)["d" + name] = np.zeros_like(value) if (paper := blank(value.shape, value.dtype)) is None else paper
 
     def constant(self, name: str, value: np.ndarray) -> None:
         """Register an array that is not learned and not saved, but follows `astype` (a table of positions)."""
@@ -63,17 +70,25 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         """`layer.W = value` writes into W's array, because optimisers and workers hold views of that array."""
         if name not in self._owned:
+            first = value is not None and name not in self._caches and getattr(self, name, None) is None
+            if first and not is_lasting(value) and in_forward(self):
+                vars(self)["_caches"] = {**self._caches, name: name in vars(self)}
             vars(self)[name] = value
         elif value is not (array := getattr(self, name)):  # `layer.dW += ...` assigns dW to itself
             if np.shape(value) != array.shape:
                 raise ValueError(f"{type(self).__name__}.{name} has shape {array.shape}, got {np.shape(value)}")
             array[...] = value
 
+    if not TYPE_CHECKING:  # a type checker should still find misspelt attributes
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(missing(type(self).__name__, name))
+
     # -- walking -----------------------------------------------------------------------------------------------------
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, also in lists and dicts, in the order of the attributes."""
-        for name, value in vars(self).items():
+        for name, value in list(vars(self).items()):  # a list: another thread's forward may add caches
             yield from _modules(name, value)
 
     def named_modules(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
@@ -95,15 +110,22 @@ class Module:
         """(dotted name, array) of each parameter."""
         return self._named_arrays("")
 
+    def named_gradients(self) -> Iterator[tuple[str, np.ndarray]]:
+        """(dotted name of the parameter, array of its gradient) of each parameter."""
+        return self._named_arrays("d")
+
     def params(self) -> dict[str, np.ndarray]:
         """The parameters by dotted name: live arrays, so that `param -= lr * grad` trains.
 
-        A GPT's stay the same for life; those of a bare layer move once, when `flat()` or an optimiser first takes it.
+        They stay the same until `astype`, or until a larger module is made contiguous (by its `params()`, `flat()` or
+        optimiser): then they become read-only, so that no update goes unnoticed to an array that nobody uses.
         """
+        self._settle()
         return dict(self._named_arrays(""))
 
     def grads(self) -> dict[str, np.ndarray]:
-        """The gradients under the names of their parameters: live arrays."""
+        """The gradients under the names of their parameters: live arrays, as in `params`."""
+        self._settle()
         return dict(self._named_arrays("d"))
 
     def n_params(self) -> int:
@@ -140,54 +162,69 @@ class Module:
         """Copies of the parameters by dotted name."""
         return {name: param.copy() for name, param in self.named_parameters()}
 
-    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy `state` into the parameters. Raises ValueError that lists every key that is missing, unknown or of
-        another shape; then nothing was copied."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy `state` into the parameters. Raises ValueError that lists every key that is missing, unknown, of
+        another shape or no number; then nothing was copied."""
         params = self.params()
-        wrong = [f"missing {name}" for name in params if name not in state]
-        wrong += [f"unexpected {name}" for name in state if name not in params]
-        wrong += [f"{name} has shape {np.shape(state[name])}, expected {param.shape}"
-                  for name, param in params.items() if name in state and np.shape(state[name]) != param.shape]
-        if wrong:
-            raise ValueError(f"the state does not fit this {type(self).__name__}: " + "; ".join(wrong))
-        for name, param in params.items():
-            param[...] = state[name]
+        for name, array in fitting(type(self).__name__, params, state).items():
+            params[name][...] = array
 
     def astype(self, dtype: np.typing.DTypeLike) -> Self:
-        """Convert parameters, gradients and constants. Returns self. Optimisers made before must be made anew."""
-        for _, module in self.named_modules():
-            module._flat = None
-            for name in (*module._owned, *module._constants):
-                vars(module)[name] = getattr(module, name).astype(dtype)
+        """Convert parameters, gradients and constants, and drop the caches. Returns self.
+
+        Optimisers and workers that were made before must be made again. Raises ValueError unless `dtype` is float16,
+        float32 or float64.
+        """
+        convert(self, check_dtype(dtype))
         return self
 
     # -- contiguous storage and workers ------------------------------------------------------------------------------
 
     def flat(self) -> Flat:
-        """This module's parameters and gradients as two contiguous arrays (see `Flat`); moved there if need be."""
-        if self._flat is None or any(param.base is not self._flat.params for _, param in self.named_parameters()):
-            self._flat = flatten(self)
+        """This module's parameters and gradients as two contiguous arrays (see `Flat`); moved there if need be.
+
+        Those of a part of a contiguous module stay where they are: its `Flat` lies in the arrays of the whole.
+        """
+        if self._flat is None or not self._flat.holds(self.named_parameters()):
+            self._flat = in_place(self) or flatten(self)
         return self._flat
+
+    def _settle(self) -> None:
+        """Make the arrays contiguous before they are handed out, so that the first optimiser need not move them."""
+        if len({param.dtype for _, param in self.named_parameters()}) == 1:
+            self.flat()
 
     def rehome(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
         """Let each layer's `W` and `dW` be the given arrays (views into larger ones) from now on."""
         for prefix, module in self.named_modules():
             for name in module._params:
                 full = f"{prefix}.{name}" if prefix else name
-                vars(module)[name], vars(module)["d" + name] = params[full], grads[full]
+                module._replace(name, params[full])
+                module._replace("d" + name, grads[full])
+
+    def _replace(self, name: str, array: np.ndarray) -> None:
+        """Let an attribute be another array. The old one becomes read-only: a write to it would change nothing."""
+        getattr(self, name).flags.writeable = False
+        vars(self)[name] = array
+
+    # -- copies ------------------------------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_caches(self) | {"_flat": self._flat is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        contiguous = state.pop("_flat")
+        vars(self).update(state)
+        if contiguous:
+            self.flat()
+
+    def __copy__(self) -> Self:
+        """A deep copy: an array belongs to one model, because optimisers move it. `replica` shares parameters."""
+        return copy.deepcopy(self)
 
     def replica(self) -> Self:
         """A twin for another thread: the same parameter arrays, with gradients, caches and generators of its own."""
-        flat = self.flat()
-        twin_flat = Flat(flat.params, np.zeros_like(flat.grads), flat.layout, flat.n_matrix)
-        shared = [*self.params().values(), flat.params, flat.layout]
-        shared += [getattr(m, name) for _, m in self.named_modules() for name in m._constants]
-        memo: dict[int, Any] = {id(item): item for item in shared}  # what deepcopy finds here it does not copy
-        memo[id(flat)] = twin_flat
-        twin_grads = twin_flat.views(twin_flat.grads)
-        memo |= {id(grad): twin_grads[name] for name, grad in self.grads().items()}
-        memo |= {id(rng): rng.spawn(1)[0] for rng in self.generators().values()}
-        return copy.deepcopy(self, memo)
+        return copy.deepcopy(self, replica_memo(self))
 
     # -- printing ----------------------------------------------------------------------------------------------------
 
@@ -199,6 +236,11 @@ class Module:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
         head = f"{type(self).__name__}({self.extra_repr()}"
         return head + ("\n  " + "\n  ".join(lines) + "\n)" if lines else ")")
+
+
+def is_lasting(value: Any) -> bool:
+    """Whether a value that `forward` makes is more than a cache: a layer or a random generator."""
+    return isinstance(value, np.random.Generator) or any(_modules("", value))
 
 
 def _modules(name: str, value: Any) -> Iterator[tuple[str, Module]]:

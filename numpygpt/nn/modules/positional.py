@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from numpygpt.nn import init
-from numpygpt.nn.modules.checks import check_width
+from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.paper import blank
 
 
 class PositionalEmbedding(Module):
@@ -23,11 +24,11 @@ class PositionalEmbedding(Module):
 
     def __init__(self, max_len: int, d_model: int, *, std: float = 0.02, rng: np.random.Generator | int | None = None,
                  dtype: str = "float32"):
-        self.max_len, self.d_model = max_len, d_model
+        self.max_len, self.d_model = max_len, d_model = check_sizes(max_len=max_len, d_model=d_model)
         self.param("W", init.normal(np.random.default_rng(rng), (max_len, d_model), std, dtype))
 
     def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
-        check_width(self, X, self.d_model)
+        check_width(self, X, self.d_model, axes=2)
         self.place = place(X, start, self.max_len)
         return X + self.W[self.place]  # (B, T, C)
 
@@ -49,16 +50,19 @@ class SinusoidalEncoding(Module):
     P: np.ndarray
 
     def __init__(self, max_len: int, d_model: int, *, dtype: str = "float32"):
-        self.max_len, self.d_model = max_len, d_model
+        self.max_len, self.d_model = max_len, d_model = check_sizes(max_len=max_len, d_model=d_model)
+        if (paper := blank((max_len, d_model), dtype)) is not None:
+            self.constant("P", paper)
+            return
         t = np.arange(max_len)[:, None]  # (max_len, 1)
         angle = t * np.exp(-math.log(10000) * np.arange(0, d_model, 2) / d_model)  # (max_len, ceil(C / 2))
         P = np.empty((max_len, d_model))
         P[:, 0::2] = np.sin(angle)
         P[:, 1::2] = np.cos(angle[:, : d_model // 2])
-        self.constant("P", (P / math.sqrt(d_model)).astype(dtype))
+        self.constant("P", (P / math.sqrt(d_model)).astype(check_dtype(dtype)))
 
     def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
-        check_width(self, X, self.d_model)
+        check_width(self, X, self.d_model, axes=2)
         return X + self.P[place(X, start, self.max_len)]  # (B, T, C)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+from numpygpt.nn.modules.checks import number, whole
 from numpygpt.optim.optimizer import Optimizer
 
 
@@ -29,11 +31,17 @@ class WarmupCosineLR:
     """
 
     def __init__(self, optimizer: Optimizer, warmup: int, decay: int, min_lr: float = 0.0, max_lr: float | None = None):
-        max_lr = optimizer.lr if max_lr is None else max_lr
+        if not isinstance(optimizer, Optimizer):
+            raise ValueError(f"WarmupCosineLR needs the optimiser first, got {type(optimizer).__name__}: write "
+                             "WarmupCosineLR(optimizer, warmup, decay)")
+        warmup, decay = whole("warmup", warmup), whole("decay", decay)
+        max_lr, min_lr = number("max_lr", optimizer.lr if max_lr is None else max_lr), number("min_lr", min_lr)
         if not 0 <= warmup <= decay:
-            raise ValueError(f"warm-up must be between 0 and the {decay} steps of the decay, got {warmup}")
+            raise ValueError(f"warm-up must be between 0 and the {decay} steps of the decay, got {warmup}"
+                             + (": the order is WarmupCosineLR(optimizer, warmup, decay)" if warmup > decay else ""))
         if not 0 <= min_lr <= max_lr:
             raise ValueError(f"min_lr must be between 0 and max_lr {max_lr}, got {min_lr}")
+        optimizer.check_lr(max_lr)
         self.optimizer, self.max_lr, self.min_lr, self.warmup, self.decay = optimizer, max_lr, min_lr, warmup, decay
         self.load_state_dict({"step": 0})
 
@@ -47,5 +55,8 @@ class WarmupCosineLR:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go to a number of updates done."""
-        self.current = int(state["step"])
+        step = state.get("step") if isinstance(state, Mapping) else None
+        if type(step) is not int or step < 0:
+            raise ValueError(f"the state of a schedule is {{\"step\": a count of updates}}, got {state!r:.80}")
+        self.current = step
         self.optimizer.lr = warmup_cosine(self.current, self.max_lr, self.min_lr, self.warmup, self.decay)

@@ -18,6 +18,7 @@ from numpygpt.plots.source import add_run, open_source
 from numpygpt.utils import cli
 from numpygpt.utils.config import read_preset
 from numpygpt.utils.data.dataset import read_meta
+from numpygpt.utils.data.recipes import at_hand
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +57,7 @@ def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:
     vocab_size = args.vocab_size
     if vocab_size is None:
         try:
-            vocab_size = read_meta(Path(config.data))["vocab_size"]
+            vocab_size = read_meta(at_hand(Path(config.data)))["vocab_size"]
         except (FileNotFoundError, ValueError) as error:
             raise type(error)(f"{error}; or say with --vocab-size how many tokens there are") from error
     model = GPT(**config.model(vocab_size))

@@ -49,7 +49,8 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     draw_curves(figure, runs, args.x, average, drawable(args.title))
     lines = [summary(run, average) for run in runs]
     if not same_tokens(runs):
-        lines.append(f"note: {OTHER_TOKENS}")
+        compare = cli.command("plot.py", "compare", *(cli.shown(run.folder) for run in runs))
+        lines.append(f"note: {OTHER_TOKENS} ({compare})")
     folder = runs[0].folder if len(runs) == 1 else runs[0].folder.parent
     return Drawn(partial(style.save, figure), folder / "curves.png", lines)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from numpygpt.inspection.explore import explore
 from numpygpt.inspection.vocabulary import find_tokens
+from numpygpt.models.generate import blas_for
 from numpygpt.models.restore import corpus_name
 from numpygpt.plots.drawn import Drawn, NewFigure, write_file
 from numpygpt.plots.explore import page
@@ -34,7 +35,9 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     ids, notes = given_prompt(source.tokenizer, args)
     check_length(ids, source.model.max_len)
     target = None if args.target is None else find_tokens(source.tokenizer, [args.target])[0]
-    text = page(f"Inside {source.name}", explore(source.model, source.tokenizer, ids, target) | about(source))
+    with blas_for(source.model):
+        found = explore(source.model, source.tokenizer, ids, target)
+    text = page(f"Inside {source.name}", found | about(source))
     content = text.encode()
     count = f"{len(ids):,} token{'s' * (len(ids) != 1)}"
     size = f"a page of {count}, {len(content) / 1e6:.2f} MB; open it in a browser"

@@ -9,12 +9,11 @@ from functools import partial
 import numpy as np
 
 from numpygpt.inspection.layers import flow
-from numpygpt.inspection.score import read_text
 from numpygpt.plots import style
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.gradients import draw_gradients, size
-from numpygpt.plots.source import Source, add_run, encode, open_source
+from numpygpt.plots.source import Source, add_run, given_ids, open_source
 from numpygpt.utils import cli
 from numpygpt.utils.data import DataLoader
 
@@ -38,7 +37,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     source = open_source(args.run)
-    tokens, where = text_of(source, args.text)
+    tokens, where, notes = text_of(source, args.text)
     x, y = batch(tokens, source.model.max_len, args.batch_size, args.seed)
     found = flow(source.model, x, y)
     if not found.norms.all():
@@ -48,15 +47,17 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     draw_gradients(figure, found, f"Gradients: {source.name}; {drawable(of)}")
     names = ["embedding", *(f"block {i}" for i in range(len(found.middle)))]
     lines = [f"{name:<10} norm of dL/dX {norm:.3e}" for name, norm in zip(names, found.norms, strict=True)]
-    return Drawn(partial(style.save, figure), source.out("gradients"), [source.line, f"{of} nats a token", *lines])
+    lines = [source.line, *notes, f"{of} nats a token", *lines]
+    return Drawn(partial(style.save, figure), source.out("gradients"), lines)
 
 
-def text_of(source: Source, path: str | None) -> tuple[np.ndarray, str]:
-    """The ids to take a batch from, and whose they are."""
+def text_of(source: Source, path: str | None) -> tuple[np.ndarray, str, list[str]]:
+    """The ids to take a batch from, whose they are, and what is to be said of them."""
     if path is not None:
-        return encode(source.tokenizer, read_text(path), path), "standard input" if path == "-" else path
+        ids, notes = given_ids(source.tokenizer, path)
+        return ids, "standard input" if path == "-" else path, notes
     try:
-        return source.dataset().val, "the validation part"
+        return source.dataset().val, "the validation part", []
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}; or take the batch from a text of your own with --text FILE") from error
 

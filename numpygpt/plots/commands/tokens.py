@@ -8,7 +8,7 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from numpygpt.inspection.score import TextScores, read_text, score_text
+from numpygpt.inspection.score import TextScores, score_text
 from numpygpt.inspection.surprise import bits_of
 from numpygpt.plots import style
 from numpygpt.plots.drawn import Drawn, NewFigure
@@ -16,6 +16,7 @@ from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.source import add_run, open_source
 from numpygpt.plots.tokens import Page, draw_tokens, lay_out, size
 from numpygpt.utils import cli
+from numpygpt.utils.data.given import read_ids
 
 LINES, MOST = 28, 200
 
@@ -35,18 +36,20 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     if Path(args.file).is_dir():
         raise ValueError(f"{cli.shown(args.file)} is a folder: the text's file comes first, then the run")
     source = open_source(args.run)
-    text = read_text(args.file)
-    ids = source.tokenizer.encode_array(text)
+    given = read_ids(source.tokenizer, args.file)
+    ids = given.ids
     page = lay_out(source.tokenizer, ids, args.lines)
-    whole = page.count == len(ids)
-    shown = text if whole else source.tokenizer.decode(ids[: page.count])
-    scored = score_text(source.model, source.tokenizer, shown, ids[: page.count])
+    n_bytes = given.n_bytes
+    if page.count < len(ids):
+        n_bytes = len(source.tokenizer.decode(ids[: page.count]).encode("utf-8"))
+    scored = score_text(source.model, source.tokenizer, given.start, ids[: page.count], n_bytes=n_bytes)
     name = "standard input" if args.file == "-" else style.shorten(Path(args.file).name, 40)
     numbers = in_numbers(scored)
     notes = remarks(page, scored, len(ids))
     figure = new_figure(size(page))
     draw_tokens(figure, page, scored, f"{drawable(name)}: {numbers}", f"Model: {source.name}. {' '.join(notes)}")
-    return Drawn(partial(style.save, figure), source.out("tokens"), [source.line, f"{name}: {numbers}", *notes])
+    lines = [source.line, *(f"note: {note}" for note in given.notes), f"{name}: {numbers}", *notes]
+    return Drawn(partial(style.save, figure), source.out("tokens"), lines)
 
 
 def in_numbers(scored: TextScores) -> str:

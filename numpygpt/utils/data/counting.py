@@ -9,6 +9,8 @@ import numpy as np
 
 from numpygpt.tokenizer.stream import Special, chunks
 from numpygpt.utils.data.documents import END
+from numpygpt.utils.data.oddities import Oddities
+from numpygpt.utils.data.repeats import Repeats
 from numpygpt.utils.data.split import PARTS, Reading, Source
 
 CODES = 0x110000  # code points
@@ -23,8 +25,11 @@ class Counts:
     """
 
     def __init__(self, source: Source, tally: bool = False, lowercase: bool = False) -> None:
-        self.reading = Reading()
+        self.oddities = Oddities()
+        self.reading = Reading(self.oddities)
         self.total = 0
+        corpus = source.corpus
+        self.repeats = Repeats() if corpus.separator is not None or len(corpus.documents) > 1 else None
         self.documents, self.characters, self.bytes = (dict.fromkeys(PARTS, 0) for _ in range(3))
         self.tallied = {part: np.zeros(CODES if tally else 0, dtype=np.int64) for part in PARTS}
         pieces = self._counted(source.parts("reading", self.reading))
@@ -56,9 +61,13 @@ class Counts:
                     yield Special(part)
                 self.characters[part] += len(piece)
                 self.bytes[part] += len(piece) if piece.isascii() else len(piece.encode("utf-8"))
+                if self.repeats:
+                    self.repeats.add(part, piece)
             elif piece == END:
                 begun.clear()
                 self.total += 1
+                if self.repeats:
+                    self.repeats.end()
             yield piece
 
     def _tally(self, pieces: Iterable[str | Special], lowercase: bool) -> None:

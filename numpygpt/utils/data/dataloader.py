@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+
+from numpygpt.nn.modules.checks import flag, whole
 
 
 class DataLoader:
@@ -23,9 +25,11 @@ class DataLoader:
     """
 
     def __init__(self, tokens: np.ndarray, batch_size: int, context: int, seed: int = 0, shuffle: bool = True):
-        self.tokens = _checked(tokens, batch_size, context, least=context + 1)
-        self.batch_size, self.context = batch_size, context
-        self.seed, self.shuffle = seed, shuffle
+        self.batch_size, self.context = whole("batch_size", batch_size), whole("context", context)
+        self.tokens = _checked(tokens, self.batch_size, self.context, least=self.context + 1)
+        self.seed, self.shuffle = whole("seed", seed), flag("shuffle", shuffle)
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
         self._steps = np.arange(context + 1)
         self._start_epoch(0, 0)
 
@@ -70,9 +74,11 @@ class DataLoader:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on from where `state_dict()` was taken; tokens, context, seed and shuffle must be what they were then."""
+        if not isinstance(state, Mapping):
+            raise ValueError(f"a loader's state is a dict with the keys epoch and position, got {state!r:.80}")
         if set(state) != {"epoch", "position"}:
             raise ValueError(f"a loader's state has the keys epoch and position, not {', '.join(sorted(state))}")
-        epoch, position = int(state["epoch"]), int(state["position"])
+        epoch, position = whole("epoch", state["epoch"]), whole("position", state["position"])
         if epoch < 0 or position < 0:
             raise ValueError(f"a loader's epoch and position are at least 0, not {epoch} and {position}")
         before = self.epoch, self.position
@@ -86,13 +92,25 @@ class DataLoader:
             )
 
 
-def eval_batches(tokens: np.ndarray, batch_size: int, context: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def eval_batches(tokens: np.ndarray, batch_size: int, context: int,
+                 at_most: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches (x, y), (B, T) int64, whose targets are every token after the first exactly once, in order.
 
     The windows are the same at every call. The last one is filled up with 0 in x and -1 in y, which the loss ignores;
-    the last batch has as many rows as there are windows left. Raises `ValueError` for fewer than two tokens.
+    the last batch has as many rows as there are windows left. With `at_most`, a number of targets, only as many windows
+    are taken as hold them, spread evenly over the tokens. Raises `ValueError` for fewer than two tokens.
     """
-    return _eval_batches(_checked(tokens, batch_size, context, least=2), batch_size, context)  # checked now, not lazily
+    batch_size, context = whole("batch_size", batch_size), whole("context", context)
+    tokens = _checked(tokens, batch_size, context, least=2)  # checked now, not lazily
+    targets = len(tokens) - 1
+    if at_most is None or count_targets(targets, context, at_most) == targets:
+        return _eval_batches(tokens, batch_size, context)
+    return _spread_batches(tokens, batch_size, context, -(-at_most // context))
+
+
+def count_targets(targets: int, context: int, at_most: int) -> int:
+    """How many of `targets` `eval_batches` reads with `at_most`, which is rounded up to whole windows."""
+    return min(targets, -(-max(at_most, 1) // context) * context)
 
 
 def _eval_batches(tokens: np.ndarray, B: int, T: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -105,6 +123,15 @@ def _eval_batches(tokens: np.ndarray, B: int, T: int) -> Iterator[tuple[np.ndarr
         x[:targets] = piece[:-1]
         y[:targets] = piece[1:]
         yield x.reshape(rows, T), y.reshape(rows, T)
+
+
+def _spread_batches(tokens: np.ndarray, B: int, T: int, taken: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The first of each of `taken` runs of neighbouring windows: never the last window, which may not be whole."""
+    windows = -(-(len(tokens) - 1) // T)
+    starts = np.arange(taken) * windows // taken * T
+    for first in range(0, taken, B):
+        piece = tokens[starts[first : first + B, None] + np.arange(T + 1)].astype(np.int64)  # (B, T+1)
+        yield piece[:, :-1].copy(), piece[:, 1:].copy()
 
 
 def _checked(tokens: np.ndarray, batch_size: int, context: int, least: int) -> np.ndarray:

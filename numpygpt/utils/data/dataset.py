@@ -19,7 +19,7 @@ from numpygpt.tokenizer import load_tokenizer
 from numpygpt.utils.cli import shown
 from numpygpt.utils.data.fetch import file_sha256
 from numpygpt.utils.data.meta import FILES, anew, check_file, how_to_make, plain, read_meta
-from numpygpt.utils.data.recipes import DEFAULT_FOLDER
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER, at_hand
 
 _CHECKED_AT_ONCE = 1 << 22  # bytes of a file in memory at a time
 
@@ -48,8 +48,9 @@ class TokenDataset:
 
     @classmethod
     def load(cls, folder: str | Path = DEFAULT_FOLDER) -> TokenDataset:
-        """Open `folder`. Raises `FileNotFoundError` or `ValueError` that says what is wrong and how to make it anew."""
-        folder = Path(folder)
+        """Open `folder`, or the one that was made in place of a preset's (see `at_hand`). Raises `FileNotFoundError` or
+        `ValueError` that says what is wrong and how to make it again."""
+        folder = at_hand(Path(folder))
         if not folder.is_dir():
             make = f"make it with {how_to_make(folder)}"
             if old := displaced(folder):
@@ -107,11 +108,12 @@ def displaced(folder: Path) -> Path | None:
     """Where the data of `folder` is, if its replacement was killed in the moment between two renames."""
     if folder.exists():
         return None
-    whole = [old for old in set_aside(folder) if all((old / name).is_file() for name in FILES)]
+    whole = [old for old in beside(folder, "old") if all((old / name).is_file() for name in FILES)]
     return max(whole, key=lambda old: old.stat().st_mtime, default=None)
 
 
-def set_aside(folder: Path) -> list[Path]:
-    """What `new_folder` renamed to put another in its place. It is removed then, unless that was killed."""
+def beside(folder: Path, suffix: str) -> list[Path]:
+    """The hidden names that `new_folder` gives beside `folder`: "new" is being written, "lock" says by a process that
+    lives, and "old" was renamed to make room. All are gone at its end, unless it was killed."""
     folder = folder.resolve()
-    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.{'[0-9a-f]' * 8}.old"))
+    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.{'[0-9a-f]' * 8}.{suffix}"))

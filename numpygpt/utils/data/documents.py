@@ -14,13 +14,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from encodings.aliases import aliases
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from numpygpt.tokenizer.stream import Special
-from numpygpt.utils.cli import nearest, shown
+from numpygpt.utils.cli import quoted, shown
+from numpygpt.utils.colour import printable
+from numpygpt.utils.data.refusals import CUT_OFF, cannot_read, check_text, no_mark
 from numpygpt.utils.text import END_OF_TEXT
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -40,12 +41,34 @@ Piece: TypeAlias = str | Special | Cut
 
 @dataclass(frozen=True)
 class Document:
-    """A text: a file, bytes in memory, or an open file that was filled from a pipe. `hint` ends an error's sentence."""
+    """A text: a file, bytes in memory, or an open file that was filled from a pipe. `hint` ends an error's sentence.
+
+    `flag`: whether the user can name another encoding by --encoding; `several`: whether that is for other files too.
+    """
 
     name: str
     source: Path | bytes | BinaryIO
     encoding: str = "utf-8"
     hint: str = ""
+    flag: bool = True
+    several: bool = False
+
+    @property
+    def is_file(self) -> bool:
+        return isinstance(self.source, Path)
+
+    @property
+    def label(self) -> str:
+        """The document's name in messages."""
+        return printable(shown(self.source) if isinstance(self.source, Path) else self.name)
+
+    def word(self, more: str = "") -> str:
+        """The document's file in a command, with `more` behind its name."""
+        return quoted(shown(self.source) + more) if isinstance(self.source, Path) else f"FILE{more}"
+
+    def head(self, size: int) -> bytes:
+        with self.open() as file:
+            return file.read(size)
 
     @property
     def size(self) -> int:
@@ -62,19 +85,10 @@ class Document:
         self.source.seek(0)
         return nullcontext(self.source)
 
-
-def check_encoding(name: str) -> str:
-    """The name by which Python knows this encoding; ValueError with the nearest where it knows none."""
-    try:
-        found = codecs.lookup(name)
-        text = codecs.getincrementaldecoder(name)().decode(b"")  # of "zip" this is no text, and of "rot13" an error
-    except (LookupError, ValueError, TypeError):
-        text = None
-    if not isinstance(text, str):
-        known = {*aliases, *aliases.values(), "latin-1", "utf-8", "utf-16", "utf-32"}
-        raise ValueError(f"no encoding is called {name!r}{nearest(name.lower(), sorted(known))}; "
-                         "usual ones are utf-8, utf-16, latin-1 and cp1252")
-    return "utf-8" if found.name == "utf-8-sig" else found.name  # the mark is dropped here, whatever the encoding
+    def close(self) -> None:
+        """Remove what came through a pipe."""
+        if not isinstance(self.source, (Path, bytes)):
+            self.source.close()
 
 
 def decoded(
@@ -83,10 +97,10 @@ def decoded(
     """The document's text in pieces, without a byte order mark, and a `Cut` before the first whole character from byte
     `cut` on. `start`: where the document begins in the corpus; `read` is told how many bytes each block has.
 
-    Raises `ValueError` that names the byte which cannot be decoded.
+    Raises `ValueError` that names the byte which cannot be decoded, and for what is not text.
     """
     reader = Reader(document)
-    marked = True  # until the first character has come
+    marked = begun = True  # until the first character has come
     with document.open() as file:
         while True:
             to_cut = BLOCK if cut is None else cut - reader.at
@@ -99,6 +113,9 @@ def decoded(
             if marked and text:
                 text, marked = text.removeprefix(BOM), False
             if text:
+                check_text(document, text, reader.lines, begun)
+                begun = False
+                reader.lines += text.count("\n")
                 yield text
             read(len(data))
             if not data:
@@ -112,10 +129,7 @@ class Reader:
         self.document = document
         self.decoder = codecs.getincrementaldecoder(document.encoding)()
         self.at = 0  # bytes taken so far
-
-    @property
-    def name(self) -> str:
-        return shown(self.document.source) if isinstance(self.document.source, Path) else self.document.name
+        self.lines = 0  # line ends in the text so far
 
     @property
     def pending(self) -> int:
@@ -128,14 +142,11 @@ class Reader:
         try:
             return self.decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
-            if self.document.encoding == "utf-8" and not held and error.object[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                raise ValueError(f"{self.name} is not UTF-8; it begins as UTF-16 does: try --encoding utf-16") from None
-            what = f"byte 0x{error.object[error.start]:02x} at offset {held + error.start:,} cannot be read"
-        except UnicodeError:  # UTF-16 and UTF-32 without a byte order mark
-            what = "it begins with no byte order mark, so -le or -be must be said"
-        document = self.document
-        raise ValueError(f"{self.name} is not {document.encoding.upper()}: {what}; --encoding names the encoding "
-                         f"that it has, such as latin-1{document.hint}")
+            line = self.lines + error.object.count(b"\n", 0, error.start) + 1
+            cut_off = not data and error.reason in CUT_OFF
+            raise cannot_read(self.document, held + error.start, line, cut_off) from error
+        except UnicodeError as error:  # UTF-16 and UTF-32 without a byte order mark
+            raise no_mark(self.document) from error
 
 
 def separated(pieces: Iterable[str | Cut], separator: str) -> Iterator[Piece]:

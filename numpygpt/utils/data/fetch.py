@@ -10,14 +10,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 CONNECT_SECONDS = 10  # a machine without a network should hear so before its owner wonders
 PIP_SECONDS = 180  # five megabytes on a slow line
+UNUSED_SECONDS = 24 * 3600  # a temporary file that nobody has written to for so long was left by a kill
 
 Progress = Callable[[str, int, int], None]  # (what is under way, done, total); total is 0 where nobody knows it
 
@@ -58,6 +61,10 @@ def fetch(remote: Remote, progress: Progress | None = None) -> Path:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f".{remote.filename}.*"):
+            with suppress(FileNotFoundError):  # another program removes it, too
+                if time.time() - left.stat().st_mtime > UNUSED_SECONDS:
+                    left.unlink()
         handle, name = tempfile.mkstemp(prefix=f".{remote.filename}.", dir=folder)
         os.close(handle)
     except OSError as error:

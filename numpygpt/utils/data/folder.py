@@ -12,17 +12,18 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from numpygpt.utils.cli import shown
-from numpygpt.utils.data.dataset import displaced, set_aside
+from numpygpt.utils.data.dataset import beside, displaced
 from numpygpt.utils.data.fetch import file_sha256
 from numpygpt.utils.data.meta import FILES, FORMAT, VERSION, plain, read_meta
 from numpygpt.utils.files import sync_folder, write_whole, writing
+from numpygpt.utils.lock import held
 
 Saving = Callable[[], AbstractContextManager[object]]  # in which an error of the disk gets its sentence
 
@@ -31,16 +32,20 @@ Saving = Callable[[], AbstractContextManager[object]]  # in which an error of th
 def new_folder(folder: Path) -> Iterator[Path]:
     """An empty folder beside `folder`, whose place it takes when the block ends well (see `check_replace`).
 
-    A block that fails or is stopped leaves what was there before. What a killed run left is in nobody's way: each has
-    a name of its own.
+    A block that fails or is stopped leaves what was there before. What killed runs left beside it is removed.
     """
     folder = folder.resolve()
     above = [parent for parent in folder.parents if not parent.exists()]  # the nearest first
     made = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.new"
     old = made.with_suffix(".old")
+    lock = ExitStack()
     try:
         try:
-            made.mkdir(parents=True)
+            if above:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+            clear_unused(folder)
+            lock.enter_context(held(made.with_suffix(".lock")))  # before `made`, which is therefore never without it
+            made.mkdir()
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(folder)) from None  # the name that the user knows
         yield made
@@ -53,12 +58,21 @@ def new_folder(folder: Path) -> Iterator[Path]:
         if old.exists() and not folder.exists():  # the second rename failed: what was there comes back
             old.rename(folder)
         shutil.rmtree(made, ignore_errors=True)
-        aside = set_aside(folder)  # listed before the next line looks: what is no longer needed, now or since a kill
+        aside = beside(folder, "old")  # listed before the next line looks: not needed any more, now or since a kill
         for rest in aside if folder.exists() else ():
             shutil.rmtree(rest, ignore_errors=True)
+        lock.close()
         for parent in above:
             with suppress(OSError):  # it is not empty: all went well
                 parent.rmdir()
+
+
+def clear_unused(folder: Path) -> None:
+    """Remove what killed runs were writing beside `folder`. A run that lives holds its lock and keeps its folder."""
+    for made in {path.with_suffix(".new") for suffix in ("new", "lock") for path in beside(folder, suffix)}:
+        with suppress(ValueError, OSError), held(made.with_suffix(".lock")) as known:
+            if known:
+                shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What `--input` takes: files, folders, patterns, and `-` for standard input. Each file becomes a document."""
+"""What `--input` takes: files, folders, patterns, and `-` for standard input. Each file becomes a document, once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from numpygpt.utils.cli import nearest, shown, stdin
+from numpygpt.utils.colour import printable
 from numpygpt.utils.data.corpora import Corpus
-from numpygpt.utils.data.documents import Document, check_encoding
+from numpygpt.utils.data.documents import Document
+from numpygpt.utils.data.encodings import check_encoding
+from numpygpt.utils.data.refusals import check_head
+from numpygpt.utils.data.repeats import once
 from numpygpt.utils.files import writing
 
 STDIN = "-"
@@ -25,8 +30,9 @@ def read_corpus(inputs: Sequence[str | Path], encoding: str = "utf-8", separator
     """The corpus of `inputs` in the order given, each file a document, or several where `separator` stands between.
 
     A folder gives every file below it that is not hidden, and a pattern every file that it matches, in order of their
-    names. A pipe is read once, into a temporary file: use the corpus in a `with` block, which removes it.
-    Raises `FileNotFoundError`, `ValueError`.
+    names. A file counts once, however often and under whichever names it is given: the same text in both parts would
+    make the validation loss look better than it is. A pipe is read once, into a temporary file: use the corpus in a
+    `with` block, which removes it. Raises `FileNotFoundError`, and `ValueError` also for a file that is not text.
     """
     if not inputs:
         raise ValueError("--input needs at least one file")
@@ -39,10 +45,14 @@ def read_corpus(inputs: Sequence[str | Path], encoding: str = "utf-8", separator
     try:
         for given in inputs:
             documents += _documents(str(given), encoding)
+        kept, notes = once(documents)
+        kept = [replace(document, several=len(kept) > 1) for document in kept]
+        for document in kept:
+            notes += check_head(document)
     except BaseException:
         Corpus("", tuple(documents), "").__exit__()
         raise
-    return Corpus(_name(inputs, documents), tuple(documents), _source(inputs, documents), separator=separator)
+    return Corpus(_name(inputs, kept), tuple(kept), _source(inputs, kept), tuple(notes), separator)
 
 
 def _documents(given: str, encoding: str) -> Iterator[Document]:
@@ -118,9 +128,9 @@ def _name(inputs: Sequence[str | Path], documents: Sequence[Document]) -> str:
 
 
 def _source(inputs: Sequence[str | Path], documents: Sequence[Document]) -> str:
-    """The files' names, or how many there are."""
-    names = [document.name for document in documents]
+    """The files' names, or how many there are. A name that is not UTF-8 is written in signs: meta.json is UTF-8."""
+    names = [printable(document.name) for document in documents]
     if len(inputs) == 1 and len(names) > 1:
-        return f"{Path(inputs[0]).as_posix()} ({len(names):,} files)"
+        return f"{printable(Path(inputs[0]).as_posix())} ({len(names):,} files)"
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -11,7 +11,7 @@ from numpygpt.utils import strict_json
 from numpygpt.utils.cli import command, shown
 from numpygpt.utils.colour import printable
 from numpygpt.utils.data.corpora import CORPORA
-from numpygpt.utils.data.recipes import DEFAULT_FOLDER, making
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER, INSTEAD, making
 
 FORMAT, VERSION = "numpygpt-data", 1
 FILES = ("train.bin", "val.bin", "tokenizer.json", "meta.json")
@@ -102,7 +102,8 @@ def how_to_make(folder: Path, *more: str) -> str:
     if made := making(folder, *more):
         return made
     folder = folder.resolve()
-    corpus, _, kind = folder.name.rpartition("_")
+    begins, _, kind = folder.name.rpartition("_")
+    corpus = {name: corpus for corpus, name in INSTEAD.items()}.get(begins, begins)
     if folder.parent == DEFAULT_FOLDER.parent and corpus in CORPORA and kind in TOKENIZERS:
         return command("datagen.py", "--dataset", corpus, "--tokenizer", kind, *more)
     return command("datagen.py", "--input", "FILE", "--out", shown(folder), *more)

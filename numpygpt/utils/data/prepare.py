@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +35,7 @@ from numpygpt.utils.data.folder import (
 )
 from numpygpt.utils.data.recipes import DEFAULT_FOLDER
 from numpygpt.utils.data.split import PARTS, SPLITS, Reading, Source
-from numpygpt.utils.data.summary import warn
+from numpygpt.utils.data.summary import Again, warn
 from numpygpt.utils.data.vocabulary import UNKNOWN, Say, given_tokenizer, learn, vocabulary_settings
 
 LARGE = 8 << 20  # bytes: below it is done before more processes have started
@@ -57,6 +58,7 @@ def prepare(
     force: bool = False,
     say: Say = lambda line: None,
     progress: Progress | None = None,
+    again: Again | None = None,
 ) -> TokenDataset:
     """Write the data folder `out` for `corpus` and open it.
 
@@ -64,7 +66,8 @@ def prepare(
     where a random choice of lines would leave each with its neighbours in the training part. By document, it is
     every so many-th document (see `Source`). `tokenizer`: char, word, bpe, gpt2 or a path (see `given_tokenizer`).
     `workers` processes share the work, by default one a core from 8 MB on (see `ordered_map` for what a script then
-    needs). `say` is told what a user should know, a line at a time; `progress` how far long work is. Raises
+    needs). `say` is told what a user should know, a line at a time; `progress` how far long work is. `again` gives the
+    command that makes the folder with other settings, for advice. Raises
     `ValueError` with the numbers when a part is too short for `context`, when a setting does not fit the tokenizer,
     and when `out` holds other data (see `force`).
     """
@@ -82,9 +85,9 @@ def prepare(
     }
     put_back(out, say)
     check_replace(out, meta, force)  # as far as the settings tell: before any text is read
-    counts = Counts(source, tally=kind == "char" and not given, lowercase=lowercase)
+    source, counts = _counted(source, kind == "char" and not given, lowercase, say)
     meta |= counts.described()
-    meta["split"] |= {"at_byte": counts.reading.at_byte} if split == "position" else {}
+    meta["split"] = source.described() | ({"at_byte": counts.reading.at_byte} if split == "position" else {})
     check_replace(out, meta, force)
     _check_counts(counts, source, context, say)
     workers = workers or (cores() if corpus.size >= LARGE else 1)
@@ -98,7 +101,7 @@ def prepare(
         tokens, unknown = _encode(source, coder, folder, counts, workers, disk)
         if min(tokens.values()) < context + 1:
             raise ValueError(_too_short(counts, tokens, context, "tokens"))
-        warn(coder, bool(given), tokens, unknown, vocab_size, say)
+        warn(coder, bool(given), tokens, unknown, vocab_size, say, again)
         with disk():
             write_rest(folder, coder, tokens, meta)
     return TokenDataset.load(out)
@@ -114,6 +117,24 @@ def _check_settings(clean: str | None, split: str, val_fraction: float, **number
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise ValueError(f"the {shown.get(name, name)} is at least 1, not {value}")
+
+
+def _counted(source: Source, tally: bool, lowercase: bool, say: Say) -> tuple[Source, Counts]:
+    """The counts of the source, without the validation documents that the training part has as well."""
+    counts = Counts(source, tally, lowercase)
+    for note in counts.oddities.notes():
+        say(f"note: {note}")
+    repeated = counts.repeats.found() if counts.repeats else []
+    if not repeated:
+        return source, counts
+    many = f"{len(repeated):,} of the {counts.documents['val']:,} validation documents"
+    if len(repeated) == counts.documents["val"]:
+        say(f"warning: {many} are in the training part as well, and are kept only because no others are there: the "
+            "validation loss will say nothing of new text")
+        return source, counts
+    say(f"note: {many} are left out, because the training part has them as well")
+    source = replace(source, left_out=repeated)
+    return source, Counts(source, tally, lowercase)
 
 
 def _check_counts(counts: Counts, source: Source, context: int, say: Say) -> None:

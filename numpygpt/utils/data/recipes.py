@@ -16,23 +16,39 @@ RECIPES: dict[str, dict[str, Any]] = {
     "hamlet_alnum": {"dataset": "hamlet", "clean": "alnum", "context": 16, "out": "data/hamlet_alnum"},
 }
 
-
 PRESETS = {"shakespeare_word": "word", "shakespeare_bpe": "bpe", "hamlet_alnum": "hamlet"}  # the first with that data
+# The corpora that are used if Tiny Shakespeare cannot be fetched, and how the names of their folders begin: so a folder
+# of another text never has the name of the real one, which can be made as soon as it can be fetched.
+INSTEAD = {"shakespeare": "plays", "pydoc": "pydoc"}
 
 
-def training(folder: Path) -> str:
-    """The command that trains on `folder`, in a run folder of its own."""
+def training(folder: Path, context: int | None = None) -> str:
+    """The command that trains on `folder`, in a run folder of its own; `context`, if it is not the default."""
+    more = () if context is None else ("--context", context)
     if folder.resolve() == DEFAULT_FOLDER.resolve():
-        return command("train.py")
+        return command("train.py", *more)
     if recipe(folder) is not None:
-        return command("train.py", PRESETS[folder.resolve().name])
-    return command("train.py", "--data", shown(folder), "--out", shown(ROOT / "runs" / folder.resolve().name))
+        return command("train.py", PRESETS[folder.resolve().name], *more)
+    return command("train.py", "--data", shown(folder), "--out", shown(ROOT / "runs" / folder.resolve().name), *more)
 
 
 def recipe(folder: Path) -> dict[str, Any] | None:
     """The settings that make `folder`, by the names of datagen.py's flags, or None: it is no preset's."""
     folder = folder.resolve()
     return RECIPES.get(folder.name) if folder.parent == DEFAULT_FOLDER.parent.resolve() else None
+
+
+def folder_of(corpus: str, folder: Path) -> Path:
+    """The folder for `corpus`, which came if the default text was asked for as `folder`."""
+    return folder.with_name(folder.name.replace("shakespeare", INSTEAD.get(corpus, "shakespeare"), 1))
+
+
+def at_hand(folder: Path) -> Path:
+    """`folder`, or if a preset's is missing: what was made in its place when Tiny Shakespeare could not be fetched."""
+    if recipe(folder) is None or "dataset" in RECIPES[folder.name] or folder.exists():
+        return folder
+    others = [folder_of(corpus, folder) for corpus in INSTEAD]
+    return next((other for other in others if other.exists()), folder)
 
 
 def making(folder: Path, *more: str) -> str | None:

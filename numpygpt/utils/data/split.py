@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -13,6 +13,7 @@ from numpygpt.tokenizer.stream import Special
 from numpygpt.utils.data.clean import cleaned
 from numpygpt.utils.data.corpora import Corpus
 from numpygpt.utils.data.documents import END, Cut, Piece, tidied
+from numpygpt.utils.data.oddities import Oddities
 
 SPLITS = ("position", "document")
 PARTS = ("train", "val")
@@ -22,10 +23,11 @@ class Reading:
     """One way through a corpus: what it has told when it is done.
 
     `sha256`: of the documents' UTF-8 as it was read, with the byte 0xFF, which no UTF-8 has, between two;
-    `ends`: how often a document ended, empty ones too; `at_byte`: where the corpus was cut.
+    `ends`: how often a document ended, empty ones too; `at_byte`: where the corpus was cut. `oddities` sees all text.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, oddities: Oddities | None = None) -> None:
+        self.oddities = oddities
         self._digest = hashlib.sha256()
         self._any = self._between = False
         self.ends, self.at_byte = 0, 0
@@ -42,8 +44,13 @@ class Reading:
             elif isinstance(piece, Special):
                 self.ends += 1
                 self._between = self._any
+                if self.oddities:
+                    self.oddities.end()
             elif piece:
-                self._digest.update(b"\xff" * self._between + piece.encode("utf-8"))
+                data = piece.encode("utf-8")
+                self._digest.update(b"\xff" * self._between + data)
+                if self.oddities:
+                    self.oddities.add(data)
                 self._any, self._between = True, False
             yield piece
 
@@ -53,7 +60,8 @@ class Source:
     """A corpus as it goes into a data folder, cleaned and split. It is read anew each time, and never held.
 
     By position, everything from one byte on is validation; by document, document i (from 0 on) where
-    floor((i + 1) f) > floor(i f): with f = 0.1 the tenth, the twentieth and so on.
+    floor((i + 1) f) > floor(i f): with f = 0.1 the tenth, the twentieth and so on. The documents with the numbers
+    `left_out`, in order, go nowhere: they are validation documents that the training part has as well.
     """
 
     corpus: Corpus
@@ -61,6 +69,7 @@ class Source:
     by: str
     val_fraction: float
     progress: Callable[[str, int, int], object] | None = None
+    left_out: Sequence[int] = ()
 
     def parts(self, what: str, reading: Reading | None = None) -> Iterator[tuple[str, str | Special]]:
         """(part, piece) for all of it; `what` names the work in the bar."""
@@ -70,12 +79,16 @@ class Source:
         pieces = reading.watch(pieces) if reading else pieces
         fraction = Fraction(str(self.val_fraction))  # 0.1 is meant, and not the binary number next to it
         part, number = self._part(0, fraction), 0
+        numbers = iter(self.left_out)
+        out = next(numbers, -1)  # the next document that goes nowhere
         for piece in tidied(cleaned(pieces) if self.clean else pieces):
             if isinstance(piece, Cut):
                 part = "val"
                 continue
-            yield part, piece
+            if number != out:
+                yield part, piece
             if piece == END:
+                out = next(numbers, -1) if number == out else out
                 number += 1
                 part = self._part(number, fraction) if self.by == "document" else part
 
@@ -107,4 +120,6 @@ class Source:
         if self.by == "document":
             every = 1 / Fraction(str(self.val_fraction))
             split["every"] = int(every) if every == int(every) else float(every)
+        if self.left_out:
+            split["left_out"] = len(self.left_out)
         return split

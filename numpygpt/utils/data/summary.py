@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.cli import shown
 from numpygpt.utils.colour import printable
@@ -10,12 +13,22 @@ from numpygpt.utils.data.vocabulary import UNKNOWN, Say
 
 TOKENS_AN_ENTRY = 20  # with fewer training tokens to a vocabulary entry, most embeddings hardly leave their start
 BYTES = 256  # a BPE vocabulary starts with these, and one of words is of no use below
+OF_OTHERS = ("tokenizer_files", "vocab_size", "min_freq")  # settings that a char vocabulary does not take
+
+Again = Callable[[dict[str, Any]], str]
 
 
 def warn(
-    coder: Tokenizer, given: bool, tokens: dict[str, int], unknown: dict[str, int], wanted: int | None, say: Say
+    coder: Tokenizer,
+    given: bool,
+    tokens: dict[str, int],
+    unknown: dict[str, int],
+    wanted: int | None,
+    say: Say,
+    again: Again | None = None,
 ) -> None:
-    """`tokens`, `unknown`: how many each part has; `wanted`: the vocabulary size that was asked for."""
+    """`tokens`, `unknown`: how many each part has; `wanted`: the vocabulary size that was asked for; `again`: the
+    command that makes the folder with other settings."""
     entries, train = coder.vocab_size, tokens["train"]
     if coder.kind == "bpe" and wanted and entries < wanted:
         say(f"note: no pair was left that occurs often enough: {entries:,} entries, not {wanted:,}")
@@ -25,15 +38,22 @@ def warn(
             f"({train_share:.1%}) are not in the vocabulary and become {UNKNOWN}")
     if train >= TOKENS_AN_ENTRY * entries:
         return
-    advice = ["a longer text"]
-    if coder.kind != "char":
-        advice.insert(0, "--tokenizer char")
-    if (fitting := train // TOKENS_AN_ENTRY) > BYTES and not given:
-        advice.insert(0, f"--vocab-size {fitting - fitting % 100}")
+    settings = _smaller(coder, given, train)
     say(
-        f"warning: {entries:,} vocabulary entries for {train:,} training tokens: {train / entries:.1f} tokens an "
-        f"entry, and below {TOKENS_AN_ENTRY} most entries are too rare to be learned; try {' or '.join(advice)}"
+        f"warning: {entries:,} vocabulary entries for {train:,} training tokens: {train / entries:.1f} tokens per "
+        f"entry, and below {TOKENS_AN_ENTRY} most entries are too rare to be learned; try a longer text"
+        + (f", or {again(settings)}" if again and settings else "")
     )
+
+
+def _smaller(coder: Tokenizer, given: bool, train: int) -> dict[str, Any]:
+    """The settings that make a vocabulary which fits so many tokens, by the names of datagen.py's flags."""
+    fitting = train // TOKENS_AN_ENTRY // 100 * 100
+    if fitting <= BYTES:
+        return {} if coder.kind == "char" else {"tokenizer": "char", **dict.fromkeys(OF_OTHERS)}
+    if given or coder.kind == "char":
+        return {"tokenizer": "bpe", **dict.fromkeys(OF_OTHERS), "vocab_size": fitting}
+    return {"vocab_size": fitting}
 
 
 def summary(dataset: TokenDataset) -> str:

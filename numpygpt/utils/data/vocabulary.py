@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
+from numpygpt.tokenizer.bpe import LONGEST
 from numpygpt.utils.cli import nearest, shown
+from numpygpt.utils.colour import printable
 from numpygpt.utils.data.counting import Counts, characters
 from numpygpt.utils.data.documents import END
 from numpygpt.utils.data.fetch import file_sha256
@@ -20,7 +22,9 @@ from numpygpt.utils.data.split import Source
 
 UNKNOWN = "<unk>"
 GPT2 = "gpt2"
-GPT2_FILES = ("vocab.bpe", "encoder.json")
+GPT2_FILES = {"vocab.bpe": "merges.txt", "encoder.json": "vocab.json"}  # OpenAI's names, and Hugging Face's of the same
+GPT2_SOURCE = ("OpenAI published them in https://openaipublic.blob.core.windows.net/gpt-2/models/124M/, and "
+               "https://huggingface.co/openai-community/gpt2 has them as merges.txt and vocab.json")
 DEFAULTS = {"char": (None, None), "word": (None, 1), "bpe": (6551, 2)}  # vocabulary size (None: no limit), min-freq
 
 Say = Callable[[str], None]
@@ -50,18 +54,21 @@ def given_tokenizer(name: str, files: Path | None) -> Given | None:
         known = (*TOKENIZERS, GPT2)
         raise ValueError(f"no tokenizer is called {name!r}{nearest(name, known)}: there are {', '.join(known)}, and "
                          "the path of a tokenizer.json")
-    return Given(load_tokenizer(path), {"from": "/".join(path.resolve().parts[-2:]), "from_sha256": file_sha256(path)})
+    origin = printable("/".join(path.resolve().parts[-2:]))  # meta.json is UTF-8, and a name may be other bytes
+    return Given(load_tokenizer(path), {"from": origin, "from_sha256": file_sha256(path)})
 
 
 def _gpt2(files: Path | None) -> Given:
     names = " and ".join(GPT2_FILES)
     if files is None:
-        raise ValueError(f"--tokenizer {GPT2} needs --tokenizer-files DIR, the folder with the files {names} that "
-                         "GPT-2 was published with")
-    paths = [files / name for name in GPT2_FILES]
+        raise ValueError(f"--tokenizer {GPT2} needs --tokenizer-files DIR, the folder with the files {names} of "
+                         f"GPT-2; {GPT2_SOURCE}")
+    paths = [files / (other if (files / other).is_file() and not (files / name).is_file() else name)
+             for name, other in GPT2_FILES.items()]
     for path in paths:
         if not path.is_file():
-            raise FileNotFoundError(f"{shown(path)} is missing: --tokenizer-files names the folder with {names}")
+            raise FileNotFoundError(f"{shown(path)} is missing: --tokenizer-files names the folder with {names}; "
+                                    f"{GPT2_SOURCE}")
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     return Given(BPETokenizer.from_gpt2(*paths), {"from": GPT2, "from_sha256": digest})
 
@@ -96,6 +103,11 @@ def learn(kind: str, source: Source, counts: Counts, settings: dict[str, Any], w
         report = None if progress is None else lambda done, total: progress("learning merges", done, total)
         tokenizer = BPETokenizer(settings["lowercase"])
         tokenizer.train(text, special_tokens=special, progress=report, workers=workers, **size)
+    if cut := getattr(tokenizer, "cut", 0):
+        say(f"note: stretches of {LONGEST:,} characters and more without white space were learned from in parts "
+            f"({cut:,} of full length)")
+    if overlong := getattr(tokenizer, "overlong", 0):
+        say(f"note: {overlong:,} words of more than {LONGEST:,} characters were not learned")
     if tokenizer.dropped:
         say(f"note: too many different words to count them all: {tokenizer.dropped:,} times a rare one had to go")
     return tokenizer

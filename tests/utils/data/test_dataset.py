@@ -1,5 +1,6 @@
 """Data folders: written whole, read back exactly, and every kind of damage named with what to do about it."""
 
+import errno
 import hashlib
 import json
 import zlib
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 
 from numpygpt.tokenizer import CharTokenizer
+from numpygpt.utils import lock
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.data import DEFAULT_FOLDER, TokenDataset
 from numpygpt.utils.data.folder import check_replace, id_dtype, new_folder, write_rest, write_tokens
 from numpygpt.utils.data.meta import FILES, how_to_make
 from numpygpt.utils.files import NotSaved
+from numpygpt.utils.lock import held
 
 
 def description(**changes):
@@ -36,9 +39,13 @@ def write(folder, tokenizer=None, meta=None):
 
 def write_ids(folder, ids, tokenizer, meta):
     with new_folder(folder) as made:
-        tokens = {part: write_tokens(made / f"{part}.bin", arrays, id_dtype(tokenizer.vocab_size))[0]
-                  for part, arrays in ids.items()}  # fmt: skip
-        write_rest(made, tokenizer, tokens, meta)
+        fill(made, ids, tokenizer, meta)
+
+
+def fill(made, ids, tokenizer, meta):
+    tokens = {part: write_tokens(made / f"{part}.bin", arrays, id_dtype(tokenizer.vocab_size))[0]
+              for part, arrays in ids.items()}  # fmt: skip
+    write_rest(made, tokenizer, tokens, meta)
 
 
 @pytest.fixture
@@ -247,12 +254,44 @@ def test_a_replaced_folder_has_only_the_new_data(folder):
     assert dataset.meta["corpus"] == "other" and dataset.tokenizer.decode([0]) == "v"
 
 
-def test_what_a_killed_run_left_is_in_nobodys_way(folder, monkeypatch):
-    monkeypatch.setattr("secrets.token_hex", lambda size: "0" * 8)
-    (folder.parent / f".{folder.name}.11111111.new").mkdir()
+def test_what_killed_runs_left_is_removed_and_what_a_living_one_writes_stays(folder):
+    beside = folder.parent
+    for name in ("11111111.new", "22222222.new", "33333333.new"):
+        (beside / f".{folder.name}.{name}").mkdir()
+        (beside / f".{folder.name}.{name}" / "train.bin").write_bytes(b"half")
+    (beside / f".{folder.name}.22222222.lock").write_text("4194304")
+    (beside / f".{folder.name}.44444444.lock").write_text("")  # killed before it made its folder
+    foreign = [".other.11111111.new", f".{folder.name}.mine.new"]
+    for name in foreign:
+        (beside / name).mkdir()
+    with held(beside / f".{folder.name}.33333333.lock"):
+        write(folder)
+        living = [f".{folder.name}.33333333.lock", f".{folder.name}.33333333.new"]
+        assert sorted(path.name for path in beside.iterdir()) == sorted([*living, *foreign, folder.name])
     write(folder)
-    assert TokenDataset.load(folder).vocab_size == 5
-    assert sorted(path.name for path in folder.parent.iterdir()) == [".rhyme_char.11111111.new", "rhyme_char"]
+    assert sorted(path.name for path in beside.iterdir()) == sorted([*foreign, folder.name])
+
+
+def test_two_that_write_one_folder_at_the_same_time_do_not_disturb_each_other(folder):
+    with new_folder(folder) as outer:
+        (outer / "x").write_text("")
+        write(folder)  # a whole run of the other
+        assert (outer / "x").exists()
+        (outer / "x").unlink()
+        fill(outer, {"train": [np.arange(5)], "val": [np.arange(4)]}, CharTokenizer().train("abcdé"), description())
+    assert TokenDataset.load(folder).tokenizer.vocab_size == 5
+    assert [path.name for path in folder.parent.iterdir()] == ["rhyme_char"]
+
+
+def test_without_locks_nothing_is_removed(folder, monkeypatch):
+    def none(handle):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "_lock", none)
+    left = folder.parent / f".{folder.name}.11111111.new"
+    left.mkdir()
+    write(folder)
+    assert left.is_dir() and TokenDataset.load(folder).vocab_size == 5
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from numpygpt.utils.data import documents
-from numpygpt.utils.data.documents import END, Cut, Document, check_encoding, decoded, separated, tidied
+from numpygpt.utils.data.documents import END, Cut, Document, decoded, separated, tidied
+from numpygpt.utils.data.encodings import check_encoding
 
 TEXT = "naïve 日本語 \U0001f600 e\u0301\r\n" * 3
 
@@ -63,7 +64,7 @@ def test_a_byte_order_mark_is_dropped_at_the_start_and_nowhere_else(tmp_path, bl
         (b"\xef\xbb\xbfcaf\xe9 au lait", "utf-8", 0xE9, 6),
         (b"ab\xe6\x97", "utf-8", 0xE6, 2),  # cut off in a character
         (b"ab\xed\xa0\x80", "utf-8", 0xED, 2),  # half a UTF-16 pair
-        (b"\x00" * 5 + b"\xff\xfe", "utf-8", 0xFF, 5),
+        (b"\x01" * 5 + b"\xff\xfe", "utf-8", 0xFF, 5),
         ("ab".encode("utf-16") + b"\x00\xdc\x00\x00", "utf-16", 0x00, 6),
         ("ab".encode("utf-16") + b"c", "utf-16", ord("c"), 6),
         (b"abc\x81", "cp1252", 0x81, 3),
@@ -73,19 +74,19 @@ def test_a_byte_order_mark_is_dropped_at_the_start_and_nowhere_else(tmp_path, bl
 def test_what_cannot_be_read_is_named_by_byte_and_offset(tmp_path, block, data, encoding, byte, offset):
     document = file(tmp_path, data, encoding, "; and a hint")
     name = re.escape(encoding.upper())
-    with pytest.raises(ValueError, match=rf"text\.txt is not {name}: byte 0x{byte:02x} at offset {offset} cannot be "
-                                         "read; --encoding names .* and a hint$"):
+    with pytest.raises(ValueError, match=rf"text\.txt is not {name}: byte 0x{byte:02x} at offset {offset} .*; and a "
+                                         "hint$"):
         "".join(decoded(document))
 
 
 def test_an_offset_far_into_a_file(tmp_path):
-    with pytest.raises(ValueError, match="byte 0xff at offset 3,000,001 cannot"):
+    with pytest.raises(ValueError, match="byte 0xff at offset 3,000,001 "):
         for _ in decoded(file(tmp_path, "é".encode() * 1_500_000 + b"a\xff")):
             pass
 
 
 def test_utf16_without_a_mark_must_say_its_order(tmp_path, block):
-    with pytest.raises(ValueError, match="not UTF-16: it begins with no byte order mark, so -le or -be must be said"):
+    with pytest.raises(ValueError, match=r"not UTF-16: .*--encoding utf-16-le"):
         "".join(decoded(file(tmp_path, "some text".encode("utf-16-le"), "utf-16")))
 
 

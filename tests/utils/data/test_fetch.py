@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_fetched_once_and_then_read_from_the_cache(cache):
         path = fetch(remote(get))
         assert path == cache / "text.txt" and path.read_bytes() == CONTENT
     assert len(get.calls) == 1 and names(cache) == ["text.txt"]
+
+
+def test_what_a_killed_fetch_left_is_removed_after_a_day(cache):
+    cache.mkdir()
+    for name, age in ((".text.txt.old", 90_000), (".text.txt.living", 3600), (".other.txt.old", 90_000)):
+        (cache / name).write_bytes(b"half")
+        os.utime(cache / name, (time.time() - age,) * 2)
+    fetch(remote(serve(CONTENT)))
+    assert names(cache) == [".other.txt.old", ".text.txt.living", "text.txt"]
 
 
 def test_a_cached_file_with_another_hash_is_fetched_again(cache):

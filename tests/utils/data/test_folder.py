@@ -96,13 +96,14 @@ def test_a_kill_before_any_change_leaves_the_old_folder_or_the_new_or_says_where
     assert states == ["old"] * states.count("old") + ["aside"] + ["new"] * states.count("new")
     assert {"old", "aside", "new"} <= set(states)
     for case, state in zip(cases, states, strict=True):
-        assert case["end"] == "new" and set(case["left"]) <= {".new"}, case
+        assert case["end"] == "new" and case["left"] == [], case
         if state == "new":
-            assert case["beside"] == [".old"] and "holds other data (new, char;" in case["again"], case
+            assert case["beside"] in ([".lock", ".old"], [".lock"]), case
+            assert "holds other data (new, char;" in case["again"], case
         else:
             assert case["again"] == "old", case
     (aside,) = (case for case in cases if "said" in case)
-    assert aside["beside"] == [".new", ".old"]
+    assert aside["beside"] == [".lock", ".new", ".old"]
     (old,) = re.findall(r"what it held is in (\S+\.old), since its replacement was killed; rename that", aside["said"])
     assert re.search(r"text_char/?$", old) is None and re.search(r"/\.text_char\.[0-9a-f]{8}\.old$", old)
     note = aside["notes"][0]

@@ -5,12 +5,16 @@ import shlex
 from pathlib import Path
 
 import pytest
+from running import script
+from tiny import TINY, make_data
 
 from numpygpt.training import start
+from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.config import read_preset
-from numpygpt.utils.data import Corpus, TokenDataset
-from numpygpt.utils.data.recipes import DEFAULT_FOLDER, RECIPES, making, recipe, training
+from numpygpt.utils.data import Corpus, TokenDataset, prepare
+from numpygpt.utils.data.meta import how_to_make
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER, RECIPES, at_hand, making, recipe, training
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
 TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer?\n" * 400
@@ -28,6 +32,7 @@ def test_the_preset_that_is_named_reads_the_folder():
         assert Path(read_preset(preset).data) == DEFAULT_FOLDER.parent / name
     own = shlex.split(training(ROOT / "data" / "mine"))
     assert own[-4:] == ["--data", "data/mine", "--out", "runs/mine"]
+    assert shlex.split(training(ROOT / "data" / "mine", 8))[-2:] == ["--context", "8"]
 
 
 def test_other_folders_have_no_recipe():
@@ -73,3 +78,45 @@ def test_a_preset_makes_its_folder(name, tmp_path, monkeypatch):
     said.clear()
     start.open_data(config, make=True, say=said.append)
     assert not said and len(asked) == 1
+
+
+@pytest.mark.parametrize(("corpus", "name"), [("shakespeare", "plays_char"), ("pydoc", "pydoc_char")])
+def test_a_text_that_is_used_instead_has_a_folder_of_its_own(corpus, name, tmp_path, monkeypatch):
+    """And the real one is taken as soon as it is there."""
+    asked, said = [], []
+
+    def load_corpus(name, progress):
+        asked.append(name)
+        return Corpus.of(corpus if len(asked) == 1 else "tinyshakespeare", TEXT, "a test")
+
+    real = tmp_path / "data" / "shakespeare_char"
+    monkeypatch.setattr("numpygpt.utils.data.recipes.DEFAULT_FOLDER", real)
+    monkeypatch.setattr("numpygpt.utils.data.meta.DEFAULT_FOLDER", real)
+    monkeypatch.setattr(start, "load_corpus", load_corpus)
+    config = read_preset("quick").changed({"data": str(real), "context": 16}, "test")
+    assert at_hand(real) == real
+    dataset = start.open_data(config, make=True, say=said.append)
+    assert dataset.folder == tmp_path / "data" / name and dataset.meta["corpus"] == corpus and not real.exists()
+    assert TokenDataset.load(real).folder == at_hand(real) == dataset.folder
+    assert at_hand(tmp_path / "mine") == tmp_path / "mine"
+    said.clear()
+    for make in (True, False):
+        assert start.open_data(config, make=make, say=said.append).folder == dataset.folder
+    assert len(asked) == 1 and len(said) == 2 and making(real) in said[0] and name in said[0]
+    words = shlex.split(how_to_make(dataset.folder))
+    assert words[-4:] == ["--dataset", corpus, "--tokenizer", "char"]
+    prepare(load_corpus("default", None), real, context=16)
+    said.clear()
+    assert start.open_data(config, make=True, say=said.append).folder == real and said == []
+
+
+def test_a_run_keeps_the_folder_that_it_was_trained_on(tmp_path, monkeypatch):
+    real, other = tmp_path / "data" / "shakespeare_char", tmp_path / "data" / "plays_char"
+    monkeypatch.setattr("numpygpt.utils.data.recipes.DEFAULT_FOLDER", real)
+    make_data(other)
+    done = script("train.py", *TINY, "--data", real, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(tmp_path / "run" / "ckpt.npz").header["config"]["data"] == str(other)
+    make_data(real, "bpe")  # the real text comes later, and the run still resumes with its own
+    done = script("train.py", "--resume", tmp_path / "run", "--steps", 31)
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""One run at a time in a folder, and files that say whether their process still lives."""
 
 from __future__ import annotations
 
@@ -18,28 +18,40 @@ AT = 1 << 30  # Windows locks bytes, and nobody may read those: so one far behin
 def locked(folder: Path) -> Iterator[str]:
     """Hold `folder` against every other run; it is made where it is missing, and removed if it is then still empty.
 
-    Yields a note where the disk knows no locks, else nothing. The system lets go of the lock when the process ends,
-    however it ends: what a kill leaves is a file that hinders nobody. ValueError where another run holds the folder.
+    Yields a note where the disk knows no locks, else nothing. ValueError where another run holds the folder.
     """
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+    try:
+        with held(folder / NAME) as known:
+            yield "" if known else (f"the disk of {shown(folder)} knows no locks: see to it that no second run is "
+                                    "started in this folder")
+    finally:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()  # does so to an empty folder alone
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path`, which is made and removed again; yields whether the disk knows locks at all.
+
+    The system lets go of the lock when the process ends, however it ends: what a kill leaves is a file that hinders
+    nobody. ValueError if another process holds the lock.
+    """
     handle, known = _take(path)
     with suppress(OSError):  # a full disk: the lock holds without its number
         os.ftruncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
     try:
-        yield "" if known else (f"the disk of {shown(folder)} knows no locks: see to it that no second run is started "
-                                "in this folder")
+        yield known
     finally:
         if os.name == "posix":
             path.unlink(missing_ok=True)  # while it is held; `_take` looks whether its file still has the name
         os.close(handle)
-        with suppress(OSError):  # Windows removes no open file, and another run may have opened it by now
-            if os.name == "nt":
+        if os.name == "nt":
+            with suppress(OSError):  # Windows removes no open file, and another run may have opened it by now
                 path.unlink(missing_ok=True)
-            if new:
-                folder.rmdir()  # does so to an empty folder alone
 
 
 def check_unlocked(folder: Path) -> None:

@@ -1,0 +1,63 @@
+"""What a copy of a module takes along: everything but its caches.
+
+A cache is an attribute that is None or missing until `forward` sets it. A layer names nothing for this:
+`Module.__setattr__` asks `in_forward` when an attribute gets its first value.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpygpt.nn.modules.module import Module
+
+
+def in_forward(module: Module) -> bool:
+    """Whether the module's `forward` is running in this thread: the stack of calls tells."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+        if frame.f_code.co_name == "forward" and names and frame.f_locals.get(names[0]) is module:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def without_caches(module: Module) -> dict[str, Any]:
+    """The module's attributes, those that are caches left out, or None again if they were None before."""
+    state = {name: value for name, value in vars(module).items() if name not in module._caches}
+    return state | {name: None for name, was_none in module._caches.items() if was_none}
+
+
+def drop_caches(module: Module) -> None:
+    """Take the module's caches off it."""
+    kept = without_caches(module)
+    for name in vars(module).keys() - kept.keys():
+        del vars(module)[name]
+    vars(module).update(kept)
+
+
+def convert(module: Module, dtype: np.dtype) -> None:
+    """Give the module and all inside it arrays of this dtype, without caches; nothing happens if they have it."""
+    modules = [inner for _, inner in module.named_modules()]
+    arrays = [(m, name) for m in modules for name in (*m._owned, *m._constants) if getattr(m, name).dtype != dtype]
+    contiguous = [inner for inner in modules if inner._flat is not None] if arrays else []
+    for inner, name in arrays:
+        inner._replace(name, getattr(inner, name).astype(dtype))
+    for inner in modules if arrays else []:
+        drop_caches(inner)
+    for inner in contiguous:
+        inner.flat()
+
+
+def replica_memo(module: Module) -> dict[int, Any]:
+    """What `deepcopy` should take for the arrays and generators of a replica, by the identity of the module's own."""
+    shared = list(module.params().values())
+    shared += [getattr(inner, name) for _, inner in module.named_modules() for name in inner._constants]
+    memo: dict[int, Any] = {id(item): item for item in shared}
+    grads = module.flat().views(np.zeros_like(module.flat().grads))
+    memo |= {id(grad): grads[name] for name, grad in module.grads().items()}
+    return memo | {id(rng): rng.spawn(1)[0] for rng in module.generators().values()}

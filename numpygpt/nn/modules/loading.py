@@ -1,0 +1,66 @@
+"""What a module makes of values and names that come from elsewhere: a state to load, another library's methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+ELSEWHERE = {  # what users of PyTorch write -> what to write here
+    "parameters": "use params(), a dict of arrays by name; an optimiser takes the model itself: AdamW(model)",
+    "modules": "use named_modules()",
+    "named_children": "use children()",
+    "register_parameter": "use param(name, array) in __init__",
+    "register_buffer": "use constant(name, array) in __init__",
+    "requires_grad_": "give the optimiser the part that should learn: AdamW(model.blocks[-1])",
+    "half": "use astype('float16')",
+    "float": "use astype('float32')",
+    "double": "use astype('float64')",
+    "to": "use astype(dtype); there is no device to choose, as all arrays are in this computer's memory",
+    "cpu": "leave it out, as all arrays are in this computer's memory",
+    "cuda": "there is no device to choose; DataParallel(model) uses several cores",
+}
+
+
+def missing(kind: str, name: str) -> str:
+    """The message for an attribute that a module does not have."""
+    if name in ELSEWHERE:
+        return f"{kind} has no {name}(): {ELSEWHERE[name]}"
+    hint = "" if name.startswith("_") else "; if backward() reads it, call the layer first: forward stores it"
+    return f"{kind} has no attribute {name!r}{hint}"
+
+
+def fitting(kind: str, params: Mapping[str, np.ndarray], state: Any) -> dict[str, np.ndarray]:
+    """The arrays of `state` in the dtypes of `params`, or ValueError that lists every key that does not fit."""
+    if not isinstance(state, Mapping):
+        raise ValueError(f"a state is a dict of arrays by parameter name, as state_dict() returns it; got "
+                         f"{type(state).__name__}")
+    wrong = [f"missing {name}" for name in params if name not in state]
+    wrong += [f"unexpected {name}" for name in state if name not in params]
+    arrays: dict[str, np.ndarray] = {}
+    for name in (name for name in params if name in state):
+        try:
+            arrays[name] = np.asarray(state[name])
+            problem = misfit(arrays[name], params[name])
+        except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths; a tensor with a gradient
+            problem = f"is no array ({error})"
+        wrong += [f"{name} {problem}"] if problem else []
+    if wrong:
+        torch = any(str(name).rsplit(".", 1)[-1] in ("weight", "bias") for name in state)
+        raise ValueError(f"the state does not fit this {kind}: " + "; ".join(wrong) + (
+            ". It has PyTorch's names: here a layer's weight is W, (in, out) as the transpose of a Linear's, and its "
+            "bias is b" if torch else ""))
+    return arrays
+
+
+def misfit(array: np.ndarray, param: np.ndarray) -> str:
+    """What keeps an array from becoming the value of a parameter; empty if nothing does."""
+    if array.shape != param.shape:
+        return f"has shape {array.shape}, expected {param.shape}"
+    if array.dtype.kind not in "fiu":
+        return f"holds {array.dtype}, expected {param.dtype}"
+    with np.errstate(all="ignore"):
+        if (np.isfinite(array) & ~np.isfinite(array.astype(param.dtype, copy=False))).any():
+            return f"holds numbers that are infinite in {param.dtype}"
+    return ""

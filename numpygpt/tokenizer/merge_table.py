@@ -1,0 +1,62 @@
+"""Merges applied to many short pieces at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from numpygpt.tokenizer.merges import Pair
+
+NEVER = 1 << 62  # the rank of a pair that is no merge
+
+
+class MergeTable:
+    """`apply_merges` for many pieces: in each round, every piece that has a merge left does its next one.
+
+    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs. Those of two
+    bytes, with which every piece begins, have a table of their own. `byte_ids` (256,): the ids of the bytes.
+    """
+
+    def __init__(self, ranks: Mapping[Pair, int], made: list[int], byte_ids: np.ndarray, vocab_size: int) -> None:
+        keys = np.array([*(first * vocab_size + second for first, second in ranks), NEVER])
+        order = np.argsort(keys)
+        self.keys, self.ranks = keys[order], np.append(np.arange(len(made)), NEVER)[order]
+        self.made, self.byte_ids, self.vocab_size = np.array(made, dtype=np.int64), byte_ids, vocab_size
+        self.byte_ranks = self._rank(byte_ids[:, None], byte_ids[None, :])  # (256, 256)
+
+    def apply(self, text: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of pieces that stand end to end in `text`, and how many each has. lengths: (P,) bytes, none 0."""
+        codes = np.frombuffer(text, dtype=np.uint8)
+        ids = self.byte_ids[codes]  # (N,)
+        piece = np.repeat(np.arange(len(lengths)), lengths)  # (N,) which piece each id belongs to
+        rank = np.append(self.byte_ranks[codes[:-1], codes[1:]], NEVER)  # (N,) of ids[i] with ids[i + 1]
+        rank[np.cumsum(lengths) - 1] = NEVER  # at the end of a piece
+        finished = []
+        while True:
+            starts = np.flatnonzero(np.diff(piece, prepend=-1))
+            lowest = np.repeat(np.minimum.reduceat(rank, starts), np.diff(starts, append=len(ids)))  # (N,) of its piece
+            busy = lowest < NEVER
+            finished.append((piece[~busy], ids[~busy]))
+            ids, piece, rank, lowest = ids[busy], piece[busy], rank[busy], lowest[busy]
+            if not len(ids):
+                break
+            at = np.flatnonzero(rank == lowest)
+            at = at[np.diff(piece[at], prepend=-1) > 0]  # the first in each piece
+            ids[at] = self.made[rank[at]]
+            keep = np.ones(len(ids), dtype=bool)
+            keep[at + 1] = False
+            ids, piece, rank = ids[keep], piece[keep], rank[keep]
+            at -= np.arange(len(at))  # where the new ids are now
+            for place in (at, at[at > 0] - 1):
+                after = np.minimum(place + 1, len(ids) - 1)
+                inside = (piece[place] == piece[after]) & (place < after)
+                rank[place] = np.where(inside, self._rank(ids[place], ids[after]), NEVER)
+        piece, ids = (np.concatenate(parts) for parts in zip(*finished, strict=True))
+        return ids[np.argsort(piece, kind="stable")], np.bincount(piece, minlength=len(lengths))
+
+    def _rank(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """The ranks of pairs of ids, of any shape; NEVER for a pair that is no merge."""
+        keys = first * self.vocab_size + second
+        found = np.searchsorted(self.keys, keys)
+        return np.where(self.keys[found] == keys, self.ranks[found], NEVER)

@@ -1,0 +1,63 @@
+"""How much memory training takes, worked out from shapes before any of it is taken."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numpygpt.inspection.summary import Row, summary
+from numpygpt.models.shapes import OnPaper
+from numpygpt.nn.modules.loss import chunk_rows
+from numpygpt.training.trainer import moments_of, workers_of
+from numpygpt.utils.config import Config
+from numpygpt.utils.memory import available
+
+INTERPRETER = 60e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model
+HOLES = 1.1, 1.3  # what the allocator takes from the system by what it was asked for, of one thread and of several
+
+
+def rows_of(c: Config, vocab_size: int) -> list[Row]:
+    """The modules of the model on paper, with one block in place of all, which are alike."""
+    return summary(OnPaper(**c.model(vocab_size) | {"n_layers": 1}), c.batch_size).rows
+
+
+def times(row: Row, c: Config) -> int:
+    """How often the model has this module."""
+    return c.n_layers if row.name.startswith("blocks.0") else 1
+
+
+def parameters(c: Config, vocab_size: int) -> int:
+    """The number of parameters."""
+    return sum(row.n_params * times(row, c) for row in rows_of(c, vocab_size))
+
+
+def memory(c: Config, vocab_size: int) -> float:
+    """Bytes of memory expected at the peak of a run, measured ones being within a tenth of it."""
+    return INTERPRETER + HOLES[workers_of(c) > 1] * arrays_of(c, vocab_size)
+
+
+def arrays_of(c: Config, vocab_size: int) -> float:
+    """Bytes of arrays at the peak of a step: parameters, gradients and moments, the cached activations, and what a step
+    makes while the arrays of the step before are still there."""
+    rows, workers, size = rows_of(c, vocab_size), workers_of(c), np.dtype(c.dtype).itemsize
+    n_params = sum(row.n_params * times(row, c) for row in rows)
+    arrays = n_params * size * (1 + moments_of(c) + workers)  # each worker has gradients of its own
+    arrays += (workers - 1) * vocab_size * c.d_model * size  # and collects the head's in one more array
+    if c.positions == "sinusoidal":
+        arrays += c.context * c.d_model * size
+    cached = sum((row.cached or 0) * times(row, c) for row in rows)
+    tokens = c.batch_size * c.context
+    logits = size * vocab_size * min(tokens, workers * chunk_rows(vocab_size))
+    layers = (size * (math.prod(row.input_shape or ()) + math.prod(row.output_shape or ())) + (row.cached or 0)
+              for row in rows if row.name != "head_loss")
+    made = 3 * size * tokens * c.d_model + max(logits, *layers)  # the residual stream, and the widest layer
+    return arrays + cached + made
+
+
+def check_memory(c: Config, vocab_size: int) -> None:
+    """MemoryError with both numbers if training would take more memory than there is to have."""
+    needed, found = memory(c, vocab_size), available()
+    if found and needed - INTERPRETER > found[0]:
+        raise MemoryError(f"training needs about {needed / 1e6:,.0f} MB, and {found[1]} has "
+                          f"{(found[0] + INTERPRETER) / 1e6:,.0f} MB available")

@@ -1,0 +1,95 @@
+"""The validation loss: which tokens an evaluation reads, and how far it has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import takewhile
+
+import numpy as np
+from tqdm import tqdm
+
+from numpygpt.training.console import say
+from numpygpt.training.failures import DataFiles
+from numpygpt.training.trainer import Trainer, evaluate
+from numpygpt.utils.config import Config
+from numpygpt.utils.data import eval_batches
+from numpygpt.utils.data.dataloader import count_targets
+from numpygpt.utils.text import duration
+
+PART = 10  # an evaluation reads a tenth of the tokens trained on since the last one, each in a third of training's time
+LEAST = 10  # batches: the loss of fewer is too uncertain
+SILENT = 10  # seconds of an evaluation after which a file or a pipe gets a line too
+REFRESH = 0.1  # seconds between two looks of the bar
+
+
+def tokens_read(c: Config, targets: int) -> int:
+    """How many of the `targets` of the validation part each evaluation reads; the one after the last step reads all."""
+    batch = c.batch_size * c.context
+    wanted = c.eval_tokens or max(min(c.eval_every, c.steps) * c.accumulate * batch // PART, LEAST * batch)
+    return targets if wanted < 0 else count_targets(targets, c.context, wanted)
+
+
+def eval_tokens(c: Config, targets: int) -> int:
+    """The setting of that name for a new run, without the 0 that means automatic: a run that is resumed with another
+    --eval-every still reads the same tokens."""
+    read = tokens_read(c, targets)
+    return read if read < targets else -1
+
+
+def comparable(evaluation: Mapping[str, float]) -> float:
+    """The loss on the tokens that every evaluation of the run reads."""
+    return evaluation.get("sampled_loss", evaluation["val_loss"])
+
+
+class Validation:
+    """Evaluates a run. `targets` is the size of the validation part, `tokens` how many of them each evaluation reads.
+
+    An evaluation shows how far it is: on `bar` if there is one on the screen, else in a line now and then.
+    """
+
+    def __init__(self, trainer: Trainer, data: DataFiles):
+        self.trainer, self.data = trainer, data
+        self.targets = len(trainer.dataset.val) - 1
+        self.tokens = tokens_read(trainer.config, self.targets)
+        self.bar: tqdm | None = None
+
+    def remaining(self, step: int) -> tuple[int, int]:
+        """How many evaluations come after `step`, and how many tokens they read."""
+        c = self.trainer.config
+        count = (c.steps - 1) // c.eval_every - step // c.eval_every + 1 if step < c.steps else 0
+        whole = self.targets if count and self.tokens < self.targets else 0
+        return count, count * self.tokens + whole
+
+    def losses(self, stopping: Callable[[], bool], whole: bool) -> list[tuple[int, float]]:
+        """(tokens, mean loss) of the tokens that each evaluation reads, and with `whole` also of all, if these are
+        more. What is measured after `stopping` is of no use."""
+        sizes = [self.tokens, self.targets] if whole and self.tokens < self.targets else [self.tokens]
+        found = []
+        for size in sizes:
+            c, d = self.trainer.config, self.trainer.dataset
+            batches = self.data.checked(eval_batches(d.val, c.batch_size, c.context, size))
+            batches = takewhile(lambda _: not stopping(), self.shown(batches, size))
+            found.append((size, evaluate(self.trainer.parallel, batches)))
+        return found
+
+    def shown(self, batches: Iterator[tuple[np.ndarray, np.ndarray]],
+              size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The batches; what is done of them is told."""
+        done, start = 0, time.monotonic()
+        shown = start - SILENT if self.bar else start
+        for x, y in batches:
+            now = time.monotonic()
+            if now - shown >= (REFRESH if self.bar else SILENT):
+                shown = now
+                self.show(done / size, now - start)
+            yield x, y
+            done += y.size
+        if self.bar:
+            self.bar.set_description_str("")
+
+    def show(self, part: float, seconds: float) -> None:
+        if self.bar:
+            self.bar.set_description_str(f"evaluating {part:.0%}, step ")
+        else:
+            say(f"evaluating: {part:.0%}" + (f", {duration(seconds / part - seconds)} left" if part else ""))

@@ -1,0 +1,109 @@
+"""What is too small for the dtype is 0 by design, also for a user who hunts NaN with np.seterr(all="raise")."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from numpygpt import nn
+from numpygpt.inspection.explain import explain
+from numpygpt.inspection.probe import attention_weights, next_probabilities, stream_gradients
+from numpygpt.inspection.score import score
+from numpygpt.models.generate import Sampling, probabilities, sample
+from numpygpt.nn import functional as F
+from numpygpt.nn.parallel import DataParallel
+
+HOWS = [{"temperature": 0.1}, {"temperature": 1e-20}, {"temperature": 1e-29}, {"temperature": 0.1, "top_k": 3},
+        {"temperature": 0.05, "top_p": 0.5}, {"temperature": 1e-3, "top_k": 5, "top_p": 0.999}, {"top_p": 1e-30},
+        {"temperature": 1e30}, {"temperature": 0}]
+
+
+@pytest.fixture(autouse=True)
+def strict():
+    with np.errstate(all="raise"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture
+def sure(make_gpt):
+    """A model whose logits are hundreds apart."""
+    model = make_gpt(dtype="float32", dropout=0.2)
+    model.wte.W[...] *= 60
+    return model
+
+
+@pytest.mark.parametrize("how", HOWS, ids=str)
+def test_sampling(how, sure):
+    ids = sure.generate([[1, 2], [3, 4]], 12, **how)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(ids, sure.generate([[1, 2], [3, 4]], 12, **how))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("how", HOWS, ids=str)
+def test_probabilities_of_logits_far_apart(how, dtype):
+    logits = np.array([[0, -50, -101, -103.5, -1e4, -1e30, 0], [1e-40, 0, 1e-38, -1e-30, 3e37, 1, -np.inf]], dtype)
+    P = probabilities(logits, Sampling(**how))
+    np.testing.assert_allclose(P.sum(axis=-1), 1, rtol=1e-6)
+    ids = sample(logits, Sampling(**how), [np.random.default_rng(0)] * 2)
+    for row, id in zip(logits, ids, strict=True):
+        assert explain(row, int(id), Sampling(**how)).rank >= 1
+
+
+def test_softmax_cross_entropy_and_their_gradients():
+    X = np.array([[0, -80, -95, -103, -1000], [0, -np.inf, -np.inf, -90, 1e-40]], np.float32)
+    P = F.softmax(X)
+    np.testing.assert_allclose(P.sum(axis=-1), 1, rtol=1e-6)
+    F.softmax_backward(np.full_like(P, 1e-20), P)
+    for layer in (nn.Softmax(), nn.CrossEntropyLoss()):
+        args = (X[:1], np.array([3])) if isinstance(layer, nn.CrossEntropyLoss) else (X,)
+        layer(*args)
+        layer.backward(1e-20 if len(args) == 2 else np.full_like(X, 1e-20))
+
+
+def test_gelu_in_its_tails_and_close_to_zero():
+    X = np.array([-1e4, -50, -9, -6, -5.5, -1e-20, 1e-40, 1e-20, 6, 50, 1e4], np.float32)
+    Y, slope = F.gelu(X)
+    np.testing.assert_allclose(Y[:5], 0, atol=1e-6)
+    np.testing.assert_allclose(Y[-3:], X[-3:])
+    np.testing.assert_allclose(slope[[0, -1]], [0, 1])
+    F.gelu_backward(np.full_like(X, 1e-30), slope)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_attention_with_a_mask_and_scores_far_apart(keep, lively, monkeypatch):
+    if not keep:
+        monkeypatch.setattr("numpygpt.nn.modules.attention.KEEP_WEIGHTS", 2)
+    layer = lively(nn.MultiHeadAttention(8, 2, rng=0))
+    X = 8 * np.random.default_rng(0).standard_normal((2, 7, 8)).astype(np.float32)
+    layer(X)
+    assert (layer.weights() == 0).any()
+    layer.backward(np.full_like(X, 1e-12))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_whole_step_evaluation_and_the_inspection(workers, sure, make_batch):
+    x, y = make_batch()
+    runner = DataParallel(sure, workers) if workers else sure
+    runner.loss(x, y)
+    runner.backward(1e-20)
+    sure(x, targets=y)
+    sure.backward(1e-20)
+    assert np.isfinite(sure.eval().loss(x, y))
+    assert np.isfinite(score(sure, np.tile(x[0], 4))).all()
+    next_probabilities(sure, x[0])
+    attention_weights(sure, x[0])
+    stream_gradients(sure, x, y)
+    if workers:
+        runner.close()
+
+
+def test_what_is_really_wrong_is_still_reported(sure, make_batch):
+    """The hunt for NaN goes on: overflow and invalid operations raise where they happen."""
+    sure.blocks[1].ln2.gamma[...] = 3e38
+    with pytest.raises(FloatingPointError):
+        sure.loss(*make_batch())
+    sure.blocks[1].ln2.gamma[...] = np.nan
+    with pytest.raises(FloatingPointError), np.errstate(invalid="raise"):
+        F.softmax(np.array([[np.inf, 0.0]]))

@@ -1,0 +1,59 @@
+"""A step that fails half-way is not followed by another as if nothing had been; one that changed nothing may be."""
+
+import numpy as np
+import pytest
+
+from numpygpt.nn.parallel import DataParallel
+from numpygpt.optim import AdamW
+
+
+@pytest.fixture(params=[0, 2])
+def made(request, make_gpt, make_batch, monkeypatch):
+    monkeypatch.setattr("numpygpt.optim.optimizer.CACHE_ENTRIES", 200)  # several slices
+    model = make_gpt()
+    parallel = DataParallel(model, request.param) if request.param else None
+    model.loss(*make_batch())
+    model.backward()
+    yield model, AdamW(parallel or model, 0.01)
+    if parallel:
+        parallel.close()
+
+
+def test_a_half_updated_model_is_refused_until_its_state_is_loaded(made):
+    model, optimizer = made
+    optimizer.step()
+    params, state = model.state_dict(), optimizer.state_dict()
+    last, update = list(optimizer.slices())[-1], optimizer.update
+
+    def fail(s):
+        if s == last:
+            raise MemoryError
+        update(s)
+
+    optimizer.update = fail
+    with pytest.raises(MemoryError):
+        optimizer.step()
+    del optimizer.update
+    changed = model.flat().params.copy()
+    with pytest.raises(RuntimeError, match="step"):
+        optimizer.step()
+    np.testing.assert_array_equal(model.flat().params, changed)
+    model.load_state_dict(params)
+    optimizer.load_state_dict(state)
+    optimizer.step()
+    right = model.state_dict()
+    model.load_state_dict(params)
+    optimizer.load_state_dict(state)
+    optimizer.step()
+    assert all(np.array_equal(param, right[name]) for name, param in model.params().items())
+
+
+def test_a_step_that_changed_nothing_does_not_count(made, monkeypatch):
+    _, optimizer = made
+    with monkeypatch.context() as patch:
+        patch.setattr("numpygpt.optim.optimizer.share", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            optimizer.step()
+    assert optimizer.steps == 0
+    optimizer.step()
+    assert optimizer.steps == 1
