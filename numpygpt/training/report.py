@@ -34,16 +34,16 @@ def introduction(c: Config, d: TokenDataset, width: int = 100, notes: Sequence[s
         ("run", f"{shown(c.out)}, seed {c.seed}"),
         ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}; "
                  f"{len(d.train):,} tokens for training, {len(d.val):,} for validation"),
-        ("model", f"{parameters(c, V):,} parameters: {c.n_layers} layers, {c.n_heads} heads, width {c.d_model}, "
-                  f"context {c.context}, {c.activation}, {c.positions} positions, "
+        ("model", f"{parameters(c, V):,} parameters: {counted(c.n_layers, 'layer')}, {counted(c.n_heads, 'head')}, "
+                  f"width {c.d_model}, context {c.context}, {c.activation}, {c.positions} positions, "
                   f"{'tied' if c.tie_weights else 'untied'} head"),
         ("steps", f"{c.steps:,} of {per_step:,} tokens ({batches}): {c.steps * per_step / len(d.train):.1f} times "
                   "through the training text"),
-        ("rate", f"learning rate from 0 to {c.lr:g} in {c.warmup:,} steps (warm-up), then to {c.min_lr:g} (cosine)"
-                 if c.warmup else f"learning rate from {c.lr:g} to {c.min_lr:g} (cosine)"),
-        ("val", f"every {c.eval_every:,} steps on {read:,} tokens"
+        ("rate", f"learning rate from 0 to {c.lr:g} in {counted(c.warmup, 'step')} (warm-up), then to {c.min_lr:g} "
+                 "(cosine)" if c.warmup else f"learning rate from {c.lr:g} to {c.min_lr:g} (cosine)"),
+        ("val", f"every {counted(c.eval_every, 'step')} on {read:,} tokens"
                 + (f", always the same ones; at the end on all {targets:,}" if read < targets else ", which are all")),
-        ("machine", f"{workers} worker{'s' * (workers > 1)} on {cores()} cores, "
+        ("machine", f"{counted(workers, 'worker')} on {cores()} cores, "
                     f"{'one BLAS thread each' if workers > 1 else 'with all BLAS threads'}; about "
                     f"{memory(c, V) / 1e6:,.0f} MB of memory"),
         ("baseline", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
@@ -60,12 +60,17 @@ def introduction(c: Config, d: TokenDataset, width: int = 100, notes: Sequence[s
     return "\n".join(hanging(f"{name:<{NAMES}}", text, width) for name, text in rows)
 
 
+def counted(n: int, what: str) -> str:
+    """`1 layer`, `2 layers`."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def evaluation_line(step: int, train: float, last: Mapping[str, float], bits: float, took: str,
                     left: float | None) -> str:
     """The line of the evaluation `last`."""
     loss, perplexity = last["val_loss"], math.exp(min(last["val_loss"], 700))
     shown = f"{train:.3f}" if step else "    -"
-    both = f" ({last['sampled_loss']:.3f} on the tokens of the others)" if "sampled_loss" in last else ""
+    both = f" ({last['sampled_loss']:.3f} on the sampled tokens)" if "sampled_loss" in last else ""
     return (f"step {step:>6,}  train {shown}  val {loss:.3f}{both}  perplexity "
             f"{f'{perplexity:,.2f}' if perplexity < 1e6 else f'{perplexity:.1e}'}  {bits:.3f} bits/byte  {took}"
             f"{'' if left is None else f', {duration(left)} left'}")
@@ -108,7 +113,7 @@ def overfitting(history: list[tuple[int, float, float]]) -> str:
         return ""
     best = min(history, key=lambda item: item[1])
     last = history[-3:]
-    if best in last or last[-1][1] <= last[0][1] or last[-1][2] >= best[2]:
+    if best in last or last[-1][1] <= last[0][1] or not last[-1][2] < best[2]:  # nan: none was trained before
         return ""
     return (f"validation has risen from {best[1]:.3f} (step {best[0]:,}) to {last[-1][1]:.3f} while training fell from "
             f"{best[2]:.3f} to {last[-1][2]:.3f}: the model memorises the text. best.npz keeps step "

@@ -126,7 +126,7 @@ def ready_streams() -> None:
         if stream is None:
             setattr(sys, name, open(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8", closefd=False))
         elif hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def check_here() -> None:

@@ -154,6 +154,7 @@ LN_V = math.log(65)
     ([(0, 4.2, math.nan)], False),
     ([(0, 4.2, math.nan), (10, 3.0, 3.4), (20, 19.8, 12.0)], True),
     ([(0, 4.2, math.nan), (10, 19.8, 25.0)], True),  # from the first evaluation on
+    ([(0, 4.2, math.nan), (10, 1e7, 9e6), (20, 2e7, 1e7), (30, 3e7, 2e7)], True),
     ([(0, 4.2, math.nan), (10, 1.6, 1.7), (20, 3.3, 3.3)], True),  # below ln V, and far above where it was
     ([(0, 4.2, math.nan), (10, 1.6, 1.7), (20, 1.9, 2.0)], False),  # noise
     ([(0, 4.2, math.nan), (10, 4.75, 4.5), (20, 5.76, 2.5), (30, 7.0, 1.0)], False),  # overfitting

@@ -15,6 +15,7 @@ from encodings.aliases import aliases
 from numpygpt.utils.cli import nearest
 
 LETTERS = 3000  # that are not ASCII: so many are judged
+PLAIN = re.compile(rb"[\x00\t\n\f\r -~]*")
 RUN = 4  # so many in a row are not Latin
 LIKELY, UNLIKELY = 0.5, 0.25  # scores, of at most 1
 SIMILAR = 0.85  # a second reading with this part of the best score could be the right one as well
@@ -89,9 +90,10 @@ def check_encoding(name: str) -> str:
 def by_units(head: bytes) -> str | None:
     """The encoding of UTF-16 or UTF-32 text without a byte order mark that begins with `head`, or None.
 
-    Such a text has a byte of 0 in many of its characters, which no other text has.
+    Such a text has a byte of 0 in many of its characters, which no other text has. If its other bytes are ASCII
+    text, every second byte is 0: with fewer of them, it is ASCII text that was damaged.
     """
-    if b"\x00" not in head:
+    if b"\x00" not in head or (PLAIN.fullmatch(head) and head.count(0) < 0.4 * len(head)):
         return None
     for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
         try:

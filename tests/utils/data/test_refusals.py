@@ -105,6 +105,13 @@ def test_a_log_of_a_terminal_is_text(tmp_path):
     assert read_corpus([tmp_path / "a.txt"]).notes == ()
 
 
+def test_ascii_with_a_nul_now_and_then_is_not_utf16(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"hello\0world\n" * 1000)
+    with pytest.raises(ValueError, match=r"a\.txt .* line 1\b") as error:
+        list(read_corpus([tmp_path / "a.txt"]).pieces())
+    assert "utf-16" not in str(error.value).lower()
+
+
 def test_a_nul_is_found_by_its_line(tmp_path):
     (tmp_path / "a.txt").write_text(TEXT + "a\0b\n")
     with pytest.raises(ValueError, match=r"a\.txt .* line 21\b") as error:
