@@ -75,11 +75,13 @@ class Repeats:
         self._begin()
 
     def found(self) -> list[int]:
-        """The numbers of the documents that are in the validation part alone and equal one of the training part."""
+        """The numbers of the validation documents that equal a training document. A document that a split by position
+        cuts is in both parts: it counts if another one in the training part equals it."""
         digests = np.frombuffer(self._digests, np.uint64)
         parts = np.frombuffer(self._parts, np.uint8)
-        val = np.flatnonzero(parts == VAL)
-        return val[np.isin(digests[val], digests[parts & TRAIN > 0])].tolist()
+        in_train, in_val = parts & TRAIN > 0, parts & VAL > 0
+        repeated = np.isin(digests, digests[in_train & ~in_val]) | (~in_train & np.isin(digests, digests[in_train]))
+        return np.flatnonzero(in_val & repeated).tolist()
 
 
 def _file(document: Document) -> object:
