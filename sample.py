@@ -121,11 +121,14 @@ def main(argv: list[str] | None = None) -> int:
 def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -> int:
     """What --score does with the file of this name."""
     given = read_ids(tokenizer, name)
-    print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
-    for note in given.notes:  # before the score: they say why little may be left of the text
-        print(f"note: {note}", file=sys.stderr, flush=True)
-    with tqdm(total=len(given.ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+    with (
+        given.noted(),
+        tqdm(total=len(given.ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar,
+    ):
         found = score_text(model, tokenizer, given.start, given.ids, bar.update, given.n_bytes)
+    print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
+    for note in given.notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
     for line in report(tokenizer, found, colours(sys.stdout), room(sys.stdout, COLUMNS)):
         write(f"{line}\n")
     return 0

@@ -144,8 +144,7 @@ class Run:
         losses = self.validation.losses(lambda: self.stopping, whole=t.step == c.steps)
         if self.stopping:
             return
-        read, loss = losses[-1]
-        self.clock.evaluation(sum(tokens for tokens, _ in losses), time.perf_counter() - start)
+        (read, loss), seconds = losses[-1], time.perf_counter() - start
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
         sampled = {"sampled_loss": losses[0][1]} if len(losses) > 1 else {}
         t.last = {"step": t.step, "val_loss": loss, **sampled}
@@ -155,10 +154,9 @@ class Run:
         t.seconds = time.perf_counter() - self.began
         self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)),
                     tokens_evaluated=read, **sampled)
-        before = time.perf_counter()
         text = self.sample() if c.sample_tokens else ""
         self.files.save(best)  # the sample too is counted by the checkpoint
-        self.clock.rest = time.perf_counter() - before
+        self.clock.evaluation(sum(tokens for tokens, _ in losses), seconds, time.perf_counter() - start - seconds)
         train = sum(self.losses) / len(self.losses) if self.losses else math.nan
         self.history.append((t.step, comparable(t.last), train))
         self.losses.clear()

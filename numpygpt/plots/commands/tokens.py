@@ -42,10 +42,8 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     n_bytes = given.n_bytes
     if page.count < len(ids):
         n_bytes = len(source.tokenizer.decode(ids[: page.count]).encode("utf-8"))
-    try:
+    with given.noted():
         scored = score_text(source.model, source.tokenizer, given.start, ids[: page.count], n_bytes=n_bytes)
-    except ValueError as error:  # the notes say why little is left of the text
-        raise type(error)("; ".join([str(error), *given.notes])) from error
     name = "standard input" if args.file == "-" else style.shorten(Path(args.file).name, 40)
     numbers = in_numbers(scored)
     notes = remarks(page, scored, len(ids))

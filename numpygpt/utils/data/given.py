@@ -9,7 +9,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,14 @@ class Given:
     n_bytes: int
     start: str
     notes: list[str]
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """A ValueError in this block also says the notes: if a text is too short, they say what was left out."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError("; ".join([str(error), *self.notes])) from error
 
 
 def read_text(name: str, what: str = "the text") -> str:
