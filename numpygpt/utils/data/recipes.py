@@ -43,14 +43,6 @@ def folder_of(corpus: str, folder: Path) -> Path:
     return folder.with_name(folder.name.replace("shakespeare", INSTEAD.get(corpus, "shakespeare"), 1))
 
 
-def at_hand(folder: Path) -> Path:
-    """`folder`, or if a preset's is missing: what was made in its place when Tiny Shakespeare could not be fetched."""
-    if recipe(folder) is None or "dataset" in RECIPES[folder.name] or folder.exists():
-        return folder
-    others = [folder_of(corpus, folder) for corpus in INSTEAD]
-    return next((other for other in others if other.exists()), folder)
-
-
 def making(folder: Path, *more: str) -> str | None:
     """The command that makes a preset's folder, or None for another one."""
     settings = recipe(folder)
