@@ -16,6 +16,7 @@ from numpygpt.utils.data import Corpus, TokenDataset, prepare
 from numpygpt.utils.data.dataset import at_hand
 from numpygpt.utils.data.meta import how_to_make
 from numpygpt.utils.data.recipes import DEFAULT_FOLDER, RECIPES, making, recipe, training
+from numpygpt.utils.data.vocabulary import given_tokenizer
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
 TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer?\n" * 400
@@ -99,6 +100,8 @@ def test_a_text_that_is_used_instead_has_a_folder_of_its_own(corpus, name, tmp_p
     dataset = start.open_data(config, make=True, say=said.append)
     assert dataset.folder == tmp_path / "data" / name and dataset.meta["corpus"] == corpus and not real.exists()
     assert TokenDataset.load(real).folder == at_hand(real) == dataset.folder
+    tokenizer = given_tokenizer(str(real / "tokenizer.json"), None).tokenizer
+    assert tokenizer.to_dict() == dataset.tokenizer.to_dict()
     assert at_hand(tmp_path / "mine") == tmp_path / "mine"
     said.clear()
     for make in (True, False):
