@@ -13,16 +13,17 @@ from numpygpt.training.trainer import workers_of
 from numpygpt.training.validation import tokens_read
 from numpygpt.utils.cli import shown
 from numpygpt.utils.config import Config
+from numpygpt.utils.console import WIDTH, hanging
 from numpygpt.utils.cores import cores
 from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.data.meta import plain
-from numpygpt.utils.text import duration, hanging
+from numpygpt.utils.text import duration
 
 NAMES = 9  # columns of a row's name, as in the other lines that a run begins with
 WORSE = 0.5  # nats per token, by which both losses of a run that diverges are above where they were
 
 
-def introduction(c: Config, d: TokenDataset, width: int = 100, notes: Sequence[str] = ()) -> str:
+def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence[str] = ()) -> str:
     """The run in a few lines of at most `width` columns: data, model, step, machine, memory, and what its loss means.
 
     All of it is worked out from sizes, so that a model of any size can be described.

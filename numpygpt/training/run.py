@@ -17,7 +17,6 @@ from numpygpt.inspection.step import WatchedStep
 from numpygpt.models.generate import blas_for
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.clock import SURE, Clock
-from numpygpt.training.console import note, progress_bar, say
 from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
 from numpygpt.training.folder import RunFiles, draw_curves
 from numpygpt.training.loggers import Logger
@@ -27,6 +26,7 @@ from numpygpt.training.trainer import Trainer
 from numpygpt.training.validation import Validation, comparable
 from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
+from numpygpt.utils.console import note, progress_bar, say
 from numpygpt.utils.metrics import MetricsLog, comparable_losses, read_metrics
 from numpygpt.utils.text import duration, prompt_ids
 

@@ -9,10 +9,10 @@ from itertools import takewhile
 import numpy as np
 from tqdm import tqdm
 
-from numpygpt.training.console import say
 from numpygpt.training.failures import DataFiles
 from numpygpt.training.trainer import Trainer, evaluate
 from numpygpt.utils.config import Config
+from numpygpt.utils.console import say
 from numpygpt.utils.data import eval_batches
 from numpygpt.utils.data.dataloader import count_targets
 from numpygpt.utils.text import duration

@@ -7,9 +7,9 @@ from tiny import TINY, make_data
 
 from numpygpt.training import Trainer
 from numpygpt.training.clock import RECENT, SURE, Clock
-from numpygpt.training.console import progress_bar
 from numpygpt.training.run import Run
 from numpygpt.training.start import begun
+from numpygpt.utils.console import progress_bar
 from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.metrics import MetricsLog
 from numpygpt.utils.text import duration

@@ -7,12 +7,9 @@ import shlex
 
 import numpy as np
 
-# Names that stand for the end of a document in public data sets and models, and others that are no letters of a text.
-ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
-OTHERS = ("<|startoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|eot_id|>",
-          "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[CLS]",
-          "<bos>", "<pad>", "[PAD]")  # fmt: skip
-SIGNS = {name: name.encode() for name in ENDS + OTHERS}
+from numpygpt.utils.text import ENDS, SPECIAL
+
+SIGNS = {name: name.encode() for name in SPECIAL}
 LONGEST = max(map(len, SIGNS))
 FIRST, SECOND, THIRD = (np.isin(np.arange(256), [sign[at] for sign in SIGNS.values()]) for at in range(3))  # by byte
 CONTROLS = re.compile(rb"\xc2[\x80-\x9f]")  # U+0080 to U+009F in UTF-8
