@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     if str(dataset.folder.resolve()).isprintable():
         say(f"\nnext: {training(dataset.folder, context)}")
     else:  # see Config
-        say("\nnext: rename the folder, in UTF-8 and without control characters: train.py keeps its name in a text")
+        say("\nnext: rename the folder, in UTF-8 and without control characters: config.toml stores its name")
     return 0
 
 

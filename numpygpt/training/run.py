@@ -163,7 +163,7 @@ class Run:
         self.tell(train, bits, best, text)
 
     def tell(self, train: float, bits: float, best: bool, text: str) -> None:
-        """The line of an evaluation, what is to be said of the losses so far, and the sample."""
+        """Print the line of an evaluation, warnings about the losses so far, and the sample."""
         t = self.trainer
         line = evaluation_line(t.step, train, t.last, bits, duration(t.seconds), self.left())
         note(f"{line[len('step ------  '):]}{self.skipped()}{'  best' if best else ''}", line[:len("step ------  ")])

@@ -136,8 +136,8 @@ def check_free(out: Path) -> None:
 
 
 def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDataset:
-    """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. Of a text that
-    could not be fetched, another one stands in, whose folder has another name."""
+    """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. If its text
+    cannot be fetched, another text is used, in a folder with another name."""
     asked = Path(config.data)
     folder = at_hand(asked)
     if folder != asked:

@@ -75,7 +75,7 @@ class Validation:
 
     def shown(self, batches: Iterator[tuple[np.ndarray, np.ndarray]],
               size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches; what is done of them is told."""
+        """The batches; it shows how many of them are done."""
         done, start = 0, time.monotonic()
         shown = start - SILENT if self.bar else start
         for x, y in batches:

@@ -1,4 +1,4 @@
-"""What a text has that is allowed and seldom meant: names of special tokens as plain letters, and lost letters."""
+"""What is allowed in a text and seldom meant: names of special tokens as plain letters, and lost letters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Oddities:
             self.lost += data.count(LOST)
 
     def _count(self, data: bytes, over: int = 0) -> None:
-        """Count the names in `data`; with `over`, those alone that begin before that place and end behind it."""
+        """Count the names in `data`; with `over`, only those that begin before that place and end after it."""
         if b"<" not in data and b"[" not in data:
             return
         codes = np.frombuffer(data, np.uint8)
@@ -47,11 +47,11 @@ class Oddities:
                     self.names[name] = self.names.get(name, 0) + 1
 
     def end(self) -> None:
-        """The document ended: the next piece does not go on from it."""
+        """The document ended: the next piece begins another one."""
         self._tail = b""
 
     def notes(self) -> list[str]:
-        """What a user should be told."""
+        """Notes for the user."""
         notes = []
         ends = [name for name in ENDS if name in self.names]
         if self.names:

@@ -39,7 +39,7 @@ def recipe(folder: Path) -> dict[str, Any] | None:
 
 
 def folder_of(corpus: str, folder: Path) -> Path:
-    """The folder for `corpus`, which came if the default text was asked for as `folder`."""
+    """The folder for `corpus`, if it is used in place of the default text, which belongs in `folder`."""
     return folder.with_name(folder.name.replace("shakespeare", INSTEAD.get(corpus, "shakespeare"), 1))
 
 

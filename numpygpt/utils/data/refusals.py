@@ -1,4 +1,4 @@
-"""Files that cannot be read as text: what each is, how it would read, and what to do. And what is odd about a text."""
+"""Files that cannot be read as text: what each is, how it would read, and what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARKS = ((b"\xff\xfe\x00\x00", "utf-32", "utf-32-le"), (b"\x00\x00\xfe\xff", "ut
 def check_head(document: Document) -> list[str]:
     """ValueError if a document is not text, or is text in UTF-16 or UTF-32 that is to be read as something else.
 
-    What it returns is to be said: the encoding that was given is probably not the document's.
+    Returns notes for the user, if the encoding that was given is probably not the document's.
     """
     head = document.head(HEAD)
     if found := named(head):
@@ -137,7 +137,7 @@ def _without(document: Document) -> str:
 
 
 def remedy(document: Document, encoding: str) -> str:
-    """How to have the document read in another encoding: by the flag if its script has one, or by a command."""
+    """How to read the document in another encoding: by the flag if its script has one, or by a command."""
     flag = f"--encoding {encoding}"
     if document.flag and not document.several:
         return f"give {flag}"

@@ -20,10 +20,10 @@ TRAIN, VAL = 1, 2
 
 
 def once(documents: Sequence[Document]) -> tuple[list[Document], list[str]]:
-    """The documents without those that are the same file as an earlier one, or have the same bytes; and what is to be
-    said of them. Only documents of equal size are read."""
+    """The documents without those that are the same file as an earlier one, or have the same bytes; and notes for the
+    user. Only documents of equal size are read."""
     files: dict[object, Document] = {}  # by device and number: links and other spellings of a path are the same file
-    named: list[Document] = []  # again
+    named: list[Document] = []  # more than once
     for document in documents:
         key = _file(document)
         if key in files:
@@ -64,7 +64,7 @@ class Repeats:
         self._digest, self._in = hashlib.blake2b(digest_size=8), 0
 
     def add(self, part: str, text: str) -> None:
-        """More of the present document."""
+        """Take more of the present document."""
         self._digest.update(text.encode("utf-8").translate(None, b" \t\n\r\f\v"))
         self._in |= TRAIN if part == "train" else VAL
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from numpygpt.utils.data import read_corpus
-from numpygpt.utils.data.encodings import ranked
+from numpygpt.utils.data.encodings import check_encoding, ranked
 
 TEXT = "To be, or not to be: that is the question.\n" * 20
 
@@ -171,6 +171,14 @@ def test_utf16_and_utf32_are_recognised(tmp_path, name, text, given):
     with pytest.raises(ValueError, match=rf"a\.txt is not .*--encoding {name}$"):
         read_corpus([tmp_path / "a.txt"], given)
     assert next(iter(read_corpus([tmp_path / "a.txt"], name).pieces())) == text
+
+
+@pytest.mark.parametrize("name", ["base64", "hexx", "rot-13", "utf-99", "cp12520"])
+def test_an_encoding_that_is_advised_is_one_of_text(name):
+    with pytest.raises(ValueError, match=name) as error:
+        check_encoding(name)
+    if meant := re.search(r"did you mean (\S+)\?", str(error.value)):
+        assert check_encoding(meant[1])
 
 
 @pytest.mark.parametrize(("encoding", "given"), [
