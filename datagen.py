@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from numpygpt.utils.arguments import as_typed
 from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run
 from numpygpt.utils.colour import colours
+from numpygpt.utils.console import say
 from numpygpt.utils.data import (
     Corpus,
     ProgressBars,
@@ -119,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     if str(dataset.folder.resolve()).isprintable():
         say(f"\nnext: {training(dataset.folder, context)}")
     else:  # see Config
-        say("\nnext: rename the folder, in UTF-8 and without control characters: train.py keeps its name in a text")
+        say("\nnext: rename the folder, in UTF-8 and without control characters: config.toml stores its name")
     return 0
 
 
@@ -157,12 +156,6 @@ def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
     if not config.input:
         corpus_name = INSTEAD.get(corpus_name, "shakespeare" if config.dataset == "default" else corpus_name)
     return ROOT / "data" / re.sub(r"[^\w.-]+", "_", f"{corpus_name}_{tokenizer}")
-
-
-def say(line: str) -> None:
-    """Print a line; a bar that is on the screen moves out of its way."""
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

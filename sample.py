@@ -121,7 +121,8 @@ def main(argv: list[str] | None = None) -> int:
 def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -> int:
     """What --score does with the file of this name."""
     given = read_ids(tokenizer, name)
-    with tqdm(total=len(given.ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty()) as bar:
+    progress = tqdm(total=len(given.ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
+    with given.noted(), progress as bar:
         found = score_text(model, tokenizer, given.start, given.ids, bar.update, given.n_bytes)
     print(describe(checkpoint, tokenizer), file=sys.stderr, flush=True)
     for note in given.notes:

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
-from numpygpt.training.console import note, say
 from numpygpt.training.folder import clear_leftovers, closed
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.memory import check_memory
@@ -27,12 +26,12 @@ from numpygpt.training.run import Run
 from numpygpt.training.start import begun, changes, check_free, open_data, resumed
 from numpygpt.training.validation import eval_tokens
 from numpygpt.utils import cli
-from numpygpt.utils.colour import colours
+from numpygpt.utils.colour import colours, room
 from numpygpt.utils.config import add_flags, presets
+from numpygpt.utils.console import WIDTH, note, say
 from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.lock import locked
 from numpygpt.utils.metrics import MetricsLog
-from numpygpt.utils.text import columns
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -61,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     # Another text's folder, if Tiny Shakespeare could not be fetched.
     found = {"data": str(dataset.folder), "eval_tokens": eval_tokens(config, len(dataset.val) - 1)}
     config = config.changed(found, "flags")
-    print(introduction(config, dataset, columns(), notes), flush=True)
+    print(introduction(config, dataset, room(sys.stdout, WIDTH), notes), flush=True)
     check_memory(config, dataset.vocab_size)
     if args.dry_run and not (checkpoint or args.trace):
         return 0  # and no memory is taken

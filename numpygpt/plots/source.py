@@ -74,7 +74,7 @@ def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.ndarray, list[str]]:
-    """The ids of the prompt, (N,), and what is to be said where they do not give back its text."""
+    """The ids of the prompt, (N,), and notes for the user if they do not give back its text."""
     given_as = "--prompt" if args.prompt_file is None else args.prompt_file
     text = args.prompt if args.prompt_file is None else read_text(given_as)
     known, notes = known_text(tokenizer, text, given_as)
@@ -86,7 +86,7 @@ def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.nda
 
 
 def given_ids(tokenizer: Tokenizer, name: str) -> tuple[np.ndarray, list[str]]:
-    """The ids of a file's text, (N,), and what is to be said where they do not give it back."""
+    """The ids of a file's text, (N,), and notes for the user if they do not give it back."""
     given = read_ids(tokenizer, name)
     return filled(given.ids, name), [f"note: {note}" for note in given.notes]
 

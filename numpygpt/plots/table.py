@@ -66,8 +66,8 @@ def facts_of(run: Run) -> Facts:
 
 
 def has_unknown(run: Run, header: dict[str, Any]) -> bool:
-    """Whether words of the run's validation part are not in its vocabulary. Its data folder tells, if it is still the
-    one that the run was trained on; else nobody knows, and the answer is no."""
+    """Whether words of the run's validation part are not in its vocabulary. Its data folder tells, if the run was
+    trained on what it now holds; else nobody knows, and the answer is no."""
     token = header["tokenizer"]["special_tokens"].get("<unk>")
     if token is None:
         return False

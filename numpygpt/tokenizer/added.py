@@ -1,7 +1,7 @@
 """Added tokens of a vocabulary from elsewhere: not special, and recognised in every text before it is cut into pieces.
 
 Such as the runs of spaces by which vocabularies for source code are extended. (Hugging Face's `tokenizers`: of those
-that begin first in the text the longest.)
+that begin first in the text, the longest.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FLAGS = ("normalized", "own")
 
 
 class AddedToken(NamedTuple):
-    """`normalized`: looked for after all others. `own`: the id is no ordinary token's, which merges make, too."""
+    """`normalized`: looked for after all others. `own`: no ordinary token has this id, so merges never make it."""
 
     content: str
     id: int
@@ -72,13 +72,13 @@ def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def crossing(contents: Iterable[str]) -> tuple[str, ...]:
-    """Those that a cut before white space, or before a mark, could break."""
+    """The contents that a cut before white space, or before a mark, could break."""
     S = re.escape(WHITESPACE)
     return tuple(content for content in contents if re.search(rf"[^{S}][{S}]|\w\W", content))
 
 
 def unbroken(contents: tuple[str, ...]) -> str:
-    """A pattern that fits every place of a text in which none of `contents` stands on both sides."""
+    """A pattern that matches every place of a text except those inside one of `contents`."""
     if not contents:
         return ""
     inside = [f"(?<={re.escape(text[:k])}){re.escape(text[k:])}" for text in contents for k in range(1, len(text))]

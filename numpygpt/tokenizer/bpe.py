@@ -179,7 +179,7 @@ def _latin_1(token: str) -> bytes:
 
 
 def _pieces(text: str, lowercase: bool) -> Iterator[str]:
-    """The pieces to learn from; what one token can never be is counted by its parts."""
+    """The pieces to learn from. A long piece is counted in parts of LONGEST characters."""
     for piece in pretokenize(text.lower() if lowercase else text):
         if len(piece) < LONGEST:
             yield piece

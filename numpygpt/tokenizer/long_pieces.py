@@ -59,7 +59,7 @@ class LongPieces:
         while self.ranks:
             rank = heapq.heappop(self.ranks)
             places = np.sort(np.concatenate(self.waiting.pop(rank)))
-            places = places[starts_of(places)]  # one that two merges brought about is there twice
+            places = places[starts_of(places)]  # a place that two merges brought about is there twice
             self._merge(standing(self.ids, self.after, pairs[rank], places), made[rank])
         piece = np.repeat(np.arange(len(self.lengths)), self.lengths)
         ids = self.ids[self.places]

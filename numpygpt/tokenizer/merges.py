@@ -104,7 +104,6 @@ class Corpus:
         self.where.update(fresh)
         return fresh
 
-
     def _merge_many(self, pair: Pair, new: int, places: np.ndarray) -> Iterable[Pair]:
         """The same with NumPy."""
         ids, after, before = (np.frombuffer(links, dtype=np.int32) for links in (self.ids, self.after, self.before))

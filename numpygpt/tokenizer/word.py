@@ -60,9 +60,9 @@ class WordTokenizer(Tokenizer):
         self.dropped = counts.dropped
         self.overlong = sum(times for word, times in counts.items() if len(word) > LONGEST)
         if all(word.isspace() or len(word) > LONGEST for word in counts):
-            found = f"{self.overlong:,} of more than {LONGEST:,} characters" if self.overlong else "white space"
-            raise ValueError(f"the text has no words to learn, only {found} or nothing; pass the corpus, or use "
-                             "another kind of tokenizer for a text without spaces")
+            long = f"{self.overlong:,} of more than {LONGEST:,} characters" if self.overlong else ""
+            raise ValueError(f"the text has no words to learn, only {long or 'white space or nothing'}; give a text "
+                             "that has words, or use another kind of tokenizer for a text without spaces")
         for marker in MARKERS:
             counts.pop(marker, None)
         learned = (word for word in counts if counts[word] >= min_freq and len(word) <= LONGEST)
@@ -161,5 +161,5 @@ class WordTokenizer(Tokenizer):
 
 
 def _words(text: str, lowercase: bool) -> Iterator[str]:
-    """The words to count; of an overlong one so much that one sees it."""
+    """The words to count. An overlong one is cut to LONGEST + 1 characters, so that it still counts as overlong."""
     return (word if len(word) <= LONGEST else word[: LONGEST + 1] for word in spacing.words(text, lowercase))

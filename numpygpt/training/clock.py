@@ -16,7 +16,7 @@ class Clock:
 
         left = steps median(recent steps) + tokens (seconds of the last evaluation / its tokens) + evaluations rest
 
-    `rest` is what the last evaluation took beside reading tokens: saving and sampling. Before the session's first
+    `rest` is the time that the last evaluation took to save and to sample. Before the session's first
     evaluation, a token of evaluation is taken to cost a third of one of training, `step_tokens` of which are in a step.
     """
 
@@ -32,8 +32,9 @@ class Clock:
         if self.steps > COLD:
             self.recent.append(seconds)
 
-    def evaluation(self, tokens: int, seconds: float) -> None:
-        self.token_time = seconds / tokens
+    def evaluation(self, tokens: int, seconds: float, rest: float) -> None:
+        """An evaluation took `seconds` to read `tokens`, and `rest` for everything else."""
+        self.token_time, self.rest = seconds / tokens, rest
 
     def left(self, steps: int, evaluations: int, tokens: int) -> float | None:
         """Seconds for so many steps, and evaluations that read `tokens` in all; None before it can be told."""

@@ -14,7 +14,7 @@ from numpygpt.utils.config import Config
 from numpygpt.utils.memory import available
 
 INTERPRETER = 60e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model
-HOLES = 1.1, 1.3  # what the allocator takes from the system by what it was asked for, of one thread and of several
+HOLES = 1.1, 1.3  # what the allocator takes from the system, divided by what one thread, or several, ask it for
 
 
 def rows_of(c: Config, vocab_size: int) -> list[Row]:
@@ -56,7 +56,7 @@ def arrays_of(c: Config, vocab_size: int) -> float:
 
 
 def check_memory(c: Config, vocab_size: int) -> None:
-    """MemoryError with both numbers if training would take more memory than there is to have."""
+    """MemoryError with both numbers if training would take more memory than is available."""
     needed, found = memory(c, vocab_size), available()
     if found and needed - INTERPRETER > found[0]:
         raise MemoryError(f"training needs about {needed / 1e6:,.0f} MB, and {found[1]} has "

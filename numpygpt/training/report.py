@@ -10,19 +10,20 @@ import numpy as np
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.memory import memory, parameters
 from numpygpt.training.trainer import workers_of
-from numpygpt.training.validation import tokens_read
+from numpygpt.training.validation import comparable, tokens_read
 from numpygpt.utils.cli import shown
 from numpygpt.utils.config import Config
+from numpygpt.utils.console import WIDTH, hanging
 from numpygpt.utils.cores import cores
 from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.data.meta import plain
-from numpygpt.utils.text import duration, hanging
+from numpygpt.utils.text import duration
 
 NAMES = 9  # columns of a row's name, as in the other lines that a run begins with
 WORSE = 0.5  # nats per token, by which both losses of a run that diverges are above where they were
 
 
-def introduction(c: Config, d: TokenDataset, width: int = 100, notes: Sequence[str] = ()) -> str:
+def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence[str] = ()) -> str:
     """The run in a few lines of at most `width` columns: data, model, step, machine, memory, and what its loss means.
 
     All of it is worked out from sizes, so that a model of any size can be described.
@@ -78,11 +79,10 @@ def evaluation_line(step: int, train: float, last: Mapping[str, float], bits: fl
 
 def result(last: Mapping[str, float], best: Mapping[str, float], tokens: int) -> str:
     """How far a run came, and which step is the best on the `tokens` of each evaluation."""
-    found = f"best validation loss {best['val_loss']:.4f} at step {best['step']:,}"
     if best == last or "sampled_loss" not in last:
-        return found
+        return f"best validation loss {best['val_loss']:.4f} at step {best['step']:,}"
     return (f"validation loss {last['val_loss']:.4f}; on the {tokens:,} tokens of each evaluation it is "
-            f"{last['sampled_loss']:.4f}, and the {found}")
+            f"{last['sampled_loss']:.4f}, and the best validation loss {comparable(best):.4f} at step {best['step']:,}")
 
 
 def diverged(history: Sequence[tuple[int, float, float]], vocab_size: int) -> str:

@@ -17,7 +17,6 @@ from numpygpt.inspection.step import WatchedStep
 from numpygpt.models.generate import blas_for
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.clock import SURE, Clock
-from numpygpt.training.console import note, progress_bar, say
 from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
 from numpygpt.training.folder import RunFiles, draw_curves
 from numpygpt.training.loggers import Logger
@@ -27,6 +26,7 @@ from numpygpt.training.trainer import Trainer
 from numpygpt.training.validation import Validation, comparable
 from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
+from numpygpt.utils.console import note, progress_bar, say
 from numpygpt.utils.metrics import MetricsLog, comparable_losses, read_metrics
 from numpygpt.utils.text import duration, prompt_ids
 
@@ -144,8 +144,7 @@ class Run:
         losses = self.validation.losses(lambda: self.stopping, whole=t.step == c.steps)
         if self.stopping:
             return
-        read, loss = losses[-1]
-        self.clock.evaluation(sum(tokens for tokens, _ in losses), time.perf_counter() - start)
+        (read, loss), seconds = losses[-1], time.perf_counter() - start
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
         sampled = {"sampled_loss": losses[0][1]} if len(losses) > 1 else {}
         t.last = {"step": t.step, "val_loss": loss, **sampled}
@@ -155,17 +154,16 @@ class Run:
         t.seconds = time.perf_counter() - self.began
         self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)),
                     tokens_evaluated=read, **sampled)
-        before = time.perf_counter()
         text = self.sample() if c.sample_tokens else ""
         self.files.save(best)  # the sample too is counted by the checkpoint
-        self.clock.rest = time.perf_counter() - before
+        self.clock.evaluation(sum(tokens for tokens, _ in losses), seconds, time.perf_counter() - start - seconds)
         train = sum(self.losses) / len(self.losses) if self.losses else math.nan
         self.history.append((t.step, comparable(t.last), train))
         self.losses.clear()
         self.tell(train, bits, best, text)
 
     def tell(self, train: float, bits: float, best: bool, text: str) -> None:
-        """The line of an evaluation, what is to be said of the losses so far, and the sample."""
+        """Print the line of an evaluation, warnings about the losses so far, and the sample."""
         t = self.trainer
         line = evaluation_line(t.step, train, t.last, bits, duration(t.seconds), self.left())
         note(f"{line[len('step ------  '):]}{self.skipped()}{'  best' if best else ''}", line[:len("step ------  ")])

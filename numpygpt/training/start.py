@@ -15,8 +15,8 @@ from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, l
 from numpygpt.utils.cli import shown
 from numpygpt.utils.config import Config, filled, fixed_names, given, read_preset
 from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
-from numpygpt.utils.data.dataset import how_to_make
-from numpygpt.utils.data.recipes import at_hand, folder_of, recipe
+from numpygpt.utils.data.dataset import at_hand, how_to_make
+from numpygpt.utils.data.recipes import folder_of, recipe
 from numpygpt.utils.lock import check_unlocked
 
 SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
@@ -136,8 +136,8 @@ def check_free(out: Path) -> None:
 
 
 def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDataset:
-    """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. Of a text that
-    could not be fetched, another one stands in, whose folder has another name."""
+    """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. If its text
+    cannot be fetched, another text is used, in a folder with another name."""
     asked = Path(config.data)
     folder = at_hand(asked)
     if folder != asked:

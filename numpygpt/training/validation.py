@@ -9,10 +9,10 @@ from itertools import takewhile
 import numpy as np
 from tqdm import tqdm
 
-from numpygpt.training.console import say
 from numpygpt.training.failures import DataFiles
 from numpygpt.training.trainer import Trainer, evaluate
 from numpygpt.utils.config import Config
+from numpygpt.utils.console import say
 from numpygpt.utils.data import eval_batches
 from numpygpt.utils.data.dataloader import count_targets
 from numpygpt.utils.text import duration
@@ -75,7 +75,7 @@ class Validation:
 
     def shown(self, batches: Iterator[tuple[np.ndarray, np.ndarray]],
               size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches; what is done of them is told."""
+        """The batches; it shows how many of them are done."""
         done, start = 0, time.monotonic()
         shown = start - SILENT if self.bar else start
         for x, y in batches:

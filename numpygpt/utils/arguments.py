@@ -47,7 +47,7 @@ def path(text: str) -> Path:
 
 
 def as_typed(typed: str) -> str:
-    """What may be the name of a file, in the form in which Python opens it. Who reads it checks it."""
+    """What may be the name of a file, in the form in which Python opens it. Whoever reads it checks it."""
     return typed
 
 

@@ -1,15 +1,15 @@
-"""Prompts, times in words, and names for a shell."""
+"""Prompts, names of special tokens, and times in words."""
 
 from __future__ import annotations
-
-import shutil
-import sys
-import textwrap
-from typing import TextIO
 
 from numpygpt.tokenizer import Tokenizer
 
 END_OF_TEXT = "<|endoftext|>"
+# Names of special tokens in public data sets and models: those that end a document, and all.
+ENDS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
+SPECIAL = (*ENDS, "<|startoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>",
+           "<|eot_id|>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<start_of_turn>", "<end_of_turn>",
+           "[INST]", "[CLS]", "<bos>", "<pad>", "[PAD]")  # fmt: skip
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
@@ -34,15 +34,3 @@ def duration(seconds: float) -> str:
     if s < 3600:
         return f"{s // 60} min {s % 60:02} s"
     return f"{s // 3600} h {s % 3600 // 60:02} min"
-
-
-def columns(stream: TextIO | None = None, otherwise: int = 100) -> int:
-    """The width to write lines for: the terminal's, at most 100, and `otherwise` in a file or a pipe."""
-    stream = stream or sys.stdout
-    return min(shutil.get_terminal_size().columns, 100) if stream.isatty() else otherwise
-
-
-def hanging(name: str, text: str, width: int) -> str:
-    """`name` and `text` in lines of at most `width` columns, the text below itself; no word is broken."""
-    return textwrap.fill(text, max(width, len(name) + 20), initial_indent=name, subsequent_indent=" " * len(name),
-                         break_long_words=False, break_on_hyphens=False)

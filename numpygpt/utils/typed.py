@@ -7,6 +7,7 @@ import re
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.checks import brief
 from numpygpt.utils.cli import quoted
+from numpygpt.utils.text import SPECIAL
 
 ESCAPES = {"n": "line end", "t": "tab", "r": "carriage return"}
 MOST_TYPED = 60  # characters of a text that a note repeats
@@ -15,7 +16,8 @@ MOST_TYPED = 60  # characters of a text that a note repeats
 def remarks(flag: str, text: str, tokenizer: Tokenizer) -> list[str]:
     """What a user should know of the `text` behind `flag`, a sentence each."""
     found = [escaped(flag, text)]
-    absent = [name for name in dict.fromkeys(re.findall(r"<\|\w+\|>", text)) if name not in tokenizer.special_tokens]
+    names = dict.fromkeys([*re.findall(r"<\|\w+\|>", text), *(name for name in SPECIAL if name in text)])
+    absent = [name for name in names if name not in tokenizer.special_tokens]
     if absent:
         has = ", ".join(tokenizer.special_tokens) or "none"
         found.append(f"this tokenizer has no special token {', '.join(absent)} (it has {has}): it is read as text")

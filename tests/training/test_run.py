@@ -7,9 +7,9 @@ from tiny import TINY, make_data
 
 from numpygpt.training import Trainer
 from numpygpt.training.clock import RECENT, SURE, Clock
-from numpygpt.training.console import progress_bar
 from numpygpt.training.run import Run
 from numpygpt.training.start import begun
+from numpygpt.utils.console import progress_bar
 from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.metrics import MetricsLog
 from numpygpt.utils.text import duration
@@ -37,8 +37,7 @@ def test_the_last_line_counts_all_steps(run, capsys):
 def test_what_is_left_is_steps_and_evaluations(run, step, evaluations):
     for _ in range(30):
         run.clock.step(0.1)
-    run.clock.evaluation(10, 1.0)
-    run.clock.rest = 2.0
+    run.clock.evaluation(10, 1.0, rest=2.0)
     run.validation.tokens, run.validation.targets = 50, 400
     run.trainer.step = step
     expected = (30 - step) * 0.1 + evaluations * (50 * 0.1 + 2.0) + 400 * 0.1 if evaluations else None
@@ -48,8 +47,7 @@ def test_what_is_left_is_steps_and_evaluations(run, step, evaluations):
 def simulated(cold, step, token, rest, steps=2000, every=500, tokens=5000, seen=20):
     """(what the clock says is left after `seen` steps, what is left) of a run with these times, in seconds."""
     clock = Clock(step_tokens=768)
-    clock.evaluation(tokens, tokens * token)
-    clock.rest = rest
+    clock.evaluation(tokens, tokens * token, rest)
     for i in range(seen):
         clock.step(cold * step if i < 4 else step * (1 + 0.1 * (i % 3 - 1)))
     evaluations = steps // every

@@ -10,7 +10,7 @@ from tiny import TINY, assert_same_run, make_data, rows, train_module
 
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.plots.runs import load_run
-from numpygpt.training.report import diverged, overfitting
+from numpygpt.training.report import diverged, overfitting, result
 from numpygpt.training.run import Run
 from numpygpt.training.validation import tokens_read
 from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
@@ -188,3 +188,11 @@ def test_a_scaled_warm_up_is_said_and_a_given_one_is_not(data, tmp_path):
     assert "warmup 3 is scaled with --steps" in text and "in 3 steps (warm-up)" in text
     text = script("train.py", "quick", "--steps", 60, "--warmup", 7, "--data", data, "--context", 8, "--dry-run").stdout
     assert "scaled" not in text and "in 7 steps (warm-up)" in text
+
+
+def test_the_result_compares_losses_on_the_same_tokens():
+    last = {"step": 45, "val_loss": 3.2, "sampled_loss": 3.3}
+    best = {"step": 40, "val_loss": 3.4, "sampled_loss": 3.1}
+    assert all(word in result(last, best, 512) for word in ("3.2000", "3.3000", "3.1000 at step 40", "512"))
+    assert "3.4000" not in result(last, best, 512)
+    assert "3.2000 at step 45" in result(last, last, 512)

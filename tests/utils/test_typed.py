@@ -36,6 +36,8 @@ def test_a_special_token_that_the_tokenizer_lacks_is_named():
     assert "<|im_start|>" in remark and END in remark
     (remark,) = remarks("--prompt", f"a{END}b", LOWER_BPE)
     assert END in remark and "none" in remark
+    (remark,) = remarks("--prompt", "[INST] To be </s>", BPE)
+    assert "[INST]" in remark and "</s>" in remark
     assert remarks("--prompt", "a < b | c > d <b>", BPE) == []
 
 

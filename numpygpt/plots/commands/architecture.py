@@ -17,8 +17,7 @@ from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.source import add_run, open_source
 from numpygpt.utils import cli
 from numpygpt.utils.config import read_preset
-from numpygpt.utils.data.dataset import read_meta
-from numpygpt.utils.data.recipes import at_hand
+from numpygpt.utils.data.dataset import at_hand, read_meta
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

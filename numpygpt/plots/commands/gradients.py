@@ -52,7 +52,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
 
 
 def text_of(source: Source, path: str | None) -> tuple[np.ndarray, str, list[str]]:
-    """The ids to take a batch from, whose they are, and what is to be said of them."""
+    """The ids to take a batch from, whose they are, and notes for the user."""
     if path is not None:
         ids, notes = given_ids(source.tokenizer, path)
         return ids, "standard input" if path == "-" else path, notes

@@ -135,8 +135,8 @@ _LOADERS = {"tinyshakespeare": _tinyshakespeare, "shakespeare": _shakespeare, "h
 
 
 def named_as_in_tiny(plays: str) -> str:
-    """The plays with the speakers' names as Tiny Shakespeare writes them, so that a prompt such as `ROMEO:` is one that
-    a model of either text knows: `Romeo.` above a speech becomes `ROMEO:`."""
+    """The plays with the speakers' names as Tiny Shakespeare writes them: `Romeo.` above a speech becomes `ROMEO:`. So
+    a model of either text knows a prompt such as `ROMEO:`."""
     heads = "ACT|SCENE|PERSONS|DRAMATIS|PROLOGUE|EPILOGUE"
     name = r"[A-Z0-9][A-Z0-9'. -]{0,40}|[A-Z0-9][a-z]*(?:\.? [A-Z][a-z]*){0,2}"
     speaker = rf"(?<=\n\n)(?!(?i:{heads})\b)({name})\.\n(?=[ ]*\S)"

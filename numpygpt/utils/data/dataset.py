@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from numpygpt.tokenizer import load_tokenizer
 from numpygpt.utils.cli import shown
 from numpygpt.utils.data.fetch import file_sha256
 from numpygpt.utils.data.meta import FILES, anew, check_file, how_to_make, plain, read_meta
-from numpygpt.utils.data.recipes import DEFAULT_FOLDER, at_hand
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER, INSTEAD, folder_of, recipe
 
 _CHECKED_AT_ONCE = 1 << 22  # bytes of a file in memory at a time
 
@@ -102,6 +103,18 @@ def _open_tokens(folder: Path, part: str, meta: dict[str, Any], vocab_size: int)
     if crc32 != meta[part].get("crc32", crc32):  # folders of earlier versions have none
         raise ValueError(f"{shown(path)} is damaged (its checksum is not the one in meta.json): {anew(folder)}")
     return np.memmap(path, dtype=dtype, mode="r")
+
+
+def at_hand(folder: Path) -> Path:
+    """`folder`, or if a preset's is missing: what was made in its place when Tiny Shakespeare could not be fetched."""
+    settings = recipe(folder)
+    if settings is not None and "dataset" not in settings and not folder.exists():
+        for corpus in INSTEAD:
+            other = folder_of(corpus, folder)
+            with suppress(FileNotFoundError, ValueError):
+                if read_meta(other)["corpus"] == corpus:  # and not a text of the user's with such a name
+                    return other
+    return folder
 
 
 def displaced(folder: Path) -> Path | None:

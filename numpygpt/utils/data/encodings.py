@@ -14,9 +14,9 @@ from encodings.aliases import aliases
 
 from numpygpt.utils.cli import nearest
 
-LETTERS = 3000  # that are not ASCII: so many are judged
+LETTERS = 3000  # so many letters that are not ASCII are judged
 PLAIN = re.compile(rb"[\x00\t\n\f\r -~]*")
-RUN = 4  # so many in a row are not Latin
+RUN = 4  # so many in a row that are not ASCII are not Latin
 LIKELY, UNLIKELY = 0.5, 0.25  # scores, of at most 1
 SIMILAR = 0.85  # a second reading with this part of the best score could be the right one as well
 
@@ -24,7 +24,7 @@ SIMILAR = 0.85  # a second reading with this part of the best score could be the
 @dataclass(frozen=True)
 class Script:
     """Letters of a language or two. `usual`: the part of a text's letters that are `common`. Latin letters stand beside
-    ASCII letters, those of other alphabets do not, and Chinese, Japanese and Korean ones (`wide`) may."""
+    ASCII letters, letters of other alphabets do not, and Chinese, Japanese and Korean characters (`wide`) may."""
 
     common: str
     usual: float = 0.7
@@ -74,17 +74,22 @@ RELATED = {"iso8859-1": "cp1252", "iso8859-15": "cp1252", "gb2312": "gb18030", "
 
 
 def check_encoding(name: str) -> str:
-    """The name by which Python knows this encoding; ValueError with the nearest where it knows none."""
-    try:
-        found = codecs.lookup(name)
-        text = codecs.getincrementaldecoder(name)().decode(b"")  # of "zip" this is no text, and of "rot13" an error
-    except (LookupError, ValueError, TypeError):
-        text = None
-    if not isinstance(text, str):
-        known = {*aliases, *aliases.values(), "latin-1", "utf-8", "utf-16", "utf-32"}
-        raise ValueError(f"no encoding is called {name!r}{nearest(name.lower(), sorted(known))}; "
+    """Python's name of this encoding; ValueError with the nearest name if it has no such encoding."""
+    found = _codec(name)
+    if found is None:
+        known = filter(_codec, sorted({*aliases, *aliases.values(), "latin-1", "utf-8", "utf-16", "utf-32"}))
+        raise ValueError(f"no encoding is called {name!r}{nearest(name.lower(), known)}; "
                          "usual ones are utf-8, utf-16, latin-1 and cp1252")
-    return "utf-8" if found.name == "utf-8-sig" else found.name  # the mark is dropped here, whatever the encoding
+    return "utf-8" if found == "utf-8-sig" else found  # the mark is dropped here, whatever the encoding
+
+
+def _codec(name: str) -> str | None:
+    """Python's name of this encoding; None if it has no such encoding of text."""
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(b"")  # of "zip" this is not a text, and of "rot13" an error
+        return codecs.lookup(name).name if isinstance(text, str) else None
+    except (LookupError, ValueError, TypeError):
+        return None
 
 
 def by_units(head: bytes) -> str | None:

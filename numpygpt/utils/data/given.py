@@ -1,6 +1,6 @@
-"""A text that a user gives to a model, to score it, draw it or go on from it: read, checked, and turned into ids.
+"""A text that a user gives to a model, to score, draw or continue it: read, checked, and turned into ids.
 
-A model without `<unk>` cannot read what its vocabulary lacks. That is left out, and said, with its place and count.
+A model without `<unk>` cannot read what its vocabulary lacks. This is left out, and a note gives its place and count.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,13 +30,21 @@ SHOWN = 5  # of what the vocabulary lacks, as many are named
 
 @dataclass(frozen=True)
 class Given:
-    """The tokens `ids` (N,) of a text, how many bytes of UTF-8 they stand for, how the text begins, and what a user
-    should know of it."""
+    """The tokens `ids` (N,) of a text, how many bytes of UTF-8 they stand for, how the text begins, and notes for the
+    user."""
 
     ids: np.ndarray
     n_bytes: int
     start: str
     notes: list[str]
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """A ValueError in this block also says the notes: if a text is too short, they say what was left out."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError("; ".join([str(error), *self.notes])) from error
 
 
 def read_text(name: str, what: str = "the text") -> str:
@@ -71,7 +79,7 @@ def read_ids(tokenizer: Tokenizer, name: str, what: str = "the text") -> Given:
 
 
 def known_text(tokenizer: Tokenizer, text: str, what: str) -> tuple[str, list[str]]:
-    """`text` without what the vocabulary lacks, and what is to be said of that. Names of special tokens stay.
+    """`text` without what the vocabulary lacks, and notes on what was left out. Names of special tokens stay.
 
     ValueError if nothing is left.
     """
@@ -106,7 +114,7 @@ def _too_long(name: str, what: str) -> ValueError:
 
 @dataclass
 class Lacking:
-    """What of a text is not in a tokenizer's vocabulary, found out as the text comes."""
+    """What a tokenizer's vocabulary lacks of a text, found as the text comes."""
 
     tokenizer: Tokenizer
     found: Counter[str] = field(default_factory=Counter)
@@ -120,7 +128,7 @@ class Lacking:
         self.known = set(self.tokenizer.to_dict()["vocab"]) if may else None
 
     def without(self, text: str) -> str:
-        """`text`, which follows on what came before, without what is not known."""
+        """`text`, the next piece, without what is not known."""
         if self.known is None:
             return text
         rest = self._characters(text) if self.tokenizer.kind == "char" else self._words(text)
@@ -165,7 +173,7 @@ class Lacking:
         self.found.update(counts)
 
     def notes(self, name: str, nothing: bool) -> list[str]:
-        """What is to be said of it; ValueError if nothing else is there."""
+        """A note on what is lacking, if anything is. ValueError if `nothing` else was in the text."""
         if not self.found:
             return []
         unit = "word" if self.tokenizer.kind == "word" else "character"

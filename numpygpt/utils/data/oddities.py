@@ -1,4 +1,4 @@
-"""What a text has that is allowed and seldom meant: names of special tokens as plain letters, and lost letters."""
+"""What is allowed in a text and seldom meant: names of special tokens as plain letters, and lost letters."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ import shlex
 
 import numpy as np
 
-# Names that stand for the end of a document in public data sets and models, and others that are no letters of a text.
-ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
-OTHERS = ("<|startoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|eot_id|>",
-          "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[CLS]",
-          "<bos>", "<pad>", "[PAD]")  # fmt: skip
-SIGNS = {name: name.encode() for name in ENDS + OTHERS}
+from numpygpt.utils.text import ENDS, SPECIAL
+
+SIGNS = {name: name.encode() for name in SPECIAL}
 LONGEST = max(map(len, SIGNS))
 FIRST, SECOND, THIRD = (np.isin(np.arange(256), [sign[at] for sign in SIGNS.values()]) for at in range(3))  # by byte
 CONTROLS = re.compile(rb"\xc2[\x80-\x9f]")  # U+0080 to U+009F in UTF-8
@@ -38,7 +35,7 @@ class Oddities:
             self.lost += data.count(LOST)
 
     def _count(self, data: bytes, over: int = 0) -> None:
-        """Count the names in `data`; with `over`, those alone that begin before that place and end behind it."""
+        """Count the names in `data`; with `over`, only those that begin before that place and end after it."""
         if b"<" not in data and b"[" not in data:
             return
         codes = np.frombuffer(data, np.uint8)
@@ -50,11 +47,11 @@ class Oddities:
                     self.names[name] = self.names.get(name, 0) + 1
 
     def end(self) -> None:
-        """The document ended: the next piece does not go on from it."""
+        """The document ended: the next piece begins another one."""
         self._tail = b""
 
     def notes(self) -> list[str]:
-        """What a user should be told."""
+        """Notes for the user."""
         notes = []
         ends = [name for name in ENDS if name in self.names]
         if self.names:

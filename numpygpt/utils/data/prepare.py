@@ -128,11 +128,12 @@ def _counted(source: Source, tally: bool, lowercase: bool, say: Say) -> tuple[So
     if not repeated:
         return source, counts
     many = f"{len(repeated):,} of the {counts.documents['val']:,} validation documents"
+    are = "is" if len(repeated) == 1 else "are"
     if len(repeated) == counts.documents["val"]:
-        say(f"warning: {many} are in the training part as well, and are kept only because no others are there: the "
+        say(f"warning: {many} {are} in the training part as well, and {are} kept only because there are no others: the "
             "validation loss will say nothing of new text")
         return source, counts
-    say(f"note: {many} are left out, because the training part has them as well")
+    say(f"note: {many} {are} left out, because the training part has them as well")
     source = replace(source, left_out=repeated)
     return source, Counts(source, tally, lowercase)
 

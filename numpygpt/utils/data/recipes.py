@@ -39,16 +39,8 @@ def recipe(folder: Path) -> dict[str, Any] | None:
 
 
 def folder_of(corpus: str, folder: Path) -> Path:
-    """The folder for `corpus`, which came if the default text was asked for as `folder`."""
+    """The folder for `corpus`, if it is used in place of the default text, which belongs in `folder`."""
     return folder.with_name(folder.name.replace("shakespeare", INSTEAD.get(corpus, "shakespeare"), 1))
-
-
-def at_hand(folder: Path) -> Path:
-    """`folder`, or if a preset's is missing: what was made in its place when Tiny Shakespeare could not be fetched."""
-    if recipe(folder) is None or "dataset" in RECIPES[folder.name] or folder.exists():
-        return folder
-    others = [folder_of(corpus, folder) for corpus in INSTEAD]
-    return next((other for other in others if other.exists()), folder)
 
 
 def making(folder: Path, *more: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Files that cannot be read as text: what each is, how it would read, and what to do. And what is odd about a text."""
+"""Files that cannot be read as text: what each is, how it would read, and what to do."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ MANY = 0.1  # of a text's characters: with so many of these it is not a text
 FEW = 10
 CUT_OFF = ("unexpected end of data", "incomplete multibyte sequence")  # why the end of a document cannot be read
 EDGE = re.compile(rb"[\x00-\x2f\x3a-\x3f]")  # no character of several bytes goes over one of these
-MARKS = ((b"\xff\xfe\x00\x00", "utf-32"), (b"\x00\x00\xfe\xff", "utf-32"),
-         (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # fmt: skip
+# Byte order marks, the encoding that reads each, and its name with the order of the bytes.
+MARKS = ((b"\xff\xfe\x00\x00", "utf-32", "utf-32-le"), (b"\x00\x00\xfe\xff", "utf-32", "utf-32-be"),
+         (b"\xff\xfe", "utf-16", "utf-16-le"), (b"\xfe\xff", "utf-16", "utf-16-be"))  # fmt: skip
 
 
 def check_head(document: Document) -> list[str]:
     """ValueError if a document is not text, or is text in UTF-16 or UTF-32 that is to be read as something else.
 
-    What it returns is to be said: the encoding that was given is probably not the document's.
+    Returns notes for the user, if the encoding that was given is probably not the document's.
     """
     head = document.head(HEAD)
     if found := named(head):
         what, advice = found
         raise ValueError(f"{document.label} is {what}: {advice.format(document.word())}{document.hint}")
     given = document.encoding
-    marked = next((name for mark, name in MARKS if head.startswith(mark)), None)
-    if marked and given[:6] not in (marked, "utf-32"):
-        raise ValueError(f"{document.label} is not {given.upper()}; it begins as {marked.upper()} does: "
-                         f"{remedy(document, marked)}{document.hint}")
+    marked = next((names for mark, *names in MARKS if head.startswith(mark)), None)
+    if marked and given not in marked:
+        raise ValueError(f"{document.label} is not {given.upper()}; it begins as {marked[1].upper()} does: "
+                         f"{remedy(document, marked[0])}{document.hint}")
     units = None if marked else by_units(head)
     if units and given != units:
         raise ValueError(f"{document.label} is not {given.upper()}: it is {units.upper()} without a byte order mark: "
@@ -136,7 +137,7 @@ def _without(document: Document) -> str:
 
 
 def remedy(document: Document, encoding: str) -> str:
-    """How to have the document read in another encoding: by the flag if its script has one, or by a command."""
+    """How to read the document in another encoding: by the flag if its script has one, or by a command."""
     flag = f"--encoding {encoding}"
     if document.flag and not document.several:
         return f"give {flag}"

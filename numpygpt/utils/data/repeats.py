@@ -20,10 +20,10 @@ TRAIN, VAL = 1, 2
 
 
 def once(documents: Sequence[Document]) -> tuple[list[Document], list[str]]:
-    """The documents without those that are the same file as an earlier one, or have the same bytes; and what is to be
-    said of them. Only documents of equal size are read."""
+    """The documents without those that are the same file as an earlier one, or have the same bytes; and notes for the
+    user. Only documents of equal size are read."""
     files: dict[object, Document] = {}  # by device and number: links and other spellings of a path are the same file
-    named: list[Document] = []  # again
+    named: list[Document] = []  # more than once
     for document in documents:
         key = _file(document)
         if key in files:
@@ -64,7 +64,7 @@ class Repeats:
         self._digest, self._in = hashlib.blake2b(digest_size=8), 0
 
     def add(self, part: str, text: str) -> None:
-        """More of the present document."""
+        """Take more of the present document."""
         self._digest.update(text.encode("utf-8").translate(None, b" \t\n\r\f\v"))
         self._in |= TRAIN if part == "train" else VAL
 
@@ -75,11 +75,13 @@ class Repeats:
         self._begin()
 
     def found(self) -> list[int]:
-        """The numbers of the documents that are in the validation part alone and equal one of the training part."""
+        """The numbers of the validation documents that equal a training document. A document that a split by position
+        cuts is in both parts: it counts if another one in the training part equals it."""
         digests = np.frombuffer(self._digests, np.uint64)
         parts = np.frombuffer(self._parts, np.uint8)
-        val = np.flatnonzero(parts == VAL)
-        return val[np.isin(digests[val], digests[parts & TRAIN > 0])].tolist()
+        in_train, in_val = parts & TRAIN > 0, parts & VAL > 0
+        repeated = np.isin(digests, digests[in_train & ~in_val]) | (~in_train & np.isin(digests, digests[in_train]))
+        return np.flatnonzero(in_val & repeated).tolist()
 
 
 def _file(document: Document) -> object:

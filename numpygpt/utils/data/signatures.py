@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 HEAD = 1 << 16  # bytes at the start of a file that are looked at
+CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")  # bytes that no text has, except in UTF-16 and UTF-32
 
 PACKED = "unpack it first: {}"
 OFFICE = "open it in the program that wrote it and save it as plain text, in UTF-8"
@@ -93,12 +94,12 @@ ZIPPED: tuple[tuple[bytes, str, str], ...] = (
 def named(head: bytes) -> tuple[str, str] | None:
     """(what a file is, what to do with it) if it begins with `head` and is not text; None if it may be text.
 
-    A signature that is also how a text could begin (`BM`, `ID3`) counts only if the head cannot be UTF-8 text.
+    A signature that is also how a text could begin (`BM`, `ID3`) counts only if the head cannot be text.
     """
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         found = next((row[1:] for row in ZIPPED if row[0] in head), None)
         return found or ("a zip archive", PACKED.format("unzip {}"))
-    text, nul = is_utf8(head), b"\x00" in head
+    text, nul = is_utf8(head) or not CONTROLS.search(head), b"\x00" in head
     for mark, at, what, advice in SIGNATURES:
         if head.startswith(mark, at) and not (mark in ALSO_TEXT and not nul):
             sure = not mark.isascii() or b"\x00" in mark or mark in (b"%PDF-", b"{\\rtf", b"\x1f\x9d")

@@ -15,6 +15,7 @@ from numpygpt.tokenizer.bpe import LONGEST
 from numpygpt.utils.cli import nearest, shown
 from numpygpt.utils.colour import printable
 from numpygpt.utils.data.counting import Counts, characters
+from numpygpt.utils.data.dataset import at_hand
 from numpygpt.utils.data.documents import END
 from numpygpt.utils.data.fetch import file_sha256
 from numpygpt.utils.data.meta import TOKENIZERS
@@ -49,7 +50,7 @@ def given_tokenizer(name: str, files: Path | None) -> Given | None:
         return None
     if name == GPT2:
         return _gpt2(files)
-    path = Path(name)
+    path = at_hand(Path(name).parent) / Path(name).name
     if not path.is_file():
         known = (*TOKENIZERS, GPT2)
         raise ValueError(f"no tokenizer is called {name!r}{nearest(name, known)}: there are {', '.join(known)}, and "

@@ -104,6 +104,13 @@ def test_what_a_word_vocabulary_lacks_is_left_out_with_its_place(tmp_path):
     assert "1 word" in note and "'nought' (1)" in note and "line 2, column 4" in note
 
 
+def test_an_error_of_a_text_says_what_was_left_out(tmp_path):
+    (tmp_path / "a.txt").write_text("\u03a9a", encoding="utf-8")
+    text = given.read_ids(CharTokenizer().train("ab"), str(tmp_path / "a.txt"))
+    with pytest.raises(ValueError, match="too short.*'\u03a9'"), text.noted():
+        raise ValueError("too short")
+
+
 def test_with_unk_nothing_is_left_out(tmp_path):
     tokenizer = CharTokenizer().train(TEXT, special_tokens=("<unk>",))
     found = given.read_ids(tokenizer, written(tmp_path, "T\xe9\xe9o"))

@@ -6,18 +6,19 @@ import shlex
 import pytest
 
 from numpygpt.utils.data import documents, prepare, read_corpus
-from numpygpt.utils.data.oddities import ENDS, OTHERS, Oddities
+from numpygpt.utils.data.oddities import Oddities
+from numpygpt.utils.text import ENDS, SPECIAL
 
 WORDS = "some words of a text that goes on. "
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 13, 1000])
 def test_names_are_found_wherever_the_pieces_end(size):
-    text = "".join(f"{WORDS}{name}{name}<{name[:-1]} [x] é" for name in ENDS + OTHERS).encode()
+    text = "".join(f"{WORDS}{name}{name}<{name[:-1]} [x] é" for name in SPECIAL).encode()
     found = Oddities()
     for start in range(0, len(text), size):
         found.add(text[start : start + size])
-    assert found.names == {name: text.count(name.encode()) for name in ENDS + OTHERS}
+    assert found.names == {name: text.count(name.encode()) for name in SPECIAL}
 
 
 def test_no_name_goes_over_the_end_of_a_document():

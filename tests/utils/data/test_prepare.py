@@ -320,7 +320,7 @@ def test_several_processes_give_the_same_folder(tmp_path):
 
 def test_a_tokenizer_from_a_file_is_used_as_it_is(tmp_path):
     BPETokenizer().train(tale(), 300, special_tokens=(END.name,)).save(tmp_path / "mine.json")
-    dataset, said = make(tmp_path, ["another text " * 80] * 3, tokenizer=tmp_path / "mine.json")
+    dataset, said = make(tmp_path, [f"another text {i} " * 80 for i in range(3)], tokenizer=tmp_path / "mine.json")
     (warning,) = said
     for number in ("300", f"{len(dataset.train):,}", f"{len(dataset.train) / 300:.1f}", "20"):
         assert f" {number} " in warning

@@ -13,8 +13,10 @@ from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.config import read_preset
 from numpygpt.utils.data import Corpus, TokenDataset, prepare
+from numpygpt.utils.data.dataset import at_hand
 from numpygpt.utils.data.meta import how_to_make
-from numpygpt.utils.data.recipes import DEFAULT_FOLDER, RECIPES, at_hand, making, recipe, training
+from numpygpt.utils.data.recipes import DEFAULT_FOLDER, RECIPES, making, recipe, training
+from numpygpt.utils.data.vocabulary import given_tokenizer
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
 TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer?\n" * 400
@@ -98,6 +100,8 @@ def test_a_text_that_is_used_instead_has_a_folder_of_its_own(corpus, name, tmp_p
     dataset = start.open_data(config, make=True, say=said.append)
     assert dataset.folder == tmp_path / "data" / name and dataset.meta["corpus"] == corpus and not real.exists()
     assert TokenDataset.load(real).folder == at_hand(real) == dataset.folder
+    tokenizer = given_tokenizer(str(real / "tokenizer.json"), None).tokenizer
+    assert tokenizer.to_dict() == dataset.tokenizer.to_dict()
     assert at_hand(tmp_path / "mine") == tmp_path / "mine"
     said.clear()
     for make in (True, False):
@@ -110,10 +114,17 @@ def test_a_text_that_is_used_instead_has_a_folder_of_its_own(corpus, name, tmp_p
     assert start.open_data(config, make=True, say=said.append).folder == real and said == []
 
 
+def test_a_text_of_the_users_is_not_taken_for_the_one_that_is_used_instead(tmp_path, monkeypatch):
+    real = tmp_path / "data" / "shakespeare_char"
+    monkeypatch.setattr("numpygpt.utils.data.recipes.DEFAULT_FOLDER", real)
+    prepare(Corpus.of("plays", TEXT, "plays.txt"), tmp_path / "data" / "plays_char", context=8)
+    assert at_hand(real) == real
+
+
 def test_a_run_keeps_the_folder_that_it_was_trained_on(tmp_path, monkeypatch):
     real, other = tmp_path / "data" / "shakespeare_char", tmp_path / "data" / "plays_char"
     monkeypatch.setattr("numpygpt.utils.data.recipes.DEFAULT_FOLDER", real)
-    make_data(other)
+    prepare(Corpus.of("shakespeare", TEXT, "a test"), other, context=8)
     done = script("train.py", *TINY, "--data", real, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert load_checkpoint(tmp_path / "run" / "ckpt.npz").header["config"]["data"] == str(other)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from numpygpt.utils.data import read_corpus
-from numpygpt.utils.data.encodings import ranked
+from numpygpt.utils.data.encodings import check_encoding, ranked
 
 TEXT = "To be, or not to be: that is the question.\n" * 20
 
@@ -100,6 +100,13 @@ def test_a_text_may_begin_like_a_signature(tmp_path, start):
     assert "".join(map(str, list(read_corpus([tmp_path / "a.txt"]).pieces())[:-1])) == start + TEXT
 
 
+@pytest.mark.parametrize("start", ["BMW", "MZ", "ID3", "PAR1", "OggS", "OTTO", "GGUF"])
+def test_so_may_a_text_in_another_encoding(tmp_path, start):
+    text = f"{start} f\xe4hrt.\n" * 20
+    (tmp_path / "a.txt").write_bytes(text.encode("cp1252"))
+    assert "".join(map(str, list(read_corpus([tmp_path / "a.txt"], "cp1252").pieces())[:-1])) == text
+
+
 def test_a_log_of_a_terminal_is_text(tmp_path):
     (tmp_path / "a.txt").write_text("\x1b[31mred\x1b[0m\x07 b\x08b\x0c\n" * 50)
     assert read_corpus([tmp_path / "a.txt"]).notes == ()
@@ -164,6 +171,26 @@ def test_utf16_and_utf32_are_recognised(tmp_path, name, text, given):
     with pytest.raises(ValueError, match=rf"a\.txt is not .*--encoding {name}$"):
         read_corpus([tmp_path / "a.txt"], given)
     assert next(iter(read_corpus([tmp_path / "a.txt"], name).pieces())) == text
+
+
+@pytest.mark.parametrize("name", ["base64", "hexx", "rot-13", "utf-99", "cp12520"])
+def test_an_encoding_that_is_advised_is_one_of_text(name):
+    with pytest.raises(ValueError, match=name) as error:
+        check_encoding(name)
+    if meant := re.search(r"did you mean (\S+)\?", str(error.value)):
+        assert check_encoding(meant[1])
+
+
+@pytest.mark.parametrize(("encoding", "given"), [
+    ("utf-16-le", "utf-16-be"), ("utf-16-be", "utf-16-le"), ("utf-16-le", "utf-32"), ("utf-32-le", "utf-32-be"),
+    ("utf-32-be", "utf-16-le")])
+def test_a_byte_order_mark_of_another_order_or_width_is_refused(tmp_path, encoding, given):
+    path, family = tmp_path / "a.txt", encoding[:6]
+    path.write_bytes(("\ufeff" + TEXT).encode(encoding))
+    with pytest.raises(ValueError, match=rf"a\.txt is not {given.upper()}\b.*--encoding {family}$"):
+        read_corpus([path], given)
+    for name in (family, encoding):
+        assert next(iter(read_corpus([path], name).pieces())) == TEXT
 
 
 @pytest.mark.parametrize(("encoding", "given"), [

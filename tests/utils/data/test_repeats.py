@@ -111,6 +111,16 @@ def test_by_position_as_well(tmp_path):
     assert sum("validation documents" in line for line in said) == 1
 
 
+def test_a_copy_that_the_split_cuts_is_left_out(tmp_path):
+    parts = documents(100)
+    parts[90] = parts[3] * 2
+    parts[4] = parts[90]
+    dataset, said = made(tmp_path, parts, split="position")
+    assert any("validation documents" in line for line in said) and dataset.meta["split"]["left_out"] == 1
+    assert contents(dataset, "train")[4] == parts[4] and contents(dataset, "val")[0] == parts[91]
+    assert parts[90] not in contents(dataset, "train")[5:]
+
+
 def test_without_repeats_nothing_is_said_or_recorded(tmp_path):
     dataset, said = made(tmp_path, documents(100), split="document")
     assert "left_out" not in dataset.meta["split"] and not any("left out" in line for line in said)
