@@ -45,7 +45,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add, text = parser.add_argument, parser.add_mutually_exclusive_group()
     unset = argparse.SUPPRESS  # flags without one fixed default: their help says what happens without them
     # fmt: off
-    text.add_argument("--input", nargs="+", metavar="FILE", type=as_typed, default=unset,
+    text.add_argument("--input", nargs="+", action="extend", metavar="FILE", type=as_typed, default=unset,
         help="your own text: files, folders (every file below), patterns such as 'books/**/*.txt', or - for standard "
         "input; each file is a document, and <|endoftext|> ends each where there are several, so that the model "
         "learns where texts begin and end")
@@ -90,7 +90,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--inspect", type=Path, metavar="DIR", default=unset,
         help="make nothing, and show what is in a data folder: text, counts, tokens by frequency, and how the text is "
         "split into tokens")
-    add("--text", nargs="+", metavar="TEXT", default=unset,
+    add("--text", nargs="+", action="extend", metavar="TEXT", default=unset,
         help="with --inspect: how these texts are split into the folder's tokens, instead of the beginning of its own")
     # fmt: on
     return parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(OPTIONAL)))

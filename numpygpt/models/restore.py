@@ -17,9 +17,15 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
     """(model in evaluation mode, tokenizer, checkpoint) of a run folder (its best checkpoint), of a checkpoint file, or
     of the run under runs/ that was saved last.
 
-    Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
+    The best checkpoint of a run that was stopped before its first evaluation but the one at the start is untrained:
+    then it is the last one. Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
     """
-    checkpoint = load_checkpoint(find_checkpoint(run or newest()), only="model/", needs=MODEL_KEYS)
+    run = Path(run or newest())
+    checkpoint = load_checkpoint(find_checkpoint(run), only="model/", needs=MODEL_KEYS)
+    last = run / "ckpt.npz"
+    if checkpoint.header["step"] == 0 and last.is_file():
+        later = load_checkpoint(last, only="model/", needs=MODEL_KEYS)
+        checkpoint = checkpoint if (later.header["last"] or {}).get("step") else later
     config, params = checkpoint.header["model"], checkpoint.group("model")
     try:
         tokenizer = Tokenizer.from_dict(checkpoint.header["tokenizer"])

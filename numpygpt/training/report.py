@@ -30,7 +30,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence
     """
     per_step, V, targets = c.batch_size * c.context * c.accumulate, d.vocab_size, len(d.val) - 1
     batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate} batches" if c.accumulate > 1 else "")
-    workers, read = workers_of(c), tokens_read(c, targets)
+    workers, read, passes = workers_of(c), tokens_read(c, targets), c.steps * per_step / len(d.train)
     rows = [
         ("run", f"{shown(c.out)}, seed {c.seed}"),
         ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}; "
@@ -38,7 +38,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence
         ("model", f"{parameters(c, V):,} parameters: {counted(c.n_layers, 'layer')}, {counted(c.n_heads, 'head')}, "
                   f"width {c.d_model}, context {c.context}, {c.activation}, {c.positions} positions, "
                   f"{'tied' if c.tie_weights else 'untied'} head"),
-        ("steps", f"{c.steps:,} of {per_step:,} tokens ({batches}): {c.steps * per_step / len(d.train):.1f} times "
+        ("steps", f"{c.steps:,} of {per_step:,} tokens ({batches}): {passes:{',.1f' if passes >= 1 else '.2g'}} times "
                   "through the training text"),
         ("rate", f"learning rate from 0 to {c.lr:g} in {counted(c.warmup, 'step')} (warm-up), then to {c.min_lr:g} "
                  "(cosine)" if c.warmup else f"learning rate from {c.lr:g} to {c.min_lr:g} (cosine)"),

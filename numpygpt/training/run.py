@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +47,7 @@ class Run:
         self.step_times: list[float] = []
         self.losses: list[float] = []  # since the last evaluation
         self.history: list[tuple[int, float, float]] = []  # step, validation loss, mean training loss before it
+        self.told = ""  # that the run has diverged, as of the last evaluation
 
     def go(self) -> None:
         t, c = self.trainer, self.config
@@ -57,7 +60,7 @@ class Run:
         except KeyboardInterrupt:
             bar.close()
             say(f"\nstopped at once. {self.files.kept()}: {self.files.how()}")
-            raise
+            raise KeyboardInterrupt("stopped at once") from None
         finally:
             bar.close()
             for s, handler in old.items():
@@ -100,6 +103,8 @@ class Run:
         """The first Ctrl-C, and SIGTERM, let the step finish; a Ctrl-C after that stops at once. An evaluation, which
         may take minutes, is given up: the resumed run begins with it."""
         self.stopping = True
+        if sys.stderr.isatty():  # written past Python's buffers, which this may have interrupted
+            os.write(sys.stderr.fileno(), b"\nstopping as soon as this step is done; Ctrl-C again stops at once\n")
         if signal.SIGINT in stop_signals():
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -169,8 +174,9 @@ class Run:
         note(f"{line[len('step ------  '):]}{self.skipped()}{'  best' if best else ''}", line[:len("step ------  ")])
         if warning := overfitting(self.history):
             note(warning)
-        if warning := self.diverged():
-            note(f"{warning}. {lower(self.config)}. best.npz has the parameters of step {t.best['step']:,}")
+        before, self.told = self.told, self.diverged()
+        if self.told and not before:  # once
+            note(f"{self.told}. {lower(self.config)}. best.npz has the parameters of step {t.best['step']:,}")
         if text:
             say("\n".join(f"    | {harmless(line)}" for line in text.split("\n")))
 

@@ -169,7 +169,9 @@ class Trainer:
     def start_from(self, checkpoint: Checkpoint) -> None:
         """Take over another run's parameters; the optimiser and the counts start anew."""
         if checkpoint.header["tokenizer"] != self.dataset.tokenizer.to_dict():
-            raise ValueError("the checkpoint's tokenizer is not the data folder's: its token ids mean other text")
+            source = checkpoint.header["config"].get("data", "DATA")
+            raise ValueError("the checkpoint's tokenizer is not the data folder's, so its token ids mean other text: "
+                             f"make the data folder with datagen.py --tokenizer {source}/tokenizer.json")
         self.model.load_state_dict(checkpoint.group("model"))
 
 

@@ -111,9 +111,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         if os.environ.get("NUMPYGPT_TRACEBACK"):
             raise
         refuse(error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C
-        end(130, "\nstopped\n")
+        end(130, "" if error.args else "\nstopped\n")  # one with a reason has been reported
     finally:
         if heeded:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python ends prints no traceback either

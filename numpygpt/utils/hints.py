@@ -11,7 +11,7 @@ OTHERS = {
     "--min-lr": "min-learning-rate end-lr lr-min final-lr",
     "--d-model": "n-embd n-embed embed-dim emb-dim embedding-dim hidden-size hidden-dim d-hidden dim width model-dim",
     "--d-ff": "intermediate-size ffn-dim ff-dim d-inner n-inner d-mlp mlp-dim",
-    "--max-new-tokens": "max-tokens max-length length n-tokens num-tokens n-predict",
+    "--max-new-tokens": "max-tokens max-length length tokens n-tokens num-tokens n-predict",
     "--context": "block-size seq-len seq-length sequence-length max-seq-len max-seq-length context-length context-size "
                  "context-window ctx ctx-len n-ctx n-positions max-position-embeddings max-len max-length window",
     "--steps": "max-iters iters iterations num-iters n-iters max-steps num-steps n-steps train-steps num-train-steps "
@@ -90,12 +90,15 @@ def hint(flag: str, parser: argparse.ArgumentParser, script: str) -> str:
     name = flag.lstrip("-").replace("_", "-").lower()
     if f"--{name}" in flags:
         return f"; did you mean --{name}?"
+    if not flag.startswith("-") and "--input" in flags:
+        return f"; did you mean --input {flag}?"
     for ours, others in OTHERS.items():
         if ours in flags and name in others.split():
             return f"; did you mean {ours}?"
     for action in actions:
         if not action.option_strings and name in WITHOUT_A_FLAG.get(action.dest, "").split():
-            return f"; it takes no flag: {script} {action.dest.rstrip('s').upper()}"
+            words = [action.dest.rstrip("s").upper() for action in actions if not action.option_strings]
+            return f"; it takes no flag: {script} {' '.join(words)}"
     for names, sentence in ABSENT.items():
         if name in names.split() and set(re.findall(r"--[a-z][a-z-]*", sentence)) <= flags:
             return f"; {sentence}"

@@ -24,6 +24,7 @@ from numpygpt.utils.data.fetch import FetchError, Progress, Remote, fetch, from_
 
 CORPORA = ("default", "tinyshakespeare", "shakespeare", "hamlet", "pydoc")
 FALLBACKS = ("tinyshakespeare", "shakespeare", "pydoc")  # what `default` tries, in this order
+CALLED = {"shakespeare": "shakespeare (the 37 plays)", "pydoc": "pydoc (Python's help texts)"}
 
 TINYSHAKESPEARE = Remote(
     "tinyshakespeare.txt",
@@ -101,7 +102,8 @@ def load_corpus(name: str = "default", *, progress: Progress | None = None, fetc
         except FetchError as error:
             notes.append(f"{candidate} could not be fetched ({str(error).rstrip('.')})")
         else:
-            return replace(corpus, notes=(f"{'; '.join(notes)}: {candidate} is used instead",)) if notes else corpus
+            instead = (f"{'; '.join(notes)}: {CALLED[candidate]} is used instead",) if notes else ()
+            return replace(corpus, notes=instead)
     raise FetchError(f"{'; '.join(notes)}; --input takes any text file instead")
 
 

