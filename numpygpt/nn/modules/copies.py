@@ -27,9 +27,10 @@ def in_forward(module: Module) -> bool:
 
 
 def without_caches(module: Module) -> dict[str, Any]:
-    """The module's attributes, those that are caches left out, or None again if they were None before."""
-    state = {name: value for name, value in vars(module).items() if name not in module._caches}
-    return state | {name: None for name, was_none in module._caches.items() if was_none}
+    """The module's attributes without its caches: these are left out, or None again if they were None before."""
+    state, caches = vars(module).copy(), module._caches  # in this order: another thread's forward may add a cache
+    return {name: value for name, value in state.items() if name not in caches} | {
+        name: None for name, was_none in caches.items() if was_none}
 
 
 def drop_caches(module: Module) -> None:
