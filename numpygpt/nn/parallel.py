@@ -68,7 +68,7 @@ class DataParallel:
         if not np.ndim(x) or np.shape(x)[:1] != np.shape(y)[:1]:
             raise ValueError(f"x and y must be arrays with the same number of rows, got shapes {np.shape(x)} and "
                              f"{np.shape(y)}")
-        if self.model.flat() is not self.flat:
+        if not self.flat.holds(self.model.named_parameters()):
             raise RuntimeError("the model's parameters were moved (astype, or an optimiser of a larger module) since "
                                "these workers were made: make a new DataParallel")
         for modules in self.modes[1:]:  # model.train() and model.eval() reach the model alone

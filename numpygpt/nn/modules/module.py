@@ -216,7 +216,7 @@ class Module:
         contiguous = state.pop("_flat")
         vars(self).update(state)
         if contiguous:
-            self.flat()
+            self._settle()
 
     def __copy__(self) -> Self:
         """A deep copy: an array belongs to one model, because optimisers move it. `replica` shares parameters."""
