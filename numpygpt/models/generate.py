@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from numpygpt.nn.exclusive import alone
 from numpygpt.nn.finite import check_logits
@@ -84,6 +85,15 @@ def sample(logits: np.ndarray, how: Sampling, rngs: list[np.random.Generator]) -
     total = cumulative[:, -1]  # 1 only up to rounding, so the uniform draw from [0, 1) is scaled to it, and stays below
     u = np.minimum([rng.random() for rng in rngs] * total, np.nextafter(total, 0))
     return (cumulative <= u[:, None]).sum(axis=-1)  # the first token whose cumulative probability is above u
+
+
+def as_array(context: ArrayLike) -> np.ndarray:
+    """The context as an array. ValueError if its sequences have different lengths."""
+    try:
+        return np.asarray(context)
+    except ValueError as error:
+        raise ValueError("the sequences of context must be equally long: generate from one sequence at a time, or cut "
+                         "them to the same length") from error
 
 
 def new_caches(model: GPT, batch: int) -> list[KVCache]:

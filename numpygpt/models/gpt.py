@@ -150,7 +150,7 @@ class GPT(Module):
         Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it. The model is not
         changed: any number of threads may write texts with it, also while another one trains it.
         """
-        context = np.asarray(context)
+        context = generate.as_array(context)
         with generate.blas_for(self) if generate.only_thread() else nullcontext():
             new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
         return np.concatenate([context.astype(np.int64), *(ids[:, None] for ids in new)], axis=1)
@@ -164,7 +164,7 @@ class GPT(Module):
         fewest that hold that much probability. Sequence i has its own generator, made of (seed, i). Past max_len the
         context slides on by `slide` tokens: 1 keeps it as long as it can be, a larger one is faster.
         """
-        return generate.stream(self, np.asarray(context), max_new_tokens,
+        return generate.stream(self, generate.as_array(context), max_new_tokens,
                                generate.Sampling(temperature, top_k, top_p), seed, stop, slide)
 
     def extra_repr(self) -> str:

@@ -27,7 +27,7 @@ class LayerNorm(Module):
     def __init__(self, d_model: int, bias: bool = True, *, eps: float = 1e-5, dtype: str = "float32"):
         (self.d_model,), self.bias = check_sizes(d_model=d_model), flag("bias", bias)
         self.eps = number("eps", eps)
-        if not 0 <= self.eps < math.inf or (self.eps > 0 and np.dtype(check_dtype(dtype)).type(self.eps) == 0):
+        if not 0 <= self.eps < math.inf or (self.eps > 0 and check_dtype(dtype).type(self.eps) == 0):
             raise ValueError(f"eps must be 0, or a finite number above it that is not 0 in {dtype}, got {eps}")
         self.param("gamma", init.ones((self.d_model,), dtype))
         if self.bias:
