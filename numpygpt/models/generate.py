@@ -160,8 +160,11 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
 
 
 def reader_of(model: GPT) -> GPT:
-    """What writes one text: a twin in evaluation mode, with caches of its own. A model whose methods were replaced by a
-    user's functions writes itself, and other threads that use it meanwhile are refused."""
+    """The model that writes one text: a twin in evaluation mode, with caches of its own.
+
+    If a user's functions have replaced methods of the model, it is the model itself; `as_reader` then refuses other
+    threads.
+    """
     return model if is_patched(model) else twin(model).eval()
 
 

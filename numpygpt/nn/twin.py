@@ -32,8 +32,10 @@ def evaluation(module: AnyModule) -> Iterator[AnyModule]:
 
 
 def is_patched(module: Module) -> bool:
-    """Whether a function stands in place of a method, in a module itself. What it holds on to nobody can tell, mostly
-    the method that it replaces: in a `twin` it would go on using the original."""
+    """Whether a function has replaced a method of one of the modules: `layer.forward = function`.
+
+    Such a function usually calls the method that it replaces. In a `twin` it would still call the original's.
+    """
     return any(callable(value) and not isinstance(value, Module) and hasattr(type(inside), name)
                and not (hasattr(value, "__func__") and isinstance(value.__self__, Module))
                for _, inside in module.named_modules() for name, value in list(vars(inside).items()))
@@ -53,7 +55,7 @@ def twin(module: AnyModule, grads: bool = False) -> AnyModule:
     found = _copied(module, copies)
     for value in list(copies.values()):
         for name, method in list(vars(value).items()) if isinstance(value, Module) else ():
-            if callable(method) and hasattr(method, "__func__"):  # a method that stands in the instance
+            if callable(method) and hasattr(method, "__func__"):  # a method that is an attribute of the instance
                 if (owner := copies.get(id(method.__self__))) is not None:
                     vars(value)[name] = method.__func__.__get__(owner)
     if grads:
