@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +37,8 @@ class Cover:
 
     def __get__(self, module: Module, kind: type | None = None) -> Cover:
         """This cover on a twin of its module, whose own method it calls."""
-        other = copy.copy(self)
+        other = object.__new__(Cover)
+        vars(other).update(vars(self))
         other.module = other.__self__ = module
         below = self.beneath
         if below is None:
@@ -47,10 +47,9 @@ class Cover:
             other.method = below.__func__.__get__(module)
         return other
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        """The copied module's own method; copied as it is, this would call the first module's."""
-        twin = memo[id(self.module)]
-        return getattr(type(twin), self.name).__get__(twin)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In a deep copy or a pickle: the copied module's own method. This cover would call the first module's."""
+        return getattr, (self.module, self.name)
 
 
 def is_covered(module: Module) -> bool:

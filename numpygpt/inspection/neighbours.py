@@ -34,6 +34,6 @@ def nearest(W: np.ndarray, id: int, count: int) -> tuple[np.ndarray, np.ndarray]
     norms = np.linalg.norm(W, axis=-1)  # (V,)
     lengths = np.where(norms == 0, 1, norms)
     cosines = (W @ W[id]) / (lengths * lengths[id])  # (V,)
-    order = np.argsort(-cosines, kind="stable")
+    order = np.argsort(-cosines.round(12), kind="stable")  # rows of one direction differ in the last digits
     order = order[order != id][:count]
     return order, cosines[order]

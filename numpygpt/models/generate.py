@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from numpygpt.nn.exclusive import alone
 from numpygpt.nn.finite import check_logits
@@ -86,6 +87,15 @@ def sample(logits: np.ndarray, how: Sampling, rngs: list[np.random.Generator]) -
     return (cumulative <= u[:, None]).sum(axis=-1)  # the first token whose cumulative probability is above u
 
 
+def as_array(context: ArrayLike) -> np.ndarray:
+    """The context as an array. ValueError if its sequences have different lengths."""
+    try:
+        return np.asarray(context)
+    except ValueError as error:
+        raise ValueError("the sequences of context must be equally long: generate from one sequence at a time, or cut "
+                         "them to the same length") from error
+
+
 def new_caches(model: GPT, batch: int) -> list[KVCache]:
     """Empty caches, one a block, with room for the model's whole context."""
     dtype = model.wte.W.dtype
@@ -150,8 +160,11 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
 
 
 def reader_of(model: GPT) -> GPT:
-    """What writes one text: a twin in evaluation mode, with caches of its own. A model whose methods were replaced by a
-    user's functions writes itself, and other threads that use it meanwhile are refused."""
+    """The model that writes one text: a twin in evaluation mode, with caches of its own.
+
+    If a user's functions have replaced methods of the model, it is the model itself; `as_reader` then refuses other
+    threads.
+    """
     return model if is_patched(model) else twin(model).eval()
 
 

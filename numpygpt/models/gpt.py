@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from numpygpt.models import generate
 from numpygpt.nn import init
 from numpygpt.nn.exclusive import exclusive
-from numpygpt.nn.functional import tiny_is_zero
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, described, flag, number, whole
 from numpygpt.nn.modules.dropout import Dropout
@@ -92,7 +91,6 @@ class GPT(Module):
     # -- forward and backward ----------------------------------------------------------------------------------------
 
     @exclusive
-    @tiny_is_zero
     def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None) -> np.ndarray:  # x: (B, T)
         """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens."""
         if getattr(x, "ndim", 0) != 2:
@@ -107,7 +105,6 @@ class GPT(Module):
         return self.ln_f(X)
 
     @exclusive
-    @tiny_is_zero
     def forward(self, x: np.ndarray, targets: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
         """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets."""
         logits = self.head(self.hidden(x))
@@ -118,7 +115,6 @@ class GPT(Module):
         return logits, loss
 
     @exclusive
-    @tiny_is_zero
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The loss alone, without ever holding all logits: the faster way to train."""
         loss = self.head_loss(self.hidden(x), y)
@@ -126,7 +122,6 @@ class GPT(Module):
         return loss
 
     @exclusive
-    @tiny_is_zero
     def backward(self, scale: float = 1.0) -> None:
         """Add scale * dloss/dW to every gradient dW; `scale` 1/k makes this one of k micro-batches.
 
@@ -155,7 +150,7 @@ class GPT(Module):
         Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it. The model is not
         changed: any number of threads may write texts with it, also while another one trains it.
         """
-        context = np.asarray(context)
+        context = generate.as_array(context)
         with generate.blas_for(self) if generate.only_thread() else nullcontext():
             new = list(self.stream(context, max_new_tokens, temperature, top_k, top_p, seed, stop, slide))
         return np.concatenate([context.astype(np.int64), *(ids[:, None] for ids in new)], axis=1)
@@ -169,7 +164,7 @@ class GPT(Module):
         fewest that hold that much probability. Sequence i has its own generator, made of (seed, i). Past max_len the
         context slides on by `slide` tokens: 1 keeps it as long as it can be, a larger one is faster.
         """
-        return generate.stream(self, np.asarray(context), max_new_tokens,
+        return generate.stream(self, generate.as_array(context), max_new_tokens,
                                generate.Sampling(temperature, top_k, top_p), seed, stop, slide)
 
     def extra_repr(self) -> str:

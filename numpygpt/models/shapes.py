@@ -10,12 +10,12 @@ import numpy as np
 
 from numpygpt.models.gpt import GPT, POSITIONS
 from numpygpt.nn.flat import Flat
+from numpygpt.nn.modules.checks import DTYPES
 from numpygpt.nn.paper import on_paper
 
 TYPES = {"int": (int,), "int | None": (int, type(None)), "float": (int, float), "str": (str,), "bool": (bool,)}
 LARGEST = 1 << 40  # no size of a model is beyond it, and the products of a few are still quick to compute
 MOST_TABLE, MOST_BY_PARAMETERS = 1 << 22, 8  # entries of a table of sinusoidal positions, which no array bears out
-DTYPES = ("float16", "float32", "float64")
 
 
 def check_fits(config: Mapping[str, Any], params: Mapping[str, np.ndarray]) -> None:

@@ -17,7 +17,7 @@ def not_finite(named: Iterable[tuple[str, np.ndarray]]) -> str | None:
 
 
 def check_logits(logits: np.ndarray, params: Iterable[tuple[str, np.ndarray]]) -> None:
-    """NotFinite if the logits (..., V) say nothing, with the parameter that is the cause.
+    """Raise NotFinite if the logits (..., V) give no probabilities. The message names the parameter that is the cause.
 
     A head of a user's own may forbid tokens with -inf, while the parameters are finite and a token is left.
     """

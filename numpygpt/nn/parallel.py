@@ -15,6 +15,7 @@ from numpygpt.nn.blas import blas_threads
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.functional import pieces
 from numpygpt.nn.modules.checks import whole
+from numpygpt.nn.twin import is_patched
 from numpygpt.utils.cores import cores
 from numpygpt.utils.signals import signals_wait
 
@@ -46,6 +47,9 @@ class DataParallel:
         workers = cores() if workers is None else whole("workers", workers)
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
+        if workers > 1 and is_patched(model):
+            raise ValueError("a function has replaced a method in one of this model's layers, and the replicas would "
+                             "use the same function: use workers=1, or write a layer of your own")
         self.model, self.workers, self.flat = model, workers, model.flat()
         self.replicas = [model, *(model.replica() for _ in range(workers - 1))]
         self.grads = [replica.flat().grads for replica in self.replicas]  # each one's, as one array
@@ -61,7 +65,10 @@ class DataParallel:
         """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more."""
         self.check_open()
         self.ready = False
-        if self.model.flat() is not self.flat:
+        if not np.ndim(x) or np.shape(x)[:1] != np.shape(y)[:1]:
+            raise ValueError(f"x and y must be arrays with the same number of rows, got shapes {np.shape(x)} and "
+                             f"{np.shape(y)}")
+        if not self.flat.holds(self.model.named_parameters()):
             raise RuntimeError("the model's parameters were moved (astype, or an optimiser of a larger module) since "
                                "these workers were made: make a new DataParallel")
         for modules in self.modes[1:]:  # model.train() and model.eval() reach the model alone
@@ -69,7 +76,8 @@ class DataParallel:
                 module.training = first.training
         shards = [(replica, xs, ys) for replica, xs, ys in zip(
             self.replicas, np.array_split(x, self.workers), np.array_split(y, self.workers), strict=True) if len(xs)]
-        counts = [int((ys != self.model.ignore_index).sum()) for _, _, ys in shards]
+        ignored = getattr(self.model, "ignore_index", -1)  # a model of the user's own may not have it
+        counts = [int((ys != ignored).sum()) for _, _, ys in shards]
         total = max(sum(counts), 1)
         self.shares = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
         losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
@@ -84,7 +92,7 @@ class DataParallel:
         shares, self.shares = self.shares, []
         if not ready:
             raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) first")
-        grads, *others = self.grads[: len(shares)]  # the model's own come first; replicas without a shard are left out
+        grads, others = self.grads[0], self.grads[1 : len(shares)]  # the model's own; replicas with a shard
         if self.unfinished:  # what an earlier backward left behind when it failed is not of this batch
             for left in self.grads[1:]:
                 left.fill(0)

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from numpygpt.nn.flat import Flat
+from numpygpt.nn.modules.copies import without_caches
 from numpygpt.nn.modules.module import Module
 from numpygpt.utils.signals import signals_wait
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
-COPIED = (Module, np.random.Generator, list, tuple, dict)  # what a twin has of its own, or may have modules inside
+COPIED = (Module, np.random.Generator, np.ndarray, list, tuple, dict)  # a twin has its own ones of these types
 
 
 @contextmanager
@@ -31,25 +32,30 @@ def evaluation(module: AnyModule) -> Iterator[AnyModule]:
 
 
 def is_patched(module: Module) -> bool:
-    """Whether a function stands in place of a method, in a module itself. What it holds on to nobody can tell, mostly
-    the method that it replaces: in a `twin` it would go on using the original."""
+    """Whether a function has replaced a method of one of the modules: `layer.forward = function`.
+
+    Such a function usually calls the method that it replaces. In a `twin` it would still call the original's.
+    """
     return any(callable(value) and not isinstance(value, Module) and hasattr(type(inside), name)
                and not (hasattr(value, "__func__") and isinstance(value.__self__, Module))
                for _, inside in module.named_modules() for name, value in list(vars(inside).items()))
 
 
 def twin(module: AnyModule, grads: bool = False) -> AnyModule:
-    """The same modules with the same arrays of parameters: what runs in the twin leaves `module` as it is.
+    """The same modules with the same parameters, gradients and constants: what trains the module trains the twin too.
 
-    Caches, modes and random generators are the twin's own. What trains the module trains the twin too. With `grads` the
-    gradients are its own, zeros at first; without, it is for forward passes alone. No array is copied, so this takes
-    microseconds per module. Not for a module that `is_patched`.
+    A twin begins without caches, with the same modes, and with copies of the random generators and of all other arrays
+    (a buffer that a layer writes into), so what runs in it leaves `module` as it is. With `grads` it also has gradients
+    of its own, zeros at first; without, it is for forward passes alone. Making one takes microseconds per module. Not
+    for a module that `is_patched`.
     """
-    copies: dict[int, Any] = {}  # identity of a module or generator -> its copy: what is shared stays shared
+    modules = [inside for _, inside in module.named_modules()]
+    shared = [getattr(inside, name) for inside in modules for name in (*inside._owned, *inside._constants)]
+    copies: dict[int, Any] = {id(array): array for array in shared}  # identity -> copy: what is shared stays shared
     found = _copied(module, copies)
     for value in list(copies.values()):
         for name, method in list(vars(value).items()) if isinstance(value, Module) else ():
-            if callable(method) and hasattr(method, "__func__"):  # a method that stands in the instance
+            if callable(method) and hasattr(method, "__func__"):  # a method that is an attribute of the instance
                 if (owner := copies.get(id(method.__self__))) is not None:
                     vars(value)[name] = method.__func__.__get__(owner)
     if grads:
@@ -63,11 +69,11 @@ def twin(module: AnyModule, grads: bool = False) -> AnyModule:
 
 
 def _copied(value: Any, copies: dict[int, Any]) -> Any:
-    """The copy of a module, a generator or a container; any other value itself. Another thread may use them now."""
+    """The copy of a module, array, generator or container; any other value itself. Another thread may use them now."""
     if isinstance(value, Module):
         if id(value) not in copies:
             other = copies[id(value)] = object.__new__(type(value))
-            state = vars(value).copy()
+            state = without_caches(value)
             vars(other).update(state)
             for name, item in state.items():
                 if isinstance(item, COPIED):  # most attributes are not, and a text begins with this loop
@@ -78,6 +84,10 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
             bits = type(value.bit_generator)(0)  # the seed does not matter
             bits.state = value.bit_generator.state
             copies[id(value)] = np.random.Generator(bits)
+        return copies[id(value)]
+    if isinstance(value, np.ndarray):
+        if id(value) not in copies:
+            copies[id(value)] = value.copy()
         return copies[id(value)]
     if isinstance(value, list):
         items = copy.copy(value)

@@ -25,7 +25,7 @@ class Adam(Optimizer):
 
     def __init__(self, model: Module | DataParallel, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8):
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        if np.shape(betas) != (2,):
             raise ValueError(f"betas must be two numbers, (beta1, beta2), got {betas!r:.80}")
         self.betas = number("beta1", betas[0]), number("beta2", betas[1])
         for name, beta in zip(("beta1", "beta2"), self.betas, strict=True):

@@ -97,9 +97,9 @@ class Optimizer:
 
     def check_in_place(self) -> None:
         """RuntimeError if the model's arrays are not those that this optimiser was made for."""
-        if self.flat is not self.model.flat():
+        if not self.flat.holds(self.model.named_parameters()):
             raise RuntimeError("the model's parameters were moved (astype, other layers, or another optimiser of a "
-                               "larger module) since this optimiser was made: make the optimiser anew")
+                               "larger module) since this optimiser was made: make a new optimiser")
 
     def slices(self) -> Iterator[slice]:
         """Cache-sized slices of the flat arrays; none crosses from the matrices to the vectors."""

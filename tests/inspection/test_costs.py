@@ -9,6 +9,7 @@ import pytest
 from numpygpt import GPT, nn, summary, trace
 from numpygpt.inspection import Call, Cost, costs, costs_of
 from numpygpt.inspection.costs import learned, operations
+from numpygpt.models.shapes import OnPaper
 from numpygpt.nn.modules import attention, loss
 
 
@@ -236,7 +237,7 @@ def test_a_subclass_may_do_other_things_and_is_unknown():
 
 def test_every_layer_has_its_costs():
     kinds = {kind for kind in vars(nn).values() if isinstance(kind, type) and issubclass(kind, nn.Module)} - {nn.Module}
-    assert {*kinds, GPT} == set(costs.TABLE)
+    assert {*kinds, GPT, OnPaper} == set(costs.TABLE)
 
 
 def test_a_table_counts_once_and_at_the_head_where_it_has_one_of_its_own():

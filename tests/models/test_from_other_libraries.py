@@ -139,6 +139,7 @@ NUMBERS = {
     "writing with seed None": (lambda: gpt().generate([[1]], 2, seed=None), "seed.*None"),
     "top_k a float": (lambda: gpt().generate([[1]], 2, top_k=2.5), "top_k.*2.5"),
     "temperature in a string": (lambda: gpt().generate([[1]], 2, "1"), "temperature.*'1'"),
+    "prompts of unequal length": (lambda: gpt().generate([[1], [1, 2]], 2), "context"),
     "stop a text": (lambda: gpt().generate([[1]], 2, stop="a"), "stop.*'a'"),
 }
 MODELS = {
@@ -242,6 +243,7 @@ def test_hyper_parameters_of_numpy_become_pythons():
     optimizer = AdamW(gpt(), np.float32(0.25), [np.float64(0.5), np.float32(0.75)], np.float64(1e-8), np.array(0.5))
     assert (optimizer.lr, optimizer.betas, optimizer.weight_decay) == (0.25, (0.5, 0.75), 0.5)
     assert {type(n) for n in (optimizer.lr, *optimizer.betas, optimizer.eps, optimizer.weight_decay)} == {float}
+    assert AdamW(gpt(), betas=np.array([0.5, 0.75])).betas == (0.5, 0.75)
     schedule = WarmupCosineLR(optimizer, np.int64(1), np.int32(4), np.float32(0.125))
     assert json.dumps(schedule.state_dict()) and type(optimizer.lr) is float
     assert clip_grad_norm(gpt(), np.float32(1)) == 0

@@ -82,6 +82,25 @@ def test_attention_with_a_mask_and_scores_far_apart(keep, lively, monkeypatch):
     layer.backward(np.full_like(X, 1e-12))
 
 
+LAYERS = {
+    "Linear": lambda: nn.Linear(4, 4, rng=0), "LayerNorm": lambda: nn.LayerNorm(4), "GELU": nn.GELU, "ReLU": nn.ReLU,
+    "Softmax": nn.Softmax, "Dropout": lambda: nn.Dropout(0.3, rng=0), "FeedForward": lambda: nn.FeedForward(4, rng=0),
+    "MultiHeadAttention": lambda: nn.MultiHeadAttention(4, 2, rng=0),
+    "TransformerBlock": lambda: nn.TransformerBlock(4, 2, rng=0), "Unembedding": lambda: nn.Unembedding(6, 4, rng=0),
+    "PositionalEmbedding": lambda: nn.PositionalEmbedding(3, 4, rng=0),
+    "SinusoidalEncoding": lambda: nn.SinusoidalEncoding(3, 4),
+}
+
+
+@pytest.mark.parametrize("size", [1e-19, 1e-30, 1e-40])
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_each_layer_alone(make, size):
+    layer = make()
+    Y = layer(np.array([[[1, -size, size / 3, 0], [size, -size, 0, size], [0, 0, 0, 0]]], np.float32))
+    dY = np.array([-1, size, size / 7, 0, size, -size], np.float32)[: Y.shape[-1]]
+    assert np.isfinite(Y).all() and np.isfinite(layer.backward(np.broadcast_to(dY, Y.shape) * np.float32(1))).all()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_whole_step_evaluation_and_the_inspection(workers, sure, make_batch):
     x, y = make_batch()

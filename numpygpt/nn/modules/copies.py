@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def in_forward(module: Module) -> bool:
-    """Whether the module's `forward` is running in this thread: the stack of calls tells."""
+    """Whether the module's `forward` is running in this thread. The call stack also shows a direct `layer.forward(X)`,
+    which a flag set by `Module.__call__` would miss."""
     frame = inspect.currentframe()
     while frame is not None:
         names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
@@ -27,13 +28,14 @@ def in_forward(module: Module) -> bool:
 
 
 def without_caches(module: Module) -> dict[str, Any]:
-    """The module's attributes, those that are caches left out, or None again if they were None before."""
-    state = {name: value for name, value in vars(module).items() if name not in module._caches}
-    return state | {name: None for name, was_none in module._caches.items() if was_none}
+    """The module's attributes without its caches: these are left out, or None again if they were None before."""
+    state, caches = vars(module).copy(), module._caches  # in this order: another thread's forward may add a cache
+    return {name: value for name, value in state.items() if name not in caches} | {
+        name: None for name, was_none in caches.items() if was_none}
 
 
 def drop_caches(module: Module) -> None:
-    """Take the module's caches off it."""
+    """Delete the module's caches."""
     kept = without_caches(module)
     for name in vars(module).keys() - kept.keys():
         del vars(module)[name]
@@ -41,7 +43,7 @@ def drop_caches(module: Module) -> None:
 
 
 def convert(module: Module, dtype: np.dtype) -> None:
-    """Give the module and all inside it arrays of this dtype, without caches; nothing happens if they have it."""
+    """Convert the arrays of the module and of all inside it, and delete the caches; nothing if all have the dtype."""
     modules = [inner for _, inner in module.named_modules()]
     arrays = [(m, name) for m in modules for name in (*m._owned, *m._constants) if getattr(m, name).dtype != dtype]
     contiguous = [inner for inner in modules if inner._flat is not None] if arrays else []
@@ -54,7 +56,11 @@ def convert(module: Module, dtype: np.dtype) -> None:
 
 
 def replica_memo(module: Module) -> dict[int, Any]:
-    """What `deepcopy` should take for the arrays and generators of a replica, by the identity of the module's own."""
+    """The memo for the `deepcopy` that makes a replica: identity of an array or generator -> the replica's own.
+
+    Parameters and constants are shared. A replica is made once per worker and copies everything else; a `twin` is made
+    once per text, so it copies only what a forward pass writes to.
+    """
     shared = list(module.params().values())
     shared += [getattr(inner, name) for _, inner in module.named_modules() for name in inner._constants]
     memo: dict[int, Any] = {id(item): item for item in shared}

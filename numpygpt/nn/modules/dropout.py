@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from numpygpt.nn.functional import tiny_is_zero
 from numpygpt.nn.modules.checks import check_array, number
 from numpygpt.nn.modules.module import Module
 
@@ -21,6 +22,7 @@ class Dropout(Module):
             raise ValueError(f"dropout must be at least 0 and below 1, got {p}")
         self.p, self.rng = p, np.random.default_rng(rng)
 
+    @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:
         check_array(self, X, floats=True)
         self.mask = None
@@ -30,6 +32,7 @@ class Dropout(Module):
         self.mask = np.multiply(keep, 1 / (1 - self.p), dtype=X.dtype)  # 0 or 1/(1 - p)
         return X * self.mask
 
+    @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:
         return dY if self.mask is None else dY * self.mask  # forward: Y = X mask  so  dX = dY mask
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpygpt.nn import init
-from numpygpt.nn.functional import rows
+from numpygpt.nn.functional import rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
 
@@ -57,12 +57,14 @@ class Unembedding(Module):
             raise ValueError(f"tied must be an Embedding of {vocab_size} rows and {d_model} columns, got {tied!r:.80}")
         self.embedding = tied or Embedding(vocab_size, d_model, rng=rng, dtype=dtype)
 
+    @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.embedding.d_model)
         self.X = X
         E = self.embedding.W
         return (rows(X) @ E.T).reshape(*X.shape[:-1], len(E))  # (..., V)
 
+    @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., V)
         X2, dY2 = rows(self.X), rows(dY)  # (N, C), (N, V)
         self.embedding.dW += dY2.T @ X2  # forward: logits = X E^T   so  dE = dY^T X

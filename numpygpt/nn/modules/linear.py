@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from numpygpt.nn import init
-from numpygpt.nn.functional import rows
+from numpygpt.nn.functional import rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_sizes, check_width, flag
 from numpygpt.nn.modules.module import Module
 
@@ -38,6 +38,7 @@ class Linear(Module):
         if bias:
             self.param("b", init.zeros((d_out,), dtype))
 
+    @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., in)
         check_width(self, X, self.d_in)
         self.X = X
@@ -46,6 +47,7 @@ class Linear(Module):
             Y += self.b
         return Y.reshape(*X.shape[:-1], self.d_out)  # (..., out)
 
+    @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., out)
         X2, dY2 = rows(self.X), rows(dY)  # (N, in), (N, out)
         if self.bias:

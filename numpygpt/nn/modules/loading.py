@@ -1,4 +1,4 @@
-"""What a module makes of values and names that come from elsewhere: a state to load, another library's methods."""
+"""Messages and checks for what comes from outside: a state to load, the names of another library's methods."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fitting(kind: str, params: Mapping[str, np.ndarray], state: Any) -> dict[str
             arrays[name] = np.asarray(state[name])
             problem = misfit(arrays[name], params[name])
         except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths; a tensor with a gradient
-            problem = f"is no array ({error})"
+            problem = f"is not an array ({error})"
         wrong += [f"{name} {problem}"] if problem else []
     if wrong:
         torch = any(str(name).rsplit(".", 1)[-1] in ("weight", "bias") for name in state)

@@ -164,7 +164,7 @@ class Module:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy `state` into the parameters. Raises ValueError that lists every key that is missing, unknown, of
-        another shape or no number; then nothing was copied."""
+        another shape or not numbers; then nothing was copied."""
         params = self.params()
         for name, array in fitting(type(self).__name__, params, state).items():
             params[name][...] = array
@@ -216,7 +216,7 @@ class Module:
         contiguous = state.pop("_flat")
         vars(self).update(state)
         if contiguous:
-            self.flat()
+            self._settle()
 
     def __copy__(self) -> Self:
         """A deep copy: an array belongs to one model, because optimisers move it. `replica` shares parameters."""

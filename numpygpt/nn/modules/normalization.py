@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from numpygpt.nn import init
-from numpygpt.nn.functional import rows
+from numpygpt.nn.functional import rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width, flag, number
 from numpygpt.nn.modules.module import Module
 
@@ -27,16 +27,17 @@ class LayerNorm(Module):
     def __init__(self, d_model: int, bias: bool = True, *, eps: float = 1e-5, dtype: str = "float32"):
         (self.d_model,), self.bias = check_sizes(d_model=d_model), flag("bias", bias)
         self.eps = number("eps", eps)
-        if not 0 <= self.eps < math.inf or (self.eps > 0 and np.dtype(check_dtype(dtype)).type(self.eps) == 0):
+        if not 0 <= self.eps < math.inf or (self.eps > 0 and check_dtype(dtype).type(self.eps) == 0):
             raise ValueError(f"eps must be 0, or a finite number above it that is not 0 in {dtype}, got {eps}")
         self.param("gamma", init.ones((self.d_model,), dtype))
         if self.bias:
             self.param("beta", init.zeros((self.d_model,), dtype))
 
+    @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.d_model)
         Xhat = X - X.sum(axis=-1, keepdims=True) / self.d_model  # (..., C)
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore"):
             self.rstd = 1 / np.sqrt(row_mean(Xhat, Xhat) + self.eps)  # (..., 1): the mean of Xhat^2 is the variance
         if np.count_nonzero(self.rstd) < self.rstd.size:  # a square overflowed, as that of 1e20 does in float32
             wide = Xhat.astype(np.float64)
@@ -48,6 +49,7 @@ class LayerNorm(Module):
             Y += self.beta
         return Y  # (..., C)
 
+    @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
         Xhat = self.Xhat
         if self.bias:
