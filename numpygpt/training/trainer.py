@@ -100,6 +100,10 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
+        most = np.finfo(c.dtype).max
+        if not c.clip and "v" in self.optimizer.moments and norm > math.sqrt(most):  # v holds squares of the gradient
+            raise NotFinite(f"the gradient of step {self.step + 1} has the norm {norm:.1e}, whose square is above the "
+                            f"largest {c.dtype}, {most:.1e}: Adam would never move its parameters again. Clip it")
         lr = self.optimizer.lr
         with signals_wait():  # a step is taken and counted, or neither
             skipped = self.spikes is not None and self.spikes.is_spike(norm)

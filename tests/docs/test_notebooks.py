@@ -80,6 +80,9 @@ def run(notebook):
     """[(cell, printed, result, figures)] of its code cells, run in order in one namespace; and that namespace."""
     names = {"__name__": "__main__"}
     with as_in_jupyter():
+        import matplotlib.pyplot as plt
+
+        plt.close("all")  # another test's
         return [(cell, *execute(joined(cell["source"]), names)) for cell in code_cells(notebook)], names
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -306,3 +307,17 @@ def drawn(line):
     for part in line.rstrip("\r").split("\r"):
         cells[: len(part)] = part
     return "".join(cells).rstrip()
+
+
+def test_input_may_be_given_more_than_once(datagen, tmp_path):
+    (tmp_path / "other.txt").write_text("another text, another line\n" * 30)
+    done = datagen("--input", "tale.txt", "--input", "other.txt", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert TokenDataset.load(tmp_path / "out").meta["documents"] == 2
+
+
+def test_a_text_in_place_of_a_data_folder_is_made_into_one_beside_it(datagen, tmp_path):
+    refused = datagen("--inspect", "tale.txt")
+    assert refused.returncode == 2
+    words = shlex.split(refused.stderr[refused.stderr.index("datagen.py --input"):])[1:]
+    assert words[:2] == ["--input", "tale.txt"] and words[2] == "--out" and words[3] != "tale.txt"

@@ -164,6 +164,14 @@ def test_a_second_ctrl_c_says_what_is_saved_and_how_to_resume(step, saved, data,
     assert_same_run(out, whole)
 
 
+def test_a_run_that_stops_before_its_first_evaluation_samples_what_it_has_learned(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    after_step(monkeypatch, 5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert train_module().main([*TINY, "--data", str(data), "--out", str(out)]) == 0
+    assert saved_step(out) == 5 and load_checkpoint(out / "best.npz").header["step"] == 0
+    assert "ckpt.npz: step 5," in script("sample.py", out, "--max-new-tokens", 3).stderr
+
+
 @pytest.mark.parametrize("fault", ["damaged", "missing"])
 def test_a_checkpoint_that_cannot_be_resumed_leads_to_the_best_one(fault, data, whole, tmp_path):
     out = tmp_path / "run"
@@ -215,7 +223,7 @@ def test_two_that_begin_at_one_moment_do_not_both_go_on(data, tmp_path, monkeypa
         assert script("train.py", *arguments).returncode == 0
 
     monkeypatch.setattr(Trainer, "__init__", late)
-    assert "already holds a run; go on with it by" in one_line(script("train.py", *arguments, "--seed", 5))
+    assert command("train.py", "--resume") in one_line(script("train.py", *arguments, "--seed", 5))
     assert saved_step(out) == 30 and "seed = 1337 " in (out / "config.toml").read_text(encoding="utf-8")
 
 

@@ -185,6 +185,22 @@ def test_an_evaluation_and_a_save_that_are_not_finite_are_refused(dataset, tmp_p
     assert not (tmp_path / "ckpt.npz").exists()
 
 
+@pytest.mark.parametrize(("optimizer", "clip", "refused"), [
+    ("adamw", 0.0, True), ("adam", 0.0, True), ("adamw", 1.0, False), ("sgd", 0.0, False)])
+def test_adam_does_not_take_a_gradient_whose_square_overflows(dataset, optimizer, clip, refused):
+    t = trainer(dataset, optimizer=optimizer, clip=clip)
+    batches = t.next_batches()
+    loss = t.gradients(batches)
+    t.model.wte.dW[0, 0] = 1e20
+    if refused:
+        with pytest.raises(NotFinite, match=r"step 1 .*1\.0e\+20"):
+            t.apply(batches, loss)
+    else:
+        t.apply(batches, loss)
+    moments = [array for name in t.optimizer.moments for array in t.optimizer.state_dict()[name].values()]
+    assert t.step == (not refused) and all(np.isfinite(array).all() for array in moments)
+
+
 def test_overfitting_is_told_from_noise():
     falling = [(0, 4.0, math.nan), (1, 2.0, 2.5), (2, 1.9, 2.0), (3, 1.85, 1.8), (4, 1.86, 1.7)]
     assert overfitting(falling) == ""
