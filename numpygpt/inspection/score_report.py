@@ -120,7 +120,7 @@ def greatest(losses: np.ndarray) -> list[int]:
 
 
 def values(array: np.ndarray) -> Iterator[Any]:
-    """The array's values as Python has them, of which never many are there at once."""
+    """The array's values as Python numbers, converted a block at a time."""
     return chain.from_iterable(array[start : start + AT_ONCE].tolist() for start in range(0, len(array), AT_ONCE))
 
 

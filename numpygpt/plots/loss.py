@@ -69,7 +69,8 @@ def mark_best(ax: Axes, run: Run, view: View, colour: str) -> Line2D | None:
 
 
 def one_run(run: Run, view: View, line: Line2D | None, val: Line2D | None, star: Line2D | None) -> Entries:
-    named = [(line, train_name(view)), (val, "validation"), (star, best_words(run))]
+    val_name = "validation, sampled tokens" if run.sampled else "validation"
+    named = [(line, train_name(view)), (val, val_name), (star, best_words(run))]
     return [(artist, name) for artist, name in named if artist is not None]
 
 

@@ -36,6 +36,12 @@ class Run:
         losses = self.metrics.eval["val_loss"]
         return int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
 
+    @property
+    def sampled(self) -> bool:
+        """Whether the drawn validation losses are those of a part of the validation tokens."""
+        table = self.metrics.eval
+        return not np.array_equal(table.get("whole_loss", table["val_loss"]), table["val_loss"], equal_nan=True)
+
     def total(self, name: str) -> Any:
         """The last `step`, `tokens` or `seconds` of the run, whichever kind of row came last."""
         columns = (self.metrics.train[name], self.metrics.eval[name])

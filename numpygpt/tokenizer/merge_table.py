@@ -56,7 +56,7 @@ class MergeTable:
         return ids[np.argsort(piece, kind="stable")], np.bincount(piece, minlength=len(lengths))
 
     def _rank(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """The ranks of pairs of ids, of any shape; NEVER for a pair that is no merge."""
+        """The ranks of pairs of ids, of any shape; NEVER for a pair that does not merge."""
         keys = first * self.vocab_size + second
         found = np.searchsorted(self.keys, keys)
         return np.where(self.keys[found] == keys, self.ranks[found], NEVER)

@@ -153,7 +153,7 @@ def starts_of(ordered: np.ndarray) -> np.ndarray:
 def _grouped(
     first: np.ndarray | int, second: np.ndarray | int, places: np.ndarray, weight: np.ndarray
 ) -> Iterator[tuple[int, int, np.ndarray, int]]:
-    """Each different pair of ids, of which one is given, with its places in order and its weight."""
+    """Each different pair of ids with its places in order and its weight. One id, an int, is in all."""
     others = np.asarray(second if isinstance(first, int) else first)
     if not len(others):
         return

@@ -16,8 +16,8 @@ class Clock:
 
         left = steps median(recent steps) + tokens (seconds of the last evaluation / its tokens) + evaluations rest
 
-    `rest` is the time that the last evaluation took to save and to sample. Before the session's first
-    evaluation, a token of evaluation is taken to cost a third of one of training, `step_tokens` of which are in a step.
+    `rest` is the time that the last evaluation took to save and to sample. Before the first evaluation of the session, a
+    token of it is assumed to take a third of the time of a training token. A step trains on `step_tokens` of these.
     """
 
     def __init__(self, step_tokens: int):

@@ -136,7 +136,7 @@ class Lacking:
         return rest
 
     def passed(self, text: str) -> str:
-        """`text`, of which only the length counts: lines and columns behind it are those of the whole text."""
+        """Count the lines and columns of `text`, and return it as it is."""
         self.lines += text.count("\n")
         last = text.rfind("\n")
         self.column = len(text) - last - 1 if last >= 0 else self.column + len(text)
