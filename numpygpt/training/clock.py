@@ -16,8 +16,8 @@ class Clock:
 
         left = steps median(recent steps) + tokens (seconds of the last evaluation / its tokens) + evaluations rest
 
-    `rest` is the time that the last evaluation took to save and to sample. Before the first evaluation of the session, a
-    token of it is assumed to take a third of the time of a training token. A step trains on `step_tokens` of these.
+    `rest` is the time that the last evaluation took to save and to sample. Before the first evaluation, its tokens are
+    assumed to take a third of the time of training tokens. A step trains on `step_tokens` tokens.
     """
 
     def __init__(self, step_tokens: int):
