@@ -134,8 +134,8 @@ class WordTokenizer(Tokenizer):
             if element not in self._ids:
                 raise ValueError(
                     f"the word {checks.brief(element)} {where(text, start)} is not in the vocabulary of "
-                    f"{self.vocab_size} tokens; remove it, or train on a text that has it, "
-                    f"or train with <unk> among the special tokens"
+                    f"{self.vocab_size} tokens: remove it, train on a text that has it, "
+                    "train with the special token <unk>, or use bpe, which knows every text"
                 )
             start += len(element)
 
