@@ -62,7 +62,7 @@ TABLE = {
               ("text.txt/x", "Not a directory: text.txt/x"), ("/proc/x", "/proc/x"), (LONG, "File name too long: x"),
               (".", "holds what is no data folder's"), ("/dev/null", "/dev/null is a file and no folder")],
     "--force": [(None, OK)],
-    "--inspect": [("data", OK), ("nowhere", "there is no data folder nowhere"), ("text.txt", "no data folder text.txt"),
+    "--inspect": [("data", OK), ("nowhere", "there is no data folder nowhere"), ("text.txt", "text.txt is a file"),
                   ("dir", "dir is no data folder, it has no meta.json"), (NEWLINE, r"no data folder a\u000ab")],
     "--text": [("To be", "--text is split by the tokenizer of a data folder: give --inspect DIR with it")],
 }  # fmt: skip

@@ -52,7 +52,7 @@ TABLE = {
     "--init-from": [("run", OK), ("run/best.npz", OK), ("nowhere", "there is no checkpoint nowhere"),
                     ("dir", "dir holds no checkpoint"), ("text.txt", "is damaged or no checkpoint"), (LONG, "xxx")],
     "--trace": [(None, OK)], "--dry-run": [(None, OK)],
-    "--data": [("data", OK), ("nowhere", "there is no data folder nowhere"), ("text.txt", "no data folder text.txt"),
+    "--data": [("data", OK), ("nowhere", "there is no data folder nowhere"), ("text.txt", "text.txt is a file"),
                ("dir", "dir is no data folder, it has no meta.json"), (LONG, "xxx")],
     "--out": [("new", OK), ("run", OK), (".", OK)],  # those that cannot be written to: below
     "--n-layers": at_least(1, "n_layers", (10**12, "n_layers must be at most 10,000, got 1000000000000")),
