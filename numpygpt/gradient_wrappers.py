@@ -11,6 +11,7 @@ import numpy as np
 
 from numpygpt.models import GPT
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
+from numpygpt.nn.modules.loss import LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 
 
@@ -60,6 +61,23 @@ class BothUses(Module):
 
     def backward(self, dY: np.ndarray) -> None:
         self.embedding.backward(self.head.backward(dY))
+
+
+class AfterALargerTable(Module):
+    """The head and its loss in one, directly after a pass with a larger table, whose array for dE does not fit."""
+
+    def __init__(self, n: int, d_model: int):
+        self.fused = LinearCrossEntropy(Unembedding(n, d_model))
+
+    def forward(self, X: np.ndarray, targets: np.ndarray) -> float:
+        head = self.fused.head
+        self.fused.head = Unembedding(head.embedding.n + 2, head.embedding.d_model, dtype=X.dtype.name)
+        self.fused(X, targets)
+        self.fused.head = head
+        return self.fused(X, targets)
+
+    def backward(self, scale: float) -> np.ndarray:
+        return self.fused.backward(scale)
 
 
 class Small(Module):
