@@ -61,7 +61,7 @@ class CharTokenizer(Tokenizer):
             index = int((ids == UNKNOWN).argmax())
             raise ValueError(
                 f"the character {part[index]!r} (U+{codes[index]:04X}) {where(text, start + index)} is "
-                f"not in the vocabulary of {self.vocab_size} tokens: remove it, train on a text that has it, "
+                f"not in the vocabulary of {self.vocab_size} tokens; remove it, train on a text that has it, "
                 "train with the special token <unk>, or use bpe, which knows every text"
             )
         return ids

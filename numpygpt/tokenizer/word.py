@@ -134,7 +134,7 @@ class WordTokenizer(Tokenizer):
             if element not in self._ids:
                 raise ValueError(
                     f"the word {checks.brief(element)} {where(text, start)} is not in the vocabulary of "
-                    f"{self.vocab_size} tokens: remove it, train on a text that has it, "
+                    f"{self.vocab_size} tokens; remove it, train on a text that has it, "
                     "train with the special token <unk>, or use bpe, which knows every text"
                 )
             start += len(element)
