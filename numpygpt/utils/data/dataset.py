@@ -56,8 +56,9 @@ class TokenDataset:
             make = f"make it with {how_to_make(folder)}"
             if old := displaced(folder):
                 make = f"what it held is in {shown(old)}, since its replacement was killed; rename that, or {make}"
-            is_file = f"{shown(folder)} is a file, not a data folder" if folder.exists() else ""
-            raise FileNotFoundError(f"{is_file or f'there is no data folder {shown(folder)}'}: {make}")
+            if folder.exists():
+                raise FileNotFoundError(f"{shown(folder)} is a file, not a data folder: {make}")
+            raise FileNotFoundError(f"there is no data folder {shown(folder)}: {make}")
         meta = read_meta(folder)
         for name in FILES:
             check_file(folder, name)
