@@ -16,11 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from numpygpt.utils.arguments import as_typed
-from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run
-from numpygpt.utils.colour import colours
-from numpygpt.utils.console import say
-from numpygpt.utils.data import (
+from numpygpt.data import (
     Corpus,
     ProgressBars,
     TokenDataset,
@@ -29,11 +25,15 @@ from numpygpt.utils.data import (
     read_corpus,
     summary,
 )
-from numpygpt.utils.data.clean import CLEANINGS
-from numpygpt.utils.data.corpora import CORPORA
-from numpygpt.utils.data.inspect import inspection
-from numpygpt.utils.data.recipes import INSTEAD, training
-from numpygpt.utils.data.split import SPLITS
+from numpygpt.data.clean import CLEANINGS
+from numpygpt.data.corpora import CORPORA
+from numpygpt.data.inspect import inspection
+from numpygpt.data.recipes import INSTEAD, training
+from numpygpt.data.split import SPLITS
+from numpygpt.utils.arguments import as_typed
+from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run
+from numpygpt.utils.colour import colours
+from numpygpt.utils.console import say
 from numpygpt.utils.typed import escaped
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",

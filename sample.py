@@ -19,17 +19,17 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
+from numpygpt.data.given import known_text, read_ids, read_text
 from numpygpt.inspection.explain import Explanation, legend
 from numpygpt.inspection.score import score_text
 from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
-from numpygpt.models.restore import corpus_name, restore
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.training.checkpoint import Checkpoint
+from numpygpt.training.restore import corpus_name, restore
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import Checkpoint
 from numpygpt.utils.colour import colours, harmless, room
-from numpygpt.utils.data.given import known_text, read_ids, read_text
 from numpygpt.utils.text import prompt_ids
 from numpygpt.utils.typed import check_stop, remarks
 

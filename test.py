@@ -19,9 +19,9 @@ import subprocess
 import sys
 from argparse import Namespace
 
-from numpygpt.gradient_cases import gradient_cases
-from numpygpt.nn.gradcheck import gradcheck
 from numpygpt.utils import cli
+from numpygpt.verify import gradcheck
+from numpygpt.verify.cases import gradient_cases
 
 TOLERANCE = 1e-6
 
@@ -48,7 +48,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.mutants is not None:
-        from numpygpt.mutation import verdicts  # here, as the table alone needs none of it
+        from numpygpt.verify.mutation import verdicts  # here, as the table alone needs none of it
 
         return 1 if verdicts.table(args.mutants, TOLERANCE) else 0
     wrong = table()

@@ -18,20 +18,20 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
+from numpygpt.training.config import add_flags, presets
 from numpygpt.training.folder import clear_leftovers, closed
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.memory import check_memory
+from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.report import introduction
 from numpygpt.training.run import Run
 from numpygpt.training.start import begun, changes, check_free, open_data, resumed
 from numpygpt.training.validation import eval_tokens
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, room
-from numpygpt.utils.config import add_flags, presets
 from numpygpt.utils.console import WIDTH, note, say
 from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.lock import locked
-from numpygpt.utils.metrics import MetricsLog
 
 
 def parse(argv: list[str] | None = None) -> Namespace:

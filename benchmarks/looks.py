@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from numpygpt.training.metrics import read_metrics
 from numpygpt.utils import cli
-from numpygpt.utils.metrics import read_metrics
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from numpygpt.nn import MultiHeadAttention
 from numpygpt.nn.functional import pieces
 from numpygpt.nn.modules.attention import KEEP_WEIGHTS
 from numpygpt.nn.modules.loss import LOGIT_ENTRIES, chunk_rows
-from numpygpt.nn.parallel import DataParallel, blas_threads
 from numpygpt.optim import AdamW, clip_grad_norm
+from numpygpt.parallel.threads import DataParallel, blas_threads
 from numpygpt.utils.cores import cores
 
 Step = Callable[[], int]
@@ -128,16 +128,16 @@ def torch_model(case: Case):
         def __init__(self) -> None:
             super().__init__()
             C = case.C
-            self.ln1, self.ln2 = nn.LayerNorm(C), nn.LayerNorm(C)
+            self.norm1, self.norm2 = nn.LayerNorm(C), nn.LayerNorm(C)
             self.qkv, self.proj = nn.Linear(C, 3 * C), nn.Linear(C, C)
             self.fc, self.out = nn.Linear(C, 4 * C), nn.Linear(4 * C, C)
 
         def forward(self, x):
             B, T, C = x.shape
-            q, k, v = (part.view(B, T, case.H, -1).transpose(1, 2) for part in self.qkv(self.ln1(x)).split(C, dim=2))
+            q, k, v = (part.view(B, T, case.H, -1).transpose(1, 2) for part in self.qkv(self.norm1(x)).split(C, dim=2))
             o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + self.proj(o.transpose(1, 2).reshape(B, T, C))
-            h = self.fc(self.ln2(x))
+            h = self.fc(self.norm2(x))
             return x + self.out(F.relu(h) if case.activation == "relu" else F.gelu(h, approximate="tanh"))
 
     class Model(nn.Module):
@@ -145,7 +145,7 @@ def torch_model(case: Case):
             super().__init__()
             self.wte, self.wpe = nn.Embedding(case.V, case.C), nn.Embedding(case.T, case.C)
             self.blocks = nn.Sequential(*(Block() for _ in range(case.L)))
-            self.ln_f = nn.LayerNorm(case.C)
+            self.norm_f = nn.LayerNorm(case.C)
             self.head = nn.Linear(case.C, case.V, bias=False)
             if case.tied:
                 self.head.weight = self.wte.weight
@@ -155,7 +155,7 @@ def torch_model(case: Case):
 
         def forward(self, x, y):
             h = self.wte(x) + self.wpe(torch.arange(x.shape[1]))
-            logits = self.head(self.ln_f(self.blocks(h)))
+            logits = self.head(self.norm_f(self.blocks(h)))
             return F.cross_entropy(logits.view(-1, case.V), y.view(-1))
 
     torch.manual_seed(0)
@@ -201,8 +201,8 @@ def jax_step(case: Case) -> Step:
     def linear_params(m: int, n: int):
         return {"W": normal(m, n), "b": jnp.zeros(n)}
 
-    params = {"wte": normal(case.V, C), "wpe": normal(case.T, C), "ln_f": norm_params(), "blocks": [
-        {"ln1": norm_params(), "qkv": linear_params(C, 3 * C), "proj": linear_params(C, C), "ln2": norm_params(),
+    params = {"wte": normal(case.V, C), "wpe": normal(case.T, C), "norm_f": norm_params(), "blocks": [
+        {"norm1": norm_params(), "qkv": linear_params(C, 3 * C), "proj": linear_params(C, C), "norm2": norm_params(),
          "fc": linear_params(C, 4 * C), "out": linear_params(4 * C, C)} for _ in range(L)]}
     if not case.tied:
         params["head"] = normal(case.V, C)
@@ -218,10 +218,10 @@ def jax_step(case: Case) -> Step:
         h = params["wte"][x] + params["wpe"]
         for p in params["blocks"]:
             q, k, v = (part.reshape(*x.shape, H, C // H)
-                       for part in jnp.split(linear(p["qkv"], norm(p["ln1"], h)), 3, axis=-1))
+                       for part in jnp.split(linear(p["qkv"], norm(p["norm1"], h)), 3, axis=-1))
             h = h + linear(p["proj"], jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(*x.shape, C))
-            h = h + linear(p["out"], act(linear(p["fc"], norm(p["ln2"], h))))
-        logits = jax.nn.log_softmax(norm(params["ln_f"], h) @ params["wte" if case.tied else "head"].T)
+            h = h + linear(p["out"], act(linear(p["fc"], norm(p["norm2"], h))))
+        logits = jax.nn.log_softmax(norm(params["norm_f"], h) @ params["wte" if case.tied else "head"].T)
         return -jnp.take_along_axis(logits, y[..., None], -1).mean()
 
     def update(state, x, y):

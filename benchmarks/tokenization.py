@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def tiny_shakespeare() -> str:
-    from numpygpt.utils.data import load_corpus
+    from numpygpt.data import load_corpus
 
     return "".join(piece for piece in load_corpus("tinyshakespeare").pieces() if isinstance(piece, str))
 

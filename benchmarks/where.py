@@ -30,12 +30,12 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.cases import CASES, Case, check_names  # noqa: E402
 from benchmarks.peers import missing, timed, training  # noqa: E402
+from numpygpt.data import DataLoader  # noqa: E402
 from numpygpt.nn.modules import attention, loss  # noqa: E402
-from numpygpt.nn.parallel import blas_threads  # noqa: E402
 from numpygpt.optim import optimizer  # noqa: E402
+from numpygpt.parallel.threads import blas_threads  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
 from numpygpt.utils.cores import cores  # noqa: E402
-from numpygpt.utils.data import DataLoader  # noqa: E402
 
 IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (the last is ours)
     ("char", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.report import machine, step_seconds
 from experiments.runs import ROOT, best_loss, last_train_loss, markdown, read_config, slug, trained
+from numpygpt.training.config import Config
 from numpygpt.utils import cli
-from numpygpt.utils.config import Config
 from numpygpt.utils.text import duration
 
 NARROW = "quick --context 128 --batch-size 8 --steps 4700 --warmup 200 --eval-every 2350 --eval-tokens -1"

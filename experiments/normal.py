@@ -24,14 +24,14 @@ from matplotlib.axes import Axes
 
 import train
 from experiments.runs import ROOT, load_run, missing, trained
+from numpygpt.data import Corpus, prepare
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.plots import style
 from numpygpt.plots.runs import Run
 from numpygpt.plots.series import smooth
+from numpygpt.training.config import read_preset
 from numpygpt.training.start import open_data
 from numpygpt.utils import cli
-from numpygpt.utils.config import read_preset
-from numpygpt.utils.data import Corpus, prepare
 
 PART = 20  # the overfitted model gets one part in so many of the text
 QUICK = "quick, as it should be"

@@ -23,14 +23,14 @@ import numpy as np
 
 from benchmarks.speed import processor
 from experiments.runs import best_loss, last_train_loss, markdown
+from numpygpt.data import TokenDataset
 from numpygpt.models import GPT
-from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.runs import load_run
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training import Trainer
+from numpygpt.training.config import Config
+from numpygpt.training.restore import restore, run_config
 from numpygpt.utils import cli
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.text import duration, prompt_ids
 
 COLUMNS = (

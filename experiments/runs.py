@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402
+from numpygpt.data import TokenDataset  # noqa: E402
 from numpygpt.plots.runs import Run, load_run, read_config  # noqa: E402
+from numpygpt.training.metrics import read_metrics  # noqa: E402
 from numpygpt.training.start import begun  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
-from numpygpt.utils.data import TokenDataset  # noqa: E402
-from numpygpt.utils.metrics import read_metrics  # noqa: E402
 
 FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # paths, or change no parameter
 

@@ -7,7 +7,7 @@ TYPE_CHECKING = False  # type checkers read this name as true; importing `typing
 if TYPE_CHECKING:
     from numpygpt.inspection import summary, trace
     from numpygpt.models import GPT
-    from numpygpt.nn.gradcheck import gradcheck
+    from numpygpt.verify import gradcheck
 
 __version__ = "0.1.0"
 __all__ = ["GPT", "gradcheck", "summary", "trace"]
@@ -19,7 +19,7 @@ if not TYPE_CHECKING:
         from importlib import import_module
         from importlib.util import find_spec
 
-        homes = {"GPT": "models", "gradcheck": "nn.gradcheck", "summary": "inspection", "trace": "inspection"}
+        homes = {"GPT": "models", "gradcheck": "verify", "summary": "inspection", "trace": "inspection"}
         if name in homes:
             from numpygpt.startup import fault
 

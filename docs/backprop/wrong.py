@@ -98,8 +98,8 @@ class Averaged(Linear):
 
 class NoWayAround(TransformerBlock):
     def backward(self, dY):
-        dH = self.ln2.backward(self.ffn.backward(dY))
-        return dH + self.ln1.backward(self.attn.backward(dH))
+        dH = self.norm2.backward(self.ffn.backward(dY))
+        return dH + self.norm1.backward(self.attn.backward(dH))
 
 
 class ScaledTwice(Dropout):
@@ -152,7 +152,7 @@ class UpstreamSign(ReLU):
 
 class NotReversed(GPT):
     def backward(self, scale=1.0):
-        dX = self.ln_f.backward(self.head.backward(self.criterion.backward(scale)))
+        dX = self.norm_f.backward(self.head.backward(self.criterion.backward(scale)))
         for block in self.blocks:
             dX = block.backward(dX)
         self.wte.backward(self.wpe.backward(self.dropout.backward(dX)))

@@ -20,7 +20,7 @@ import numpy as np
 
 from numpygpt import gradcheck
 from numpygpt.nn import Module
-from numpygpt.nn.gradcheck import Report
+from numpygpt.verify.check import Report
 
 __all__ = ["Module", "close", "gradcheck", "mark", "step"]
 

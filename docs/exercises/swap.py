@@ -17,12 +17,12 @@ import marker  # first: it finds the package
 import numpy as np
 
 from numpygpt import GPT
+from numpygpt.data import DEFAULT_FOLDER, DataLoader, TokenDataset, eval_batches
 from numpygpt.nn import CrossEntropyLoss
-from numpygpt.nn.parallel import blas_threads
 from numpygpt.optim import AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
+from numpygpt.parallel.threads import blas_threads
 from numpygpt.utils.cli import ROOT
-from numpygpt.utils.data import DEFAULT_FOLDER, DataLoader, TokenDataset, eval_batches
 
 HERE = Path(__file__).resolve().parent
 SIZES = {"max_len": 32, "d_model": 32, "n_heads": 4, "n_layers": 2}
@@ -32,8 +32,8 @@ BATCH, STEPS, LR, EVALUATED = 12, 800, 1e-2, 8192  # sequences, steps, highest r
 def rmsnorm(model: GPT, folder: Path) -> None:
     RMSNorm = marker.step(folder / "x", 13).RMSNorm
     for block in model.blocks:
-        block.ln1, block.ln2 = RMSNorm(SIZES["d_model"]), RMSNorm(SIZES["d_model"])
-    model.ln_f = RMSNorm(SIZES["d_model"])
+        block.norm1, block.norm2 = RMSNorm(SIZES["d_model"]), RMSNorm(SIZES["d_model"])
+    model.norm_f = RMSNorm(SIZES["d_model"])
 
 
 def swiglu(model: GPT, folder: Path) -> None:

@@ -22,9 +22,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from numpygpt import GPT
-from numpygpt.nn.parallel import blas_threads
+from numpygpt.data import DEFAULT_FOLDER, DataLoader, TokenDataset, eval_batches
 from numpygpt.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
+from numpygpt.parallel.threads import blas_threads
 from numpygpt.plots.series import smooth
 from numpygpt.plots.style import (
     BLACK,
@@ -42,7 +43,6 @@ from numpygpt.plots.style import (
 )
 from numpygpt.utils.cli import ROOT
 from numpygpt.utils.cores import cores
-from numpygpt.utils.data import DEFAULT_FOLDER, DataLoader, TokenDataset, eval_batches
 
 SIZES = {"max_len": 32, "d_model": 64, "n_heads": 4, "n_layers": 2}
 BATCH, STEPS, WARMUP, CLIP, EVALUATED = 8, 400, 40, 1.0, 16_384  # sequences, steps, steps, norm, tokens

@@ -74,12 +74,12 @@ def layers(model: GPT) -> list[tuple[str, Module, str]]:
     block, at = model.blocks[0], "blocks.0."
     return [
         ("wte", model.wte, "X (B, T, C)"), ("wpe", model.wpe, "X (B, T, C)"),
-        (at + "ln1", block.ln1, "Y (B, T, C)"), (at + "attn.qkv", block.attn.qkv, "QKV (B, T, H (2 d_k + d_v))"),
+        (at + "norm1", block.norm1, "Y (B, T, C)"), (at + "attn.qkv", block.attn.qkv, "QKV (B, T, H (2 d_k + d_v))"),
         (at + "attn", block.attn, "O (B, T, H d_v)"), (at + "attn.proj", block.attn.proj, "Y (B, T, C)"),
-        (at + "add1", block, "H (B, T, C)"), (at + "ln2", block.ln2, "Y (B, T, C)"),
+        (at + "add1", block, "H (B, T, C)"), (at + "norm2", block.norm2, "Y (B, T, C)"),
         (at + "ffn.fc", block.ffn.fc, "H (B, T, d_ff)"), (at + "ffn.act", block.ffn.act, "A (B, T, d_ff)"),
         (at + "ffn.proj", block.ffn.proj, "Y (B, T, C)"), (at + "add2", block, "Y (B, T, C)"),
-        ("ln_f", model.ln_f, "Y (B, T, C)"), ("head", model.head, "logits (B, T, V)"),
+        ("norm_f", model.norm_f, "Y (B, T, C)"), ("head", model.head, "logits (B, T, V)"),
         ("criterion", model.criterion, "L"),
     ]  # fmt: skip
 
@@ -105,8 +105,8 @@ def part(model: GPT, name: str, layer: Module, letters: str, shape: tuple[int, .
 def addition(name: str, letters: str, shape: tuple[int, ...]) -> Part:
     """Where a branch comes back to the residual stream. Above, where it left, its gradient is added to the stream's."""
     forward, backward = {
-        "blocks.0.add1": ("H = X + attn(ln1(X))", "dX = dH + ln1.backward(attn.backward(dH))"),
-        "blocks.0.add2": ("Y = H + ffn(ln2(H))", "dH = dY + ln2.backward(ffn.backward(dY))"),
+        "blocks.0.add1": ("H = X + attn(norm1(X))", "dX = dH + norm1.backward(attn.backward(dH))"),
+        "blocks.0.add2": ("Y = H + ffn(norm2(H))", "dH = dY + norm2.backward(ffn.backward(dY))"),
     }[name]
     return Part(name, "residual", (forward,), (backward,), letters, shape)
 
@@ -139,7 +139,7 @@ def formulas(layer: Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def counts(model: GPT) -> dict[str, int]:
     """Learned numbers by component; a tied head has none of its own. They add up to `model.n_params()`."""
-    found: dict[str, int] = {name: 0 for name in ("wte", "wpe", "blocks", "ln_f", "head")}
+    found: dict[str, int] = {name: 0 for name in ("wte", "wpe", "blocks", "norm_f", "head")}
     for name, param in model.named_parameters():
         first = name.split(".")[0]
         found[first] = found.get(first, 0) + param.size

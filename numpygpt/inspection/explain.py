@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from numpygpt.data.inspect import token_signs
 from numpygpt.inspection.surprise import bits_of, brief, padded, painted, percent, scale, sign_rows
 from numpygpt.models.generate import Sampling, probabilities
 from numpygpt.nn.functional import softmax_lse
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import faint, listed, width
-from numpygpt.utils.data.inspect import token_signs
 
 COLUMNS = 90
 MOST = 5  # tokens of a step

@@ -134,7 +134,7 @@ def feed_forward(m: FeedForward, call: Call) -> Cost:
 @costs_of(TransformerBlock)
 def transformer_block(m: TransformerBlock, call: Call) -> Cost:
     n = 2 * call.entries  # X + .., H + ..; dY + .., dH + ..
-    names = ("ln1", "attn", "ln2", "ffn")
+    names = ("norm1", "attn", "norm2", "ffn")
     return Cost(call.shape, n, n, inside=tuple(Inside(name, getattr(m, name), call.shape) for name in names))
 
 
@@ -145,7 +145,7 @@ def gpt(m: GPT, call: Call) -> Cost:
     blocks = [Inside(f"blocks.{i}", block, stream) for i, block in enumerate(m.blocks)]
     return Cost((), inside=(
         Inside("wte", m.wte, call.shape), Inside("wpe", m.wpe, stream), Inside("dropout", m.dropout, stream), *blocks,
-        Inside("ln_f", m.ln_f, stream), Inside("head_loss", m.head_loss, stream)))
+        Inside("norm_f", m.norm_f, stream), Inside("head_loss", m.head_loss, stream)))
 
 
 # -- from the last states to the loss ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 
 from numpygpt.inspection.stats import Stats
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 
 Part = tuple[object, float]  # (the batch, this worker's part of its number)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.data.inspect import text_tokens, token_signs
 from numpygpt.inspection.score import TextScores
 from numpygpt.inspection.surprise import (
     background,
@@ -23,7 +24,6 @@ from numpygpt.inspection.surprise import (
 )
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import arranged, bold, listed, token_lines, width
-from numpygpt.utils.data.inspect import text_tokens, token_signs
 
 COLUMNS = 96
 AT_ONCE = 2000  # tokens that are laid out at a time, where no new line comes before

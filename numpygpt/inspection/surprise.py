@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from numpygpt.data.inspect import LEGENDS
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import BLACK, DARK, LEGEND, SCALE, WHITE, paint, width
-from numpygpt.utils.data.inspect import LEGENDS
 
 DIGITS = string.digits + string.ascii_lowercase
 Number = TypeVar("Number", float, np.ndarray)

@@ -13,7 +13,7 @@ from numpygpt.inspection.stats import add
 from numpygpt.inspection.tables import trace_tables
 from numpygpt.inspection.watcher import Record, Watcher, total
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 from numpygpt.utils.signals import signals_wait
 
 __all__ = ["Record", "trace"]

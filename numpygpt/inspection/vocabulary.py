@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from numpygpt.data.inspect import token_signs
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import signs
-from numpygpt.utils.data.inspect import token_signs
 
 CLASSES = ("small letters", "capital letters", "after a space", "digits", "white space", "punctuation", "other")
 

@@ -17,7 +17,7 @@ from numpygpt.inspection.parts import Parts
 from numpygpt.inspection.stats import Stats, add
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 
 FORWARD = ("forward", "loss")  # `loss` is GPT's other forward
 

@@ -17,8 +17,8 @@ from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_ids, number, whole
-from numpygpt.nn.parallel import THREADS, blas_threads
 from numpygpt.nn.twin import evaluation, is_patched, twin
+from numpygpt.parallel.threads import THREADS, blas_threads
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT

@@ -29,7 +29,7 @@ POSITIONS = {"learned": PositionalEmbedding, "sinusoidal": SinusoidalEncoding}
 class GPT(Module):
     """A decoder-only transformer: ids (B, T) -> logits (B, T, V), and the mean loss in nats a token.
 
-    wte (token vectors) -> positions -> dropout -> n_layers x TransformerBlock -> ln_f -> head (scores for each token).
+    wte (token vectors) -> positions -> dropout -> n_layers x TransformerBlock -> norm_f -> head.
     GPT-2's shape (Radford et al. 2019): pre-norm blocks, tied head, tanh-GELU. `d_ff` defaults to 4 d_model; `d_k` and
     `d_v`, the head sizes, to d_model / n_heads; `positions` is "learned" or "sinusoidal"; `seed` draws the weights.
     Raises ValueError for sizes that do not fit each other.
@@ -67,7 +67,7 @@ class GPT(Module):
                              dropout=dropout, rng=rng, dtype=dtype)
             for _ in range(n_layers)
         ]
-        self.ln_f = LayerNorm(d_model, bias, dtype=dtype)
+        self.norm_f = LayerNorm(d_model, bias, dtype=dtype)
         self.head = Unembedding(vocab_size, d_model, tied=self.wte if tie_weights else None, rng=rng, dtype=dtype)
         self.criterion = CrossEntropyLoss(self.ignore_index)
         self.head_loss = LinearCrossEntropy(self.head, self.ignore_index)
@@ -102,7 +102,7 @@ class GPT(Module):
         X = self.dropout(X)
         for i, block in enumerate(self.blocks):
             X = block(X, caches[i] if caches else None)
-        return self.ln_f(X)
+        return self.norm_f(X)
 
     @exclusive
     def forward(self, x: np.ndarray, targets: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
@@ -134,7 +134,7 @@ class GPT(Module):
             dX = self.head.backward(self.criterion.backward(scale))  # (B, T, C)
         else:
             dX = self.head_loss.backward(scale)
-        dX = self.ln_f.backward(dX)
+        dX = self.norm_f.backward(dX)
         for block in reversed(self.blocks):
             dX = block.backward(dX)
         dX = self.dropout.backward(dX)

@@ -11,7 +11,7 @@ import numpy as np
 from numpygpt.models.gpt import GPT, POSITIONS
 from numpygpt.nn.flat import Flat
 from numpygpt.nn.modules.checks import DTYPES
-from numpygpt.nn.paper import on_paper
+from numpygpt.nn.skeleton import skeleton
 
 TYPES = {"int": (int,), "int | None": (int, type(None)), "float": (int, float), "str": (str,), "bool": (bool,)}
 LARGEST = 1 << 40  # no size of a model is beyond it, and the products of a few are still quick to compute
@@ -65,13 +65,13 @@ def shapes(vocab_size: int, max_len: int, d_model: int, n_heads: int, n_layers: 
         yield "wpe.W", (max_len, d_model)
     for i in range(n_layers):
         block = f"blocks.{i}."
-        yield from norm(f"{block}ln1", d_model, bias)
+        yield from norm(f"{block}norm1", d_model, bias)
         yield from linear(f"{block}attn.qkv", d_model, n_heads * (2 * k + v), bias)
         yield from linear(f"{block}attn.proj", n_heads * v, d_model, bias)
-        yield from norm(f"{block}ln2", d_model, bias)
+        yield from norm(f"{block}norm2", d_model, bias)
         yield from linear(f"{block}ffn.fc", d_model, wide, bias)
         yield from linear(f"{block}ffn.proj", wide, d_model, bias)
-    yield from norm("ln_f", d_model, bias)
+    yield from norm("norm_f", d_model, bias)
     if not tie_weights:
         yield "head.embedding.W", (vocab_size, d_model)
 
@@ -80,7 +80,7 @@ class OnPaper(GPT):
     """A GPT whose parameters have shapes and no memory: `summary` works out from it what training would take."""
 
     def __init__(self, **config: Any):
-        with on_paper():
+        with skeleton():
             super().__init__(**config)
 
     def init_weights(self, rng: np.random.Generator) -> None:

@@ -1,6 +1,5 @@
-"""Layers with hand-written gradients. The formulas are in `functional`, the check of all of them in `gradcheck`."""
+"""Layers with hand-written gradients. The formulas are in `functional`; `numpygpt.verify` checks them."""
 
-from numpygpt.nn.gradcheck import gradcheck
 from numpygpt.nn.modules.activation import GELU, ReLU, Softmax
 from numpygpt.nn.modules.attention import KVCache, MultiHeadAttention
 from numpygpt.nn.modules.dropout import Dropout
@@ -16,5 +15,5 @@ from numpygpt.nn.modules.transformer import TransformerBlock
 __all__ = [
     "GELU", "CrossEntropyLoss", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm", "Linear",
     "LinearCrossEntropy", "Module", "MultiHeadAttention", "PositionalEmbedding", "ReLU", "SinusoidalEncoding",
-    "Softmax", "TransformerBlock", "Unembedding", "gradcheck",
+    "Softmax", "TransformerBlock", "Unembedding",
 ]

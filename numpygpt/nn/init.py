@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from numpygpt.nn.modules.checks import check_dtype
-from numpygpt.nn.paper import blank
+from numpygpt.nn.skeleton import blank
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...], std: float, dtype: np.typing.DTypeLike) -> np.ndarray:

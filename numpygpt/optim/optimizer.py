@@ -14,7 +14,7 @@ from numpygpt.nn.functional import CACHE_ENTRIES
 from numpygpt.nn.modules.checks import number, whole
 from numpygpt.nn.modules.loading import fitting
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 from numpygpt.utils.signals import signals_wait
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim.optimizer import Optimizer, check
+from numpygpt.parallel.threads import DataParallel
 
 
 class SGD(Optimizer):

@@ -113,7 +113,7 @@ def draw(sheet: Sheet, plan: Blueprint) -> float:
     sheet.box(parts["wpe"])
     draw_block(sheet, plan)
     sheet.arrows(label(parts["blocks.0.add2"]), 0.5)
-    for name in ("ln_f", "head", "criterion"):
+    for name in ("norm_f", "head", "criterion"):
         sheet.box(parts[name])
         sheet.arrows(label(parts[name]) if name != "criterion" else "L, one number; dL/dL = 1")
     count(sheet, plan)
@@ -138,8 +138,8 @@ def draw_block(sheet: Sheet, plan: Blueprint) -> None:
     sheet.words(WORDS, top + 0.08, times, weight="bold")
     sheet.words(WORDS, top + 0.08 + LINE, f"{each:,} parameters" + " each" * (plan.n_layers > 1))
     fork = sheet.arrows(label(parts["wpe"]), 0.9)
-    sheet.box(parts["ln1"])
-    sheet.arrows(label(parts["ln1"]))
+    sheet.box(parts["norm1"])
+    sheet.arrows(label(parts["norm1"]))
     sheet.box(parts["attn.qkv"])
     sheet.heads({name: plan.heads[name] for name in "QKV"})
     sheet.box(parts["attn"])
@@ -148,7 +148,7 @@ def draw_block(sheet: Sheet, plan: Blueprint) -> None:
     sheet.arrows(label(parts["attn.proj"]))
     sheet.skip(fork, *sheet.box(parts["add1"]))
     fork = sheet.arrows(label(parts["add1"]), 0.5)
-    for name in ("ln2", "ffn.fc", "ffn.act", "ffn.proj"):
+    for name in ("norm2", "ffn.fc", "ffn.act", "ffn.proj"):
         sheet.box(parts[name])
         sheet.arrows(label(parts[name]))
     sheet.skip(fork, *sheet.box(parts["add2"]))

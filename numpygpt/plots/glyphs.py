@@ -7,9 +7,9 @@ from functools import cache
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from numpygpt.data.inspect import token_signs
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import number_of, printable, signs
-from numpygpt.utils.data.inspect import token_signs
 
 
 def drawable(text: str) -> str:

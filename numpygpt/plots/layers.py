@@ -19,7 +19,7 @@ from numpygpt.plots.view import View, leave_empty
 CUSTOMARY = 1e-3  # of a step by the weights that it changes
 BLOCK = re.compile(r"blocks\.([0-9]{1,3})\..+")  # a parameter of a block; a picture of more blocks would take minutes
 MOST = 12  # blocks with a legend entry of their own; the colours of those between go from one to the next
-LAYERS = {"wte": "embedding", "wpe": "embedding", "ln_f": "final norm", "head": "head"}
+LAYERS = {"wte": "embedding", "wpe": "embedding", "norm_f": "final norm", "head": "head"}
 Table = dict[str, np.ndarray]
 Entries = list[tuple[Artist, str]]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.data.dataset import read_meta
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.series import smooth
+from numpygpt.training.config import read_toml
+from numpygpt.training.metrics import Metrics, comparable_losses, read_metrics
 from numpygpt.utils.arguments import text
 from numpygpt.utils.cli import meant, shown
-from numpygpt.utils.config import read_toml
-from numpygpt.utils.data.dataset import read_meta
-from numpygpt.utils.metrics import Metrics, comparable_losses, read_metrics
 from numpygpt.utils.text import duration
 
 METRICS = "metrics.jsonl"

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from numpygpt.data import TokenDataset
+from numpygpt.data.given import known_text, read_ids, read_text
 from numpygpt.models import GPT
-from numpygpt.models.restore import restore, run_config
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.training.checkpoint import Checkpoint
+from numpygpt.training.restore import restore, run_config
 from numpygpt.utils import cli
 from numpygpt.utils.arguments import text
-from numpygpt.utils.checkpoint import Checkpoint
-from numpygpt.utils.data import TokenDataset
-from numpygpt.utils.data.given import known_text, read_ids, read_text
 from numpygpt.utils.typed import remarks
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from numpygpt.data.meta import read_meta
 from numpygpt.plots.runs import Run, bits_by_nats, read_config, tokens
 from numpygpt.plots.series import time_unit
 from numpygpt.plots.speed import speed
 from numpygpt.plots.style import FONT, GREY, INK, shorten
-from numpygpt.utils.checkpoint import find_checkpoint, load_checkpoint
+from numpygpt.training.checkpoint import find_checkpoint, load_checkpoint
 from numpygpt.utils.colour import printable, width
-from numpygpt.utils.data.meta import read_meta
 
 HEADINGS = (
     ["", "", "token", "", "tokens", "", "tokens", "bits a", "at", "nats a", "per-"],

@@ -14,12 +14,12 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
+from numpygpt.data.inspect import text_tokens
 from numpygpt.inspection.score import TextScores
 from numpygpt.plots.glyphs import drawable_in
 from numpygpt.plots.style import FONT, GREY, INK, SIZE, head
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import arranged, width
-from numpygpt.utils.data.inspect import text_tokens
 
 COLUMNS, FEWEST = 80, 60  # cells of a line at most; a text of shorter lines has fewer cells, and larger letters
 LETTERS, LINE = 880, 1280  # points, over the cells of a line: the letters, and from line to line

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from numpygpt.data import TokenDataset
+from numpygpt.training.config import Config
 from numpygpt.training.diagnose import NotFinite
 from numpygpt.training.folder import RunFiles
 from numpygpt.utils.cli import shown
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import TokenDataset
 
 T = TypeVar("T")
 USUAL = 3e-3  # a learning rate that a small model takes

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.trainer import Trainer
 from numpygpt.utils.cli import command, shown
 from numpygpt.utils.files import check_plain, writing
-from numpygpt.utils.metrics import MetricsLog
 
 WRITTEN = ("ckpt.npz", "best.npz", "metrics.jsonl", "config.toml")  # by way of a temporary file
 

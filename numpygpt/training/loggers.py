@@ -14,9 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from numpygpt.training.config import Config
+from numpygpt.training.metrics import read_rows
 from numpygpt.utils.cli import shown
-from numpygpt.utils.config import Config
-from numpygpt.utils.metrics import read_rows
 
 INIT_SECONDS, FINISH_SECONDS = 30, 60  # how long wandb may look for its server, and go on uploading after the run
 OFFLINE = "set WANDB_MODE=offline to log without network and account, and upload later by `wandb sync`"

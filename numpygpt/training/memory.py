@@ -9,8 +9,8 @@ import numpy as np
 from numpygpt.inspection.summary import Row, summary
 from numpygpt.models.shapes import OnPaper
 from numpygpt.nn.modules.loss import chunk_rows
+from numpygpt.training.config import Config
 from numpygpt.training.trainer import moments_of, workers_of
-from numpygpt.utils.config import Config
 from numpygpt.utils.memory import available
 
 INTERPRETER = 60e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from numpygpt.data import TokenDataset
+from numpygpt.data.meta import plain
 from numpygpt.training.baselines import bigram_loss, unigram_loss
+from numpygpt.training.config import Config
 from numpygpt.training.memory import memory, parameters
 from numpygpt.training.trainer import workers_of
 from numpygpt.training.validation import comparable, tokens_read
 from numpygpt.utils.cli import shown
-from numpygpt.utils.config import Config
 from numpygpt.utils.console import WIDTH, hanging
 from numpygpt.utils.cores import cores
-from numpygpt.utils.data import TokenDataset
-from numpygpt.utils.data.meta import plain
 from numpygpt.utils.text import duration
 
 NAMES = 9  # columns of a row's name, as in the other lines that a run begins with

@@ -22,6 +22,7 @@ from numpygpt.training.clock import SURE, Clock
 from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
 from numpygpt.training.folder import RunFiles, draw_curves
 from numpygpt.training.loggers import Logger
+from numpygpt.training.metrics import MetricsLog, comparable_losses, read_metrics
 from numpygpt.training.report import diverged, evaluation_line, overfitting, result
 from numpygpt.training.spikes import IN_A_ROW, LEAST
 from numpygpt.training.trainer import Trainer
@@ -29,7 +30,6 @@ from numpygpt.training.validation import Validation, comparable
 from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
 from numpygpt.utils.console import note, progress_bar, say
-from numpygpt.utils.metrics import MetricsLog, comparable_losses, read_metrics
 from numpygpt.utils.text import duration, prompt_ids
 
 

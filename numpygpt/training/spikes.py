@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from numpygpt.utils.checkpoint_header import is_count
+from numpygpt.training.checkpoint_header import is_count
 
 REMEMBERED = 100  # norms; their median is the measure
 LEAST = 20  # norms before anything is a spike

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from numpygpt.models.restore import check_model, run_config
+from numpygpt.data import ProgressBars, TokenDataset, load_corpus, prepare
+from numpygpt.data.dataset import at_hand, how_to_make
+from numpygpt.data.recipes import folder_of, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
+from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
+from numpygpt.training.config import Config, filled, fixed_names, given, read_preset
+from numpygpt.training.restore import check_model, run_config
 from numpygpt.training.trainer import workers_of
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.utils.cli import shown
-from numpygpt.utils.config import Config, filled, fixed_names, given, read_preset
-from numpygpt.utils.data import ProgressBars, TokenDataset, load_corpus, prepare
-from numpygpt.utils.data.dataset import at_hand, how_to_make
-from numpygpt.utils.data.recipes import folder_of, recipe
 from numpygpt.utils.lock import check_unlocked
 
 SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpygpt.utils.checkpoint import RUN_KEYS, Checkpoint
+from numpygpt.training.checkpoint import RUN_KEYS, Checkpoint
 
 
 def check_state(checkpoint: Checkpoint, optimizer: str, generators: list[str]) -> None:

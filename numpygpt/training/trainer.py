@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.data import DataLoader, TokenDataset
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.nn.twin import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
+from numpygpt.parallel.threads import DataParallel
+from numpygpt.training.archive import brief
+from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
+from numpygpt.training.config import Config
 from numpygpt.training.diagnose import first_not_finite
 from numpygpt.training.spikes import Spikes
 from numpygpt.training.state import check_state
-from numpygpt.utils.archive import brief
-from numpygpt.utils.checkpoint import Checkpoint, save_checkpoint
-from numpygpt.utils.config import Config
 from numpygpt.utils.cores import cores
-from numpygpt.utils.data import DataLoader, TokenDataset
 from numpygpt.utils.signals import signals_wait
 
 

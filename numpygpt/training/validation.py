@@ -9,12 +9,12 @@ from itertools import takewhile
 import numpy as np
 from tqdm import tqdm
 
+from numpygpt.data import eval_batches
+from numpygpt.data.dataloader import count_targets
+from numpygpt.training.config import Config
 from numpygpt.training.failures import DataFiles
 from numpygpt.training.trainer import Trainer, evaluate
-from numpygpt.utils.config import Config
 from numpygpt.utils.console import say
-from numpygpt.utils.data import eval_batches
-from numpygpt.utils.data.dataloader import count_targets
 from numpygpt.utils.text import duration
 
 PART = 10  # an evaluation reads a tenth of the tokens trained on since the last one, each in a third of training's time

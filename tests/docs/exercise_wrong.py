@@ -16,7 +16,7 @@ LOSS = """dX = self.P.copy()
 dX[self.counted, self.targets[self.counted]] -= 1
 dX[~self.counted] = 0
 return (dX * scale / self.count).reshape(self.shape)"""
-BACK = """dX = self.ln_f.backward(self.head.backward(self.loss.backward(scale)))
+BACK = """dX = self.norm_f.backward(self.head.backward(self.loss.backward(scale)))
 for block in reversed(self.blocks):
     dX = block.backward(dX)
 self.wte.backward(self.wpe.backward(self.dropout.backward(dX)))"""
@@ -110,14 +110,14 @@ WRONG = {
         "return dY + self.fc.backward(self.fc_bias.backward(self.act.backward(dA)))",
     ],
     ("10_block.py", "Block.backward"): [
-        "dH = self.ln2.backward(self.ffn.backward(dY))\nreturn dH + self.ln1.backward(self.attn.backward(dH))",
-        "dH = dY + self.ln2.backward(self.ffn.backward(dY))\nreturn dH + self.ln1.backward(self.attn.backward(dY))",
-        "dH = dY + self.ln2.backward(self.ffn.backward(dY))\nreturn self.ln1.backward(self.attn.backward(dH))",
+        "dH = self.norm2.backward(self.ffn.backward(dY))\nreturn dH + self.norm1.backward(self.attn.backward(dH))",
+        "dH = dY + self.norm2.backward(self.ffn.backward(dY))\nreturn dH + self.norm1.backward(self.attn.backward(dY))",
+        "dH = dY + self.norm2.backward(self.ffn.backward(dY))\nreturn self.norm1.backward(self.attn.backward(dH))",
     ],
     ("11_gpt.py", "GPT.backward"): [
         BACK.replace("reversed(self.blocks)", "self.blocks"),
         BACK.replace("self.dropout.backward(dX)", "dX"),
-        BACK.replace("self.wte.backward(", "(").replace("self.ln_f.backward", ""),
+        BACK.replace("self.wte.backward(", "(").replace("self.norm_f.backward", ""),
         BACK.replace("backward(scale)", "backward()"),
         BACK.replace("self.wte.backward(", "("),
     ],

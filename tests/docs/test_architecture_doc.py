@@ -216,7 +216,7 @@ def test_nothing_imports_the_scripts_and_only_the_plots_matplotlib():
 
 
 def test_importing_the_library_prints_nothing_and_loads_no_matplotlib():
-    code = "import sys, numpygpt.training, numpygpt.utils.data; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, numpygpt.training, numpygpt.data; sys.exit('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 

@@ -15,7 +15,7 @@ TINY = Case("tiny", 4, 8, 8, 2, 1, 11, (), seconds=0.01)
 
 def test_scaling_measures_a_step_and_counts_what_is_kept():
     found = scaling.one(TINY, workers=2)
-    assert found["params"] == 11 * 8 + 8 * 8 + 12 * 64 + 13 * 8 + 2 * 8  # tables, block, ln_f
+    assert found["params"] == 11 * 8 + 8 * 8 + 12 * 64 + 13 * 8 + 2 * 8  # tables, block, norm_f
     assert found["ms"] > 0 and found["MB"] > 1
     kept = 4 * 4 * 8 * (16 * 8 + 2 * 8)  # floats of each of the 32 tokens: 16 C + H T, in a block
     assert kept <= 1e6 * found["kept"] <= 1.5 * kept

@@ -25,7 +25,7 @@ from test_backprop_doc import (
 from tiny import make_data
 
 from numpygpt import GPT, gradcheck, nn
-from numpygpt.utils.data import TokenDataset
+from numpygpt.data import TokenDataset
 
 IDS = np.array([[2, 0, 2], [1, 3, 0]])
 TARGETS = np.array([[1, -1, 0], [-1, 3, 3]])

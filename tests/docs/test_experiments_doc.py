@@ -5,8 +5,8 @@ import re
 import pytest
 from test_tokenizers_doc import tables
 
+from numpygpt.training.config import read_preset
 from numpygpt.utils.cli import ROOT
-from numpygpt.utils.config import read_preset
 
 TEXT = (ROOT / "docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
 OUTPUTS = ROOT / "assets" / "outputs"

@@ -8,10 +8,10 @@ import pytest
 from tiny import TINY, make_data, train_module
 
 from experiments import ablations, candidates, extrapolate, levels, normal, report, runs, spelled
-from numpygpt.models.restore import restore
+from numpygpt.data import Corpus, TokenDataset, prepare
 from numpygpt.nn.modules.attention import MultiHeadAttention
-from numpygpt.utils.checkpoint import load_checkpoint
-from numpygpt.utils.data import Corpus, TokenDataset, prepare
+from numpygpt.training.checkpoint import load_checkpoint
+from numpygpt.training.restore import restore
 from numpygpt.utils.text import duration
 
 SMALL = [*map(str, TINY), "--accumulate", "1", "--dropout", "0", "--steps", "20"]

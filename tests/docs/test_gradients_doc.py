@@ -8,11 +8,11 @@ import shlex
 
 import pytest
 
-from numpygpt.gradient_cases import gradient_cases
-from numpygpt.mutation.equivalent import EQUIVALENT
-from numpygpt.mutation.mutants import mutants, targets
-from numpygpt.mutation.verdicts import key
 from numpygpt.utils.cli import ROOT
+from numpygpt.verify.cases import gradient_cases
+from numpygpt.verify.mutation.equivalent import EQUIVALENT
+from numpygpt.verify.mutation.mutants import mutants, targets
+from numpygpt.verify.mutation.verdicts import key
 
 TEXT = (ROOT / "docs" / "GRADIENTS.md").read_text(encoding="utf-8")
 CASES, MUTANTS, EXAMPLE = re.findall(r"```text\n(.*?)\n```", TEXT, re.S)

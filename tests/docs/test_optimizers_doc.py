@@ -23,8 +23,8 @@ from test_backprop_doc import (
 )
 
 from numpygpt import GPT
-from numpygpt.utils.config import read_preset
-from numpygpt.utils.data import Corpus, prepare
+from numpygpt.data import Corpus, prepare
+from numpygpt.training.config import read_preset
 
 DOC = ROOT / "docs" / "OPTIMIZERS.md"
 TEXT = read(DOC)

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from numpygpt.gradient_cases import gradient_cases
-from numpygpt.nn.gradcheck import gradcheck
 from numpygpt.utils.cli import ROOT
+from numpygpt.verify import gradcheck
+from numpygpt.verify.cases import gradient_cases
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 # "The table of ./test.py checks" is no command.

@@ -14,7 +14,7 @@ from test_backprop_doc import ROOT, parts, read, sections
 
 from numpygpt import GPT, summary, trace
 from numpygpt.nn import Module
-from numpygpt.utils.config import read_preset
+from numpygpt.training.config import read_preset
 
 DOC = ROOT / "docs" / "backprop" / "model.md"
 # No two products alike, but for d_k and d_v, which a GPT of the default kind has alike.

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpygpt import GPT
-from numpygpt.models.restore import restore
 from numpygpt.tokenizer import CharTokenizer
-from numpygpt.utils import checkpoint as module
-from numpygpt.utils.checkpoint import load_checkpoint
-from numpygpt.utils.config import Config
+from numpygpt.training import checkpoint as module
+from numpygpt.training.checkpoint import load_checkpoint
+from numpygpt.training.config import Config
+from numpygpt.training.restore import restore
 
 TOKENIZER = CharTokenizer().train("abcde")
 MODEL = GPT(5, 3, 4, 2, 1, 4)

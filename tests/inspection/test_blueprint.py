@@ -14,18 +14,18 @@ ODD = {"vocab_size": 13, "max_len": 5, "d_model": 10, "n_heads": 3, "n_layers": 
 def test_shapes_and_parameters_of_a_model_of_odd_sizes(make_gpt):
     plan = blueprint(make_gpt(**ODD), batch_size=6)
     assert {name.removeprefix("blocks.0."): part.shape for name, part in plan.parts.items()} == {
-        "wte": (6, 5, 10), "wpe": (6, 5, 10), "ln1": (6, 5, 10), "attn.qkv": (6, 5, 3 * (7 + 7 + 2)),
-        "attn": (6, 5, 3 * 2), "attn.proj": (6, 5, 10), "add1": (6, 5, 10), "ln2": (6, 5, 10), "ffn.fc": (6, 5, 9),
-        "ffn.act": (6, 5, 9), "ffn.proj": (6, 5, 10), "add2": (6, 5, 10), "ln_f": (6, 5, 10), "head": (6, 5, 13),
+        "wte": (6, 5, 10), "wpe": (6, 5, 10), "norm1": (6, 5, 10), "attn.qkv": (6, 5, 3 * (7 + 7 + 2)),
+        "attn": (6, 5, 3 * 2), "attn.proj": (6, 5, 10), "add1": (6, 5, 10), "norm2": (6, 5, 10), "ffn.fc": (6, 5, 9),
+        "ffn.act": (6, 5, 9), "ffn.proj": (6, 5, 10), "add2": (6, 5, 10), "norm_f": (6, 5, 10), "head": (6, 5, 13),
         "criterion": (),
     }  # fmt: skip
     assert plan.heads == {"Q": (6, 3, 5, 7), "K": (6, 3, 5, 7), "V": (6, 3, 5, 2), "P": (6, 3, 5, 5)}
     assert {letter: size for letter, (size, _) in plan.sizes.items()} == {
         "B": 6, "T": 5, "C": 10, "H": 3, "d_k": 7, "d_v": 2, "d_ff": 9, "V": 13}  # fmt: skip
     assert {name: part.n_params for name, part in plan.parts.items() if part.n_params} == {
-        "wte": 130, "blocks.0.ln1": 10, "blocks.0.attn.qkv": 480, "blocks.0.attn.proj": 60, "blocks.0.ln2": 10,
-        "blocks.0.ffn.fc": 90, "blocks.0.ffn.proj": 90, "ln_f": 10, "head": 130}  # fmt: skip
-    assert plan.counts == {"wte": 130, "wpe": 0, "blocks": 4 * 740, "ln_f": 10, "head": 130} and plan.n_layers == 4
+        "wte": 130, "blocks.0.norm1": 10, "blocks.0.attn.qkv": 480, "blocks.0.attn.proj": 60, "blocks.0.norm2": 10,
+        "blocks.0.ffn.fc": 90, "blocks.0.ffn.proj": 90, "norm_f": 10, "head": 130}  # fmt: skip
+    assert plan.counts == {"wte": 130, "wpe": 0, "blocks": 4 * 740, "norm_f": 10, "head": 130} and plan.n_layers == 4
 
 
 @pytest.mark.parametrize("changes", [{}, ODD, {"tie_weights": False}, {"bias": False, "n_layers": 1}])
@@ -44,7 +44,7 @@ def test_formulas_are_those_of_the_layers_there_are(make_gpt):
     assert linear.forward == ("Y = X W + b",) and linear.backward == ("dX = dY Wᵀ,  dW = Xᵀ dY,  db = Σ dY",)
     assert bare.forward == ("Y = X W",) and bare.backward == ("dX = dY Wᵀ,  dW = Xᵀ dY",)
     assert (linear.kind, bare.kind) == ("Linear 8 → 32", "Linear 10 → 9")
-    assert "beta" in plain["ln_f"].forward[0] and "beta" not in odd["ln_f"].forward[0] + odd["ln_f"].backward[0]
+    assert "beta" in plain["norm_f"].forward[0] and "beta" not in odd["norm_f"].forward[0] + odd["norm_f"].backward[0]
     assert plain["blocks.0.ffn.act"].kind == "GELU" and odd["blocks.0.ffn.act"].kind == "ReLU"
     assert "tied" in plain["head"].forward[0] and "tied" not in odd["head"].forward[0]
     assert "wte" in plain["head"].backward[0] and "wte" not in odd["head"].backward[0]

@@ -16,7 +16,7 @@ def test_a_flow_is_what_the_probes_find(make_gpt, make_batch):
     assert [middle.shape for middle in found.middle] == [(3, 6, 32)] * 2
     # What the last block adds to the stream ends with these, through its last layer.
     block = model.blocks[1]
-    middle = np.maximum(block.ffn.fc(block.ln2(found.stream[1] + block.attn(block.ln1(found.stream[1])))), 0)
+    middle = np.maximum(block.ffn.fc(block.norm2(found.stream[1] + block.attn(block.norm1(found.stream[1])))), 0)
     np.testing.assert_allclose(found.middle[1], middle, atol=1e-12)
 
 

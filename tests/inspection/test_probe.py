@@ -29,7 +29,7 @@ def plain(model, ids):
     X = np.stack([p["wte.W"][id] + p["wpe.W"][t] for t, id in enumerate(ids)])
     stream, attention = [X], np.zeros((len(model.blocks), H, T, T))
     for i in range(len(model.blocks)):
-        Y, name = norm(X, p, f"blocks.{i}.ln1"), f"blocks.{i}.attn"
+        Y, name = norm(X, p, f"blocks.{i}.norm1"), f"blocks.{i}.attn"
         QKV = Y @ p[f"{name}.qkv.W"] + p[f"{name}.qkv.b"]
         Q, K, V = QKV[:, : H * d_k], QKV[:, H * d_k : 2 * H * d_k], QKV[:, 2 * H * d_k :]
         O = np.zeros((T, H * d_v))
@@ -40,11 +40,11 @@ def plain(model, ids):
                 attention[i, h, t, : t + 1] = np.array(scores) / sum(scores)
                 O[t, v] = sum(attention[i, h, t, s] * V[s, v] for s in range(t + 1))
         X = X + O @ p[f"{name}.proj.W"] + p[f"{name}.proj.b"]
-        G = norm(X, p, f"blocks.{i}.ln2") @ p[f"blocks.{i}.ffn.fc.W"] + p[f"blocks.{i}.ffn.fc.b"]
+        G = norm(X, p, f"blocks.{i}.norm2") @ p[f"blocks.{i}.ffn.fc.W"] + p[f"blocks.{i}.ffn.fc.b"]
         G = 0.5 * G * (1 + np.tanh(math.sqrt(2 / math.pi) * (G + 0.044715 * G**3)))
         X = X + G @ p[f"blocks.{i}.ffn.proj.W"] + p[f"blocks.{i}.ffn.proj.b"]
         stream.append(X)
-    scores = np.exp(norm(X, p, "ln_f") @ p["wte.W"].T)
+    scores = np.exp(norm(X, p, "norm_f") @ p["wte.W"].T)
     return attention, np.stack(stream), scores / scores.sum(axis=-1, keepdims=True)
 
 

@@ -13,7 +13,7 @@ from numpygpt.inspection.probe import next_probabilities
 from numpygpt.inspection.score import score, score_text, scores, token_bytes
 from numpygpt.inspection.score_report import report
 from numpygpt.inspection.surprise import SCALE, background, digit, percent
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
 from numpygpt.training.trainer import evaluate
 from numpygpt.utils.colour import signs

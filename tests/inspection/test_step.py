@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.step import WatchedStep, norms, undone
 from numpygpt.training import Trainer
+from numpygpt.training.config import Config
 from numpygpt.training.diagnose import NotFinite
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import Corpus, prepare
 
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 3, "steps": 12, "warmup": 3,
          "dropout": 0.2, "lr": 1e-2, "min_lr": 1e-3, "workers": 2, "seed": 5}
@@ -66,7 +66,7 @@ def test_a_step_that_fails_in_one_worker_is_undone_in_all(dataset, broken):
         raise ZeroDivisionError
 
     before = state(t)
-    layer = t.parallel.replicas[broken].blocks[0].ln1  # the others go all the way back
+    layer = t.parallel.replicas[broken].blocks[0].norm1  # the others go all the way back
     with t.parallel, other.parallel:
         layer.backward = fail
         with pytest.raises(ZeroDivisionError), undone(t):
@@ -121,9 +121,9 @@ def test_the_row_names_every_parameter_and_every_module_but_the_model_and_the_lo
     with t.parallel:
         step = WatchedStep(t)
         step.apply()
-    block = ["", ".ln1", ".attn", ".attn.qkv", ".attn.proj", ".attn.dropout", ".ln2", ".ffn", ".ffn.fc", ".ffn.act",
+    block = ["", ".norm1", ".attn", ".attn.qkv", ".attn.proj", ".attn.dropout", ".norm2", ".ffn", ".ffn.fc", ".ffn.act",
              ".ffn.proj", ".ffn.dropout"]
-    modules = ["wte", "wpe", "dropout", *(f"blocks.0{part}" for part in block), "ln_f"]
+    modules = ["wte", "wpe", "dropout", *(f"blocks.0{part}" for part in block), "norm_f"]
     expected = [f"{kind}/{name}" for kind in ("grad", "weight", "update") for name in t.model.params()]
     expected += [f"{kind}/{name}" for kind in ("out_std", "dout_norm") for name in modules]
     assert sorted(step.row()) == sorted(expected)
@@ -170,9 +170,9 @@ def test_the_spread_of_outputs_is_that_of_the_layers(dataset):
     model = t.model
     X = model.wpe(model.wte(x))
     block = model.blocks[0]
-    H = X + block.attn(block.ln1(X))
+    H = X + block.attn(block.norm1(X))
     expected = {"wte": model.wte(x), "dropout": X, "blocks.0.attn": H - X,
-                "blocks.0.ffn.fc": block.ffn.fc(block.ln2(H)), "blocks.0": block(X), "ln_f": model.hidden(x)}
+                "blocks.0.ffn.fc": block.ffn.fc(block.norm2(H)), "blocks.0": block(X), "norm_f": model.hidden(x)}
     with t.parallel:
         step = WatchedStep(t)
     row = {f"out_std/{name}": array.std() for name, array in expected.items()}

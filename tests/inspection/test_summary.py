@@ -149,7 +149,7 @@ def test_what_is_not_known_is_said_and_never_taken_for_nothing():
     model.blocks[1] = Twice()
     s = summary(model, 2)
     assert s.n_params == sum(row.n_params for row in s.rows) == model.n_params()
-    assert s["ln_f"].forward_operations > 0 and s["blocks.1"].forward_operations is None
+    assert s["norm_f"].forward_operations > 0 and s["blocks.1"].forward_operations is None
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

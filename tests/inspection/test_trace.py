@@ -8,11 +8,11 @@ import pytest
 from numpygpt import nn, trace
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.trace import Record, merge
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 
-ORDER = ["", "wte", "wpe", "dropout", "blocks.0", "blocks.0.ln1", "blocks.0.attn", "blocks.0.attn.qkv",
-         "blocks.0.attn.proj", "blocks.0.attn.dropout", "blocks.0.ln2", "blocks.0.ffn", "blocks.0.ffn.fc",
-         "blocks.0.ffn.act", "blocks.0.ffn.proj", "blocks.0.ffn.dropout", "ln_f", "head_loss"]
+ORDER = ["", "wte", "wpe", "dropout", "blocks.0", "blocks.0.norm1", "blocks.0.attn", "blocks.0.attn.qkv",
+         "blocks.0.attn.proj", "blocks.0.attn.dropout", "blocks.0.norm2", "blocks.0.ffn", "blocks.0.ffn.fc",
+         "blocks.0.ffn.act", "blocks.0.ffn.proj", "blocks.0.ffn.dropout", "norm_f", "head_loss"]
 
 
 def assert_stats(stats, values):
@@ -30,7 +30,7 @@ def test_modules_come_in_the_order_in_which_they_ran_each_once(make_gpt, make_ba
     assert [record.name for record in t] == ORDER
     assert [record.depth for record in t] == [0, 1, 1, 1, 1, 2, 2, 3, 3, 3, 2, 2, 3, 3, 3, 3, 1, 1]
     back = [record.name for record in t.went_back]
-    assert back[:4] == ["", "head_loss", "ln_f", "blocks.0"] and back[-2:] == ["wpe", "wte"]
+    assert back[:4] == ["", "head_loss", "norm_f", "blocks.0"] and back[-2:] == ["wpe", "wte"]
     assert sorted(back) == sorted(ORDER)
     assert all(record.forward_calls == record.backward_calls == 1 for record in t)
 
@@ -108,7 +108,7 @@ def test_calls_add_up(make_gpt, make_batch):
         for seed, shape in enumerate([(2, 6), (1, 4)]):
             model.loss(*make_batch(shape=shape, seed=seed))
             model.backward(0.5)
-    ln = t["blocks.0.ln1"]
+    ln = t["blocks.0.norm1"]
     assert (ln.forward_calls, ln.backward_calls, ln.input_shape) == (2, 2, (1, 4, 8))
     assert_stats(ln.output, np.concatenate([out.reshape(-1) for out in ln.outputs]))
     assert_stats(ln.gradient, np.concatenate([gradient.reshape(-1) for gradient in ln.gradients]))

@@ -11,7 +11,7 @@ import numpygpt
 from numpygpt import nn, trace
 from numpygpt.inspection import watcher
 from numpygpt.inspection.stats import Stats
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 
 
 def attributes(model):
@@ -55,14 +55,14 @@ def test_an_error_inside_leaves_nothing_behind_and_shows_how_far_it_came(make_gp
     model, (x, y) = make_gpt(), make_batch()
     model.loss(x, y)
     before = attributes(model)
-    model.blocks[1].ln2.d_model = 7
+    model.blocks[1].norm2.d_model = 7
     with pytest.raises(ValueError, match="needs a last axis of 7"), trace(model) as t:
         model.loss(x, y)
     assert attributes(model) == before
-    assert [record.name for record in t][-1] == "blocks.1.ln2"
-    failed, done = t["blocks.1.ln2"], t["blocks.1.attn"]
+    assert [record.name for record in t][-1] == "blocks.1.norm2"
+    failed, done = t["blocks.1.norm2"], t["blocks.1.attn"]
     assert (failed.forward_calls, failed.output, failed.input_shape) == (0, None, (3, 6, 8))
-    assert (done.forward_calls, t[""].forward_calls) == (1, 0) and "ln_f" not in str(t)
+    assert (done.forward_calls, t[""].forward_calls) == (1, 0) and "norm_f" not in str(t)
 
 
 def test_an_error_that_is_caught_inside_does_not_disturb_what_follows(make_gpt, make_batch):
@@ -82,14 +82,14 @@ def test_what_a_user_puts_there_or_takes_away_inside_stays_so_and_all_else_is_un
     model.wpe.forward = model.wpe.forward  # a user's, from before
     with trace(model):
         act.forward = mine.forward
-        del act.backward, model.ln_f.forward, model.wpe.forward
+        del act.backward, model.norm_f.forward, model.wpe.forward
     covered = ("forward", "loss", "backward")
     assert {name: found for name, keys in attributes(model) if (found := [key for key in keys if key in covered])} == {
         "blocks.0.ffn.act": ["forward"]}
     assert act.forward.__self__ is mine
     with trace(model) as t:  # it can be traced again
         model.loss(*make_batch())
-    assert t["blocks.0.ffn.act"].forward_calls == t["ln_f"].forward_calls == 1
+    assert t["blocks.0.ffn.act"].forward_calls == t["norm_f"].forward_calls == 1
 
 
 def test_a_model_is_traced_once_at_a_time(make_gpt, make_batch):
@@ -100,7 +100,7 @@ def test_a_model_is_traced_once_at_a_time(make_gpt, make_batch):
                 pass
         assert "forward" not in vars(model.wte)  # nothing was covered by those that failed
         model.loss(*make_batch())
-    assert [record.name for record in t][:2] == ["", "ln1"]
+    assert [record.name for record in t][:2] == ["", "norm1"]
     with trace(model) as t:
         model.loss(*make_batch())
     assert t["blocks.0"].forward_calls == 1

@@ -9,7 +9,7 @@ import pytest
 from numpygpt import GPT, gradcheck, nn, trace
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.tables import COLUMNS
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 from numpygpt.training.diagnose import first_not_finite
 
 X = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
@@ -106,10 +106,10 @@ def test_the_input_is_the_first_argument_in_whatever_order_they_are_named():
 
 def test_a_method_put_on_one_layer_is_watched_and_put_back(make_gpt, make_batch):
     model = make_gpt()
-    vars(model.ln_f)["forward"] = mine = lambda X: X * 0
+    vars(model.norm_f)["forward"] = mine = lambda X: X * 0
     with trace(model) as t:
         model.loss(*make_batch())
-    assert t["ln_f"].output.zero_share == 1 and model.ln_f.forward is mine
+    assert t["norm_f"].output.zero_share == 1 and model.norm_f.forward is mine
 
 
 @pytest.mark.parametrize("make", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)),
@@ -127,7 +127,7 @@ def test_a_copy_made_inside_the_block_is_a_model_of_its_own(make, make_gpt, make
     assert twin.head_loss.dX is not None and model.head_loss.dX is None
     with trace(twin) as t:
         twin.loss(x, y)
-    assert t["ln_f"].forward_calls == 1
+    assert t["norm_f"].forward_calls == 1
 
 
 def test_workers_and_gradient_checks_made_inside_the_block_work(make_gpt, make_batch):
@@ -144,13 +144,13 @@ def test_the_search_for_what_is_not_finite_may_run_inside(make_gpt, make_batch):
     model.eval()
     model.head_loss.train()
     with trace(model) as t:
-        model.ln_f.gamma[...] = 3e38
-        model.ln_f.beta[...] = 3e38
+        model.norm_f.gamma[...] = 3e38
+        model.norm_f.beta[...] = 3e38
         message = first_not_finite(model, [(x, y)])
         with np.errstate(all="ignore"):
             model.loss(x, y)
-    assert "the first layer at fault is ln_f (LayerNorm): its output" in message
-    assert t["ln_f"].forward_calls == 2
+    assert "the first layer at fault is norm_f (LayerNorm): its output" in message
+    assert t["norm_f"].forward_calls == 2
     assert not any("forward" in vars(module) for _, module in model.named_modules())
 
 

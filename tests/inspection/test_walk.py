@@ -6,16 +6,16 @@ import re
 import numpy as np
 import pytest
 
+from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.probe import attention_weights
 from numpygpt.inspection.walk import walk
 from numpygpt.inspection.walk.backward import backwards
 from numpygpt.inspection.walk.lines import Lines, cell, number
 from numpygpt.nn.functional import softmax
 from numpygpt.training import Trainer
+from numpygpt.training.config import Config
 from numpygpt.training.diagnose import NotFinite
 from numpygpt.utils.colour import width
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import Corpus, prepare
 
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 10, "batch_size": 3, "steps": 12, "warmup": 3,
          "dropout": 0.2, "lr": 1e-2, "min_lr": 1e-3, "workers": 2, "seed": 5}
@@ -142,17 +142,17 @@ def test_the_numbers_forward_are_those_of_the_layers(dataset, changes):
     outputs = {"wte": model.wte(x)}
     outputs["wpe"] = X = model.wpe(outputs["wte"])
     for i, block in enumerate(model.blocks):
-        attn = block.attn(block.ln1(X))
-        ffn = block.ffn(block.ln2(X + attn))
+        attn = block.attn(block.norm1(X))
+        ffn = block.ffn(block.norm2(X + attn))
         if i == 0:
-            outputs |= {"blocks.0.ln1": block.ln1(X), "blocks.0.attn.qkv": block.attn.qkv(block.ln1(X))}
-            outputs |= {"blocks.0  H": X + attn, "blocks.0.ffn.act": block.ffn.act(block.ffn.fc(block.ln2(X + attn)))}
+            outputs |= {"blocks.0.norm1": block.norm1(X), "blocks.0.attn.qkv": block.attn.qkv(block.norm1(X))}
+            outputs |= {"blocks.0  H": X + attn, "blocks.0.ffn.act": block.ffn.act(block.ffn.fc(block.norm2(X + attn)))}
         else:
             outputs |= {f"blocks.{i}.attn": attn, f"blocks.{i}.ffn": ffn}
         X = X + attn + ffn
         outputs[f"blocks.{i}  Y" if i == 0 else f"blocks.{i}"] = X
-    outputs["ln_f"] = model.ln_f(X)
-    outputs["head"] = logits = model.head(outputs["ln_f"])
+    outputs["norm_f"] = model.norm_f(X)
+    outputs["head"] = logits = model.head(outputs["norm_f"])
     for name, array in outputs.items():
         shown = row(lines, name)
         assert shown[0] == f"(3,{','.join(map(str, array.shape[1:]))})", name  # of one batch
@@ -168,7 +168,7 @@ def test_the_numbers_forward_are_those_of_the_layers(dataset, changes):
     token, right, best = shown
     assert f'after token 7, "{token}": {last[targets[7]]:.2%} for "{right}"; likeliest: "{best}", ' in text
     assert f'"{best}", {last.max():.2%}' in text
-    Q, K, V = model.blocks[0].attn.split(model.blocks[0].attn.qkv(model.blocks[0].ln1(outputs["wpe"][-3:])))
+    Q, K, V = model.blocks[0].attn.split(model.blocks[0].attn.qkv(model.blocks[0].norm1(outputs["wpe"][-3:])))
     for name, array in (("Q", Q), ("K", K), ("V", V)):
         shown = row(lines, f"  {name}")
         assert shown[0] == "(3,2,10,4)"
@@ -232,9 +232,10 @@ def test_the_two_uses_of_the_tied_table_are_told_apart(dataset):
 def test_gradients_come_in_the_order_of_the_backward_calls(dataset):
     lines = part(walked(trainer(dataset)), "Back")
     names = [found[1] for line in lines if (found := re.match(r"([a-z]\S*(  dH)?) +\(", line))]
-    last = ["", ".ffn.dropout", ".ffn.proj", ".ffn.act", ".ffn.fc", ".ln2", "  dH", ".attn.proj", ".attn.qkv", ".ln1"]
+    last = ["", ".ffn.dropout", ".ffn.proj", ".ffn.act", ".ffn.fc", ".norm2", "  dH", ".attn.proj", ".attn.qkv",
+            ".norm1"]
     first = [name for name in last if name != ".ffn.dropout"]
-    assert names == ["loss", "head", "ln_f", *(f"blocks.1{name}" for name in last),
+    assert names == ["loss", "head", "norm_f", *(f"blocks.1{name}" for name in last),
                      *(f"blocks.0{name}" for name in first), "dropout", "wpe", "wte"]
 
 
@@ -260,7 +261,7 @@ def test_dlogits_is_softmax_minus_onehot_over_all_targets(dataset):
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_ratios_are_the_true_change_of_the_weights(dataset, changes):
     t = trainer(dataset, lively=True, **changes)
-    t.model.ln_f.gamma[:] = 0  # a ratio that there is none of
+    t.model.norm_f.gamma[:] = 0  # a ratio that there is none of
     with t.parallel:
         lines = part(walk(t), "Update")
         before = t.model.state_dict()
@@ -305,8 +306,8 @@ def test_a_run_without_a_step_left_and_a_step_that_fails_are_errors(dataset):
         with pytest.raises(ValueError, match="has done all its 3: give more --steps"):
             walk(t)
     broken = trainer(dataset)
-    broken.model.blocks[0].ln1.gamma[0] = np.nan
-    with broken.parallel, pytest.raises(NotFinite, match=r"loss of step 1 .* blocks\.0\.ln1\.gamma"):
+    broken.model.blocks[0].norm1.gamma[0] = np.nan
+    with broken.parallel, pytest.raises(NotFinite, match=r"loss of step 1 .* blocks\.0\.norm1\.gamma"):
         walk(broken)
     assert broken.step == 0
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from numpygpt.data import DataLoader, eval_batches
 from numpygpt.models import GPT
 from numpygpt.nn import (
     GELU,
@@ -23,11 +24,10 @@ from numpygpt.nn import (
     Softmax,
     Unembedding,
 )
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
-from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
-from numpygpt.utils.data import DataLoader, eval_batches
+from numpygpt.parallel.threads import DataParallel
+from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
 
 x, y = np.random.default_rng(0).integers(0, 11, (2, 4, 6))
 X = np.ones((4, 3), np.float32)

@@ -10,8 +10,8 @@ import pytest
 from numpygpt import nn, trace
 from numpygpt.inspection.probe import attention_weights, next_probabilities, stream_gradients
 from numpygpt.inspection.score import score
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import AdamW
+from numpygpt.parallel.threads import DataParallel
 
 
 @pytest.fixture(autouse=True)
@@ -121,10 +121,10 @@ def test_a_stream_sees_what_the_model_learns_between_two_tokens(make_gpt):
     next(stream)
     model.wte.W[...] = 0
     model.wte.W[7] = 5
-    model.ln_f.gamma[...], model.ln_f.beta[...] = 0, 1  # now every state is ones, and token 7 the likeliest
+    model.norm_f.gamma[...], model.norm_f.beta[...] = 0, 1  # now every state is ones, and token 7 the likeliest
     assert next(stream).tolist() == [7]
     model.astype("float32")  # moves every parameter
-    model.ln_f.beta[...] = -1
+    model.norm_f.beta[...] = -1
     assert next(stream).tolist() != [7]
 
 

@@ -134,7 +134,7 @@ def test_residual_projections_start_smaller():
         assert block.attn.proj.W.std() == pytest.approx(0.02 / 4, rel=0.03)
         assert block.ffn.proj.W.std() == pytest.approx(0.02 / 4, rel=0.03)
         assert block.attn.qkv.W.std() == pytest.approx(0.02, rel=0.03)
-    assert model.ln_f.gamma.tolist() == [1] * 128 and not model.blocks[0].attn.qkv.b.any()
+    assert model.norm_f.gamma.tolist() == [1] * 128 and not model.blocks[0].attn.qkv.b.any()
 
 
 def test_the_config_makes_the_same_model_again(make_gpt):

@@ -94,7 +94,7 @@ def overwrite_tied(model):
 
 
 def skip_final_norm(model):
-    spoil(model.ln_f, backward=lambda self, dY: dY)
+    spoil(model.norm_f, backward=lambda self, dY: dY)
 
 
 def skip_first_block(model):
@@ -116,8 +116,8 @@ def blocks_in_forward_order(model):
 
 FAULTS = {
     drop_positions: {"wpe.W"}, drop_tokens: {"wte.W"}, drop_head: {"wte.W"}, overwrite_tied: {"wte.W"},
-    skip_final_norm: {"ln_f.gamma", "wte.W"}, skip_first_block: {"blocks.0.attn.qkv.W", "wpe.W"},
-    forget_scale: {"ln_f.gamma", "blocks.0.ffn.fc.b"}, blocks_in_forward_order: {"blocks.1.ffn.fc.W"},
+    skip_final_norm: {"norm_f.gamma", "wte.W"}, skip_first_block: {"blocks.0.attn.qkv.W", "wpe.W"},
+    forget_scale: {"norm_f.gamma", "blocks.0.ffn.fc.b"}, blocks_in_forward_order: {"blocks.1.ffn.fc.W"},
 }
 
 

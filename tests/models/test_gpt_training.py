@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from numpygpt import GPT
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
+from numpygpt.parallel.threads import DataParallel
 
 
 @pytest.mark.parametrize("config", [{}, {"tie_weights": False, "positions": "sinusoidal", "activation": "relu"}],

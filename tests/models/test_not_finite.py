@@ -6,13 +6,13 @@ from running import script
 
 from numpygpt.inspection.score import score
 from numpygpt.models.generate import Sampling, steps
-from numpygpt.models.restore import restore
 from numpygpt.nn.finite import NotFinite
 from numpygpt.tokenizer import CharTokenizer
-from numpygpt.utils.checkpoint import save_checkpoint
+from numpygpt.training.checkpoint import save_checkpoint
+from numpygpt.training.restore import restore
 
 TEXT = "To be, or not to be:\nthat is the question.\n"
-BROKEN = {"wte.W": np.nan, "blocks.0.attn.qkv.W": np.inf, "blocks.1.ffn.proj.b": np.nan, "ln_f.gamma": -np.inf}
+BROKEN = {"wte.W": np.nan, "blocks.0.attn.qkv.W": np.inf, "blocks.1.ffn.proj.b": np.nan, "norm_f.gamma": -np.inf}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -32,14 +32,14 @@ def test_it_is_noticed_amid_a_stream(make_gpt):
     model = make_gpt()
     stream = model.stream([[1, 2]], 9)
     next(stream)
-    model.ln_f.beta[0] = np.nan
-    with pytest.raises(NotFinite, match="ln_f.beta"):
+    model.norm_f.beta[0] = np.nan
+    with pytest.raises(NotFinite, match="norm_f.beta"):
         next(stream)
 
 
 def test_finite_parameters_whose_products_overflow_are_an_error_too(make_gpt):
     model = make_gpt(dtype="float32")
-    model.ln_f.gamma[...] = 3e38
+    model.norm_f.gamma[...] = 3e38
     with np.errstate(all="ignore"), pytest.raises(NotFinite, match="overflow"):
         model.generate([[1, 2]], 2)
 

@@ -11,7 +11,7 @@ from numpygpt.inspection.probe import attention_weights, next_probabilities, str
 from numpygpt.inspection.score import score
 from numpygpt.models.generate import Sampling, probabilities, sample
 from numpygpt.nn import functional as F
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.parallel.threads import DataParallel
 
 HOWS = [{"temperature": 0.1}, {"temperature": 1e-20}, {"temperature": 1e-29}, {"temperature": 0.1, "top_k": 3},
         {"temperature": 0.05, "top_p": 0.5}, {"temperature": 1e-3, "top_k": 5, "top_p": 0.999}, {"top_p": 1e-30},
@@ -120,9 +120,9 @@ def test_a_whole_step_evaluation_and_the_inspection(workers, sure, make_batch):
 
 def test_what_is_really_wrong_is_still_reported(sure, make_batch):
     """The hunt for NaN goes on: overflow and invalid operations raise where they happen."""
-    sure.blocks[1].ln2.gamma[...] = 3e38
+    sure.blocks[1].norm2.gamma[...] = 3e38
     with pytest.raises(FloatingPointError):
         sure.loss(*make_batch())
-    sure.blocks[1].ln2.gamma[...] = np.nan
+    sure.blocks[1].norm2.gamma[...] = np.nan
     with pytest.raises(FloatingPointError), np.errstate(invalid="raise"):
         F.softmax(np.array([[np.inf, 0.0]]))

@@ -8,8 +8,8 @@ import pytest
 
 from numpygpt.models import GPT
 from numpygpt.nn import CrossEntropyLoss, Dropout, FeedForward, Linear, Module
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import SGD, AdamW, clip_grad_norm
+from numpygpt.parallel.threads import DataParallel
 
 COPIES = {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": lambda m: pickle.loads(pickle.dumps(m))}
 copies = pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
@@ -206,8 +206,8 @@ def test_params_are_live_after_astype_and_the_model_trains(model):
         grad.fill(1)
     before = model.state_dict()
     optimizer.step()
-    np.testing.assert_allclose(params["ln_f.beta" if "ln_f.beta" in params else "fc.b"],
-                               before["ln_f.beta" if "ln_f.beta" in params else "fc.b"] - 0.1)
+    np.testing.assert_allclose(params["norm_f.beta" if "norm_f.beta" in params else "fc.b"],
+                               before["norm_f.beta" if "norm_f.beta" in params else "fc.b"] - 0.1)
 
 
 def test_astype_to_the_same_type_moves_nothing():
@@ -299,9 +299,9 @@ def test_the_optimiser_of_a_part_updates_the_part_alone():
 def test_the_norm_of_a_part_is_the_parts():
     wrapper = Wrapper()
     clip_grad_norm(wrapper, 1.0)
-    wrapper.out.dW[0, 0], wrapper.gpt.wte.dW[0, 0], wrapper.gpt.ln_f.dbeta[0] = 100, 3, 4
+    wrapper.out.dW[0, 0], wrapper.gpt.wte.dW[0, 0], wrapper.gpt.norm_f.dbeta[0] = 100, 3, 4
     assert clip_grad_norm(wrapper.gpt, 2.5) == 5
-    assert wrapper.gpt.wte.dW[0, 0] == 1.5 and wrapper.gpt.ln_f.dbeta[0] == 2 and wrapper.out.dW[0, 0] == 100
+    assert wrapper.gpt.wte.dW[0, 0] == 1.5 and wrapper.gpt.norm_f.dbeta[0] == 2 and wrapper.out.dW[0, 0] == 100
 
 
 def test_a_part_in_parallel_gives_the_gradients_of_the_part():

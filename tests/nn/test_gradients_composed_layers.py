@@ -12,9 +12,9 @@ from numpygpt.nn import (
     MultiHeadAttention,
     TransformerBlock,
     Unembedding,
-    gradcheck,
 )
 from numpygpt.nn.modules import attention, loss
+from numpygpt.verify import gradcheck
 
 # B = 2 sequences, H = 2 or 3 heads and T = 4 or 5 tokens: all above one and unlike the head sizes, so that an axis
 # taken for another one cannot pass.

@@ -16,8 +16,8 @@ from numpygpt.nn import (
     SinusoidalEncoding,
     Softmax,
     Unembedding,
-    gradcheck,
 )
+from numpygpt.verify import gradcheck
 
 FLOAT_LAYERS = {
     "linear, one vector": (Linear(3, 2), (3,)),

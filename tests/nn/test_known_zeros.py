@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from numpygpt.gradient_cases import gradient_cases
 from numpygpt.nn import MultiHeadAttention
-from numpygpt.nn.gradcheck import Comparison
 from numpygpt.nn.modules.normalization import LayerNorm
+from numpygpt.verify.cases import gradient_cases
+from numpygpt.verify.check import Comparison
 
 CASES = {f"{layer}, {name}": (make, inputs) for layer, name, make, inputs in gradient_cases()}
 

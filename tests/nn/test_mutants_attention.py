@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from numpygpt.nn import Dropout, FeedForward, MultiHeadAttention, TransformerBlock, gradcheck
+from numpygpt.nn import Dropout, FeedForward, MultiHeadAttention, TransformerBlock
+from numpygpt.verify import gradcheck
 
 
 class AttentionWith(MultiHeadAttention):
@@ -106,11 +107,11 @@ class BlockWith(TransformerBlock):
         self.fault = fault
 
     def backward(self, dY):
-        dH = self.ln2.backward(self.ffn.backward(dY))
+        dH = self.norm2.backward(self.ffn.backward(dY))
         if self.fault != "second residual dropped":
             dH = dH + dY
         through = dY if self.fault == "attention given dY" else dH
-        dX = self.ln1.backward(self.attn.backward(through))
+        dX = self.norm1.backward(self.attn.backward(through))
         return dX if self.fault == "first residual dropped" else dX + dH
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from numpygpt.nn import Embedding, Linear, gradcheck
+from numpygpt.nn import Embedding, Linear
+from numpygpt.verify import gradcheck
 
 
 class LinearWith(Linear):

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from numpygpt.nn import GELU, CrossEntropyLoss, LayerNorm, LinearCrossEntropy, Softmax, Unembedding, gradcheck
+from numpygpt.nn import GELU, CrossEntropyLoss, LayerNorm, LinearCrossEntropy, Softmax, Unembedding
+from numpygpt.verify import gradcheck
 
 
 class LayerNormWith(LayerNorm):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from numpygpt.nn import FeedForward
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import clip_grad_norm
+from numpygpt.parallel.threads import DataParallel
 
 
 def network(dtype="float64"):

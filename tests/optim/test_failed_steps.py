@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from numpygpt import nn
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import SGD, AdamW
+from numpygpt.parallel.threads import DataParallel
 
 
 @pytest.fixture(params=[0, 2])

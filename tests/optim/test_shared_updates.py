@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from numpygpt.nn import Linear
-from numpygpt.nn.parallel import DataParallel
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
+from numpygpt.parallel.threads import DataParallel
 
 MAKERS = {"SGD": lambda m: SGD(m, 0.1, 0.9), "Adam": Adam, "AdamW": lambda m: AdamW(m, 0.01, weight_decay=0.1)}
 

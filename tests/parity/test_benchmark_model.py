@@ -9,9 +9,10 @@ torch = pytest.importorskip("torch")
 from benchmarks.cases import Case  # noqa: E402
 from benchmarks.peers import torch_model  # noqa: E402
 
-NAMES = {"wte.weight": "wte.W", "wpe.weight": "wpe.W", "ln_f.weight": "ln_f.gamma", "ln_f.bias": "ln_f.beta",
+NAMES = {"wte.weight": "wte.W", "wpe.weight": "wpe.W", "norm_f.weight": "norm_f.gamma", "norm_f.bias": "norm_f.beta",
          "head.weight": "head.embedding.W"}
-IN_A_BLOCK = {"ln1": "ln1", "ln2": "ln2", "qkv": "attn.qkv", "proj": "attn.proj", "fc": "ffn.fc", "out": "ffn.proj"}
+IN_A_BLOCK = {"norm1": "norm1", "norm2": "norm2", "qkv": "attn.qkv", "proj": "attn.proj", "fc": "ffn.fc",
+              "out": "ffn.proj"}
 
 
 def ours(name):

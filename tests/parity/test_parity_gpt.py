@@ -53,11 +53,11 @@ class Reference:
         x, y = torch.tensor(x), torch.tensor(y)
         X = F.embedding(x, self.p["wte.W"]) + self.positions(x.shape[1])
         for i in range(self.config["n_layers"]):
-            X = X + self.attention(f"blocks.{i}.attn", self.norm(f"blocks.{i}.ln1", X))
-            A = self.linear(f"blocks.{i}.ffn.fc", self.norm(f"blocks.{i}.ln2", X))
+            X = X + self.attention(f"blocks.{i}.attn", self.norm(f"blocks.{i}.norm1", X))
+            A = self.linear(f"blocks.{i}.ffn.fc", self.norm(f"blocks.{i}.norm2", X))
             A = F.gelu(A, approximate="tanh") if self.config["activation"] == "gelu" else F.relu(A)
             X = X + self.linear(f"blocks.{i}.ffn.proj", A)
-        logits = self.norm("ln_f", X) @ self.p["wte.W" if self.config["tie_weights"] else "head.embedding.W"].T
+        logits = self.norm("norm_f", X) @ self.p["wte.W" if self.config["tie_weights"] else "head.embedding.W"].T
         return logits, F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-1)
 
 

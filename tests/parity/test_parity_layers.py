@@ -115,7 +115,7 @@ def test_transformer_block_is_pytorchs_pre_norm_encoder_layer(activation, normal
     act = torch.relu if activation == "relu" else Tnn.GELU(approximate="tanh")
     twin = Block(6, 2, 10, dropout=0.0, activation=act, batch_first=True, norm_first=True, dtype=torch.float64)
     pairs = {f"attn.{name}": (f"self_attn.{other.removeprefix('inner.')}", t) for name, (other, t) in ATTENTION.items()}
-    for ours, theirs in (("ln1", "norm1"), ("ln2", "norm2")):
+    for ours, theirs in (("norm1", "norm1"), ("norm2", "norm2")):
         pairs |= {f"{ours}.gamma": (f"{theirs}.weight", False), f"{ours}.beta": (f"{theirs}.bias", False)}
     for ours, theirs in (("fc", "linear1"), ("proj", "linear2")):
         pairs |= {f"ffn.{ours}.W": (f"{theirs}.weight", True), f"ffn.{ours}.b": (f"{theirs}.bias", False)}

@@ -12,9 +12,9 @@ from numpygpt.plots.compare import MOST, draw_compare, size_of
 from numpygpt.plots.runs import load_run
 from numpygpt.plots.series import smooth
 from numpygpt.plots.table import HEADINGS, Facts, Table, facts_of, lines_of, notes_of, row_of, table_of
-from numpygpt.utils.checkpoint import save_checkpoint
+from numpygpt.training.checkpoint import save_checkpoint
+from numpygpt.training.metrics import MetricsLog
 from numpygpt.utils.colour import width
-from numpygpt.utils.metrics import MetricsLog
 
 TITLES = ["By steps", "By tokens", "By time"]
 

@@ -7,7 +7,7 @@ from numpygpt.plots import style
 from numpygpt.plots.curves import OTHER_TOKENS, draw_curves, size_of
 from numpygpt.plots.runs import load_run
 from numpygpt.plots.series import smooth
-from numpygpt.utils.metrics import MetricsLog
+from numpygpt.training.metrics import MetricsLog
 
 
 @pytest.fixture

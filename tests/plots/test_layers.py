@@ -9,7 +9,7 @@ from numpygpt.plots import style
 from numpygpt.plots.curves import draw_curves, size_of
 from numpygpt.plots.layers import MOST, gradient_norm, parameters_by_layer, update_ratio
 from numpygpt.plots.runs import load_run
-from numpygpt.utils.metrics import MetricsLog
+from numpygpt.training.metrics import MetricsLog
 
 NORM, RATIO = "Gradient norm by layer", "Update by layer"
 
@@ -68,7 +68,7 @@ def test_the_parameters_of_a_model_by_layer_in_the_order_of_the_forward_pass():
     assert list(layers) == ["embedding", *(f"block {i}" for i in range(11)), "final norm", "head"]
     assert sorted(name for layer in layers.values() for name in layer) == sorted(every)
     assert layers["embedding"] == ["wpe.W", "wte.W"] and layers["head"] == ["head.embedding.W"]
-    assert sorted(layers["final norm"]) == ["ln_f.beta", "ln_f.gamma"]
+    assert sorted(layers["final norm"]) == ["norm_f.beta", "norm_f.gamma"]
     assert all(name.startswith("blocks.10.") for name in layers["block 10"]) and len(layers["block 10"]) == 12
     assert "head" not in parameters_by_layer(columns(names(1)))
 
@@ -76,7 +76,7 @@ def test_the_parameters_of_a_model_by_layer_in_the_order_of_the_forward_pass():
 def test_what_is_no_whole_parameter_of_a_models_is_left_out_or_stands_among_others(make, tmp_path):
     """The file may be a stranger's: three columns are a parameter, and `blocks.N.` is a block."""
     odd = ["blocks", "blocks.x.a", "blocks.1234.a", "blocks.\u0663.a", "a", ""]
-    half = {"grad/wte.W": np.ones(1), "weight/wte.W": np.ones(1), "grad/ln_f.beta": np.ones(1)}
+    half = {"grad/wte.W": np.ones(1), "weight/wte.W": np.ones(1), "grad/norm_f.beta": np.ones(1)}
     assert parameters_by_layer(columns([*odd, "blocks.2.a", "blocks.02.b"]) | half) == {
         "block 2": ["blocks.2.a", "blocks.02.b"], "others": odd}  # fmt: skip
     figure, panels = draw(make(["wte.W", "blocks.x.a", "own.W"]))

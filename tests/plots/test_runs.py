@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from numpygpt.plots.runs import METRICS, bits_by_nats, load_run, load_runs, read_clip, same_tokens, summary, tokens
-from numpygpt.utils.checkpoint import newest_run
-from numpygpt.utils.metrics import MetricsLog
+from numpygpt.training.checkpoint import newest_run
+from numpygpt.training.metrics import MetricsLog
 
 
 def write(folder, losses=(3.0, 2.0), evals=()):

@@ -8,7 +8,7 @@ from numpygpt.plots.curves import draw_curves
 from numpygpt.plots.runs import load_run
 from numpygpt.plots.series import smooth
 from numpygpt.plots.speed import LEAST, clipped, speed, speeds
-from numpygpt.utils.metrics import MetricsLog
+from numpygpt.training.metrics import MetricsLog
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from running import script
 
 import plot
 from numpygpt.inspection.score import score, score_text
-from numpygpt.models.restore import restore
 from numpygpt.plots import style
 from numpygpt.plots.tokens import COLUMNS, draw_tokens, lay_out, scale_top, size
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
-from numpygpt.utils.checkpoint import save_checkpoint
+from numpygpt.training.checkpoint import save_checkpoint
+from numpygpt.training.restore import restore
 
 TEXT = "to be, or\n\nnot to be: $x_1$\\ to\tbe\n"
 WILD = "日本 😀 שלום é\u0301 \u202e\x1b[2J नमस्ते $\\frac{1}$ ok\n"

@@ -8,8 +8,8 @@ import shlex
 import pytest
 from running import script
 
+from numpygpt.data import TokenDataset
 from numpygpt.tokenizer import BPETokenizer
-from numpygpt.utils.data import TokenDataset
 
 rng = random.Random(1)
 CHINESE = "".join(chr(0x4E00 + int(rng.expovariate(1 / 300)) % 3000) for _ in range(20_000))

@@ -13,9 +13,9 @@ from threading import Thread
 import pytest
 from running import environment, script
 
+from numpygpt.data import TokenDataset
 from numpygpt.tokenizer import WordTokenizer
 from numpygpt.utils.cli import ROOT
-from numpygpt.utils.data import TokenDataset
 
 TEXT = "".join(f"Line {i}: the quick brown fox, {i * i} dogs and no cat.\n" for i in range(300))
 
@@ -150,7 +150,7 @@ def test_help_gives_reasons_and_defaults(datagen):
 def test_the_default_folder_has_the_name_of_its_text(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(ROOT))
     import datagen as script
-    from numpygpt.utils.data import DEFAULT_FOLDER, Corpus, read_corpus
+    from numpygpt.data import DEFAULT_FOLDER, Corpus, read_corpus
 
     (tmp_path / "my tale.txt").write_text(TEXT)
     corpus = read_corpus([tmp_path / "my tale.txt"])

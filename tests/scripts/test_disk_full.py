@@ -10,8 +10,8 @@ import pytest
 from running import script
 from tiny import TINY, assert_same_run, make_data
 
+from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.folder import RunFiles, Samples
-from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT, command
 from numpygpt.utils.files import NotSaved, writing
 

@@ -20,7 +20,7 @@ from edges import (
 )
 from running import script
 
-from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
+from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
 
 PARSER = parser_of("sample.py")
 TABLE = {

@@ -18,7 +18,7 @@ from numpygpt import GPT
 from numpygpt.inspection import probe
 from numpygpt.plots import explore
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer
-from numpygpt.utils.checkpoint import save_checkpoint
+from numpygpt.training.checkpoint import save_checkpoint
 from numpygpt.utils.colour import signs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,7 +17,7 @@ import pytest
 from running import script
 from tiny import TINY, assert_same_run, make_data, rows
 
-from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT
 
 KILLS = int(os.environ.get("NUMPYGPT_KILLS", "12"))

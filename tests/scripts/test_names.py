@@ -10,8 +10,8 @@ import pytest
 from edges import TEXT, TINY
 from running import script
 
+from numpygpt.data import TokenDataset
 from numpygpt.utils.cli import quoted
-from numpygpt.utils.data import TokenDataset
 
 NAME, SHOWN = "caf\udce9", r"caf\udce9"
 

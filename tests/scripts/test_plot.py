@@ -13,8 +13,8 @@ from running import process, script
 import plot as plot_script
 from numpygpt.plots import style
 from numpygpt.plots.curves import OTHER_TOKENS
+from numpygpt.training.metrics import MetricsLog
 from numpygpt.utils import cli
-from numpygpt.utils.metrics import MetricsLog
 
 ROOT = cli.ROOT
 

@@ -9,11 +9,11 @@ from running import script
 
 import plot
 from numpygpt import GPT
+from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.probe import attention_weights
 from numpygpt.plots import style
+from numpygpt.training.checkpoint import save_checkpoint
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import save_checkpoint
-from numpygpt.utils.data import Corpus, prepare
 
 TEXT = 'To be, or $not$ to be "that": 日本 🙂 is _the_ question^2.\n'
 SIZES = {"max_len": 12, "d_model": 10, "n_heads": 2, "n_layers": 3}

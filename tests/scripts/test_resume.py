@@ -5,11 +5,11 @@ import pytest
 from running import script
 from tiny import TINY, assert_same_run, make_data, rows, train_module
 
+from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.folder import RunFiles, Samples
+from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.run import Run
 from numpygpt.training.trainer import Trainer
-from numpygpt.utils.checkpoint import load_checkpoint
-from numpygpt.utils.metrics import MetricsLog
 
 
 class Killed(BaseException):

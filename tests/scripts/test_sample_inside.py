@@ -7,9 +7,9 @@ import pytest
 from running import process, script
 
 from numpygpt.inspection.score import score
-from numpygpt.models.restore import restore
 from numpygpt.tokenizer import CharTokenizer
-from numpygpt.utils.checkpoint import save_checkpoint
+from numpygpt.training.checkpoint import save_checkpoint
+from numpygpt.training.restore import restore
 
 TEXT = "To be, or not to be:\nthat is the question.\n"
 

@@ -9,7 +9,7 @@ from running import process, script
 
 from numpygpt import GPT
 from numpygpt.tokenizer import CharTokenizer
-from numpygpt.utils.checkpoint import save_checkpoint
+from numpygpt.training.checkpoint import save_checkpoint
 
 ESCAPES = "\x1b]\x07\x9b\n"
 

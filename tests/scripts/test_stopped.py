@@ -14,14 +14,14 @@ import pytest
 from running import SIGNALS, script
 from tiny import TINY, assert_same_run, make_data, train_module
 
-from numpygpt.nn.parallel import DataParallel
+from numpygpt.data import TokenDataset
+from numpygpt.parallel.threads import DataParallel
+from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.failures import DataFiles, DataGone
 from numpygpt.training.run import Run
 from numpygpt.training.trainer import Trainer
 from numpygpt.utils import lock
-from numpygpt.utils.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT, command
-from numpygpt.utils.data import TokenDataset
 from numpygpt.utils.lock import check_unlocked, locked
 
 FILES = ["best.npz", "ckpt.npz", "config.toml", "metrics.jsonl", "samples.txt"]
@@ -343,7 +343,7 @@ def test_the_files_are_looked_at_before_each_batch(data):
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGBUS")
 def test_a_file_that_is_emptied_while_it_is_evaluated_does_not_end_the_process_by_a_signal(data, tmp_path):
-    code = ("import os, runpy, sys; from numpygpt.nn.parallel import DataParallel as D; plain, count = D.loss, []\n"
+    code = ("import os, runpy, sys; from numpygpt.parallel import DataParallel as D; plain, count = D.loss, []\n"
             "def loss(self, x, y):\n"
             "    count.append(1); len(count) == 3 and os.truncate(path, 0); return plain(self, x, y)\n"
             "D.loss = loss; path = sys.argv.pop(); sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')")

@@ -7,9 +7,9 @@ import runpy
 import pytest
 from running import script
 
-from numpygpt import gradient_cases
 from numpygpt.nn import Linear
 from numpygpt.utils.cli import ROOT
+from numpygpt.verify import cases as gradient_cases
 
 
 class Wrong(Linear):

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 from running import process, script
 
-from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
+from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
+from numpygpt.training.metrics import read_metrics
 from numpygpt.utils.cli import ROOT
-from numpygpt.utils.metrics import read_metrics
 
 TINY = ["--n-layers", "2", "--n-heads", "2", "--d-model", "16", "--context", "16", "--batch-size", "4", "--steps", "30",
         "--warmup", "5", "--eval-every", "10", "--sample-tokens", "20", "--lr", "1e-2", "--workers", "2"]

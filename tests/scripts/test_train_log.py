@@ -11,9 +11,9 @@ import time
 import numpy as np
 import pytest
 
-from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.data import Corpus, prepare
+from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.utils.cli import ROOT
-from numpygpt.utils.data import Corpus, prepare
 
 TINY = ["--n-layers", "1", "--n-heads", "2", "--d-model", "16", "--context", "16", "--batch-size", "4", "--warmup", "5",
         "--sample-tokens", "20", "--lr", "1e-2", "--workers", "2", "--trace-every", "6"]

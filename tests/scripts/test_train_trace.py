@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpygpt.utils.checkpoint import load_checkpoint
+from numpygpt.data import Corpus, prepare
+from numpygpt.training.checkpoint import load_checkpoint
+from numpygpt.training.metrics import read_metrics
 from numpygpt.utils.cli import ROOT
-from numpygpt.utils.data import Corpus, prepare
-from numpygpt.utils.metrics import read_metrics
 
 TINY = ["--n-layers", "2", "--n-heads", "2", "--d-model", "16", "--context", "16", "--batch-size", "4", "--steps", "12",
         "--warmup", "3", "--eval-every", "5", "--sample-tokens", "20", "--lr", "1e-2", "--workers", "2",
@@ -77,7 +77,7 @@ def test_a_traced_run_is_the_run_to_the_last_bit(train, data, plain, tmp_path, c
     assert [row["tokens"] for row in trace] == [128, 512, 1024, 1536]
     assert re.search(r"^loss +([\d.]+)  mean", said, re.M)[1] == f"{first['loss']:.6f}"
     assert said.index("Step 1 of 12") < said.index("step      0  train")  # before the run begins
-    for name in ("wte.W", "blocks.1.ffn.proj.W", "blocks.0.ln1.gamma"):
+    for name in ("wte.W", "blocks.1.ffn.proj.W", "blocks.0.norm1.gamma"):
         owner, kind = name.rsplit(".", 1)
         weight, step, ratio = re.search(rf"^{owner} +{kind} +(\S+) +(\S+) +(\S+)", said, re.M).groups()
         assert float(ratio) == pytest.approx(trace[0][f"update/{name}"], rel=6e-3)
@@ -88,7 +88,7 @@ def test_a_traced_run_is_the_run_to_the_last_bit(train, data, plain, tmp_path, c
         norm = next(r["grad_norm"] for r in rows(out, "train") if r["step"] == row["step"])
         assert np.linalg.norm(grads) == pytest.approx(norm, rel=1e-5)
     table = read_metrics(out / "metrics.jsonl").trace
-    assert np.isnan(table["update/ln_f.beta"][0]) and table["update/ln_f.beta"][1] > 0  # all 0 before its first step
+    assert np.isnan(table["update/norm_f.beta"][0]) and table["update/norm_f.beta"][1] > 0  # 0 before its first step
     assert np.isfinite(table["dout_norm/blocks.1.attn"]).all()
 
 

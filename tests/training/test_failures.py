@@ -5,8 +5,8 @@ import re
 import pytest
 from tiny import make_data
 
+from numpygpt.data import TokenDataset
 from numpygpt.training.failures import DataFiles, DataGone
-from numpygpt.utils.data import TokenDataset
 
 
 @pytest.mark.parametrize("part", ["train", "val"])

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from interrupts import interrupted
 
+from numpygpt.data import Corpus, eval_batches, prepare
 from numpygpt.nn.finite import NotFinite
 from numpygpt.training import Trainer
+from numpygpt.training.config import Config
 from numpygpt.training.diagnose import first_not_finite
 from numpygpt.training.trainer import evaluate
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import Corpus, eval_batches, prepare
 
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 3, "steps": 5000, "warmup": 3,
          "dropout": 0.0, "lr": 1e-2, "min_lr": 1e-3, "workers": 2, "seed": 5}
@@ -48,8 +48,8 @@ def test_evaluation_leaves_every_module_in_its_mode_also_when_it_fails(dataset, 
         with pytest.raises(MemoryError):
             evaluate(t.parallel, broken())
         assert modes(t.model) == before
-        t.model.ln_f.gamma[0] = np.nan
-        with pytest.raises(NotFinite, match="ln_f.gamma"):
+        t.model.norm_f.gamma[0] = np.nan
+        with pytest.raises(NotFinite, match="norm_f.gamma"):
             evaluate(t.parallel, eval_batches(dataset.val, 3, 8))
         assert modes(t.model) == before
 
@@ -68,11 +68,11 @@ def test_the_search_for_what_is_not_finite_keeps_the_modes(dataset, training):
     t = trainer(dataset)
     batches = t.next_batches()
     t.model.train(training)
-    t.model.blocks[0].ln1.gamma[...] = 3e38
-    t.model.blocks[0].ln1.beta[...] = 3e38
+    t.model.blocks[0].norm1.gamma[...] = 3e38
+    t.model.blocks[0].norm1.beta[...] = 3e38
     grads = t.model.flat().grads
     grads.fill(1)
-    assert "blocks.0.ln1" in first_not_finite(t.model, batches)
+    assert "blocks.0.norm1" in first_not_finite(t.model, batches)
     assert modes(t.model) == [training] * len(modes(t.model))
     assert (grads == (0 if training else 1)).all()
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import train
+from numpygpt.training.config import Config
 from numpygpt.training.loggers import WeightsAndBiases, check_logger, open_loggers
+from numpygpt.training.metrics import MetricsLog
 from numpygpt.utils.cli import ROOT
-from numpygpt.utils.config import Config
-from numpygpt.utils.metrics import MetricsLog
 
 TEXT = "a <b>bold</b> move\n\n    & *so on*, ß\n"
 
@@ -460,8 +460,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from numpygpt.training.loggers import open_loggers
-from numpygpt.utils.config import Config
-from numpygpt.utils.metrics import MetricsLog
+from numpygpt.training.config import Config
+from numpygpt.training.metrics import MetricsLog
 
 out = Path(sys.argv[1])
 with open_loggers(Config(log="wandb"), out, 0) as (logger,), MetricsLog(out / "metrics.jsonl") as log:

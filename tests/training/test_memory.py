@@ -6,11 +6,11 @@ import tracemalloc
 import pytest
 from running import script
 
+from numpygpt.data import Corpus, prepare
 from numpygpt.training import Trainer
+from numpygpt.training.config import Config
 from numpygpt.training.memory import INTERPRETER, arrays_of, check_memory, memory, parameters
 from numpygpt.utils import memory as system
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import Corpus, prepare
 
 SIZES = {"n_layers": 3, "n_heads": 4, "d_model": 64, "context": 64, "batch_size": 12, "steps": 2, "warmup": 1}
 

@@ -5,13 +5,13 @@ import io
 import pytest
 from tiny import TINY, make_data
 
+from numpygpt.data import TokenDataset
 from numpygpt.training import Trainer
 from numpygpt.training.clock import RECENT, SURE, Clock
+from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.run import Run
 from numpygpt.training.start import begun
 from numpygpt.utils.console import progress_bar
-from numpygpt.utils.data import TokenDataset
-from numpygpt.utils.metrics import MetricsLog
 from numpygpt.utils.text import duration
 from train import parse
 

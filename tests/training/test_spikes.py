@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.step import WatchedStep, undone
 from numpygpt.training import Trainer
+from numpygpt.training.checkpoint import load_checkpoint
+from numpygpt.training.config import Config
 from numpygpt.training.spikes import Spikes
-from numpygpt.utils.checkpoint import load_checkpoint
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import Corpus, prepare
 
 SMALL = {"n_layers": 1, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 3, "steps": 60, "warmup": 3,
          "dropout": 0.2, "lr": 1e-2, "min_lr": 1e-3, "workers": 2, "seed": 5, "skip_spikes": 10.0}

@@ -8,9 +8,9 @@ import pytest
 from running import script
 from tiny import TINY, make_data
 
-from numpygpt.models.restore import run_config
 from numpygpt.plots.source import open_source
-from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
+from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
+from numpygpt.training.restore import run_config
 
 
 @pytest.fixture(scope="module")

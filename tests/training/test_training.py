@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 
+from numpygpt.data import Corpus, eval_batches, prepare
 from numpygpt.training import Trainer
 from numpygpt.training.baselines import bigram_loss, bits_per_byte, unigram_loss
+from numpygpt.training.checkpoint import load_checkpoint
+from numpygpt.training.config import Config
 from numpygpt.training.diagnose import NotFinite, first_not_finite
 from numpygpt.training.report import introduction, overfitting
 from numpygpt.training.trainer import evaluate
-from numpygpt.utils.checkpoint import load_checkpoint
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import Corpus, eval_batches, prepare
 from numpygpt.utils.text import duration
 
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 3, "steps": 12, "warmup": 3,
@@ -131,7 +131,7 @@ def test_the_bigram_probabilities_of_every_token_sum_to_one():
     assert total == pytest.approx(1)
 
 
-@pytest.mark.parametrize("where", ["blocks.1.ffn.fc", "wte", "ln_f"])
+@pytest.mark.parametrize("where", ["blocks.1.ffn.fc", "wte", "norm_f"])
 def test_the_first_layer_that_is_not_finite_is_named(dataset, where):
     t = trainer(dataset, dropout=0.0)
     layer = dict(t.model.named_modules())[where]
@@ -150,8 +150,8 @@ def test_a_gradient_and_a_parameter_that_are_not_finite_are_named(dataset):
     backward = layer.backward
     vars(layer)["backward"] = lambda dY: backward(dY) * np.nan
     assert "blocks.0.ffn (FeedForward): the gradient" in first_not_finite(t.model, [(x, y)])
-    t.model.ln_f.gamma[2] = np.nan
-    assert first_not_finite(t.model, [(x, y)]) == "the parameter ln_f.gamma is not finite"
+    t.model.norm_f.gamma[2] = np.nan
+    assert first_not_finite(t.model, [(x, y)]) == "the parameter norm_f.gamma is not finite"
 
 
 def test_a_loss_that_is_not_finite_stops_the_update_before_it_touches_the_parameters(dataset):
@@ -177,8 +177,8 @@ def test_the_fault_is_looked_for_in_every_batch_that_was_accumulated(dataset):
 
 def test_an_evaluation_and_a_save_that_are_not_finite_are_refused(dataset, tmp_path):
     t = trainer(dataset)
-    t.model.blocks[1].ln2.gamma[0] = np.inf
-    with pytest.raises(NotFinite, match="the validation loss is not finite; the parameter blocks.1.ln2.gamma"):
+    t.model.blocks[1].norm2.gamma[0] = np.inf
+    with pytest.raises(NotFinite, match="the validation loss is not finite; the parameter blocks.1.norm2.gamma"):
         evaluate(t.parallel, eval_batches(dataset.val, 3, 8))
     with pytest.raises(NotFinite, match="they were not saved"):
         t.save(tmp_path / "ckpt.npz")

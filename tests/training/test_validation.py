@@ -8,15 +8,15 @@ import pytest
 from running import script
 from tiny import TINY, assert_same_run, make_data, rows, train_module
 
+from numpygpt.data import TokenDataset, eval_batches
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.plots.runs import load_run
+from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
+from numpygpt.training.config import Config
+from numpygpt.training.metrics import comparable_losses, read_metrics
 from numpygpt.training.report import diverged, overfitting, result
 from numpygpt.training.run import Run
 from numpygpt.training.validation import tokens_read
-from numpygpt.utils.checkpoint import load_checkpoint, save_checkpoint
-from numpygpt.utils.config import Config
-from numpygpt.utils.data import TokenDataset, eval_batches
-from numpygpt.utils.metrics import comparable_losses, read_metrics
 
 SOME = ["--eval-tokens", "64"]  # of 308
 

@@ -6,9 +6,9 @@ import pytest
 from running import script
 from tiny import TEXT, TINY
 
+from numpygpt.data import Corpus, prepare
+from numpygpt.data.documents import Document
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
-from numpygpt.utils.data import Corpus, prepare
-from numpygpt.utils.data.documents import Document
 from numpygpt.utils.text import prompt_ids
 from numpygpt.utils.typed import check_stop, escaped, remarks
 

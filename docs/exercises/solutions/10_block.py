@@ -25,20 +25,20 @@ class FeedForward(Module):
 
 
 class Block(Module):
-    """H = X + attn(ln1(X));  Y = H + ffn(ln2(H)). X, H, Y: (B, T, C)."""
+    """H = X + attn(norm1(X));  Y = H + ffn(norm2(H)). X, H, Y: (B, T, C)."""
 
     def __init__(self, d_model, n_heads, d_ff=None, *, rng=None):
         rng = np.random.default_rng(rng)
-        self.ln1, self.attn = LayerNorm(d_model), Attention(d_model, n_heads, rng=rng)
-        self.ln2, self.ffn = LayerNorm(d_model), FeedForward(d_model, d_ff, rng=rng)
+        self.norm1, self.attn = LayerNorm(d_model), Attention(d_model, n_heads, rng=rng)
+        self.norm2, self.ffn = LayerNorm(d_model), FeedForward(d_model, d_ff, rng=rng)
 
     def forward(self, X):
-        H = X + self.attn(self.ln1(X))
-        return H + self.ffn(self.ln2(H))
+        H = X + self.attn(self.norm1(X))
+        return H + self.ffn(self.norm2(H))
 
     def backward(self, dY):  # dY: (B, T, C)
-        dH = dY + self.ln2.backward(self.ffn.backward(dY))
-        return dH + self.ln1.backward(self.attn.backward(dH))
+        dH = dY + self.norm2.backward(self.ffn.backward(dY))
+        return dH + self.norm1.backward(self.attn.backward(dH))
 
 
 def checks():

@@ -19,7 +19,7 @@ class GPT(Module):
         self.wpe = Positions(max_len, d_model, rng=rng)
         self.dropout = Dropout(dropout, rng=rng)
         self.blocks = [Block(d_model, n_heads, rng=rng) for _ in range(n_layers)]
-        self.ln_f = LayerNorm(d_model)
+        self.norm_f = LayerNorm(d_model)
         self.head = Head(self.wte)
         self.loss = CrossEntropy()
 
@@ -27,10 +27,10 @@ class GPT(Module):
         X = self.dropout(self.wpe(self.wte(ids)))  # (B, T, C)
         for block in self.blocks:
             X = block(X)
-        return self.loss(self.head(self.ln_f(X)), targets)
+        return self.loss(self.head(self.norm_f(X)), targets)
 
     def backward(self, scale=1.0):  # ids have no gradient, so nothing is returned
-        dX = self.ln_f.backward(self.head.backward(self.loss.backward(scale)))  # (B, T, C)
+        dX = self.norm_f.backward(self.head.backward(self.loss.backward(scale)))  # (B, T, C)
         for block in reversed(self.blocks):
             dX = block.backward(dX)
         self.wte.backward(self.wpe.backward(self.dropout.backward(dX)))

@@ -14,8 +14,8 @@ from numpygpt.inspection.walk.lines import NUMBER, SHAPE, Lines, cell, number, s
 FORMULAS = {  # by class, shown where it is met first
     "LayerNorm": "dgamma = sum dY Xhat, dbeta = sum dY; G = dY gamma: "
                  "dX = (G - mean G - Xhat mean(G Xhat)) / std",
-    "TransformerBlock": "Y = H + ffn(ln2(H)) uses H twice: dH = dY + (dY back through ffn and ln2)",
-    "MultiHeadAttention": "H = X + attn(ln1(X)) uses X twice: dX = dH + (dH back through attn and ln1)",
+    "TransformerBlock": "Y = H + ffn(norm2(H)) uses H twice: dH = dY + (dY back through ffn and norm2)",
+    "MultiHeadAttention": "H = X + attn(norm1(X)) uses X twice: dX = dH + (dH back through attn and norm1)",
     "Dropout": "dX = dY mask: where it gave 0, no gradient passes",
     "Linear": "Y = X W + b: dW = X^T dY, db = sum of dY over the rows, dX = dY W^T",
     "GELU": "dX = dY gelu'(X), entry by entry",

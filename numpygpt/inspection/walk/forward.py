@@ -23,7 +23,7 @@ PURPOSE = {  # of the linear layers in a block
 
 def kept(name: str) -> bool:
     """Whose outputs the walk needs: the ends of the residual stream, and what the first block adds to it."""
-    return name in ("dropout", "blocks.0.attn", "blocks.0.ffn.act", "ln_f")
+    return name in ("dropout", "blocks.0.attn", "blocks.0.ffn.act", "norm_f")
 
 
 def walk_forward(lines: Lines, step: WatchedStep, head: Head) -> None:
@@ -89,11 +89,11 @@ def show_first_block(lines: Lines, step: WatchedStep, modules: dict[str, Module]
     """The first block with every part of it."""
     dropout = step.trainer.config.dropout
     parts = {name: r for name, r in step.records.items() if name.startswith("blocks.0.")}
-    lines.heading("blocks.0: H = X + attn(ln1(X)), then Y = H + ffn(ln2(H)), in full; the other blocks do the same")
+    lines.heading("blocks.0: H = X + attn(norm1(X)), then Y = H + ffn(norm2(H)), in full; the other blocks do the same")
     for name, record in parts.items():
         if record.kind in ("MultiHeadAttention", "FeedForward") or (record.kind == "Dropout" and not dropout):
             continue  # what they return is shown where it is added
-        if name.endswith("ln2"):
+        if name.endswith("norm2"):
             show_sum(lines, step)
         lines.record(name, record, words(name, modules[name], record))
         if name.endswith("attn.qkv"):

@@ -33,7 +33,7 @@ def head_of(step: WatchedStep) -> Head:
     gradient: Stats | None = None
     chance, targets, dE = 0.0, 0, np.zeros_like(E)
     for i, (_, y) in enumerate(step.batches):
-        X, t = rows(of_batch(step.records["ln_f"], step, i)), y.reshape(-1)  # (N, C), (N,)
+        X, t = rows(of_batch(step.records["norm_f"], step, i)), y.reshape(-1)  # (N, C), (N,)
         counted = max(int((t != model.ignore_index).sum()), 1)
         for s in pieces(len(t), 1, chunk_rows(len(E))):
             logits = X[s] @ E.T
@@ -56,7 +56,7 @@ def show_loss(lines: Lines, step: WatchedStep, head: Head) -> None:
     tied = "E = wte.W" if model.head.embedding is model.wte else "E its own"
     lines.numbers("head", (*x.shape, V), head.logits, f"logits = X E^T, a score a token; {tied}")
     t = min(SHOWN, x.shape[1]) - 1
-    last = of_batch(step.records["ln_f"], step, len(step.batches) - 1)[0, t]  # (C,)
+    last = of_batch(step.records["norm_f"], step, len(step.batches) - 1)[0, t]  # (C,)
     P = softmax(last @ model.head.embedding.W.T)
     token, right, best = token_texts(step.trainer.dataset.tokenizer, np.array([x[0, t], y[0, t], P.argmax()]), 12)
     lines.row("  softmax", [], f"chance of the right token: {head.chance:.2%} on average")

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from numpygpt.data.inspect import token_signs
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.trace import Record
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import bold, paint, width
-from numpygpt.utils.data.inspect import token_signs
 
 COLUMNS = 100
 SHOWN = 8  # tokens of the first sequence

@@ -12,7 +12,7 @@ from numpygpt.nn.flat import Flat, flatten, in_place
 from numpygpt.nn.modules.checks import check_array, check_dtype
 from numpygpt.nn.modules.copies import convert, in_forward, replica_memo, without_caches
 from numpygpt.nn.modules.loading import fitting, missing
-from numpygpt.nn.paper import blank
+from numpygpt.nn.skeleton import blank
 
 
 class Module:

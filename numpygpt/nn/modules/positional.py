@@ -9,7 +9,7 @@ import numpy as np
 from numpygpt.nn import init
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.paper import blank
+from numpygpt.nn.skeleton import blank
 
 
 class PositionalEmbedding(Module):

@@ -11,7 +11,7 @@ from numpygpt.nn.modules.normalization import LayerNorm
 
 
 class TransformerBlock(Module):
-    """H = X + attn(ln1(X));  Y = H + ffn(ln2(H)): pre-norm, as in GPT-2.
+    """H = X + attn(norm1(X));  Y = H + ffn(norm2(H)): pre-norm, as in GPT-2.
 
     X, Y: (B, T, C). The sub-layers cache what they need. With a `cache`, attention also sees the tokens in it.
     """
@@ -20,17 +20,17 @@ class TransformerBlock(Module):
                  d_v: int | None = None, activation: str = "gelu", bias: bool = True, dropout: float = 0.0,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
         rng = np.random.default_rng(rng)
-        self.ln1 = LayerNorm(d_model, bias, dtype=dtype)
+        self.norm1 = LayerNorm(d_model, bias, dtype=dtype)
         self.attn = MultiHeadAttention(d_model, n_heads, d_k, d_v, bias=bias, dropout=dropout, rng=rng, dtype=dtype)
-        self.ln2 = LayerNorm(d_model, bias, dtype=dtype)
+        self.norm2 = LayerNorm(d_model, bias, dtype=dtype)
         self.ffn = FeedForward(d_model, d_ff, activation=activation, bias=bias, dropout=dropout, rng=rng, dtype=dtype)
 
     def forward(self, X: np.ndarray, cache: KVCache | None = None) -> np.ndarray:  # X: (B, T, C)
-        H = X + self.attn(self.ln1(X), cache)  # (B, T, C)
-        return H + self.ffn(self.ln2(H))  # (B, T, C)
+        H = X + self.attn(self.norm1(X), cache)  # (B, T, C)
+        return H + self.ffn(self.norm2(H))  # (B, T, C)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
-        # forward: Y = H + ffn(ln2(H)). H has two uses, so its gradient is the sum of both.
-        dH = dY + self.ln2.backward(self.ffn.backward(dY))
-        # forward: H = X + attn(ln1(X)).
-        return dH + self.ln1.backward(self.attn.backward(dH))
+        # forward: Y = H + ffn(norm2(H)). H has two uses, so its gradient is the sum of both.
+        dH = dY + self.norm2.backward(self.ffn.backward(dY))
+        # forward: H = X + attn(norm1(X)).
+        return dH + self.norm1.backward(self.attn.backward(dH))

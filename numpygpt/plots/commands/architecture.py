@@ -7,17 +7,17 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
+from numpygpt.data.dataset import at_hand, read_meta
 from numpygpt.inspection.blueprint import Blueprint, blueprint
 from numpygpt.models import GPT
-from numpygpt.models.restore import run_config
 from numpygpt.plots import style
 from numpygpt.plots.architecture import WIDTH, draw_architecture, height
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.source import add_run, open_source
+from numpygpt.training.config import read_preset
+from numpygpt.training.restore import run_config
 from numpygpt.utils import cli
-from numpygpt.utils.config import read_preset
-from numpygpt.utils.data.dataset import at_hand, read_meta
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

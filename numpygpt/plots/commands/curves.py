@@ -14,8 +14,8 @@ from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.runs import METRICS, load_runs, same_tokens, summary
 from numpygpt.plots.view import COLUMN, default_span
+from numpygpt.training.checkpoint import newest_run
 from numpygpt.utils import cli
-from numpygpt.utils.checkpoint import newest_run
 
 LONGEST = 1e9  # with a larger span 1 - 1 / span would be rounded to 1
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from numpygpt.data.inspect import count, token
 from numpygpt.inspection.neighbours import nearest, principal_components
 from numpygpt.inspection.vocabulary import CLASSES, find_tokens, token_class
 from numpygpt.plots import style
@@ -16,7 +17,6 @@ from numpygpt.plots.embeddings import Plane, Row, draw_embeddings, size
 from numpygpt.plots.glyphs import token_label, token_labels
 from numpygpt.plots.source import Source, add_run, open_source
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.utils.data.inspect import count, token
 
 MOST = 20  # tokens whose neighbours the table has room for, and neighbours of each
 

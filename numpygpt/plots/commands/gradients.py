@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from numpygpt.data import DataLoader
 from numpygpt.inspection.layers import flow
 from numpygpt.plots import style
 from numpygpt.plots.drawn import Drawn, NewFigure
@@ -15,7 +16,6 @@ from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.gradients import draw_gradients, size
 from numpygpt.plots.source import Source, add_run, given_ids, open_source
 from numpygpt.utils import cli
-from numpygpt.utils.data import DataLoader
 
 MOST = 256  # sequences: all that the layers keep of them is in memory at once
 

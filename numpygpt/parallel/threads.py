@@ -1,0 +1,193 @@
+"""One batch on several threads."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from typing import Any
+
+import numpy as np
+
+from numpygpt.nn.exclusive import exclusive
+from numpygpt.nn.functional import pieces
+from numpygpt.nn.modules.checks import whole
+from numpygpt.nn.twin import is_patched
+from numpygpt.parallel.blas import blas_threads
+from numpygpt.utils.cores import cores
+from numpygpt.utils.signals import signals_wait
+
+__all__ = ["THREADS", "DataParallel", "blas_threads"]
+
+THREADS = "numpygpt-worker"  # what the names of all workers' threads begin with
+
+
+class DataParallel:
+    """A model whose batch is cut into shards, a thread each: same loss, same gradients, all cores busy.
+
+    NumPy lets go of the interpreter's lock inside its loops and matrix products, so threads run side by side. The first
+    worker is the model itself; the others are replicas that share its parameters and have caches, gradients and random
+    generators of their own. `backward` sums the gradients into the model's, in a fixed order: with the same seed and
+    the same number of workers a run repeats to the last bit. While the workers run, BLAS is held to one thread each,
+    and set back afterwards. An error or an interrupt goes up when every worker has ended; the next loss starts clean.
+
+        parallel = DataParallel(model, workers=2)
+        loss = parallel.loss(x, y)
+        parallel.backward()          # model.grads() are now those of the whole batch
+
+    `workers` defaults to the number of cores. Close it, or use it in a `with`, to end its threads. They start at the
+    first use, and again in a forked process, which does not inherit them. A copy (deepcopy, pickle) gets its own.
+    """
+
+    def __init__(self, model: Any, workers: int | None = None):
+        if not hasattr(model, "replica"):
+            raise ValueError(f"DataParallel needs the model itself, such as a GPT, got {type(model).__name__}")
+        workers = cores() if workers is None else whole("workers", workers)
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, got {workers}")
+        if workers > 1 and is_patched(model):
+            raise ValueError("a function has replaced a method in one of this model's layers, and the replicas would "
+                             "use the same function: use workers=1, or write a layer of your own")
+        self.model, self.workers, self.flat = model, workers, model.flat()
+        self.replicas = [model, *(model.replica() for _ in range(workers - 1))]
+        self.grads = [replica.flat().grads for replica in self.replicas]  # each one's, as one array
+        self.modes = [[module for _, module in replica.named_modules()] for replica in self.replicas]
+        self.pool: ThreadPoolExecutor | None = None
+        self.process, self.closed = os.getpid(), False
+        self.shares: list[tuple[Any, float]] = []  # (replica, its share of the targets) of the last loss
+        self.ready = False  # whether that loss is complete, so that backward may follow
+        self.unfinished = False  # whether a backward failed, and has left gradients in the replicas
+
+    @exclusive
+    def loss(self, x: np.ndarray, y: np.ndarray) -> float:
+        """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more."""
+        self.check_open()
+        self.ready = False
+        if not np.ndim(x) or np.shape(x)[:1] != np.shape(y)[:1]:
+            raise ValueError(f"x and y must be arrays with the same number of rows, got shapes {np.shape(x)} and "
+                             f"{np.shape(y)}")
+        if not self.flat.holds(self.model.named_parameters()):
+            raise RuntimeError("the model's parameters were moved (astype, or an optimiser of a larger module) since "
+                               "these workers were made: make a new DataParallel")
+        for modules in self.modes[1:]:  # model.train() and model.eval() reach the model alone
+            for module, first in zip(modules, self.modes[0], strict=True):
+                module.training = first.training
+        shards = [(replica, xs, ys) for replica, xs, ys in zip(
+            self.replicas, np.array_split(x, self.workers), np.array_split(y, self.workers), strict=True) if len(xs)]
+        ignored = getattr(self.model, "ignore_index", -1)  # a model of the user's own may not have it
+        counts = [int((ys != ignored).sum()) for _, _, ys in shards]
+        total = max(sum(counts), 1)
+        self.shares = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
+        losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
+        self.ready = True
+        return float(sum(loss * share for loss, (_, share) in zip(losses, self.shares, strict=True)))
+
+    @exclusive
+    def backward(self, scale: float = 1.0) -> None:
+        """Add scale * dloss/dW to the model's gradients. Once after `loss`; else RuntimeError."""
+        self.check_open()
+        ready, self.ready = self.ready, False
+        shares, self.shares = self.shares, []
+        if not ready:
+            raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) first")
+        grads, others = self.grads[0], self.grads[1 : len(shares)]  # the model's own; replicas with a shard
+        if self.unfinished:  # what an earlier backward left behind when it failed is not of this batch
+            for left in self.grads[1:]:
+                left.fill(0)
+        self.unfinished = True
+        self.map(lambda item: item[0].backward(scale * item[1]), shares)
+        if others:
+            self.share(lambda s: add_and_clear(grads[s], [other[s] for other in others]), list(pieces(len(grads), 1)))
+        self.unfinished = False
+
+    @exclusive
+    def map(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+        """[function(item) for item in items], an item a thread, with one BLAS thread each and the caller's errstate.
+
+        All threads have ended when it returns or raises. A signal, such as Ctrl-C, waits until then.
+        """
+        self.check_open()
+        if len(items) == 1 and self.workers == 1:
+            return [function(items[0])]
+        futures: list[Future] = []
+        with signals_wait(), blas_threads(1):
+            pool = self.threads()
+            try:
+                for item in items:
+                    futures.append(pool.submit(copy_context().run, function, item))
+            except BaseException:  # no thread could be started: the item may be in the queue nevertheless
+                self.pool = None
+                pool.shutdown(cancel_futures=True)
+                raise
+            finally:
+                wait_for(futures)
+        return [future.result() for future in futures]
+
+    def check_open(self) -> None:
+        """RuntimeError after `close`, unless there is a single worker, which needs no threads."""
+        if self.closed and self.workers > 1:
+            raise RuntimeError("this DataParallel is closed and has no threads any more: make a new one with "
+                               "DataParallel(model, workers)")
+
+    def threads(self) -> ThreadPoolExecutor:
+        """This process's threads. Threads do not survive a fork, so a child process makes its own."""
+        if self.pool is None or self.process != os.getpid():
+            self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix=THREADS)
+            self.process = os.getpid()
+        return self.pool
+
+    def share(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+        """[function(item) for item in items], many items dealt out in runs of neighbours, one run a worker."""
+        edges = [len(items) * i // self.workers for i in range(self.workers + 1)]
+        runs = [items[a:b] for a, b in itertools.pairwise(edges)]
+        return [result for run in self.map(lambda run: [function(item) for item in run], runs) for result in run]
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Every replica's random generators, by replica and dotted name."""
+        return {f"{i}.{name}": rng for i, replica in enumerate(self.replicas)
+                for name, rng in replica.generators().items()}
+
+    def close(self) -> None:
+        """End the threads. What needs them raises RuntimeError from now on."""
+        self.closed = True
+        if self.pool is not None and self.process == os.getpid():
+            self.pool.shutdown()
+        self.pool = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Threads and views cannot be copied: a copy is made from the copied model, with the same random generators."""
+        states = {name: rng.bit_generator.state for name, rng in self.generators().items()}
+        return remade, (self.model, self.workers, states, self.closed)
+
+    def __enter__(self) -> DataParallel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def remade(model: Any, workers: int, states: dict[str, Any], closed: bool) -> DataParallel:
+    """The copy of a DataParallel."""
+    parallel = DataParallel(model, workers)
+    for name, rng in parallel.generators().items():
+        rng.bit_generator.state = states[name]
+    parallel.closed = closed
+    return parallel
+
+
+def wait_for(futures: list[Future]) -> None:
+    """Return when all have ended. An exception that another thread throws into this one goes up only then."""
+    try:
+        wait(futures)
+    finally:
+        if not all(future.done() for future in futures):
+            wait_for(futures)
+
+
+def add_and_clear(total: np.ndarray, others: list[np.ndarray]) -> None:
+    """total += each of the others, in order; the others become zeros."""
+    for other in others:
+        total += other
+        other.fill(0)

@@ -1,0 +1,177 @@
+"""Checkpoints: one `.npz` with a JSON header, whole or not there at all, and no pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from numpygpt.training.archive import Archive, Unsound, brief, write_array
+from numpygpt.training.checkpoint_header import check_header
+from numpygpt.utils import strict_json
+from numpygpt.utils.cli import meant, shown
+from numpygpt.utils.files import replacing
+
+FORMAT, VERSION = "numpygpt-checkpoint", 2
+HEADER = "header"  # the member that holds the JSON
+MOST_HEADER = 16 << 20  # bytes: a vocabulary of a million words fits; read, they may take twenty times as many
+
+
+class OtherFormat(Unsound):
+    """A sound file of another format or version."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file held: `header`, a dict of JSON values, and `arrays` by name."""
+
+    path: Path
+    header: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    stamp: tuple[int, ...] = ()  # what the file was when it was read
+
+    def check_unchanged(self) -> None:
+        """ValueError where the file is no longer the one that was read."""
+        if stamp(os.stat(self.path)) != self.stamp:
+            raise ValueError(f"{shown(self.path)} has changed since it was read: another run went on from it in the "
+                             "meantime; start this command anew")
+
+    def group(self, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays whose names begin with `prefix/`, without it."""
+        return {name.removeprefix(prefix + "/"): array for name, array in self.arrays.items()
+                if name.startswith(prefix + "/")}
+
+
+def stamp(found: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from one that has taken its name since."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the file, whole or not at all."""
+    with replacing(Path(path)) as file:
+        write(file, header, arrays)
+
+
+def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """The arrays, then the header, which lists them with their checksums. `np.load` reads what is written here."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        listed = {name: write_array(archive, name, np.asarray(array)) for name, array in arrays.items()}
+        whole = {**header, "format": FORMAT, "version": VERSION, "arrays": listed}
+        text = json.dumps(whole, allow_nan=False, default=json_value)
+        write_array(archive, HEADER, np.frombuffer(text.encode(), np.uint8))
+
+
+def json_value(value: Any) -> Any:
+    """What the JSON writer does not know: a NumPy scalar as the Python number that it holds; else ValueError."""
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
+        return value.item()
+    raise ValueError(f"a checkpoint's header holds numbers, strings, lists and dicts, got {type(value).__name__} "
+                     f"{value!r:.80}: convert it, or pass an array among the arrays")
+
+
+MODEL_KEYS = ("step", "last", "best", "config", "model", "tokenizer", "data")
+RUN_KEYS = (*MODEL_KEYS, "tokens", "seconds", "generators", "loader", "optimizer")
+
+
+def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (), advice: str = "") -> Checkpoint:
+    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it. `needs` names what its header
+    must have: MODEL_KEYS to sample or begin with, RUN_KEYS to resume. `advice` is what to do if the file is damaged.
+
+    The file may come from a stranger: nothing in it is run, and no size in it is believed (see `archive.py`).
+    Raises FileNotFoundError, or ValueError for a file that is cut off, damaged, or of another format or version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {shown(path)}{meant(path)}")
+    with open(path, "rb") as file:
+        try:
+            read_at = stamp(os.fstat(file.fileno()))
+            header, arrays = read(file, only)
+        except OtherFormat as error:
+            raise ValueError(f"{shown(path)} has {error}") from error
+        except Unsound as error:
+            raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program: {error}"
+                             f"{advice or instead(path)}") from error
+        except MemoryError as error:
+            raise ValueError(f"{shown(path)} does not fit into this machine's memory") from error
+    missing = [name for name in needs if name not in header]
+    if missing:
+        raise ValueError(f"{shown(path)} lacks {', '.join(missing)}: it does not hold a whole model")
+    return Checkpoint(path, header, arrays, read_at)
+
+
+def instead(path: Path) -> str:
+    """The other checkpoint of the run folder, if it has one."""
+    others = [path.with_name(name) for name in ("best.npz", "ckpt.npz") if name != path.name]
+    there = [shown(other) for other in others if other.is_file()]
+    return f"; the run folder has another checkpoint: try {there[0]}" if there else ""
+
+
+def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(header, arrays), checked against each other. Unsound for anything else."""
+    archive = Archive(file)
+    header = read_header(archive)
+    names = [name for name in archive.stored if name != HEADER]
+    listed = header.pop("arrays", None)
+    if header["version"] > 1:  # version 1 had no list, and the zip's own checksums alone
+        check_listed(archive, names, listed)
+    arrays = {name: archive.read(name) for name in names if name.startswith(only)}
+    for name, array in arrays.items():
+        if name.startswith("model/") and not np.isfinite(array).all():
+            raise Unsound(f"the array {brief(name)} is not finite, which no run saves")
+    return header, arrays
+
+
+def read_header(archive: Archive) -> dict[str, Any]:
+    stored = archive.stored.get(HEADER)
+    if stored is None or stored.dtype != np.uint8 or stored.member.file_size > MOST_HEADER:
+        raise Unsound("it has no header, or one that no checkpoint has")
+    try:
+        header = strict_json.loads(archive.read(HEADER).tobytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise Unsound("its header cannot be read" if not isinstance(error, Unsound) else str(error)) from error
+    found = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
+    if found[0] != FORMAT or type(found[1]) is not int or not 1 <= found[1] <= VERSION:
+        raise OtherFormat(f"format {brief(found[0])} version {brief(found[1])}, and this program reads {FORMAT} "
+                          f"up to version {VERSION}")
+    check_header(header)
+    return header
+
+
+def check_listed(archive: Archive, names: list[str], listed: Any) -> None:
+    """Unsound unless the arrays in the file are those that the header lists, as it describes them."""
+    listed = listed if isinstance(listed, dict) else {}
+    other = sorted(set(names) ^ set(listed))
+    if other:
+        raise Unsound(f"the array {brief(other[0])} is {'missing' if other[0] in listed else 'not in its list'}")
+    for name in names:
+        stored, says = archive.stored[name], listed[name]
+        is_ = {"dtype": stored.dtype.name, "shape": list(stored.shape), "crc32": stored.member.CRC}
+        if not isinstance(says, dict) or says != is_:
+            same = isinstance(says, dict) and all(says.get(key) == is_[key] for key in ("dtype", "shape"))
+            what = "its checksum is another" if same else "its header describes another"
+            raise Unsound(f"the array {brief(name)} is damaged ({what})")
+
+
+def newest_run(runs: Path, name: str) -> Path | None:
+    """The run folder below `runs` whose file `name` was written last, or None."""
+    files = sorted(runs.glob(f"*/{name}"), key=lambda file: file.stat().st_mtime)
+    return files[-1].parent if files else None
+
+
+def find_checkpoint(run: str | Path, prefer: tuple[str, ...] = ("best.npz", "ckpt.npz")) -> Path:
+    """The checkpoint that `run` means: the file itself, or the first of `prefer` in that folder."""
+    run = Path(run)
+    if not run.is_dir():
+        return run
+    for name in prefer:
+        if (run / name).is_file():
+            return run / name
+    raise FileNotFoundError(f"{shown(run)} holds no checkpoint ({' or '.join(prefer)}){meant(run)}")

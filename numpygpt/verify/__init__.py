@@ -1,0 +1,5 @@
+"""Checks of the gradients: finite differences, the table of cases, and mutation testing."""
+
+from numpygpt.verify.check import gradcheck
+
+__all__ = ["gradcheck"]

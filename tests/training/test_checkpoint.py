@@ -1,0 +1,82 @@
+"""Checkpoints are whole or absent, and read without pickle."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from numpygpt.training import checkpoint as module
+from numpygpt.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+
+ARRAYS = {"model/a.W": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/m/a.W": np.ones(2)}
+
+
+def test_a_checkpoint_comes_back_bit_by_bit(tmp_path):
+    save_checkpoint(tmp_path / "c.npz", {"step": 7, "name": "é"}, ARRAYS)
+    found = load_checkpoint(tmp_path / "c.npz")
+    assert found.header["step"] == 7 and found.header["name"] == "é"
+    assert found.arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        assert np.array_equal(found.arrays[name], array) and found.arrays[name].dtype == array.dtype
+    assert found.group("model").keys() == {"a.W"}
+    assert load_checkpoint(tmp_path / "c.npz", only="model/").arrays.keys() == {"model/a.W"}
+    assert os.listdir(tmp_path) == ["c.npz"]
+
+
+def test_a_run_that_is_given_by_its_bare_name_is_pointed_to(tmp_path, monkeypatch):
+    (tmp_path / "runs" / "try").mkdir(parents=True)
+    monkeypatch.setattr("numpygpt.utils.cli.ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint try; did you mean .*runs/try\?"):
+        load_checkpoint("try")
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint other; .* quick$"):
+        load_checkpoint("other")
+
+
+def test_a_save_that_fails_leaves_the_old_checkpoint_and_nothing_else(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "c.npz", {"step": 1}, ARRAYS)
+
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(tmp_path / "c.npz", {"step": 2}, ARRAYS)
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "c.npz").header["step"] == 1
+    assert os.listdir(tmp_path) == ["c.npz"]
+
+
+@pytest.mark.parametrize("keep", [0, 10, 200, 0.5, 0.99])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, keep):
+    save_checkpoint(tmp_path / "c.npz", {"step": 1}, ARRAYS)
+    data = (tmp_path / "c.npz").read_bytes()
+    (tmp_path / "c.npz").write_bytes(data[: keep if isinstance(keep, int) else int(len(data) * keep)])
+    with pytest.raises(ValueError, match="damaged or no checkpoint"):
+        load_checkpoint(tmp_path / "c.npz")
+
+
+def test_pickled_objects_other_formats_and_versions_are_refused(tmp_path):
+    np.savez(tmp_path / "pickle.npz", header=np.array([{"step": 1}], dtype=object))
+    np.savez(tmp_path / "plain.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match="damaged or no checkpoint"):
+        load_checkpoint(tmp_path / "pickle.npz")
+    with pytest.raises(ValueError, match="damaged or no checkpoint"):
+        load_checkpoint(tmp_path / "plain.npz")
+    newer = json.dumps({"format": "numpygpt-checkpoint", "version": 99}).encode()
+    np.savez(tmp_path / "newer.npz", header=np.frombuffer(newer, np.uint8))
+    with pytest.raises(ValueError, match="version 99, and this program reads numpygpt-checkpoint up to version 2"):
+        load_checkpoint(tmp_path / "newer.npz")
+
+
+def test_a_run_folder_means_its_best_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+        find_checkpoint(tmp_path)
+    save_checkpoint(tmp_path / "ckpt.npz", {}, {})
+    assert find_checkpoint(tmp_path).name == "ckpt.npz"
+    save_checkpoint(tmp_path / "best.npz", {}, {})
+    assert find_checkpoint(tmp_path).name == "best.npz"
+    assert find_checkpoint(tmp_path, prefer=("ckpt.npz",)).name == "ckpt.npz"
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "none.npz")
