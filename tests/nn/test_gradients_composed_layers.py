@@ -158,7 +158,7 @@ def test_a_chunked_loss_that_failed_has_no_gradient_to_go_back_from(normal):
     layer(normal(4, 3), targets)
     with pytest.raises(ValueError):
         layer(normal(4, 2), targets)
-    with pytest.raises(RuntimeError, match="no gradient"):
+    with pytest.raises(RuntimeError):
         layer.backward()
     layer.head = Unembedding(7, 3, dtype="float64")  # another table: another array for its gradient
     layer(normal(4, 3), targets)

@@ -64,7 +64,7 @@ def test_assigning_to_a_parameter_writes_into_its_array():
 def test_assigning_another_shape_is_an_error_and_changes_nothing(value):
     layer = Linear(2, 2, rng=0)
     before = layer.W.copy()
-    with pytest.raises(ValueError, match=r"Linear\.W has shape \(2, 2\), got"):
+    with pytest.raises(ValueError, match=r"Linear.*W.*\(2, 2\)"):
         layer.W = value
     np.testing.assert_array_equal(layer.W, before)
 
@@ -132,5 +132,5 @@ def test_modules_in_dicts_and_nested_lists_are_found():
 
 def test_a_parameter_is_registered_once():
     layer = Linear(2, 2, rng=0)
-    with pytest.raises(ValueError, match="Linear has a parameter 'W' already"):
+    with pytest.raises(ValueError, match="Linear.*'W'"):
         layer.param("W", layer.W)

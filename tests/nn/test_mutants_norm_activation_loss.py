@@ -134,7 +134,7 @@ def test_cross_entropy_faults_are_caught(fault, normal):
 
 
 def test_cross_entropy_gradient_of_another_shape_is_caught(normal):
-    with pytest.raises(ValueError, match="has the shape of its tensor"):
+    with pytest.raises(ValueError):
         gradcheck(CrossEntropyWith("shape of the rows"), normal(2, 3, 5), TARGETS)
 
 

@@ -121,7 +121,7 @@ def test_an_error_in_a_worker_comes_out_and_the_rest_goes_on(make_gpt, make_batc
     wrong[3, 2] = 99
     before = blas_threads()
     with DataParallel(make_gpt(), 2) as parallel:
-        with pytest.raises(ValueError, match="token id 99"):
+        with pytest.raises(ValueError, match="id.*99"):
             parallel.loss(wrong, y)
         assert blas_threads() == before
         assert parallel.loss(x, y) == pytest.approx(make_gpt().loss(x, y), rel=1e-13)
@@ -176,7 +176,7 @@ def test_workers_default_to_the_cores(make_gpt):
 
 
 def test_at_least_one_worker(make_gpt):
-    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="workers.*1.*0"):
         DataParallel(make_gpt(), 0)
 
 

@@ -162,7 +162,7 @@ def test_a_short_run_is_in_seconds(make):
 
 
 def test_an_unknown_x_axis_is_refused(make):
-    with pytest.raises(ValueError, match="x is 'epochs', and must be one of steps, tokens, time"):
+    with pytest.raises(ValueError, match="'epochs'"):
         draw(make(), x="epochs")
 
 
@@ -216,7 +216,7 @@ def test_a_long_title_takes_more_lines_and_fits(make):
 
 
 def test_more_runs_than_colours_are_refused(make):
-    with pytest.raises(ValueError, match="8 runs: a picture takes 1 to 7"):
+    with pytest.raises(ValueError, match="8.*1.*7"):
         draw(*[make(str(i), steps=2) for i in range(8)])
 
 

@@ -61,9 +61,9 @@ def test_min_freq():
 @pytest.mark.parametrize("size", [255, 0, -1, 257, 300.0, True, None])
 def test_vocab_size_is_checked(size):
     names = ("<|a|>", "<|b|>")
-    with pytest.raises(ValueError, match=r"vocab_size must be an integer of at least 258 \(256 bytes and 2 special"):
+    with pytest.raises(ValueError, match="vocab_size.*258.*256.*2"):
         BPETokenizer().train("abc", vocab_size=size, special_tokens=names)
-    with pytest.raises(ValueError, match="min_freq must be an integer of at least 1, got 0"):
+    with pytest.raises(ValueError, match="min_freq.*1.*0"):
         BPETokenizer().train("abc", min_freq=0)
 
 
@@ -180,5 +180,5 @@ def test_a_failed_encoding_leaves_the_tokenizer_sound(tmp_path):
     tok = BPETokenizer.load(path)
     for _ in range(2):
         assert tok.encode("abba") == [2, 1, 0]
-        with pytest.raises(ValueError, match="no token for the byte 0x20"):
+        with pytest.raises(ValueError, match="0x20"):
             tok.encode("abba cab")

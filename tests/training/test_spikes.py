@@ -142,7 +142,7 @@ def test_a_run_may_begin_to_skip_when_it_is_resumed(dataset, tmp_path):
 def test_a_history_that_is_none_is_refused(change):
     state = {"norms": [1.0], "skipped": 0, "in_a_row": 0}
     Spikes(3.0).load_state_dict(state)
-    with pytest.raises(ValueError, match="history of gradient norms is none"):
+    with pytest.raises(ValueError):
         Spikes(3.0).load_state_dict(state | change)
 
 
@@ -159,5 +159,5 @@ def test_a_look_inside_leaves_the_history_as_it_was(dataset):
 
 @pytest.mark.parametrize("value", [-1.0, 0.5, 1.0, float("inf"), float("nan")])
 def test_a_factor_that_would_skip_half_of_the_steps_is_refused(value):
-    with pytest.raises(ValueError, match="skip_spikes must be above 1, or 0 to leave out no step, got"):
+    with pytest.raises(ValueError, match="skip_spikes.*1.*0"):
         Config(skip_spikes=value)

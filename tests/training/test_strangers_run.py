@@ -136,7 +136,7 @@ def test_a_run_that_another_one_has_gone_on_with_meanwhile_is_not_gone_on_with(r
         return opened(*args, **options)
 
     monkeypatch.setattr(train, "open_data", slowly)
-    with pytest.raises(ValueError, match=r"ckpt\.npz has changed since it was read: another run went on from it"):
+    with pytest.raises(ValueError, match=r"ckpt\.npz"):
         train.main(["--resume", str(run), "--steps", "8"])
     assert load_checkpoint(run / "ckpt.npz").header["step"] == 9
 

@@ -69,7 +69,7 @@ def test_the_parameter_of_a_layer_inside_is_named_and_each_where_it_may_be_one_o
         gradcheck(network, normal(2, 3))
     network.fc = Linear(3, 3)
     network.proj = WithoutSum(3, 3)
-    with pytest.raises(ValueError, match=r"into the gradient of fc.b or proj.b, of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"b.*b.*\(3,\)"):
         gradcheck(network, normal(2, 3))
 
 

@@ -132,5 +132,5 @@ def test_a_reason_without_its_mutant_is_found_out(monkeypatch):
 
 
 def test_a_name_that_is_none_is_an_error():
-    with pytest.raises(ValueError, match="no layer or module 'Linaer' with a backward pass to change; there are: GPT"):
+    with pytest.raises(ValueError, match="'Linaer'.*GPT"):
         targets("Linaer")
