@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Draw what a run did, and what a trained model looks at.
+"""Draw how a run trained, and what a trained model does.
 
-    ./plot.py                          the newest run's curves, into runs/NAME/curves.png
-    ./plot.py runs/quick --x time      one run's curves, against its training time
-    ./plot.py compare runs/a runs/b    two runs in bits a byte and as a table, into runs/compare.png
+    ./plot.py                          the curves of the newest run, in runs/NAME/curves.png
+    ./plot.py runs/quick --x time      the curves of one run, against training time
+    ./plot.py compare runs/a runs/b    two runs in bits per byte and in a table, in runs/compare.png
     ./plot.py attention --prompt "ROMEO:"
-    ./plot.py WHAT --help              what one of them takes
+    ./plot.py WHAT --help              the flags of one command
 """
 
 from numpygpt import startup
 
 if __name__ == "__main__":
-    startup.begin("matplotlib")  # before the other imports: it says in one line what is not installed
+    startup.begin("matplotlib")  # before the other imports: it reports missing packages in one line
 
 import sys
 from argparse import Namespace
@@ -24,42 +24,42 @@ from numpygpt.utils import cli
 
 try:
     import matplotlib
-except ValueError as error:  # a matplotlibrc that cannot be read
-    cli.refuse(ValueError(f"matplotlib does not start: {error}"))
+except ValueError as error:  # an invalid matplotlibrc
+    cli.refuse(ValueError(f"matplotlib cannot start: {error}"))
 
 from matplotlib.figure import Figure
 
 from numpygpt.plots import style
 
 WHAT = {
-    "curves": "loss, gradients, learning rate, speed; without WHAT it is this",
-    "compare": "runs in bits a byte against steps, tokens and time, and a table",
+    "curves": "loss, gradients, learning rate and speed of a run (the default)",
+    "compare": "several runs in bits per byte and in a table",
     "attention": "what each token attends to, in every layer and head",
-    "gradients": "gradients and activations through the depth of a model",
-    "tokens": "a text coloured by its loss",
+    "gradients": "gradients and activations through the layers",
+    "tokens": "a text, each token coloured by its loss",
     "embeddings": "the token vectors in two dimensions, and nearest neighbours",
-    "architecture": "the model as blocks, with shapes and parameters",
-    "explore": "a page to click through: attention, predictions, gradients",
+    "architecture": "the model's layers, with shapes and parameters",
+    "explore": "an HTML page to click through: attention, predictions, gradients",
 }
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
-    """The arguments of the command that comes first, or of `curves` where none does. Only its module is imported."""
+    """Parse the arguments of the command that comes first, or of `curves`. Only its module is imported."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] in (["-h"], ["--help"]):
         overview().parse_args(argv)
     named = argv[:1] != [] and argv[0] in WHAT
     what = argv.pop(0) if named else "curves"
     if not named:
-        check_words(argv[:1], argv)  # before its flags are found to be unknown ones
+        check_words(argv[:1], argv)  # before argparse complains about its flags
     command = command_of(what)
-    words = WHAT[what].split(";")[0]
+    words = WHAT[what].removesuffix(" (the default)")
     parser = cli.ArgumentParser(prog=f"{script()} {what}", description=f"{words[0].upper()}{words[1:]}.")
     command.add_arguments(parser)
     suffixes = suffixes_of(command)
-    parser.add_argument("--out", metavar="FILE", type=Path, help=f"what to write, ending in {' or '.join(suffixes)}")
+    parser.add_argument("--out", metavar="FILE", type=Path, help=f"the file to write, ending in {' or '.join(suffixes)}")
     if set(suffixes) & set(style.SUFFIXES):
-        parser.add_argument("--show", action="store_true", help="open a window too, to zoom in")
+        parser.add_argument("--show", action="store_true", help="also open a window, to zoom in")
     args = parser.parse_args(argv, Namespace(what=what, show=False))
     if not named:
         check_words(map(str, args.runs), argv)
@@ -71,25 +71,25 @@ def script() -> str:
 
 
 def overview() -> cli.ArgumentParser:
-    """What `./plot.py --help` shows: the commands, a line each."""
+    """Return the parser of `./plot.py --help`, which lists the commands."""
     commands = [f"  {what:<13} {words}" for what, words in WHAT.items()]
-    last = "A run folder that has the name of a command is written ./curves."
+    last = "If a run folder has the name of a command, write ./curves."
     return cli.ArgumentParser(
         usage=f"{script()} [WHAT] ...", description=__doc__,
-        epilog="\n".join(["WHAT, and what it draws:", *commands, "", last]),
+        epilog="\n".join(["WHAT to draw:", *commands, "", last]),
     )  # fmt: skip
 
 
 def check_words(words: Iterable[str], argv: list[str]) -> None:
-    """ValueError if one of the `words` of `argv`, which should be runs, is or looks like a command."""
+    """Without a command, every argument must be a run. If one is not, but resembles a command, suggest that command."""
     for word in words:
         if word.startswith("-") or Path(word).exists():
             continue
         if word in WHAT:
             first = cli.command("plot.py", word, *(other for other in argv if other != word))
-            raise ValueError(f"{word}: no such run folder; as a command it comes first: {first}")
+            raise ValueError(f"{word}: no such run folder; a command comes first: {first}")
         if near := cli.nearest(word, WHAT):
-            raise ValueError(f"{word}: no such run folder, and no command{near} (there are {', '.join(WHAT)})")
+            raise ValueError(f"{word}: not a run folder and not a command{near} (commands: {', '.join(WHAT)})")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -98,12 +98,12 @@ def main(argv: list[str] | None = None) -> None:
     if args.out is not None:
         check_out(args.out, suffixes_of(command))
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's matplotlibrc may set fonts, sizes or LaTeX that these pictures cannot have
-        drawn = command.make(args, window if args.show else style.new_figure)
-        out = args.out or drawn.out
+        matplotlib.rcdefaults()  # a user's matplotlibrc may set fonts, sizes or LaTeX that do not fit these pictures
+        output = command.make(args, window if args.show else style.new_figure)
+        out = args.out or output.path
         check_out(out, suffixes_of(command))
-        drawn.write(out)
-    print("\n".join([*drawn.lines, f"wrote {cli.shown(out)}"]))
+        output.write(out)
+    print("\n".join([*output.lines, f"wrote {cli.shown(out)}"]))
     if args.show:
         import matplotlib.pyplot as plt
 
@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def command_of(what: str) -> ModuleType:
-    """The module that draws it."""
+    """Import the module of a command."""
     return import_module(f"numpygpt.plots.commands.{what}")
 
 
@@ -120,14 +120,14 @@ def suffixes_of(command: ModuleType) -> tuple[str, ...]:
 
 
 def check_out(out: Path, suffixes: tuple[str, ...]) -> None:
-    """What cannot be written is said before anything is drawn."""
+    """Raise an error before anything is drawn if the picture cannot be written."""
     style.check_suffix(out, suffixes)
     if not out.resolve().parent.is_dir():
-        raise FileNotFoundError(f"--out {out}: there is no folder {cli.shown(out.resolve().parent)}; make it first")
+        raise FileNotFoundError(f"--out {out}: the folder {cli.shown(out.resolve().parent)} does not exist; make it first")
 
 
 def window(size: tuple[float, float]) -> Figure:
-    """A figure with a window: only here does pyplot come in, with its global state and its need of a screen."""
+    """Make a figure with a window. Only this uses pyplot, which has global state and needs a screen."""
     import matplotlib.pyplot as plt
 
     try:
@@ -135,9 +135,9 @@ def window(size: tuple[float, float]) -> Figure:
             matplotlib.use(startup.backend)
         figure = plt.figure(figsize=size)
     except (ImportError, ValueError) as error:
-        raise RuntimeError(f"--show: no window can be opened ({error}); leave --show out") from None
+        raise RuntimeError(f"--show: cannot open a window ({error}); leave --show out") from None
     if matplotlib.get_backend().lower() in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template"):
-        raise RuntimeError("--show: no window can be opened here (no screen or no window toolkit); leave --show out")
+        raise RuntimeError("--show: cannot open a window (no screen or no window toolkit); leave --show out")
     style.prepare(figure)
     return figure
 

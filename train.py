@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Train a GPT on a data folder. Presets are in configs/, every setting is also a flag, and all goes to a run folder.
+"""Train a GPT on a data folder. Presets are in configs/, and every setting is also a flag.
 
-    ./train.py                    the preset shakespeare_char
-    ./train.py quick              a smaller model in about a minute
-    ./train.py --resume RUN       go on where a run stopped
-    ./train.py --trace --dry-run  one step with all its numbers, from token ids to the changed weights
+    ./train.py                    train the preset shakespeare_char
+    ./train.py quick              train a smaller model, in about a minute
+    ./train.py --resume RUN       resume a stopped run, exactly where it was
+    ./train.py --trace --dry-run  print one step with all its numbers, from token ids to changed weights
 """
 
 from numpygpt import startup
 
 if __name__ == "__main__":
-    startup.begin()  # before the other imports: it says in one line what is not installed
+    startup.begin()  # before the other imports: it reports missing packages in one line
 
 import sys
 from argparse import Namespace
@@ -24,7 +24,7 @@ from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.memory import check_memory
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.report import introduction
-from numpygpt.training.run import Run
+from numpygpt.training.run import RunLoop
 from numpygpt.training.start import begun, changes, check_free, open_data, resumed
 from numpygpt.training.validation import eval_tokens
 from numpygpt.utils import cli
@@ -40,13 +40,13 @@ def parse(argv: list[str] | None = None) -> Namespace:
     parser.add_argument("preset", nargs="?", type=cli.name,
                         help="a name in configs/ or a .toml file (default: shakespeare_char)")
     parser.add_argument("--resume", metavar="RUN", type=cli.name,
-                        help="go on with the run in this folder: same data, model and seed")
+                        help="resume the run in this folder, with its data, model and seed")
     parser.add_argument("--init-from", metavar="CHECKPOINT", type=cli.name,
-                        help="begin with this run's or checkpoint's parameters and a new optimiser, to train on")
+                        help="start a new run from the parameters of this run or checkpoint")
     parser.add_argument("--trace", action="store_true",
-                        help="first print one step of the run with its numbers: forward, back, and the update")
+                        help="first print one step with its numbers: forward, backward and update")
     parser.add_argument("--dry-run", action="store_true",
-                        help="say what would be trained and how much memory it takes; write nothing")
+                        help="print what would be trained and how much memory it takes; write nothing")
     add_flags(parser)
     return parser.parse_args(argv)
 
@@ -57,13 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(config.out)
     check_logger(config.log)  # before any work is done
     dataset = open_data(config, make=not args.dry_run, say=say)
-    # Another text's folder, if Tiny Shakespeare could not be fetched.
+    # The data folder is another text's if Tiny Shakespeare could not be fetched.
     found = {"data": str(dataset.folder), "eval_tokens": eval_tokens(config, len(dataset.val) - 1)}
     config = config.changed(found, "flags")
     print(introduction(config, dataset, room(sys.stdout, WIDTH), notes), flush=True)
     check_memory(config, dataset.vocab_size)
     if args.dry_run and not (checkpoint or args.trace):
-        return 0  # and no memory is taken
+        return 0  # before the model takes memory
     trainer = Trainer(config, dataset)
     if checkpoint:
         try:
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
         except ValueError as error:
             raise ValueError(f"{cli.shown(checkpoint.path)}: {error}") from error
     if args.resume:
-        print(f"resumed  at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
+        print(f"resumed at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
     if args.trace:
         print(walk(trainer, colours(sys.stdout)), flush=True)
     if args.dry_run:
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     with trainer.parallel, locked(out) as unlocked:
         if unlocked:
             note(unlocked)
-        if checkpoint and args.resume:  # once more: now no other run can come in between
+        if checkpoint and args.resume:  # again: now no other run can interfere
             checkpoint.check_unchanged()
         else:
             check_free(out)
@@ -89,18 +89,27 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train(trainer: Trainer, out: Path, loggers: list[Logger], resume: bool) -> None:
-    """The run in its folder, which is held against others."""
+    """Train in the folder `out`, which is locked."""
+    for logger in loggers:
+        print(f"logged: {logger.where}", flush=True)
     clear_leftovers(out)
-    kept = "Nothing was trained, and the run is as it was" if resume else "Nothing was trained"
-    with writing(out / "metrics.jsonl", kept):
+    state = "Nothing was trained, and the run is unchanged" if resume else "Nothing was trained"
+    with writing(out / "metrics.jsonl", state):
         metrics = MetricsLog(out / "metrics.jsonl", trainer.step if resume else None)
     with closed(metrics) as log:
-        run = Run(trainer, out, log, loggers)
+        loop = RunLoop(trainer, out, log, loggers, draw_curves)
         if resume:
-            run.remember()
-        with writing(out / "config.toml", kept):
+            loop.remember()
+        with writing(out / "config.toml", state):
             write_whole(out / "config.toml", trainer.config.to_toml())
-        run.go()
+        loop.run()
+
+
+def draw_curves(out: Path) -> Path:
+    """Draw the run's curves as plot.py does. Only this needs matplotlib."""
+    from numpygpt.plots.commands import curves
+
+    return curves.save_curves(out)
 
 
 if __name__ == "__main__":

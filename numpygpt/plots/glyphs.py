@@ -1,4 +1,4 @@
-"""Tokens as words in a picture: signs that can be seen, and none that the font lacks."""
+"""Tokens as text in a picture: visible signs, and no character that the font lacks."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from numpygpt.utils.colour import number_of, printable, signs
 
 
 def drawable(text: str) -> str:
-    r"""`text` with every character that the pictures' font lacks, such as an emoji, as its number: \U0001f642."""
+    r"""Replace every character that the pictures' font lacks, such as an emoji, by its number: \U0001f642."""
     known = _known(*(FontProperties(weight=weight) for weight in ("normal", "bold")))
     return _numbered(printable(text), known)
 
 
 def drawable_in(family: str, sign: str) -> str:
-    """A sign, or its number where this family of letters lacks it."""
+    """Return a sign, or its number if this font family lacks it."""
     return _numbered(sign, _known(FontProperties(family=family)))
 
 
 def one_line(text: str) -> str:
-    """A text to quote in a title: its new lines as signs, its spaces as they are."""
+    """Return a text to quote in a title: new lines become signs, spaces stay."""
     return drawable("".join(" " if sign == "·" else sign for sign in signs(text)))
 
 
 @cache
 def _known(*fonts: FontProperties) -> frozenset[int]:
-    """The code points that all of these fonts can draw."""
+    """Return the code points that all of these fonts can draw."""
     return frozenset.intersection(*(frozenset(get_font(findfont(font)).get_charmap()) for font in fonts))
 
 
@@ -39,7 +39,7 @@ def _numbered(text: str, known: frozenset[int]) -> str:
 
 
 def token_label(tokenizer: Tokenizer, id: int, most: int = 16) -> str:
-    """One token in signs; one that takes more than `most` characters loses its middle."""
+    """Return the signs of a token. If they have more than `most` characters, the middle is cut."""
     found = [drawable(sign) for sign in token_signs(tokenizer, id)]
     if sum(map(len, found)) <= most:
         return "".join(found)
@@ -51,7 +51,7 @@ def token_labels(tokenizer: Tokenizer, ids: Iterable[int], most: int = 16) -> li
 
 
 def _fitting(found: list[str], room: int, end: bool = False) -> str:
-    """As many whole signs from the start, or from the end, as have room; one at least."""
+    """Return as many whole signs from the start, or from the end, as have room; at least one."""
     taken: list[str] = []
     for sign in reversed(found) if end else found:
         if taken and sum(map(len, taken)) + len(sign) > room:

@@ -11,7 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
-from numpygpt.plots.runs import Run
+from numpygpt.plots.runs import RunData
 from numpygpt.plots.series import smooth, thin
 from numpygpt.plots.style import GREY, INK, aside
 from numpygpt.plots.view import View, leave_empty
@@ -62,7 +62,7 @@ def update_ratio(table: Table, parameters: list[str]) -> np.ndarray:
     return np.sqrt(np.divide(steps, weights, out=np.full(len(steps), np.nan), where=weights > 0))
 
 
-def draw_layers(norm: Axes, ratio: Axes, run: Run, view: View) -> Entries:
+def draw_layers(norm: Axes, ratio: Axes, run: RunData, view: View) -> Entries:
     """A line for each layer in both panels. Returns a legend entry for each layer, of many blocks for some."""
     table = run.metrics.trace
     layers = parameters_by_layer(table)

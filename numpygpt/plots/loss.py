@@ -7,79 +7,72 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from numpygpt.plots.runs import Run
-from numpygpt.plots.series import frame, thin
+from numpygpt.plots.runs import RunData
 from numpygpt.plots.style import GREY, INK, aside, legend, note, shorten
-from numpygpt.plots.view import Points, View, draw_smoothed, leave_empty, set_limits
+from numpygpt.plots.view import View, draw_line, draw_smoothed, leave_empty, limits_of, set_limits
 
 DASHES = (0, (4, 1.5))
 Entries = list[tuple[Artist, str]]
 
 
-def draw_loss(ax: Axes, runs: list[Run], view: View) -> Entries:
-    """Draw the panel. Of several runs it returns a legend entry each, for a legend under all panels."""
-    raw: list[Points] = []
-    calm: list[Points] = []
+def draw_loss(ax: Axes, runs: list[RunData], view: View) -> Entries:
+    """Draw the panel. For several runs, return one legend entry each, for a legend under all panels."""
+    raw: list[Line2D] = []
+    calm: list[Line2D] = []
     entries: Entries = []
     for i, run in enumerate(runs):
         train_colour, val_colour = view.colours(i)
-        line = draw_smoothed(ax, run, "loss", view, train_colour, raw, calm)
-        val = draw_validation(ax, run, view, val_colour, calm)
+        lines = draw_smoothed(ax, run, "loss", view, train_colour)
+        val = draw_validation(ax, run, view, val_colour)
         star = mark_best(ax, run, view, val_colour)
-        entries += one_run(run, view, line, val, star) if view.single else one_of_several(run, line or val)
+        raw += lines[:1]
+        calm += [*lines[1:], *val]
+        if view.single:
+            name = "validation, sampled tokens" if run.sampled else "validation"
+            named = [(lines[-1:], train_name(view)), (val, name), (star, best_words(run))]
+            entries += [(artist, words) for artists, words in named for artist in artists]
+        elif lines or val:
+            entries.append(((lines or val)[-1], f"{shorten(run.name)}: {best_words(run)}"))
     troubles = [words for run in runs for words in describe_broken(run, view)]
-    limits = frame(raw, calm)
+    limits = limits_of(raw, calm)
     if limits is None:
         leave_empty(ax, "\n".join(troubles))
         return [] if view.single else entries
     set_limits(ax, *limits)
-    first = [y[np.isfinite(y)][0] for _, y in raw if np.isfinite(y).any()]
-    if first and max(first) > ax.get_ylim()[1]:
-        aside(ax, f"starts at {max(first):.2f}, above the frame")
+    aside(ax, start_above(ax, raw))
     if troubles:
         note(ax, "\n".join(troubles), 0.98, 0.56, colour=INK, ha="right", va="top")
     legend(ax, entries if view.single else meanings(view), loc="upper right")
     return [] if view.single else entries
 
 
-def draw_validation(ax: Axes, run: Run, view: View, colour: str, calm: list[Points]) -> Line2D | None:
+def start_above(ax: Axes, lines: list[Line2D]) -> str:
+    """Say where the lines start, if that is above the frame."""
+    first = [y[np.isfinite(y)][0] for y in (np.asarray(line.get_ydata()) for line in lines) if np.isfinite(y).any()]
+    above = first and max(first) > ax.get_ylim()[1]
+    return f"starts at {max(first):.2f}, above the frame" if above else ""
+
+
+def draw_validation(ax: Axes, run: RunData, view: View, colour: str) -> list[Line2D]:
     x, y = view.x(run.metrics.eval), run.metrics.eval["val_loss"]
     if not len(x):
-        return None
-    points = thin(x, y)
-    calm.append(points)
+        return []
     size = float(np.clip(250 / len(x), 1.5, 4.5 if view.single else 3.5))  # many evaluations: small markers
-    (line,) = ax.plot(
-        *points, color=colour, linewidth=2.0, linestyle="-" if view.single else DASHES, marker="o", markersize=size,
-        markevery=1 if view.single else max(1, len(points[0]) // 20),  # else markers fill the gaps of the dashes
-        label=f"{run.name}: validation",
-    )  # fmt: skip
-    return line
+    every = 1 if view.single else max(1, len(x) // 20)  # more markers would fill the gaps of the dashes
+    return [draw_line(ax, x, y, color=colour, linewidth=2.0, linestyle="-" if view.single else DASHES, marker="o",
+                      markersize=size, markevery=every, label=f"{run.name}: validation")]
 
 
-def mark_best(ax: Axes, run: Run, view: View, colour: str) -> Line2D | None:
-    best = run.best()
+def mark_best(ax: Axes, run: RunData, view: View, colour: str) -> list[Line2D]:
+    best, table = run.best(), run.metrics.eval
     if best is None:
-        return None
-    (star,) = ax.plot(
-        view.x(run.metrics.eval)[best], run.metrics.eval["val_loss"][best], "*", markersize=13, color=colour,
-        markeredgecolor=INK, markeredgewidth=0.8, zorder=5, label=f"{run.name}: best",
-    )  # fmt: skip
-    return star
-
-
-def one_run(run: Run, view: View, line: Line2D | None, val: Line2D | None, star: Line2D | None) -> Entries:
-    val_name = "validation, sampled tokens" if run.sampled else "validation"
-    named = [(line, train_name(view)), (val, val_name), (star, best_words(run))]
-    return [(artist, name) for artist, name in named if artist is not None]
-
-
-def one_of_several(run: Run, line: Line2D | None) -> Entries:
-    return [(line, f"{shorten(run.name)}: {best_words(run)}")] if line is not None else []
+        return []
+    return ax.plot(view.x(table)[best], table["val_loss"][best], "*", markersize=13, color=colour, markeredgecolor=INK,
+                   markeredgewidth=0.8, zorder=5, label=f"{run.name}: best")
 
 
 def meanings(view: View) -> Entries:
-    """What the line styles mean where the colours already stand for runs."""
+    """Return the legend of the line styles, for several runs: there the colours stand for runs."""
     return [
         (Line2D([], [], color=GREY, linewidth=1.4), train_name(view)),
         (Line2D([], [], color=GREY, linewidth=2.0, linestyle=DASHES, marker="o", markersize=3.5), "validation"),
@@ -91,14 +84,15 @@ def train_name(view: View) -> str:
     return f"train, mean of about {view.span:,.0f}" if view.span > 1 else "train"
 
 
-def best_words(run: Run) -> str:
+def best_words(run: RunData) -> str:
     best, table = run.best(), run.metrics.eval
     if best is None:
         return "no finite validation loss" if len(table["step"]) else "no evaluation yet"
     return f"best {table['val_loss'][best]:.3f} at step {table['step'][best]:,}"
 
 
-def describe_broken(run: Run, view: View) -> list[str]:
+def describe_broken(run: RunData, view: View) -> list[str]:
+    """Say how many training losses are not finite, which no line can show."""
     losses = run.metrics.train["loss"]
     broken = np.flatnonzero(~np.isfinite(losses))
     if not len(broken):

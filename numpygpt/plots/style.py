@@ -1,7 +1,7 @@
 """One look for every picture: colours, sizes, axes, legends, and how a file is written.
 
-Figures are made with matplotlib's objects, not with `pyplot`: nothing is global, nothing opens a window, and a picture
-comes out the same on a server without a screen.
+Figures use matplotlib's objects, not `pyplot`: nothing is global, no window opens, and a server without a screen draws
+the same picture.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from numpygpt.plots.drawn import write_file
+from numpygpt.plots.output import Output, write_file
 
-# Okabe and Ito's colours, told apart with every common colour blindness (Nature Methods 8, 441, 2011). Their yellow is
-# left out: it cannot be read on white.
+# Okabe and Ito's colours, which people with every common colour blindness can tell apart (Nature Methods 8, 441, 2011).
+# Their yellow is left out: it cannot be read on white.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK = "#E69F00", "#56B4E9", "#000000"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
@@ -36,19 +37,19 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 def new_figure(size: tuple[float, float] = SIZE) -> Figure:
     figure = Figure(figsize=size)
-    FigureCanvasAgg(figure)  # draws into memory; the figure takes it as its canvas
+    FigureCanvasAgg(figure)  # draws into memory, and becomes the figure's canvas
     prepare(figure)
     return figure
 
 
 def prepare(figure: Figure) -> None:
-    """Give a figure the look; for one that a window made, which is not ours to construct."""
+    """Give a figure its layout and background; a window makes its figure itself."""
     figure.set_layout_engine("constrained", h_pad=0.06, w_pad=0.06, hspace=0.04, wspace=0.04)
-    figure.set_facecolor("white")  # opaque, so that it is legible on a dark page too
+    figure.set_facecolor("white")  # opaque, so that it can be read on a dark page
 
 
 def dress(ax: Axes, title: str, x: str, y: str) -> None:
-    """Title and axis labels with their units, a light grid behind the lines, and no box."""
+    """Set the title and the axis labels, draw a light grid behind the lines, and remove the box."""
     ax.set_title(title, loc="left", fontsize=FONT + 1, fontweight="bold", color=INK)
     ax.set_xlabel(x, fontsize=FONT, color=INK)
     ax.set_ylabel(y, fontsize=FONT, color=INK)
@@ -59,28 +60,37 @@ def dress(ax: Axes, title: str, x: str, y: str) -> None:
     ax.margins(x=0.02)
 
 
-def head(figure: Figure, title: str) -> None:
-    """A title over all panels, as it was typed (a dollar sign starts no formula), on as many lines as it needs."""
-    figure.suptitle(textwrap.fill(title, 80), fontsize=FONT + 3, color=INK).set_parse_math(False)
+def head(figure: Figure, title: str, facts: str = "", size: float = FONT) -> None:
+    """Write a title over all panels, as it was typed (a dollar sign starts no formula), and the `facts` below it."""
+    words = "\n".join([*balanced(title), *balanced(facts, 90)])
+    figure.suptitle(words, fontsize=size + 2, color=INK, linespacing=1.3).set_parse_math(False)
+
+
+def balanced(text: str, width: int = 80) -> list[str]:
+    """Break a text between words into as few lines of `width` characters as possible, of about the same length."""
+    lines = len(textwrap.wrap(text, width, break_on_hyphens=False))
+    narrowest = max(1, len(text) // max(1, lines))
+    return next(found for limit in range(min(narrowest, width), width + 1)
+                if len(found := textwrap.wrap(text, limit, break_on_hyphens=False)) <= lines)
 
 
 def aside(ax: Axes, text: str) -> None:
-    """Small words above a panel, right of its title."""
+    """Write small words above a panel, to the right of its title."""
     ax.set_title(text, loc="right", fontsize=FONT - 1, color=GREY)
 
 
 def note(ax: Axes, text: str, x: float = 0.5, y: float = 0.5, colour: str = GREY, **place: Any) -> None:
-    """Words inside a panel, at a fraction of its width and height: why it is empty, or what it does not show."""
+    """Write words inside a panel, at a fraction of its width and height: why it is empty, or what it does not show."""
     words = ax.text(x, y, text, transform=ax.transAxes, fontsize=FONT - 1, color=colour, ha="center", va="center")
     words.set(parse_math=False, **place)
     words.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5})
 
 
 def legend(host: Axes | Figure, entries: Sequence[tuple[Artist, str]], **place: Any) -> Legend:
-    """A legend whose names stand as they are: matplotlib would hide `_name` and read `$` as a formula."""
+    """Draw a legend with the names as they are: matplotlib would hide `_name` and read `$` as a formula."""
     box = host.legend(
         [artist for artist, _ in entries],
-        [str(i) for i in range(len(entries))],  # stand-ins, replaced below
+        [str(i) for i in range(len(entries))],  # replaced below
         fontsize=FONT - 1,
         labelcolor=INK,
         framealpha=0.85,
@@ -94,27 +104,32 @@ def legend(host: Axes | Figure, entries: Sequence[tuple[Artist, str]], **place: 
 
 
 def shorten(name: str, limit: int = 60) -> str:
-    """A long name without its middle: what tells runs apart is at either end."""
+    """Cut the middle of a long name: runs differ at either end."""
     half = (limit - 1) // 2
     return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
 
 
 def check_suffix(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
-    """A file's format is its suffix."""
+    """Raise ValueError unless the suffix is one of these: it is the file's format."""
     if Path(path).suffix.lower() not in suffixes:
         raise ValueError(f"{path}: the file's name must end in {'one of ' * (len(suffixes) > 1)}{', '.join(suffixes)}")
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write the figure in the format that the suffix names. The same numbers give the same bytes: no date goes in.
+    """Write the figure in the format of the suffix. The same numbers give the same bytes: no date is written.
 
-    It is drawn in memory first: an error in the midst of it, or a full disk, leaves an older picture as it was.
+    It is drawn in memory first: after an error or on a full disk, an older picture is unchanged.
     """
     path = Path(path)
     check_suffix(path)
     kind = path.suffix.lower()
     metadata = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[kind]
     content = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "numpygpt"}):  # else an SVG's ids are random
+    with matplotlib.rc_context({"svg.hashsalt": "numpygpt"}):  # otherwise an SVG's ids are random
         figure.savefig(content, dpi=DPI, format=kind[1:], metadata=metadata)
     write_file(path, content.getvalue())
+
+
+def picture(figure: Figure, path: Path, lines: Sequence[str]) -> Output:
+    """Return a finished figure as a command's output."""
+    return Output(partial(save, figure), path, list(lines))

@@ -1,4 +1,4 @@
-"""The table of compared runs: what they are and how far they came, for the terminal and for the picture."""
+"""The table of compared runs, for the terminal and for the picture: what they are and how good they are."""
 
 from __future__ import annotations
 
@@ -12,50 +12,51 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from numpygpt.data.meta import read_meta
-from numpygpt.plots.runs import Run, bits_by_nats, read_config, tokens
+from numpygpt.plots.panels import speed
+from numpygpt.plots.runs import RunData, read_config, tokens
 from numpygpt.plots.series import time_unit
-from numpygpt.plots.speed import speed
 from numpygpt.plots.style import FONT, GREY, INK, shorten
 from numpygpt.training.checkpoint import find_checkpoint, load_checkpoint
 from numpygpt.utils.colour import printable, width
 
 HEADINGS = (
-    ["", "", "token", "", "tokens", "", "tokens", "bits a", "at", "nats a", "per-"],
-    ["run", "params", "kind", "steps", "read", "time", "a sec.", "byte", "step", "token", "plexity"],
+    ["", "", "token", "", "tokens", "", "tokens", "bits per", "at", "nats per", ""],
+    ["run", "params", "kind", "steps", "read", "time", "per s", "byte", "step", "token", "perplexity"],
 )
-LEFT = (0, 2)  # columns of words, which begin at one place; numbers end at one
-COLUMNS = 100  # of a terminal
-NAME = 12  # letters of a name that are shown even where the line becomes longer
+LEFT_ALIGNED = (0, 2)  # columns of words; numbers are right-aligned
+COLUMNS = 100  # of a line
+MIN_NAME = 12  # letters of a name that are shown even if the line becomes too long
 GAP = "  "
-BLOCK = 1 << 22  # tokens in memory at a time
-WIDEST, SWATCH, LINE = 26, 5, 0.2  # in the picture: letters of a name, room for a run's line, inches of a row
+CHUNK_TOKENS = 1 << 22  # in memory at a time
+SWATCH, LINE_INCHES = 5, 0.2  # in the picture: columns for a run's line style, height of a line
+FAMILY = ["DejaVu Sans Mono", "DejaVu Sans"]  # the second for what the first lacks
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a run's checkpoint tells of it; "-" for what it does not."""
+    """What a run's checkpoint says about it; "-" if it does not."""
 
     parameters: str = "-"
     tokenizer: str = "-"
-    unknown: bool = False  # whether the validation part is known to have tokens <unk>
-    text: str | None = None  # the digest of what it learned from
+    unknown: bool = False  # whether the validation text is known to have tokens <unk>
+    text: str | None = None  # hash of the training text
 
 
 @dataclass(frozen=True)
 class Table:
-    """A row of cells for each run, and sentences below them."""
+    """A row of cells per run, and notes below them."""
 
     rows: list[list[str]]
     notes: list[str]
 
 
-def table_of(runs: list[Run]) -> Table:
+def table_of(runs: list[RunData]) -> Table:
     facts = [facts_of(run) for run in runs]
     return Table([row_of(*pair) for pair in zip(runs, facts, strict=True)], notes_of(runs, facts))
 
 
-def facts_of(run: Run) -> Facts:
-    """From best.npz or ckpt.npz, where the run's folder has one that can be read."""
+def facts_of(run: RunData) -> Facts:
+    """Read best.npz or ckpt.npz of the run, if there is one that can be read."""
     try:
         checkpoint = load_checkpoint(find_checkpoint(run.folder), only="model/", needs=("tokenizer", "data"))
         header = checkpoint.header
@@ -65,9 +66,9 @@ def facts_of(run: Run) -> Facts:
         return Facts()
 
 
-def has_unknown(run: Run, header: dict[str, Any]) -> bool:
-    """Whether words of the run's validation part are not in its vocabulary. Its data folder tells, if the run was
-    trained on what it now holds; else nobody knows, and the answer is no."""
+def has_unknown(run: RunData, header: dict[str, Any]) -> bool:
+    """Whether the run's validation text has words outside its vocabulary. No if its data folder, which would tell, is
+    gone or has changed."""
     token = header["tokenizer"]["special_tokens"].get("<unk>")
     if token is None:
         return False
@@ -77,13 +78,13 @@ def has_unknown(run: Run, header: dict[str, Any]) -> bool:
         if (meta["sha256"], meta["tokenizer"]["sha256"]) != (data["sha256"], data["tokenizer_sha256"]):
             return False
         val = np.memmap(folder / "val.bin", np.dtype(meta["dtype"]).newbyteorder("<"), "r")
-        return any((val[i : i + BLOCK] == token).any() for i in range(0, len(val), BLOCK))
+        return any((val[i : i + CHUNK_TOKENS] == token).any() for i in range(0, len(val), CHUNK_TOKENS))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def row_of(run: Run, facts: Facts) -> list[str]:
-    """The cells of a run, in the order of HEADINGS; the last four are of its best evaluation."""
+def row_of(run: RunData, facts: Facts) -> list[str]:
+    """Return the cells of a run, in the order of HEADINGS. The last four describe its best evaluation."""
     seconds, pace = run.total("seconds"), speed(run)
     scale, unit = time_unit(seconds)
     unit = {"seconds": "s", "minutes": "min", "hours": "h"}[unit]
@@ -93,84 +94,67 @@ def row_of(run: Run, facts: Facts) -> list[str]:
     if best is None:
         return [*cells, "-", "-", "-", "-"]
     loss = float(table["whole_loss"][best])
-    bits = f"{table['whole_bits'][best]:.3f}" if np.isfinite(bits_by_nats(run)) else "-"
+    bits = f"{table['whole_bits'][best]:.3f}" if np.isfinite(run.bits_per_nat) else "-"
     perplexity = math.exp(min(loss, 700))
     return [*cells, bits, f"{table['step'][best]:,}", f"{loss:.3f}",
             f"{perplexity:,.2f}" if perplexity < 10_000 else f"{perplexity:.1e}"]
 
 
-def notes_of(runs: list[Run], facts: list[Facts]) -> list[str]:
-    """What one must know to read the table."""
-    notes = ["The last four columns are those of the best evaluation, on the validation text."]
-    missing = [printable(run.name) for run in runs if not np.isfinite(bits_by_nats(run))]
+def notes_of(runs: list[RunData], facts: list[Facts]) -> list[str]:
+    """Return notes that help to read the table."""
+    notes = ["The last four columns are of the best evaluation, on the validation text."]
+    missing = [printable(run.name) for run in runs if not np.isfinite(run.bits_per_nat)]
     if missing:
-        notes.append(f"No evaluation in bits a byte yet, so no line: {', '.join(missing)}.")
+        notes.append(f"No evaluation in bits per byte yet, so no line: {', '.join(missing)}.")
     other = [printable(run.name) for run in runs
-             if np.isfinite(bits_by_nats(run)) and not np.isfinite(run.train_bits_by_nats)]
+             if np.isfinite(run.bits_per_nat) and not np.isfinite(run.train_bits_per_nat)]
     if other:
-        notes.append(f"The data folder is gone or another, so no training line: {', '.join(other)}.")
+        notes.append(f"The data folder is gone or has changed, so no training line: {', '.join(other)}.")
     unknown = [printable(run.name) for run, fact in zip(runs, facts, strict=True) if fact.unknown]
     if unknown:
-        notes.append("<unk> stands for all words outside the vocabulary and is easily guessed: bits a byte look better "
-                     f"than they are for {', '.join(unknown)}.")
+        notes.append("<unk> stands for every word outside the vocabulary and is easy to guess, so bits per byte look "
+                     f"better than they are for {', '.join(unknown)}.")
     if len({fact.text for fact in facts if fact.text}) > 1:
-        notes.append("These runs learned from different texts: bits a byte compare models on one text only.")
+        notes.append("These runs were trained on different texts: bits per byte compare models on the same text only.")
     return notes
 
 
 def lines_of(table: Table) -> list[str]:
-    """The table for a terminal, in columns of one width; names give way where a line would pass COLUMNS."""
+    """Return the table as lines of text. Names are shortened if a line would be longer than COLUMNS."""
     rows = [*HEADINGS, *table.rows]
     rest = [max(map(width, column)) for column in list(zip(*rows, strict=True))[1:]]
-    most = max(NAME, COLUMNS - sum(rest) - len(GAP) * len(rest))
+    most = max(MIN_NAME, COLUMNS - sum(rest) - len(GAP) * len(rest))
     rows = [[cut(row[0], most), *row[1:]] for row in rows]
     widths = [max(width(row[0]) for row in rows), *rest]
     lines = []
     for row in rows:
-        gaps = [" " * (most - width(cell)) for cell, most in zip(row, widths, strict=True)]
-        cells = [cell + gap if i in LEFT else gap + cell for i, (cell, gap) in enumerate(zip(row, gaps, strict=True))]
+        spaces = [" " * (most - width(cell)) for cell, most in zip(row, widths, strict=True)]
+        pairs = enumerate(zip(row, spaces, strict=True))
+        cells = [cell + space if i in LEFT_ALIGNED else space + cell for i, (cell, space) in pairs]
         lines.append(GAP.join(cells).rstrip())
-    return [*lines, *wrapped(table)]
+    return [*lines, *(line for note in table.notes for line in textwrap.wrap(note, COLUMNS, break_on_hyphens=False))]
 
 
 def cut(name: str, columns: int) -> str:
-    """A name without its middle where it is wider; some letters take two columns."""
+    """Cut the middle of a name that is too wide; some letters take two columns."""
     return next(short for limit in range(columns, 0, -1) if width(short := shorten(name, limit)) <= columns)
 
 
-def wrapped(table: Table) -> list[str]:
-    return [line for note in table.notes for line in textwrap.wrap(note, COLUMNS, break_on_hyphens=False)]
-
-
 def height_of(table: Table) -> float:
-    """Inches that the picture's table takes: headings, runs and notes, and air above and below the runs."""
-    return LINE * (len(HEADINGS) + len(table.rows) + len(wrapped(table)) + 1.2)
+    """Return the height of the picture's table in inches."""
+    return LINE_INCHES * (len(lines_of(table)) + 0.5)
 
 
 def draw_table(ax: Axes, table: Table, looks: list[dict[str, Any]]) -> None:
-    """The same table in a picture: the axes count lines downwards, and letters to the right. Before its name each run
-    has its line's look."""
-    rows = [[cut(row[0], WIDEST), *row[1:]] for row in [*HEADINGS, *table.rows]]
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    starts = SWATCH + np.cumsum([0, *(size + len(GAP) for size in widths)])
+    """Write the table into a picture, with each run's line style before its name."""
+    lines = lines_of(table)
     ax.set_axis_off()
-    ax.set(xlim=(0, starts[-1] - len(GAP)), ylim=(height_of(table) / LINE, 0))
-    at = 0.5
-    for number, row in enumerate(rows):
-        run = number - len(HEADINGS)
-        if run == 0:
-            ax.axhline(at - 0.3, color=GREY, linewidth=0.8)
-            at += 0.3
-        if run >= 0:
-            ax.plot([0, SWATCH - 1.5], [at, at], linewidth=2.2, **looks[run])
-        for i, cell in enumerate(row):
-            write(ax, cell, starts[i] + (0 if i in LEFT else widths[i]), at, i in LEFT, GREY if run < 0 else INK)
-        at += 1
-    for line in wrapped(table):
-        write(ax, line, 0, at + 0.2, True, GREY)
-        at += 1
-
-
-def write(ax: Axes, text: str, x: float, y: float, left: bool, colour: str) -> None:
-    side = "left" if left else "right"
-    ax.text(x, y, text, ha=side, va="center", fontsize=FONT - 1, color=colour, parse_math=False)
+    ax.set(xlim=(0, SWATCH + max(COLUMNS, *map(width, lines))), ylim=(len(lines) + 0.5, 0))
+    ax.axhline(len(HEADINGS) + 0.05, color=GREY, linewidth=0.8)
+    for i, line in enumerate(lines):
+        run = i - len(HEADINGS)
+        is_run = 0 <= run < len(table.rows)
+        ax.text(SWATCH, i + 0.5, line, family=FAMILY, fontsize=FONT - 1, va="center_baseline", parse_math=False,
+                color=INK if is_run else GREY)
+        if is_run:
+            ax.plot([0, SWATCH - 1.5], [i + 0.5] * 2, linewidth=2.2, **looks[run])

@@ -1,26 +1,28 @@
-"""What a loss means: what the simplest predictors reach on the same validation tokens."""
+"""What a loss means: the losses of the simplest predictors on the same validation tokens."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from numpygpt.inspection.surprise import bits_of
-
-COUNTED = 5_000_000  # training tokens that are counted; more changes the numbers by less than is shown
+MAX_COUNTED = 5_000_000  # training tokens to count; counting more changes no digit that is shown
 
 
 def unigram_loss(train: np.ndarray, val: np.ndarray, vocab_size: int) -> float:
-    """Nats a validation token for a predictor that knows only how often each token occurs (add-one smoothing)."""
-    p = _unigram(train[:COUNTED], vocab_size)
+    """Return the loss, in nats per token, of a predictor that knows how often each token occurs (add-one smoothing)."""
+    p = _unigram(train[:MAX_COUNTED], vocab_size)
     return float(-np.log(p[val[1:]]).mean())
 
 
 def bigram_loss(train: np.ndarray, val: np.ndarray, vocab_size: int) -> float:
-    """Nats a validation token for a predictor that also knows the token before.
+    """Return the loss, in nats per token, of a predictor that also knows the previous token.
 
-    p(b | a) = (count(ab) + p(b)) / (count(a) + 1): the pair's share, leaning on the unigram where a is rare.
+        p(b | a) = (count(ab) + p(b)) / (count(a) + 1)
+
+    The rarer a is, the more this relies on the unigram probability p(b).
     """
-    train = train[:COUNTED]
+    train = train[:MAX_COUNTED]
     p = _unigram(train, vocab_size)
     seen, counts = np.unique(_pairs(train, vocab_size), return_counts=True)
     wanted = _pairs(val, vocab_size)
@@ -31,8 +33,8 @@ def bigram_loss(train: np.ndarray, val: np.ndarray, vocab_size: int) -> float:
 
 
 def bits_per_byte(loss: float, tokens: int, n_bytes: int) -> float:
-    """A loss in nats a token as bits a byte of the text, which compares across tokenizers."""
-    return bits_of(loss) * tokens / n_bytes
+    """Convert a loss in nats per token to bits per byte of text. Bits per byte compare across tokenizers."""
+    return loss / math.log(2) * tokens / n_bytes
 
 
 def _unigram(tokens: np.ndarray, vocab_size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where did the first NaN or infinity come from?"""
+"""Find where the first NaN or infinity came from."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["NotFinite", "first_not_finite"]
 
 
 def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -> str:
-    """Run the batches (x, y) again, watching every module's output and every gradient; name the first not finite.
+    """Run the batches (x, y) again and name the first output or gradient of any module that is not finite.
 
-    They run in the modes that the model is in. In training mode its gradients are zeros afterwards; in evaluation mode
-    there is no backward pass.
+    The model stays in its mode. In training mode its gradients are zeros afterwards; in evaluation mode there is no
+    backward pass.
     """
     name = not_finite(model.named_parameters())
     if name is not None:
@@ -36,15 +36,15 @@ def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -
     try:
         for name, module in model.named_modules():
             if name:
-                what = f"the first layer at fault is {name} ({type(module).__name__}): "
-                covers.append(Cover(module, "forward", partial(watched, what + "its output")))
-                covers.append(Cover(module, "backward", partial(watched, what + "the gradient that it passes on")))
+                what = f"the first faulty layer is {name} ({type(module).__name__}): "
+                covers.append(Cover(module, "forward", partial(watched, what + "its output is not finite")))
+                covers.append(Cover(module, "backward", partial(watched, what + "its input gradient is not finite")))
         with np.errstate(all="ignore"):
             for x, y in batches:
                 model.loss(x, y)
                 if model.training:
                     model.backward()
-                    found += [f"the first gradient at fault is that of the parameter {name}"
+                    found += [f"the first faulty gradient is that of the parameter {name}"
                               for name, grad in model.grads().items() if not found and not np.isfinite(grad).all()]
     finally:
         with signals_wait():
@@ -52,5 +52,5 @@ def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -
                 cover.remove()
             if model.training:
                 model.zero_grad()
-    return found[0] if found else ("run again with the same tokens, every output and gradient was finite: the cause "
-                                   "may be an unlucky dropout mask, or a sum that overflows in another order")
+    return found[0] if found else ("when the same tokens were run again, every output and gradient was finite: the "
+                                   "cause may be a rare dropout mask, or a sum that overflows in another order")

@@ -1,4 +1,4 @@
-"""What can end a run before its time, each with a sentence that says what is kept and how to go on."""
+"""What can end a run early. Each error says which checkpoint is kept and how to continue."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from numpygpt.training.folder import RunFiles
 from numpygpt.utils.cli import shown
 
 T = TypeVar("T")
-USUAL = 3e-3  # a learning rate that a small model takes
+SAFE_LR = 3e-3  # a learning rate at which a small model trains
 
 
 class DataGone(RuntimeError):
-    """A data file is no longer what was opened."""
+    """A data file changed or disappeared while a run was reading it."""
 
 
 class DataFiles:
-    """The files that a run reads while it trains.
+    """Checks that the files that a run reads do not change while it trains.
 
-    They are read by memmap, and reading beyond the end of a file that was cut short in the meantime ends the process
-    without a word (SIGBUS). So before each use `check()` looks at their sizes, which takes microseconds.
+    They are memory-mapped, and reading beyond the end of a file that was cut short in the meantime kills the process
+    without a message (SIGBUS). So call `check()` before each use: it compares file sizes, which takes microseconds.
     """
 
     def __init__(self, dataset: TokenDataset):
         self.sizes = {dataset.folder / f"{part}.bin": getattr(dataset, part).nbytes for part in ("train", "val")}
 
     def check(self) -> None:
-        """DataGone where a file is missing or of another size."""
+        """Raise DataGone if a file is missing or its size changed."""
         for path, size in self.sizes.items():
             try:
                 found = path.stat().st_size
@@ -42,7 +42,7 @@ class DataFiles:
                 raise DataGone(f"{shown(path)} has changed from {size:,} to {found:,} bytes")
 
     def checked(self, batches: Iterator[T]) -> Iterator[T]:
-        """The batches, with a look at the files before each is read."""
+        """Yield the batches, with a check before each is read."""
         self.check()
         for batch in batches:
             yield batch
@@ -50,31 +50,32 @@ class DataFiles:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """The signals that end a run from outside. One that was ignored when the program started stays ignored: nohup
-    ignores SIGHUP, and a shell without job control ignores SIGINT for a job in the background."""
+    """Return the signals that stop a run from outside. A signal that was ignored when the program started stays
+    ignored: nohup ignores SIGHUP, and a shell without job control ignores SIGINT for background jobs."""
     names = ("SIGINT", "SIGTERM", "SIGHUP")
     found = [signal.Signals[name] for name in names if name in signal.Signals.__members__]
     return [s for s in found if signal.getsignal(s) != signal.SIG_IGN]
 
 
-def lower(c: Config) -> str:
-    """What helps a run that diverges."""
-    return f"The usual cause is too high a learning rate: try --lr {min(c.lr / 3, USUAL):.0e}, or a longer --warmup"
+def lower_lr(c: Config) -> str:
+    """Return the advice for a run that diverges."""
+    return (f"The usual cause is a learning rate that is too high: try {min(c.lr / 3, SAFE_LR):.0e}, or a longer "
+            "warm-up")
 
 
 @contextmanager
 def explained(files: RunFiles, c: Config) -> Iterator[None]:
-    """An error in this block gets its sentence, which names the checkpoint."""
+    """Add to an error in this block which checkpoint is kept and what to do."""
     try:
         yield
     except NotFinite as error:
-        raise NotFinite(f"{error}. {files.kept()}. {lower(c)}") from error
+        raise NotFinite(f"{error}. {files.state()}. {lower_lr(c)}") from error
     except DataGone as error:
-        files.save()  # between two steps nothing is half done
-        raise DataGone(f"{error}. {files.kept()}: put the file back, or make the data folder anew, and go on with "
+        files.save()  # between two steps the state is consistent
+        raise DataGone(f"{error}. {files.state()}: restore the file or make the data folder again, then resume with "
                        f"{files.resume()}") from error
     except MemoryError as error:
-        raise RuntimeError(f"this does not fit into memory ({str(error) or 'nothing is left'}). {files.kept()}: end "
-                           f"other programs, or give fewer --workers, and go on with {files.resume()}; or begin a new "
-                           "run with a smaller --batch-size and with --init-from, which takes the parameters over"
+        raise RuntimeError(f"this does not fit into memory ({str(error) or 'nothing is left'}). {files.state()}: end "
+                           f"other programs or use fewer `workers`, and resume with {files.resume()}; or start a new "
+                           "run with a smaller `batch_size` and `init_from`, which takes the parameters over"
                            ) from error

@@ -1,13 +1,12 @@
-"""What a run writes into its folder: whole or not at all, and a sentence where the disk refuses.
+"""The files of a run folder. Each is written completely or not at all, and a full disk gives a clear error.
 
-The order makes a run exact that is killed: metrics and samples reach the disk before the checkpoint that counts them,
-and the run that goes on from it drops what came later.
+The order makes a killed run resume exactly: metrics and samples reach the disk before the checkpoint that counts them,
+and the resumed run drops what came later.
 """
 
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,20 +16,20 @@ from numpygpt.training.trainer import Trainer
 from numpygpt.utils.cli import command, shown
 from numpygpt.utils.files import check_plain, writing
 
-WRITTEN = ("ckpt.npz", "best.npz", "metrics.jsonl", "config.toml")  # by way of a temporary file
+WRITTEN = ("ckpt.npz", "best.npz", "metrics.jsonl", "config.toml")  # through a temporary file
 
 
 def clear_leftovers(out: Path) -> None:
-    """Remove the temporary files that a kill has left. Nobody else may be writing in the folder."""
+    """Remove the temporary files that a kill has left. No other process may be writing to the folder."""
     for name in WRITTEN:
         for left in out.glob(f"*{name}*.tmp"):
             left.unlink(missing_ok=True)
 
 
 class Samples:
-    """`samples.txt`, to which each evaluation adds a text. `size` is that of the file after the last one, in bytes.
+    """`samples.txt`: each evaluation appends a text. `size` is the file's size in bytes after the last one.
 
-    A checkpoint keeps `size`, and the run that goes on from it cuts off what came later: it will be made again.
+    A checkpoint stores `size`; the resumed run cuts off what came later, because it will be written again.
     """
 
     def __init__(self, path: Path, size: int | None = None):
@@ -42,7 +41,7 @@ class Samples:
             os.truncate(path, self.size)
 
     def add(self, step: int, text: str) -> None:
-        """A failed write leaves no half of a sample behind."""
+        """Append a sample. A failed write leaves no partial sample behind."""
         with open(self.path, "ab", buffering=0) as file:
             before, rest = file.tell(), memoryview(f"--- step {step}\n{text}\n".encode())
             try:
@@ -56,59 +55,50 @@ class Samples:
 
 
 class RunFiles:
-    """Checkpoints and samples of a run in its folder `out`. `saved` is the step of its checkpoint, None before there is
-    one."""
+    """Checkpoints and samples in the run folder `out`. `saved` is the step of its checkpoint, or None."""
 
     def __init__(self, trainer: Trainer, out: Path, log: MetricsLog):
-        self.trainer, self.out, self.log = trainer, out, log
+        self.trainer = trainer
+        self.out = out
+        self.log = log
         self.saved = trainer.step if (out / "ckpt.npz").exists() else None
         self.samples = Samples(out / "samples.txt", trainer.sample_bytes)
 
     def save(self, best: bool = False) -> None:
-        """Raises NotSaved where the disk is full; the checkpoint is then the one before."""
-        t, words = self.trainer, (self.kept(), self.how())
-        with writing(self.log.path, *words):
+        """Save the checkpoint, with `best` also best.npz. Raises NotSaved if the disk is full; the previous checkpoint
+        then stays."""
+        t, advice = self.trainer, (self.state(), self.advice())
+        with writing(self.log.path, *advice):
             self.log.flush()
         if best:
-            with writing(self.out / "best.npz", *words, t.model.flat().params.nbytes):
+            with writing(self.out / "best.npz", *advice, t.model.flat().params.nbytes):
                 t.save_model(self.out / "best.npz")
         t.sample_bytes = self.samples.size
-        with writing(self.out / "ckpt.npz", *words, t.save_bytes()):
+        with writing(self.out / "ckpt.npz", *advice, t.save_bytes()):
             t.save(self.out / "ckpt.npz")
         self.saved = t.step
 
     def add_sample(self, text: str) -> None:
-        with writing(self.samples.path, self.kept(), self.how()):
+        with writing(self.samples.path, self.state(), self.advice()):
             self.samples.add(self.trainer.step, text)
 
     def resume(self) -> str:
-        """The command that goes on with the run."""
+        """Return the command that resumes the run."""
         return command("train.py", "--resume", shown(self.out))
 
-    def kept(self) -> str:
+    def state(self) -> str:
+        """Return a sentence that names the last checkpoint, for an error."""
         if self.saved is None:
             return "There is no checkpoint yet"
         return f"The last good checkpoint is {shown(self.out / 'ckpt.npz')} of step {self.saved:,}"
 
-    def how(self) -> str:
-        return "begin anew" if self.saved is None else f"go on with {self.resume()}"
-
-
-def draw_curves(out: Path) -> Path:
-    """The run's curves, as plot.py draws them, in its folder."""
-    from numpygpt.plots import style  # here alone does training need matplotlib
-    from numpygpt.plots.commands import curves
-
-    parser = ArgumentParser()
-    curves.add_arguments(parser)
-    drawn = curves.make(parser.parse_args([str(out.resolve())]), style.new_figure)
-    drawn.write(drawn.out)
-    return drawn.out
+    def advice(self) -> str:
+        return "start again" if self.saved is None else f"resume with {self.resume()}"
 
 
 @contextmanager
 def closed(log: MetricsLog) -> Iterator[MetricsLog]:
-    """The log, closed at the end. An error that ends the run is told, not the one that closing then meets as well."""
+    """Close the log on exit. If the block raised, an error while closing does not replace it."""
     try:
         yield log
     except BaseException:

@@ -1,4 +1,4 @@
-"""What a run says of itself before, during and after."""
+"""The lines that a run prints before, during and after training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpygpt.data.meta import plain
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.config import Config
 from numpygpt.training.memory import memory, parameters
+from numpygpt.training.metrics import Metrics, comparable_losses
 from numpygpt.training.trainer import workers_of
 from numpygpt.training.validation import comparable, tokens_read
 from numpygpt.utils.cli import shown
@@ -19,102 +20,117 @@ from numpygpt.utils.console import WIDTH, hanging
 from numpygpt.utils.cores import cores
 from numpygpt.utils.text import duration
 
-NAMES = 9  # columns of a row's name, as in the other lines that a run begins with
-WORSE = 0.5  # nats per token, by which both losses of a run that diverges are above where they were
+NAME_COLUMNS = 10  # columns of a row's name
+DIVERGED_BY = 0.5  # nats per token: both losses must be this far above their lowest values, or above ln V
+LEGEND = ("train: mean loss since the previous line. val: loss on the validation split. Both in nats per token. "
+          "perplexity: e^val. Use bits/byte to compare tokenizers.")
 
 
 def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence[str] = ()) -> str:
-    """The run in a few lines of at most `width` columns: data, model, step, machine, memory, and what its loss means.
+    """Describe the run in a block of at most `width` columns: data, model, training, machine, and where it is saved.
 
-    All of it is worked out from sizes, so that a model of any size can be described.
+    Everything is computed from sizes, so a model of any size can be described.
     """
-    per_step, V, targets = c.batch_size * c.context * c.accumulate, d.vocab_size, len(d.val) - 1
-    batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate} batches" if c.accumulate > 1 else "")
-    workers, read, passes = workers_of(c), tokens_read(c, targets), c.steps * per_step / len(d.train)
+    V, targets = d.vocab_size, len(d.val) - 1
+    per_step, workers, read = c.batch_size * c.context * c.accumulate, workers_of(c), tokens_read(c, targets)
+    batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate}" if c.accumulate > 1 else "")
+    passes = c.steps * per_step / len(d.train)
+    warmup = f"rises from 0 to {c.lr:g} in {counted(c.warmup, 'warm-up step')}" if c.warmup else f"starts at {c.lr:g}"
     rows = [
-        ("run", f"{shown(c.out)}, seed {c.seed}"),
-        ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}; "
-                 f"{len(d.train):,} tokens for training, {len(d.val):,} for validation"),
+        ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {V:,} different {d.tokenizer.kind} tokens"),
+        ("", f"{len(d.train):,} tokens to train on, {len(d.val):,} for validation"),
         ("model", f"{parameters(c, V):,} parameters: {counted(c.n_layers, 'layer')}, {counted(c.n_heads, 'head')}, "
-                  f"width {c.d_model}, context {c.context}, {c.activation}, {c.positions} positions, "
-                  f"{'tied' if c.tie_weights else 'untied'} head"),
-        ("steps", f"{c.steps:,} of {per_step:,} tokens ({batches}): {passes:{',.1f' if passes >= 1 else '.2g'}} times "
-                  "through the training text"),
-        ("rate", f"learning rate from 0 to {c.lr:g} in {counted(c.warmup, 'step')} (warm-up), then to {c.min_lr:g} "
-                 "(cosine)" if c.warmup else f"learning rate from {c.lr:g} to {c.min_lr:g} (cosine)"),
-        ("val", f"every {counted(c.eval_every, 'step')} on {read:,} tokens"
-                + (f", always the same ones; at the end on all {targets:,}" if read < targets else ", which are all")),
-        ("machine", f"{counted(workers, 'worker')} on {cores()} cores, "
-                    f"{'one BLAS thread each' if workers > 1 else 'with all BLAS threads'}; about "
-                    f"{memory(c, V) / 1e6:,.0f} MB of memory"),
-        ("baseline", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
-                     f"{bigram_loss(d.train, d.val, V):.2f}"),
-        ("lines", "train: mean loss since the previous line. val: validation loss. Both in nats per token. "
-                  "perplexity: e^val. Use bits/byte to compare tokenizers."),
+                  f"width {c.d_model}, context {c.context}"),
+        ("training", f"{counted(c.steps, 'step')} of {per_step:,} tokens ({batches}), which is "
+                     f"{passes:{',.1f' if passes >= 1 else '.2g'}} times the training text"),
+        ("", f"learning rate {warmup}, then falls to {c.min_lr:g}"),
+        ("", f"evaluated every {counted(c.eval_every, 'step')} on {read:,} validation tokens"
+             + (f", at the end on all {targets:,}" if read < targets else "")),
+        ("machine", f"{counted(workers, 'worker')} on {counted(cores(), 'core')}; about {memory(c, V) / 1e6:,.0f} MB "
+                    "of memory; the time is estimated after the first steps"),
+        ("saved in", f"{shown(c.out)}; seed {c.seed}"),
+        ("baselines", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
+                      f"{bigram_loss(d.train, d.val, V):.2f} nats per token"),
     ]
     unknown = d.tokenizer.special_tokens.get("<unk>")
-    share = 0.0 if unknown is None else float((np.asarray(d.val) == unknown).mean())
-    if share:
-        rows.append(("note", f"{share:.1%} of the validation tokens are <unk>, which is easily guessed, so bits/byte "
+    fraction = 0.0 if unknown is None else float((np.asarray(d.val) == unknown).mean())
+    if fraction:
+        rows.append(("note", f"{fraction:.1%} of the validation tokens are <unk>, which is easy to guess: bits/byte "
                              "looks better than it is"))
     rows += [("note", text) for text in notes]
-    return "\n".join(hanging(f"{name:<{NAMES}}", text, width) for name, text in rows)
+    block = "\n".join(hanging(f"{name:<{NAME_COLUMNS}}", text, width) for name, text in rows)
+    return f"{block}\n\n{hanging('', LEGEND, width)}"
 
 
-def counted(n: int, what: str) -> str:
-    """`1 layer`, `2 layers`."""
-    return f"{n:,} {what}{'s' * (n != 1)}"
+def counted(n: int, noun: str) -> str:
+    """Return `1 layer`, `2 layers`."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def evaluation_line(step: int, train: float, last: Mapping[str, float], bits: float, took: str,
                     left: float | None) -> str:
-    """The line of the evaluation `last`."""
+    """Return the line of an evaluation. `last` holds its losses."""
     loss, perplexity = last["val_loss"], math.exp(min(last["val_loss"], 700))
-    shown = f"{train:.3f}" if step else "    -"
+    trained = f"{train:.3f}" if step else "    -"
     both = f" ({last['sampled_loss']:.3f} on the sampled tokens)" if "sampled_loss" in last else ""
-    return (f"step {step:>6,}  train {shown}  val {loss:.3f}{both}  perplexity "
+    return (f"step {step:>6,}  train {trained}  val {loss:.3f}{both}  perplexity "
             f"{f'{perplexity:,.2f}' if perplexity < 1e6 else f'{perplexity:.1e}'}  {bits:.3f} bits/byte  {took}"
             f"{'' if left is None else f', {duration(left)} left'}")
 
 
 def result(last: Mapping[str, float], best: Mapping[str, float], tokens: int) -> str:
-    """How far a run came, and which step is the best on the `tokens` of each evaluation."""
+    """Return the final validation loss and the best step. Each evaluation read the same `tokens` tokens."""
     if best == last or "sampled_loss" not in last:
         return f"best validation loss {best['val_loss']:.4f} at step {best['step']:,}"
     return (f"validation loss {last['val_loss']:.4f}; on the {tokens:,} tokens of each evaluation it is "
-            f"{last['sampled_loss']:.4f}, and the best validation loss {comparable(best):.4f} at step {best['step']:,}")
+            f"{last['sampled_loss']:.4f}, and the best is {comparable(best):.4f} at step {best['step']:,}")
+
+
+def past_evaluations(metrics: Metrics, last: int) -> tuple[list[tuple[int, float, float]], list[float]]:
+    """Return the history, as `overfitting` takes it, up to step `last`, and the training losses after it.
+
+    A kill may have come between an evaluation and its checkpoint: that evaluation will be made again.
+    """
+    steps, losses = metrics.train["step"], metrics.train["loss"]
+    history, before = [], 0
+    for step, val_loss in zip(metrics.eval["step"], comparable_losses(metrics), strict=True):
+        if step <= last:
+            between = losses[(steps > before) & (steps <= step)]
+            history.append((int(step), float(val_loss), float(between.mean()) if len(between) else math.nan))
+            before = step
+    return history, losses[steps > before].tolist()
 
 
 def diverged(history: Sequence[tuple[int, float, float]], vocab_size: int) -> str:
-    """A sentence if the run has diverged, else nothing. `history` is that of `overfitting`.
+    """Return a warning if the run has diverged, else "". `history` is as in `overfitting`.
 
-    Diverged means that validation and training loss are both far above their lowest, or both far above ln V, which a
-    model reaches that knows nothing. (In overfitting the training loss is low.)
+    Diverged means that validation and training loss are both far above their lowest values, or both far above ln V, the
+    loss of a model that knows nothing. (When a model overfits, its training loss is low.)
     """
     trained = [item for item in history if not math.isnan(item[2])]
     if not trained:
         return ""
     step, val, train = trained[-1]
-    best, blind = min(history, key=lambda item: item[1]), math.log(vocab_size)
+    best, uniform = min(history, key=lambda item: item[1]), math.log(vocab_size)
     above = min(val - best[1], train - min(item[2] for item in trained))
-    if max(above, min(val, train) - blind) < WORSE:
+    if max(above, min(val, train) - uniform) < DIVERGED_BY:
         return ""
-    return (f"the run has diverged: the validation loss is {val:.3f} at step {step:,}, and was {best[1]:.3f} at step "
-            f"{best[0]:,}. A model that knows nothing has {blind:.2f} (ln V)")
+    return (f"the run has diverged: the validation loss is {val:.3f} at step {step:,}; it was {best[1]:.3f} at step "
+            f"{best[0]:,}. A model that knows nothing has {uniform:.2f} (ln V)")
 
 
 def overfitting(history: list[tuple[int, float, float]]) -> str:
-    """A sentence if the validation loss has been rising while the training loss falls, else nothing.
+    """Return a warning if the validation loss has been rising while the training loss falls, else "".
 
-    `history` holds (step, validation loss, mean training loss since the previous one) of each evaluation.
-    Rising means that the last three evaluations are all above the best one, and the last above the first of them.
+    `history` holds (step, validation loss, mean training loss since the previous evaluation) of each evaluation. Rising
+    means that the last three evaluations are all above the best one, and the last is above the first of the three.
     """
     if len(history) < 4:
         return ""
     best = min(history, key=lambda item: item[1])
     last = history[-3:]
-    if best in last or last[-1][1] <= last[0][1] or not last[-1][2] < best[2]:  # nan: none was trained before
+    if best in last or last[-1][1] <= last[0][1] or not last[-1][2] < best[2]:  # nan: nothing was trained before
         return ""
-    return (f"validation has risen from {best[1]:.3f} (step {best[0]:,}) to {last[-1][1]:.3f} while training fell from "
-            f"{best[2]:.3f} to {last[-1][2]:.3f}: the model memorises the text. best.npz keeps step "
-            f"{best[0]:,}; more text, more --dropout or fewer --steps would help")
+    return (f"the validation loss has risen from {best[1]:.3f} (step {best[0]:,}) to {last[-1][1]:.3f} while the "
+            f"training loss fell from {best[2]:.3f} to {last[-1][2]:.3f}: the model memorises the text. best.npz keeps "
+            f"step {best[0]:,}. More text, more dropout or fewer steps would help")

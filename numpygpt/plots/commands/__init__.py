@@ -1,5 +1,5 @@
-"""What `./plot.py WHAT` can draw, a module each.
+"""What `./plot.py WHAT` can draw: one module each, with the drawing itself.
 
-A module has `add_arguments(parser)`, its flags, and `make(args, new_figure)`, which draws on `new_figure(size)` and
-returns a `Drawn`. SUFFIXES, where it has one, are the formats other than those of a picture.
+A module has `add_arguments(parser)` for its flags, and `make(args, new_figure)`, which draws on `new_figure(size)` and
+returns an `Output`. SUFFIXES, if there, are the formats other than those of a picture.
 """

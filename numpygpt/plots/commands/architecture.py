@@ -12,9 +12,9 @@ from numpygpt.inspection.blueprint import Blueprint, blueprint
 from numpygpt.models import GPT
 from numpygpt.plots import style
 from numpygpt.plots.architecture import WIDTH, draw_architecture, height
-from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
-from numpygpt.plots.source import add_run, open_source
+from numpygpt.plots.loaded import add_run, load_model
+from numpygpt.plots.output import NewFigure, Output
 from numpygpt.training.config import read_preset
 from numpygpt.training.restore import run_config
 from numpygpt.utils import cli
@@ -30,22 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="sequences (default: as many as in training)")
 
 
-def make(args: Namespace, new_figure: NewFigure) -> Drawn:
+def make(args: Namespace, new_figure: NewFigure) -> Output:
     if args.batch_size is not None and args.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {args.batch_size}")
     model, batch_size, name, out = of_preset(args) if args.preset else of_run(args)
     plan = blueprint(model, args.batch_size or batch_size)
     figure = new_figure((WIDTH, height(plan)))
     draw_architecture(figure, plan, f"Architecture: {name}")
-    return Drawn(partial(style.save, figure), out, table(plan))
+    return Output(partial(style.save, figure), out, table(plan))
 
 
 def of_run(args: Namespace) -> tuple[GPT, int, str, Path]:
     """(model, batch size in training, name, where the picture goes)"""
     if args.vocab_size is not None:
         raise ValueError("--vocab-size goes with --preset: a run has its own vocabulary")
-    source = open_source(args.run)
-    return source.model, run_config(source.checkpoint).batch_size, source.name, source.out("architecture")
+    source = load_model(args.run)
+    return source.model, run_config(source.checkpoint).batch_size, source.name, source.picture_path("architecture")
 
 
 def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:

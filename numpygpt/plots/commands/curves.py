@@ -1,62 +1,53 @@
-"""./plot.py curves: the curves of one run or of several over each other."""
+"""./plot.py curves: loss, gradients, learning rate and speed, of one run or of several over each other."""
 
 from __future__ import annotations
 
 import argparse
 import math
 from argparse import Namespace
-from functools import partial
 from pathlib import Path
 
-from numpygpt.plots import style
-from numpygpt.plots.curves import OTHER_TOKENS, draw_curves, size_of
-from numpygpt.plots.drawn import Drawn, NewFigure
+from matplotlib.figure import Figure
+
 from numpygpt.plots.glyphs import drawable
-from numpygpt.plots.runs import METRICS, load_runs, same_tokens, summary
-from numpygpt.plots.view import COLUMN, default_span
+from numpygpt.plots.layers import draw_layers, parameters_by_layer
+from numpygpt.plots.loss import Entries, draw_loss
+from numpygpt.plots.output import NewFigure, Output
+from numpygpt.plots.panels import draw_changes, draw_clipped, draw_norm, draw_rate, draw_speed
+from numpygpt.plots.runs import METRICS, RunData, load_run, load_runs, same_tokens, summary
+from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, dress, head, legend, new_figure, picture, save
+from numpygpt.plots.view import COLUMN, default_span, make_view, number_axis
 from numpygpt.training.checkpoint import newest_run
 from numpygpt.utils import cli
 
-LONGEST = 1e9  # with a larger span 1 - 1 / span would be rounded to 1
+MAX_SPAN = 1e9  # with a larger one, 1 - 1 / span would be rounded to 1
+ROW_INCHES = 2.95
+OTHER_TOKENS = ("The runs' tokens differ, so losses in nats per token do not compare: use bits per byte "
+                "(./plot.py compare)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "A run that was trained with --trace-every N gets two panels more,\n"
-        "with the gradient norm and the size of the update of each layer."
+        "A run that was trained with --trace-every N gets two more panels: the gradient norm\n"
+        "and the size of the update of each layer."
     )
-    parser.add_argument(
-        "runs", metavar="RUN", nargs="*", type=Path,
-        help="run folder, or its metrics.jsonl; several are drawn over each other (default: the "
-        "newest under runs/)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--x", choices=list(COLUMN), default="steps",
-        help="steps to follow one run, tokens to compare batch sizes, time to compare speed",
-    )  # fmt: skip
-    parser.add_argument(
-        "--smooth", metavar="N", type=span,
-        help="average over about N updates, because the loss of one batch jumps; 0 draws the raw values alone "
-        "(default: 1 %% of the longest run)",
-    )  # fmt: skip
-    parser.add_argument("--title", default="", help="words over the picture, for a report (default: the run's name)")
+    parser.add_argument("runs", metavar="RUN", nargs="*", type=Path,
+                        help="run folder, or its metrics.jsonl; several are drawn over each other (default: the "
+                             "newest in runs/)")
+    parser.add_argument("--x", choices=list(COLUMN), default="steps",
+                        help="steps to follow one run, tokens to compare batch sizes, time to compare speed")
+    add_smooth_and_title(parser, "0 draws only the raw values")
 
 
-def make(args: Namespace, new_figure: NewFigure) -> Drawn:
-    runs = load_runs(args.runs or [newest()])
-    average = default_span(runs) if args.smooth is None else args.smooth
-    figure = new_figure(size_of(runs))
-    draw_curves(figure, runs, args.x, average, drawable(args.title))
-    lines = [summary(run, average) for run in runs]
-    if not same_tokens(runs):
-        compare = cli.command("plot.py", "compare", *(cli.shown(run.folder) for run in runs))
-        lines.append(f"note: {OTHER_TOKENS} ({compare})")
-    folder = runs[0].folder if len(runs) == 1 else runs[0].folder.parent
-    return Drawn(partial(style.save, figure), folder / "curves.png", lines)
+def add_smooth_and_title(parser: argparse.ArgumentParser, zero: str) -> None:
+    parser.add_argument("--smooth", metavar="N", type=span,
+                        help="average the noisy losses of single batches over about N updates; "
+                             f"{zero} (default: 1 %% of the longest run)")
+    parser.add_argument("--title", default="", help="title of the picture (default: the runs' names)")
 
 
 def span(text: str) -> float:
-    """The value of --smooth: 0, or a number of updates, of which LONGEST are as good as more."""
+    """Parse --smooth: 0, or a number of updates."""
     try:
         value = cli.number(text)
     except argparse.ArgumentTypeError:
@@ -65,15 +56,93 @@ def span(text: str) -> float:
         weight = f"a weight of {text} for the past is --smooth {1 / (1 - value):.3g}"
         raise argparse.ArgumentTypeError(f"{text} is less than one update; {weight}")
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of updates from 0 on")
-    return min(value, LONGEST)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of updates, at least 0")
+    return min(value, MAX_SPAN)
+
+
+def make(args: Namespace, new_figure: NewFigure) -> Output:
+    runs = load_runs(args.runs or [newest()])
+    average = default_span(runs) if args.smooth is None else args.smooth
+    figure = new_figure(size_of(runs))
+    draw_curves(figure, runs, args.x, average, drawable(args.title))
+    lines = [summary(run, average) for run in runs]
+    if not same_tokens(runs):
+        compare = cli.command("plot.py", "compare", *(cli.shown(run.folder) for run in runs))
+        lines.append(f"note: {OTHER_TOKENS.rpartition('(')[0]}({compare})")
+    folder = runs[0].folder if len(runs) == 1 else runs[0].folder.parent
+    return picture(figure, folder / "curves.png", lines)
 
 
 def newest() -> Path:
-    """The run under runs/ that was written to last; its name is printed."""
+    """Return the run in runs/ that was written last, and print its name."""
     run = newest_run(cli.ROOT / "runs", METRICS)
     if run is None:
         train = cli.command("train.py", "quick")
-        raise FileNotFoundError(f"no run under {cli.shown(cli.ROOT / 'runs')} yet; train one first: {train}")
+        raise FileNotFoundError(f"no run in {cli.shown(cli.ROOT / 'runs')} yet; train one first: {train}")
     print(f"newest run: {cli.shown(run)}")
     return run
+
+
+def save_curves(folder: Path) -> Path:
+    """Draw the run in this folder into its curves.png."""
+    run = load_run(folder)
+    figure = new_figure(size_of([run]))
+    draw_curves(figure, [run])
+    save(figure, run.folder / "curves.png")
+    return run.folder / "curves.png"
+
+
+def size_of(runs: list[RunData]) -> tuple[float, float]:
+    """Return the size in inches: each row of panels has the same height."""
+    return SIZE[0], ROW_INCHES * (4 if has_layers(runs) else 3)
+
+
+def has_layers(runs: list[RunData]) -> bool:
+    """Whether there are panels by layer: for a single run that was traced."""
+    return len(runs) == 1 and bool(parameters_by_layer(runs[0].metrics.trace))
+
+
+def draw_curves(figure: Figure, runs: list[RunData], x: str = "steps", span: float | None = None,
+                title: str = "") -> None:
+    """Draw 3 x 2 panels, or 4 x 2 for a traced run: `x` is steps, tokens or time, `span` the number of rows that a
+    smoothed value averages."""
+    if not 1 <= len(runs) <= len(COLOURS):
+        raise ValueError(f"a picture takes 1 to {len(COLOURS)} runs, one per colour, got {len(runs)}")
+    view = make_view(runs, x, span)
+    panels = figure.subplots(4 if has_layers(runs) else 3, 2, sharex=True)
+    (loss, change), (norm, clip), (rate, speed), *deeper = panels
+    dress(loss, "Loss", view.label, "nats per token")
+    dress(change, "Change per evaluation", view.label, "change of validation loss")
+    dress(norm, "Gradient norm", view.label, "norm before clipping")
+    dress(clip, "Clipped updates", view.label, "percentage of updates")
+    dress(rate, "Learning rate", view.label, "learning rate")
+    dress(speed, "Speed", view.label, "training tokens per second")
+    for ax in panels.flat:
+        number_axis(ax, view, runs)
+    entries = draw_loss(loss, runs, view)
+    draw_changes(change, runs, view)
+    draw_norm(norm, runs, view)
+    draw_clipped(clip, runs, view)
+    draw_rate(rate, runs, view)
+    draw_speed(speed, runs, view)
+    for layer_norm, ratio in deeper:
+        dress(layer_norm, "Gradient norm by layer", view.label, "norm before clipping")
+        dress(ratio, "Update by layer", view.label, "norm of step / norm of weights")
+        entries = draw_layers(layer_norm, ratio, runs[0], view)
+    add_legend(figure, runs, entries)
+    names = ", ".join(run.name for run in runs)
+    head(figure, title or (names if view.single or len(names) <= 60 else f"{len(runs)} runs"))
+
+
+def add_legend(figure: Figure, runs: list[RunData], entries: Entries) -> None:
+    """Draw the legend under all panels: layers of one run, or runs, with a warning if their losses do not compare."""
+    if not entries:
+        return
+    if len(runs) == 1:
+        legend(figure, entries, loc="outside lower center", ncols=7)
+        return
+    columns = 2 if len(entries) > 1 and max(len(name) for _, name in entries) <= 55 else 1
+    box = legend(figure, entries, loc="outside lower center", ncols=columns)
+    if not same_tokens(runs):
+        box.set_title(OTHER_TOKENS)
+        box.get_title().set(fontsize=FONT - 1, color=INK)

@@ -1,4 +1,4 @@
-"""./plot.py explore: one HTML file to click through what a model does with a text."""
+"""./plot.py explore: an HTML page to click through what a model does with a text."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpygpt.data.inspect import LEGENDS
 from numpygpt.inspection.explore import explore
 from numpygpt.inspection.vocabulary import find_tokens
 from numpygpt.models.generate import blas_for
-from numpygpt.plots.drawn import Drawn, NewFigure, write_file
 from numpygpt.plots.explore import page
-from numpygpt.plots.source import Source, add_prompt, add_run, given_prompt, open_source
+from numpygpt.plots.loaded import LoadedModel, add_prompt, add_run, given_prompt, load_model
+from numpygpt.plots.output import NewFigure, Output, write_file
 from numpygpt.training.restore import corpus_name
 from numpygpt.utils.colour import LEGEND
 
@@ -23,43 +23,41 @@ SUFFIXES = (".html",)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_prompt(parser, "the text that the model reads")
-    parser.add_argument(
-        "--target", metavar="TOKEN",
-        help=r"what should follow the text, as the page shows it or as '\n': the gradients of the last position are "
-        "those of its loss (default: what the model finds likeliest)",
-    )  # fmt: skip
+    parser.add_argument("--target", metavar="TOKEN",
+                        help=r"the token that should follow the text, as the page shows it or as '\n': the gradients "
+                             "are of its loss (default: the most likely token)")
 
 
-def make(args: Namespace, new_figure: NewFigure) -> Drawn:
-    source = open_source(args.run)
-    ids, notes = given_prompt(source.tokenizer, args)
-    check_length(ids, source.model.max_len)
-    target = None if args.target is None else find_tokens(source.tokenizer, [args.target])[0]
-    with blas_for(source.model):
-        found = explore(source.model, source.tokenizer, ids, target)
-    text = page(f"Inside {source.name}", found | about(source))
+def make(args: Namespace, new_figure: NewFigure) -> Output:
+    loaded = load_model(args.run)
+    ids, notes = given_prompt(loaded.tokenizer, args)
+    check_length(ids, loaded.model.max_len)
+    target = None if args.target is None else find_tokens(loaded.tokenizer, [args.target])[0]
+    with blas_for(loaded.model):
+        found = explore(loaded.model, loaded.tokenizer, ids, target)
+    text = page(f"Inside {loaded.name}", found | about(loaded))
     content = text.encode()
     count = f"{len(ids):,} token{'s' * (len(ids) != 1)}"
     size = f"a page of {count}, {len(content) / 1e6:.2f} MB; open it in a browser"
-    out = source.checkpoint.path.parent / "explore.html"
-    return Drawn(lambda path: write_file(path, content), out, [source.line, size, *notes])
+    out = loaded.checkpoint.path.parent / "explore.html"
+    return Output(lambda path: write_file(path, content), out, [loaded.line, size, *notes])
 
 
 def check_length(ids: np.ndarray, most: int) -> None:
-    """ValueError unless the model sees all of the text at once."""
+    """Raise ValueError if the text is longer than the context."""
     if len(ids) > most:
-        raise ValueError(f"the text has {len(ids):,} tokens, but this model sees {most:,} at once: give a shorter one")
+        raise ValueError(f"the text has {len(ids):,} tokens, but this model's context is {most:,}: give a shorter one")
 
 
-def about(source: Source) -> dict[str, list[str]]:
-    """The words of the page's head: which model this is, and the signs that its tokens are shown in."""
-    header, sizes, tokenizer = source.checkpoint.header, source.model.config, source.tokenizer
-    loss = f", validation loss {header['last']['val_loss']:.3f} nats a token" if header["last"] else ""
+def about(loaded: LoadedModel) -> dict[str, list[str]]:
+    """Return the words of the page's head: which model this is, and what the signs of tokens mean."""
+    header, sizes, tokenizer = loaded.checkpoint.header, loaded.model.config, loaded.tokenizer
+    loss = f", validation loss {header['last']['val_loss']:.3f} nats per token" if header["last"] else ""
     return {
         "facts": [
-            f"{sizes['n_layers']} layers, {sizes['n_heads']} heads, {sizes['d_model']} wide, context "
-            f"{sizes['max_len']:,}, {source.model.n_params():,} parameters",
-            f"trained on {corpus_name(source.checkpoint)}{loss}",
+            f"{sizes['n_layers']} layers, {sizes['n_heads']} heads, width {sizes['d_model']}, context "
+            f"{sizes['max_len']:,}, {loaded.model.n_params():,} parameters",
+            f"trained on {corpus_name(loaded.checkpoint)}{loss}",
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens",
         ],
         "signs": [LEGEND, *LEGENDS[tokenizer.kind]],

@@ -1,7 +1,7 @@
-"""The page to explore, put together: one HTML file that loads nothing.
+"""Assemble the page of `plot.py explore`: one HTML file that loads nothing.
 
-Styles and scripts stand in the page, and its policy names their hashes: nothing else can run, whatever the text says.
-What comes from a model or a prompt is JSON in a script element that is no program; the page shows it as text only.
+Styles and scripts are inside the page, and its policy lists their hashes: nothing else can run, whatever the text says.
+What comes from a model or a prompt is JSON in a script element that is not executed; the page shows it as text only.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SCRIPTS = ("data.js", "colour.js", "elements.js", "heatmap.js", "views.js", "page.js")
-IN_JSON = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # nothing that could end the script element
+IN_JSON = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # nothing can end the script element
 
 
 def page(title: str, data: dict[str, Any]) -> str:
-    """The whole file, for the numbers of `numpygpt.inspection.explore`."""
+    """Return the whole file, for the numbers of `numpygpt.inspection.explore`."""
     style = source("page.css")
     script = "".join(map(source, SCRIPTS))
     parts = {
@@ -39,5 +39,5 @@ def source(name: str) -> str:
 
 
 def hash_of(text: str) -> str:
-    """As a Content-Security-Policy names what stands in the page."""
+    """Return the hash of a script or style as a Content-Security-Policy writes it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""The trained model that a picture shows: from a run, with its name for the title and its folder for the file."""
+"""The trained model that a picture shows, and the text that it reads."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ from numpygpt.utils.typed import remarks
 
 
 @dataclass
-class Source:
+class LoadedModel:
     model: GPT
     tokenizer: Tokenizer
     checkpoint: Checkpoint
 
     @property
     def name(self) -> str:
-        """The run and its step, as a title has them."""
+        """The run and its step, for a title."""
         path = self.checkpoint.path.resolve()
         run = path.parent.name if path.name in ("best.npz", "ckpt.npz") else f"{path.parent.name}/{path.name}"
         return drawable(f"{text(run)}, step {self.checkpoint.header['step']:,}")
 
     @property
     def line(self) -> str:
-        """What the terminal says of it."""
+        """One line about it, for the terminal."""
         header = self.checkpoint.header
         loss = f", validation loss {header['last']['val_loss']:.3f}" if header["last"] else ""
         return f"{cli.shown(self.checkpoint.path)}: step {header['step']:,}{loss}, {self.model.n_params():,} parameters"
 
-    def out(self, what: str) -> Path:
-        """Where the picture goes unless the user says otherwise: beside the checkpoint."""
-        return self.checkpoint.path.parent / f"{what}.png"
+    def picture_path(self, name: str) -> Path:
+        """Where a picture goes by default: beside the checkpoint."""
+        return self.checkpoint.path.parent / f"{name}.png"
 
     def dataset(self) -> TokenDataset:
-        """The data folder that the model was trained on. FileNotFoundError, or ValueError where it now has others."""
+        """Open the data folder that the model was trained on. Raises FileNotFoundError, or ValueError if it has
+        changed."""
         folder = Path(run_config(self.checkpoint).data)
         dataset = TokenDataset.load(folder)
         if dataset.tokenizer.to_dict() != self.checkpoint.header["tokenizer"]:
@@ -54,31 +55,29 @@ class Source:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "run", metavar="RUN", nargs="?", type=cli.name,
-        help="run folder (its best checkpoint is taken), or a checkpoint file (default: the newest under runs/)",
-    )  # fmt: skip
+    parser.add_argument("run", metavar="RUN", nargs="?", type=cli.name,
+                        help="run folder (its best checkpoint) or checkpoint file (default: the newest run in runs/)")
 
 
-def open_source(run: str | None) -> Source:
-    """Raises FileNotFoundError or ValueError that names the file and what is wrong with it."""
-    return Source(*restore(run))
+def load_model(run: str | None) -> LoadedModel:
+    """Load a run's model. Raises FileNotFoundError, or ValueError that names the file and its fault."""
+    return LoadedModel(*restore(run))
 
 
 def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
-    """--prompt or --prompt-file, of which one must be given; `what` says what the text is for."""
+    """Add --prompt and --prompt-file, one of which must be given. `what` describes the text."""
     prompt = parser.add_mutually_exclusive_group(required=True)
     prompt.add_argument("--prompt", metavar="TEXT", help=what)
     prompt.add_argument("--prompt-file", metavar="FILE", type=cli.name,
-                        help="read the text from a file, - for standard input")
+                        help="read the text from a file, or from standard input (-)")
 
 
 def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.ndarray, list[str]]:
-    """The ids of the prompt, (N,), and notes for the user if they do not give back its text."""
+    """Return the ids of the prompt, (N,), and notes for the user if they do not give back its text."""
     given_as = "--prompt" if args.prompt_file is None else args.prompt_file
     text = args.prompt if args.prompt_file is None else read_text(given_as)
     known, notes = known_text(tokenizer, text, given_as)
-    ids = filled(tokenizer.encode_array(known, "all"), given_as)
+    ids = not_empty(tokenizer.encode_array(known, "all"), given_as)
     notes += remarks("--prompt", args.prompt or "", tokenizer)
     if (read := tokenizer.decode(ids)) != known:
         notes.append(f"to this model the text reads {read[:200]!r}")
@@ -86,13 +85,13 @@ def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.nda
 
 
 def given_ids(tokenizer: Tokenizer, name: str) -> tuple[np.ndarray, list[str]]:
-    """The ids of a file's text, (N,), and notes for the user if they do not give it back."""
+    """Return the ids of a file's text, (N,), and notes for the user if they do not give it back."""
     given = read_ids(tokenizer, name)
-    return filled(given.ids, name), [f"note: {note}" for note in given.notes]
+    return not_empty(given.ids, name), [f"note: {note}" for note in given.notes]
 
 
-def filled(ids: np.ndarray, given_as: str) -> np.ndarray:
-    """The ids as they index. ValueError where there are none; `given_as` names the flag or file that they came by."""
+def not_empty(ids: np.ndarray, given_as: str) -> np.ndarray:
+    """Return the ids as int64. Raises ValueError if there are none; `given_as` is the flag or file they came from."""
     if not len(ids):
         raise ValueError(f"{given_as} is empty: give a text of at least one token")
     return ids.astype(np.int64)

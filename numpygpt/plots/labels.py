@@ -1,0 +1,63 @@
+"""Place labels at points of a picture so that no label covers another label or a dot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+Place = tuple[float, float]
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+DIRECTIONS = 12
+RINGS = 7
+DOT = 5.0  # pixels
+
+
+def place_labels(points: np.ndarray, sizes: Sequence[Place], frame: Box) -> list[Place | None]:
+    """Return the centre of each label: its point (x, y), a place as close to it as possible, or None if there is no
+    room. A label is not on its point if that would hide another point; then its point needs a dot.
+
+    points: (N, 2); sizes: the width and height of each label; frame: no label leaves it. Earlier labels go first.
+    """
+    centres: list[Place] = [(x, y) for x, y in points.tolist()]
+    places: list[Place | None] = [None] * len(centres)
+    taken: list[Box] = []
+    for i, (centre, size) in enumerate(zip(centres, sizes, strict=True)):
+        new = box(centre, *size)
+        if free(new, taken, frame) and not any(inside(other, new) for other in centres if other != centre):
+            places[i] = centre
+            taken.append(new)
+    taken += [box(centre, DOT, DOT) for centre, place in zip(centres, places, strict=True) if place is None]
+    for i, (centre, size) in enumerate(zip(centres, sizes, strict=True)):
+        if places[i] is None:
+            places[i] = next((spot for spot in around(centre, *size) if free(box(spot, *size), taken, frame)), None)
+            if places[i]:
+                taken.append(box(places[i], *size))
+    return places
+
+
+def around(point: Place, width: float, height: float) -> Iterator[Place]:
+    """Yield places around a point, in wider and wider rings."""
+    for ring in range(1, RINGS + 1):
+        for i in range(DIRECTIONS):
+            angle = 2 * math.pi * i / DIRECTIONS
+            yield (point[0] + 0.5 * (ring * height + width) * math.cos(angle),
+                   point[1] + 0.75 * ring * height * math.sin(angle))
+
+
+def box(centre: Place, width: float, height: float) -> Box:
+    return centre[0] - width / 2, centre[1] - height / 2, centre[0] + width / 2, centre[1] + height / 2
+
+
+def free(new: Box, taken: Sequence[Box], frame: Box) -> bool:
+    within = new[0] >= frame[0] and new[1] >= frame[1] and new[2] <= frame[2] and new[3] <= frame[3]
+    return within and not any(overlap(new, old) for old in taken)
+
+
+def overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def inside(point: Place, a: Box) -> bool:
+    return a[0] < point[0] < a[2] and a[1] < point[1] < a[3]
