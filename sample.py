@@ -26,12 +26,11 @@ from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.prompts import check_stop, prompt_ids, remarks
 from numpygpt.training.checkpoint import Checkpoint
 from numpygpt.training.restore import corpus_name, restore
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, harmless, room
-from numpygpt.utils.text import prompt_ids
-from numpygpt.utils.typed import check_stop, remarks
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
 

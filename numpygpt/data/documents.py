@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from numpygpt.data.refusals import CUT_OFF, cannot_read, check_text, no_mark
+from numpygpt.tokenizer.special import END_OF_TEXT
 from numpygpt.tokenizer.stream import Special
 from numpygpt.utils.cli import quoted, shown
 from numpygpt.utils.colour import printable
-from numpygpt.utils.text import END_OF_TEXT
 
 BLOCK = 1 << 20  # bytes read at a time
 END = Special(END_OF_TEXT)  # after each document

@@ -8,10 +8,10 @@ from typing import Any
 
 from numpygpt.data.corpora import CORPORA
 from numpygpt.data.recipes import DEFAULT_FOLDER, INSTEAD, making
-from numpygpt.tokenizer.checks import brief
 from numpygpt.utils import strict_json
 from numpygpt.utils.cli import command, shown
 from numpygpt.utils.colour import printable
+from numpygpt.utils.text import shorten
 
 FORMAT, VERSION = "numpygpt-data", 1
 FILES = ("train.bin", "val.bin", "tokenizer.json", "meta.json")
@@ -88,7 +88,7 @@ def check_file(folder: Path, name: str) -> None:
 def plain(value: Any) -> str:
     """A value of meta.json in a sentence: a text without quotes, in characters that show, and within a line."""
     if not isinstance(value, str):
-        return brief(value)
+        return shorten(value)
     text = printable(value[: LINE + 1])
     return text if len(text) <= LINE else f"{text[: LINE - 3]}..."
 

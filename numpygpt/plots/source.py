@@ -13,11 +13,11 @@ from numpygpt.data.given import known_text, read_ids, read_text
 from numpygpt.models import GPT
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.prompts import remarks
 from numpygpt.training.checkpoint import Checkpoint
 from numpygpt.training.restore import restore, run_config
 from numpygpt.utils import cli
 from numpygpt.utils.arguments import text
-from numpygpt.utils.typed import remarks
 
 
 @dataclass

@@ -12,11 +12,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from numpygpt.training.archive import Archive, Unsound, brief, write_array
+from numpygpt.training.archive import Archive, Unsound, write_array
 from numpygpt.training.checkpoint_header import check_header
 from numpygpt.utils import strict_json
 from numpygpt.utils.cli import meant, shown
 from numpygpt.utils.files import replacing
+from numpygpt.utils.text import shorten
 
 FORMAT, VERSION = "numpygpt-checkpoint", 2
 HEADER = "header"  # the member that holds the JSON
@@ -125,7 +126,7 @@ def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarra
     arrays = {name: archive.read(name) for name in names if name.startswith(only)}
     for name, array in arrays.items():
         if name.startswith("model/") and not np.isfinite(array).all():
-            raise Unsound(f"the array {brief(name)} is not finite, which no run saves")
+            raise Unsound(f"the array {shorten(name)} is not finite, which no run saves")
     return header, arrays
 
 
@@ -139,7 +140,7 @@ def read_header(archive: Archive) -> dict[str, Any]:
         raise Unsound("its header cannot be read" if not isinstance(error, Unsound) else str(error)) from error
     found = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
     if found[0] != FORMAT or type(found[1]) is not int or not 1 <= found[1] <= VERSION:
-        raise OtherFormat(f"format {brief(found[0])} version {brief(found[1])}, and this program reads {FORMAT} "
+        raise OtherFormat(f"format {shorten(found[0])} version {shorten(found[1])}, and this program reads {FORMAT} "
                           f"up to version {VERSION}")
     check_header(header)
     return header
@@ -150,14 +151,14 @@ def check_listed(archive: Archive, names: list[str], listed: Any) -> None:
     listed = listed if isinstance(listed, dict) else {}
     other = sorted(set(names) ^ set(listed))
     if other:
-        raise Unsound(f"the array {brief(other[0])} is {'missing' if other[0] in listed else 'not in its list'}")
+        raise Unsound(f"the array {shorten(other[0])} is {'missing' if other[0] in listed else 'not in its list'}")
     for name in names:
         stored, says = archive.stored[name], listed[name]
         is_ = {"dtype": stored.dtype.name, "shape": list(stored.shape), "crc32": stored.member.CRC}
         if not isinstance(says, dict) or says != is_:
             same = isinstance(says, dict) and all(says.get(key) == is_[key] for key in ("dtype", "shape"))
             what = "its checksum is another" if same else "its header describes another"
-            raise Unsound(f"the array {brief(name)} is damaged ({what})")
+            raise Unsound(f"the array {shorten(name)} is damaged ({what})")
 
 
 def newest_run(runs: Path, name: str) -> Path | None:

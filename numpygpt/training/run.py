@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from numpygpt.inspection.step import WatchedStep
 from numpygpt.models.generate import blas_for
+from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.clock import SURE, Clock
 from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
@@ -30,7 +31,7 @@ from numpygpt.training.validation import Validation, comparable
 from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
 from numpygpt.utils.console import note, progress_bar, say
-from numpygpt.utils.text import duration, prompt_ids
+from numpygpt.utils.text import duration
 
 
 class Run:

@@ -177,12 +177,26 @@ def clean_stop() -> Iterator[None]:
 
 
 def describe(error: Exception) -> str:
-    """The error's message; for one from the operating system, the reason and the file instead of its number."""
+    """Return the error's message; for an error from the operating system, its reason and the file."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {shown(error.filename)}" if error.filename else error.strerror
     if isinstance(error, MemoryError) or str(error).startswith(TOO_LARGE):
         return f"this does not fit into memory ({error}): make the model, the batch or the context smaller"
-    return str(error)
+    return with_flags(str(error))
+
+
+def with_flags(message: str) -> str:
+    """Return a message of the library as a script prints it: arguments in backquotes become flags.
+
+    >>> with_flags('`vocab_size` needs `tokenizer="bpe"`; `force=True` replaces the folder')
+    '--vocab-size needs --tokenizer bpe; --force replaces the folder'
+    """
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1].replace("_", "-"), (found[2] or "").strip("\"'")
+        return f"--{name} {value}" if value not in ("", "True") else f"--{name}"
+
+    return re.sub(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`", flag, message)
 
 
 def stdin() -> BinaryIO:

@@ -44,7 +44,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
         n_bytes = len(source.tokenizer.decode(ids[: page.count]).encode("utf-8"))
     with given.noted():
         scored = score_text(source.model, source.tokenizer, given.start, ids[: page.count], n_bytes=n_bytes)
-    name = "standard input" if args.file == "-" else style.shorten(Path(args.file).name, 40)
+    name = "standard input" if args.file == "-" else style.shorten_middle(Path(args.file).name, 40)
     numbers = in_numbers(scored)
     notes = remarks(page, scored, len(ids))
     figure = new_figure(size(page))
