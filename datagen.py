@@ -5,6 +5,7 @@ With no arguments: Tiny Shakespeare, a token for each character, in data/shakesp
 """
 
 from numpygpt import startup
+from numpygpt.utils.paths import ROOT, command
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it says in one line what is not installed
@@ -32,7 +33,7 @@ from numpygpt.data.recipes import INSTEAD, training
 from numpygpt.data.split import SPLITS
 from numpygpt.tokenizer.prompts import escaped
 from numpygpt.utils.arguments import as_typed
-from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run
+from numpygpt.utils.cli import ArgumentParser, clean_stop, run
 from numpygpt.utils.colour import colours
 from numpygpt.utils.console import say
 

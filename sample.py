@@ -8,6 +8,7 @@
 """
 
 from numpygpt import startup
+from numpygpt.utils.paths import display_path
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it says in one line what is not installed
@@ -137,7 +138,7 @@ def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
     loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
     if h["last"] and h["last"]["step"] != h["step"]:
         loss += f" at step {h['last']['step']:,}"
-    return (f"{cli.shown(checkpoint.path)}: step {h['step']:,}, {loss}, "
+    return (f"{display_path(checkpoint.path)}: step {h['step']:,}, {loss}, "
             f"trained on {corpus_name(checkpoint)}, "
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
 

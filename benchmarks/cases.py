@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from numpygpt.utils import cli
+from numpygpt.utils.text import suggestion
 
 
 @dataclass(frozen=True)
@@ -48,4 +48,4 @@ def check_names(names: Iterable[str], known: Collection[str], what: str = "case"
     """ValueError for a name that is none of `known`."""
     for name in names:
         if name not in known:
-            raise ValueError(f"no {what} {name!r}{cli.nearest(name, known)} (there are {', '.join(known)})")
+            raise ValueError(f"no {what} {name!r}{suggestion(name, known)} (there are {', '.join(known)})")

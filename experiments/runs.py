@@ -18,7 +18,7 @@ from numpygpt.data import TokenDataset  # noqa: E402
 from numpygpt.plots.runs import Run, load_run, read_config  # noqa: E402
 from numpygpt.training.metrics import read_metrics  # noqa: E402
 from numpygpt.training.start import begun  # noqa: E402
-from numpygpt.utils import cli  # noqa: E402
+from numpygpt.utils.paths import display_path  # noqa: E402
 
 FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # paths, or change no parameter
 
@@ -37,8 +37,8 @@ def check_same(out: Path, arguments: list[str]) -> None:
     found = read_config(out / "config.toml")
     for name, value in asked.to_dict().items():
         if name not in FREE and name in found and found[name] != value:
-            raise ValueError(f"{cli.shown(out)} holds another run: its {name} is {found[name]}, and {value} is asked "
-                             "for; move it away")
+            raise ValueError(f"{display_path(out)} holds another run: its {name} is {found[name]}, and {value} is "
+                             "asked for; move it away")
 
 
 def missing(out: Path, arguments: Iterable[object]) -> list[str]:
@@ -65,7 +65,7 @@ def data_of(folder: Path) -> TokenDataset:
     ValueError where it cannot be read."""
     config = read_config(folder / "config.toml")
     if "data" not in config:
-        raise ValueError(f"{cli.shown(folder)} has no config.toml that names its data")
+        raise ValueError(f"{display_path(folder)} has no config.toml that names its data")
     return TokenDataset.load(config["data"])
 
 

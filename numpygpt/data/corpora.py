@@ -20,7 +20,7 @@ from pathlib import Path
 
 from numpygpt.data.documents import END, Document, Piece, decoded, separated
 from numpygpt.data.fetch import FetchError, Progress, Remote, fetch, from_pip, from_url
-from numpygpt.utils.cli import nearest
+from numpygpt.utils.text import suggestion
 
 CORPORA = ("default", "tinyshakespeare", "shakespeare", "hamlet", "pydoc")
 FALLBACKS = ("tinyshakespeare", "shakespeare", "pydoc")  # what `default` tries, in this order
@@ -94,7 +94,7 @@ def load_corpus(name: str = "default", *, progress: Progress | None = None, fetc
     Raises `ValueError` for a name that is none, `FetchError` for a corpus that cannot be had.
     """
     if name not in CORPORA:
-        raise ValueError(f"no corpus is called {name!r}{nearest(name, CORPORA)}: there are {', '.join(CORPORA)}")
+        raise ValueError(f"no corpus is called {name!r}{suggestion(name, CORPORA)}: there are {', '.join(CORPORA)}")
     notes: list[str] = []
     for candidate in FALLBACKS if name == "default" else (name,):
         try:

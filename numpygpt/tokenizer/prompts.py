@@ -6,7 +6,7 @@ import re
 
 from numpygpt.tokenizer.base import Tokenizer
 from numpygpt.tokenizer.special import END_OF_TEXT, SPECIAL
-from numpygpt.utils.cli import quoted
+from numpygpt.utils.paths import quoted
 from numpygpt.utils.text import shorten
 
 ESCAPES = {"n": "line end", "t": "tab", "r": "carriage return"}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from numpygpt.utils import cli
-from numpygpt.utils.cli import ROOT, nearest, shown
-from numpygpt.utils.text import shorten
+from numpygpt.utils.paths import ROOT, display_path
+from numpygpt.utils.text import shorten, suggestion
 
 LARGEST = 1 << 63  # a whole number must fit NumPy's integers
 # What is made one by one would fill the memory before any of it is found too large.
@@ -140,7 +140,7 @@ class Config:
         types = {f.name: str(f.type) for f in fields(self)}
         for name, value in values.items():
             if name not in types:
-                raise ValueError(f"{where}: unknown key {shorten(name)}{nearest(name, types)}")
+                raise ValueError(f"{where}: unknown key {shorten(name)}{suggestion(name, types)}")
             if types[name] == "float" and type(value) is int and abs(value) < LARGEST:
                 values = {**values, name: float(value)}
             elif type(value).__name__ != types[name]:
@@ -176,16 +176,16 @@ def read_preset(name: str) -> Config:
     """The preset `name`: configs/NAME.toml, or any TOML file by its path. Its relative data folder is the project's."""
     path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
     if not path.is_file() and name.endswith(".toml"):
-        raise FileNotFoundError(f"there is no preset file {shown(path)}")
+        raise FileNotFoundError(f"there is no preset file {display_path(path)}")
     if not path.is_file():
         known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
-        raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} (presets: {', '.join(known)}; or the path "
-                                "of any .toml file)")
+        raise FileNotFoundError(f"no preset {name!r}{suggestion(name, known)} (presets: {', '.join(known)}; or the "
+                                "path of any .toml file)")
     try:
         values = read_toml(path)
     except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
-        raise ValueError(f"{shown(path)} is not TOML, or none of a configuration's: {error}") from error
-    config = Config().changed(filled(Config(), values), shown(path))
+        raise ValueError(f"{display_path(path)} is not TOML, or none of a configuration's: {error}") from error
+    config = Config().changed(filled(Config(), values), display_path(path))
     return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
 
 

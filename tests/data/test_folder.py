@@ -20,8 +20,8 @@ from numpygpt.data.dataset import displaced
 from numpygpt.data.folder import id_dtype, new_folder, saving, write_tokens
 from numpygpt.data.inputs import read_corpus
 from numpygpt.data.meta import FILES
-from numpygpt.utils.cli import ROOT
 from numpygpt.utils.files import NotSaved
+from numpygpt.utils.paths import ROOT
 
 TEXT = "To be, or not to be: that is the question.\n" * 40
 HOW = "raise the limit on the size of files, and run this again"
