@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
 from numpygpt.optim.optimizer import Optimizer, check
 from numpygpt.parallel.threads import DataParallel
+from numpygpt.utils.checks import number
 
 
 class Adam(Optimizer):

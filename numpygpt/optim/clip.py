@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
 from numpygpt.optim.optimizer import share, workers_and_module
 from numpygpt.parallel.threads import DataParallel
+from numpygpt.utils.checks import number
 
 
 @np.errstate(over="ignore", under="ignore")  # `scaled_norm` takes care of both

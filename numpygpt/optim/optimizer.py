@@ -11,10 +11,10 @@ import numpy as np
 
 from numpygpt.nn.flat import cut
 from numpygpt.nn.functional import CACHE_ENTRIES
-from numpygpt.nn.modules.checks import number, whole
 from numpygpt.nn.modules.loading import fitting
 from numpygpt.nn.modules.module import Module
 from numpygpt.parallel.threads import DataParallel
+from numpygpt.utils.checks import integer, number
 from numpygpt.utils.signals import signals_wait
 
 
@@ -149,7 +149,7 @@ class Optimizer:
             keys = sorted(map(str, state)) if isinstance(state, Mapping) else [f"the type {type(state).__name__}"]
             raise ValueError(f"the state has {', '.join(keys)}, and {type(self).__name__} needs "
                              f"{', '.join(sorted(('steps', *self.moments)))}: it is of another optimiser")
-        steps = whole("the state's steps", state["steps"])
+        steps = integer("the state's steps", state["steps"])
         check("the state's steps", steps, steps >= 0, "at least 0")
         params, arrays = self.flat.views(self.flat.params), {}
         for moment in self.moments:  # all are looked at before one is taken over

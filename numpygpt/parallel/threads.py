@@ -13,9 +13,9 @@ import numpy as np
 
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.functional import pieces
-from numpygpt.nn.modules.checks import whole
 from numpygpt.nn.twin import is_patched
 from numpygpt.parallel.blas import blas_threads
+from numpygpt.utils.checks import integer
 from numpygpt.utils.cores import cores
 from numpygpt.utils.signals import signals_wait
 
@@ -44,7 +44,7 @@ class DataParallel:
     def __init__(self, model: Any, workers: int | None = None):
         if not hasattr(model, "replica"):
             raise ValueError(f"DataParallel needs the model itself, such as a GPT, got {type(model).__name__}")
-        workers = cores() if workers is None else whole("workers", workers)
+        workers = cores() if workers is None else integer("workers", workers)
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         if workers > 1 and is_patched(model):
