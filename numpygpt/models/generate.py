@@ -17,7 +17,7 @@ from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_ids
-from numpygpt.nn.twin import evaluation, is_patched, twin
+from numpygpt.nn.replica import evaluation, is_patched, replica
 from numpygpt.parallel.threads import THREADS, blas_threads
 from numpygpt.utils.checks import integer, number
 
@@ -166,7 +166,7 @@ def reader_of(model: GPT) -> GPT:
     If a user's functions have replaced methods of the model, it is the model itself; `as_reader` then refuses other
     threads.
     """
-    return model if is_patched(model) else twin(model).eval()
+    return model if is_patched(model) else replica(model).eval()
 
 
 @contextmanager
