@@ -153,7 +153,7 @@ def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ..
 
 
 def rates(case: Case, repeats: int = 30) -> None:
-    """Print the GFLOP/s of a Linear's products and the GB/s of reading the blocks' weights in decoding, on one thread."""
+    """Print the GFLOP/s of a Linear's products and the GB/s of reading all weights in decoding, on one thread."""
     rng, N, C = np.random.default_rng(0), case.B * case.T // cores(), case.C
     print_lines(markdown(["product, one thread", "NumPy", "PyTorch"]))
     with blas_threads(1):

@@ -73,3 +73,12 @@ def test_commands_of_the_document_are_accepted():
     assert speed.parse(["--markdown", "FILE"]).markdown == "FILE"
     assert tokenization.parse(["--large", "--gpt2", "DIR"]).large
     assert json.loads(json.dumps(scaling.SWEEPS))["V"][0] == 65
+
+
+def test_two_checkouts_are_compared_round_by_round(tmp_path):
+    turns = {"old": [{"ms": 2.0, "MB": 100.0}, {"ms": 4.0, "MB": 110.0}, {"ms": 3.0, "MB": 120.0}],
+             "new": [{"ms": 1.0, "MB": 90.0}, {"ms": 3.0, "MB": 91.0}, {"ms": 3.0, "MB": 92.0}]}
+    cells = [cell.strip() for cell in speed.tree_row(TINY, turns)[1:-1].split("|")]
+    assert cells == ["tiny", "3 ms per step", "3 ms per step", "0.750", "0.500 to 1.000", "110 MB", "91 MB"]
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        speed.compare_trees([TINY], tmp_path, 1)
