@@ -1,13 +1,15 @@
-"""Shared by benchmarks and experiments: Markdown tables, the machine they were measured on, and peak memory."""
+"""Shared by benchmarks and experiments: Markdown tables, the machine they were measured on, time and memory."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> list[str]:
@@ -18,6 +20,12 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> list
 def row(cells: Iterable[str]) -> str:
     """Return one line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
+
+
+def show(lines: list[str]) -> list[str]:
+    """Print the lines at once, and return them."""
+    print("\n".join(lines), flush=True)
+    return lines
 
 
 def write(path: str | Path, lines: Iterable[str]) -> None:
@@ -47,6 +55,13 @@ def processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def seconds(function: Callable[..., Any], *arguments: Any) -> float:
+    """Return how long a call takes."""
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
 
 
 def peak_memory() -> float:

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cases import check_names
-from benchmarks.common import markdown, measured_on, row, write
+from benchmarks.common import markdown, measured_on, row, show, write
 from benchmarks.tokenization import PACKAGES, SOURCE_BYTES, write_source_code
 from numpygpt.utils import cli
 
@@ -40,15 +40,13 @@ def parse(argv: list[str] | None = None) -> Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     check_names(args.kinds, KINDS, "kind")
-    lines = markdown(["tokenizer", "text", "time", "peak memory"])
-    print("\n".join(lines), flush=True)
+    lines = show(markdown(["tokenizer", "text", "time", "peak memory"]))
     with tempfile.TemporaryDirectory() as folder:
         text = args.text or repeated(Path(folder), TEXT_BYTES)
         for kind in args.kinds or KINDS:
             seconds, peak = measured(text, Path(folder) / kind, kind)
-            lines.append(row([kind, f"{text.stat().st_size / 1e6:,.0f} MB", f"{seconds:.0f} s",
-                              f"{peak / 1e6:,.0f} MB"]))
-            print(lines[-1], flush=True)
+            cells = [kind, f"{text.stat().st_size / 1e6:,.0f} MB", f"{seconds:.0f} s", f"{peak / 1e6:,.0f} MB"]
+            lines += show([row(cells)])
     if args.markdown:
         write(args.markdown, [measured_on(*PACKAGES), "", *lines])
     return 0

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.large:
         print(row(GPT2_MEDIUM.name, "", GPT2_MEDIUM, cores()))
         return 0
-    print("\n".join(common.markdown(COLUMNS)))
+    common.show(common.markdown(COLUMNS))
     for name, values in SWEEPS.items():
         for value in values:
             case = BASE if name == "workers" else replace(BASE, **{name: value})

@@ -26,7 +26,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cases import CASES, OURS, Case, check_names
-from benchmarks.common import markdown, measured_on, peak_memory, row, write
+from benchmarks.common import markdown, measured_on, peak_memory, row, show, write
 from benchmarks.peers import MAKERS, missing, timed
 from numpygpt.utils import cli
 
@@ -80,9 +80,7 @@ def compare_peers(cases: Iterable[Case], wanted: list[str] | None, rounds: int) 
         if absent := [peer for peer in peers if missing(peer)]:
             print(f"{case.name}: not installed, skipped: {', '.join(absent)}", flush=True)
         workers = {peer: start(case, peer) for peer in (OURS, *peers) if peer not in absent}
-        new = table(case, medians(measure(case, workers, rounds)))
-        print("\n".join(new), flush=True)
-        rows += new
+        rows += show(table(case, medians(measure(case, workers, rounds))))
     columns = ("case", "peer", "time", "relative to ours", "peak memory", "memory relative to ours")
     return [*summary(rows), "", *markdown(columns), *rows]
 
@@ -91,14 +89,12 @@ def compare_trees(cases: Iterable[Case], tree: Path, rounds: int) -> list[str]:
     """Measure the checkout in `tree` (old) and this one (new) in turn, print and return a table."""
     if not (tree / "benchmarks" / "speed.py").is_file():
         raise FileNotFoundError(f"{tree} is not a checkout of numpygpt: it has no benchmarks/speed.py")
-    lines = markdown(TREE_COLUMNS)
-    print("\n".join(lines), flush=True)
+    lines = show(markdown(TREE_COLUMNS))
     for case in cases:
         turns = measure(case, {"old": start(case, OURS, tree), "new": start(case, OURS)}, rounds)
         if len(turns) < 2:
             raise RuntimeError(f"{case.name} cannot be compared; NUMPYGPT_TRACEBACK=1 shows the error")
-        lines.append(tree_row(case, turns))
-        print(lines[-1], flush=True)
+        lines += show([tree_row(case, turns)])
     return lines
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cases import OURS
-from benchmarks.common import markdown, measured_on, row, version, write
+from benchmarks.common import markdown, measured_on, row, seconds, show, version, write
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.cores import cores
@@ -80,12 +79,6 @@ def tiny_shakespeare() -> str:
     return "".join(piece for piece in load_corpus("tinyshakespeare").pieces() if isinstance(piece, str))
 
 
-def seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def kinds(text: str, rounds: int) -> list[str]:
     """Return a table with a row for each kind of tokenizer, trained and timed on the text."""
     size = len(text.encode("utf-8"))
@@ -100,8 +93,7 @@ def kinds(text: str, rounds: int) -> list[str]:
         lines.append(row([tok.kind, f"{tok.vocab_size:,}", f"{len(ids):,}", f"{size / len(ids):.2f}",
                           f"{(counts > 0).mean():.0%}", f"{(counts >= 20).mean():.0%}",
                           f"{train:.2f} s", f"{encode:.3f} s, {size / encode / 1e6:.1f} MB/s"]))
-    print("\n".join(lines), flush=True)
-    return lines
+    return show(lines)
 
 
 def fresh(tok: Tokenizer) -> Tokenizer:
@@ -180,9 +172,7 @@ def compare(task: str, peers: Peers, rounds: int) -> list[str]:
         for name, function in peers.items():
             times[name].append(seconds(function))
     medians = {name: median(found) for name, found in times.items()}
-    rows = [row([task, name, f"{took:.3f} s", f"{took / medians[OURS]:.2f}"]) for name, took in medians.items()]
-    print("\n".join(rows), flush=True)
-    return rows
+    return show([row([task, name, f"{took:.3f} s", f"{took / medians[OURS]:.2f}"]) for name, took in medians.items()])
 
 
 def write_source_code(path: Path, size: int) -> int:

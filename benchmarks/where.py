@@ -28,7 +28,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cases import CASES, Case, check_names
-from benchmarks.common import markdown, row
+from benchmarks.common import markdown, row, seconds, show
 from benchmarks.peers import missing, timed, training
 from numpygpt.data import DataLoader
 from numpygpt.nn.modules import attention, loss
@@ -64,19 +64,15 @@ def main(argv: list[str] | None = None) -> int:
     elif args.what == "rates":
         rates(CASES["char"])
     elif args.what == "batches":
-        print_lines(markdown(["batches", "tokens", "ms per batch", "of a step"]))
+        show(markdown(["batches", "tokens", "ms per batch", "of a step"]))
         for name in args.cases or ["quick", "char"]:
             batches(CASES[name], (1_000_000, 300_000_000))
     else:
-        print_lines(markdown(["case", "setting", "time"]))
+        show(markdown(["case", "setting", "time"]))
         for case, module, constant, values in IDEAS:
             if not args.cases or case in args.cases:
                 compare(CASES[case], module, constant, values)
     return 0
-
-
-def print_lines(lines: list[str]) -> None:
-    print("\n".join(lines), flush=True)
 
 
 def parts(case: Case, steps: int = 30) -> None:
@@ -105,19 +101,16 @@ def parts(case: Case, steps: int = 30) -> None:
         with blas_threads(1):
             step()
             spent.clear()
-            start = time.perf_counter()
-            for _ in range(steps):
-                step()
-            total = time.perf_counter() - start
+            total = seconds(lambda: [step() for _ in range(steps)])
     finally:
         for layer, method, function in plain:
             setattr(layer, method, function)
     spent["clipping, optimiser step, zero_grad"] = total - sum(spent.values())
     lines = markdown([f"{case.name}, {shard.B} of {case.B} sequences, one thread", "ms per step", "of the step"])
-    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
-        if seconds > 0.005 * total:
-            lines.append(row([name, f"{1e3 * seconds / steps:.1f}", f"{seconds / total:.0%}"]))
-    print_lines([*lines, row(["all", f"{1e3 * total / steps:.1f}", ""])])
+    for name, took in sorted(spent.items(), key=lambda item: -item[1]):
+        if took > 0.005 * total:
+            lines.append(row([name, f"{1e3 * took / steps:.1f}", f"{took / total:.0%}"]))
+    show([*lines, row(["all", f"{1e3 * total / steps:.1f}", ""])])
 
 
 def batches(case: Case, sizes: tuple[int, ...], turns: int = 1000) -> None:
@@ -128,11 +121,8 @@ def batches(case: Case, sizes: tuple[int, ...], turns: int = 1000) -> None:
     for size in sizes:
         loader = DataLoader(np.zeros(size, dtype=np.uint16), case.B, case.T)
         loader.next_batch()  # the first batch of an epoch shuffles its windows
-        start = time.perf_counter()
-        for _ in range(turns):
-            loader.next_batch()
-        took = 1e3 * (time.perf_counter() - start) / turns
-        print_lines([row([case.name, f"{size:,}", f"{took:.4f}", f"{took / whole_step:.3%}"])])
+        took = 1e3 / turns * seconds(lambda loader=loader: [loader.next_batch() for _ in range(turns)])
+        show([row([case.name, f"{size:,}", f"{took:.4f}", f"{took / whole_step:.3%}"])])
 
 
 def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ...], rounds: int = 5) -> None:
@@ -149,13 +139,13 @@ def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ..
             found.extend(timed(step, case.seconds / 3))
     setattr(module, constant, ours)
     for value, found in zip(values, times, strict=True):
-        print_lines([row([case.name, f"{constant} = {value:,}", f"{median(found):.1f} {case.unit}"])])
+        show([row([case.name, f"{constant} = {value:,}", f"{median(found):.1f} {case.unit}"])])
 
 
 def rates(case: Case, repeats: int = 30) -> None:
     """Print the GFLOP/s of a Linear's products and the GB/s of reading all weights in decoding, on one thread."""
     rng, N, C = np.random.default_rng(0), case.B * case.T // cores(), case.C
-    print_lines(markdown(["product, one thread", "NumPy", "PyTorch"]))
+    show(markdown(["product, one thread", "NumPy", "PyTorch"]))
     with blas_threads(1):
         for m, n in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C)):
             arrays = [rng.standard_normal(shape, dtype=np.float32) for shape in ((N, m), (m, n), (N, n))]
@@ -167,25 +157,20 @@ def rates(case: Case, repeats: int = 30) -> None:
             for name, product in (("X W", lambda X, W, dY: X @ W), ("dY W^T", lambda X, W, dY: dY @ W.T),
                                   ("X^T dY", lambda X, W, dY: X.T @ dY)):
                 speeds = [2e-9 * N * m * n / typical(product, of, repeats) for of in (arrays, tensors) if of]
-                print_lines([row([f"{name}, {m} to {n}", *(f"{speed:.0f} GFLOP/s" for speed in speeds)])])
+                show([row([f"{name}, {m} to {n}", *(f"{speed:.0f} GFLOP/s" for speed in speeds)])])
         weights = [rng.standard_normal(shape, dtype=np.float32)
                    for _ in range(case.L) for shape in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C))]
         rows = {m: rng.standard_normal((1, m), dtype=np.float32) for m in (C, 4 * C)}
-        seconds = typical(lambda: [rows[len(W)] @ W for W in weights], [], repeats)
+        took = typical(lambda: [rows[len(W)] @ W for W in weights], [], repeats)
         size = sum(W.nbytes for W in weights)
-        speed = f"{1e3 * seconds:.2f} ms, {size / seconds / 1e9:.0f} GB/s"
-        print_lines([row([f"one row times {size / 1e6:.1f} MB of weights", speed, ""])])
+        speed = f"{1e3 * took:.2f} ms, {size / took / 1e9:.0f} GB/s"
+        show([row([f"one row times {size / 1e6:.1f} MB of weights", speed, ""])])
 
 
 def typical(function: Callable, arguments: list, repeats: int) -> float:
     """Return the median seconds of a call, after one warm-up call."""
     function(*arguments)
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function(*arguments)
-        times.append(time.perf_counter() - start)
-    return median(times)
+    return median(seconds(function, *arguments) for _ in range(repeats))
 
 
 if __name__ == "__main__":
