@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from numpygpt import nn
+
 if TYPE_CHECKING:
     from numpygpt.inspection.stats import Stats
     from numpygpt.inspection.watcher import Record
@@ -99,6 +101,14 @@ def trace_totals(records: Sequence[Record]) -> str:
     return (f"{table(rows)}\n\n"
             "forward: what came out; backward: dL/d(output), which came in. ms with the modules inside, the\n"
             f"others without; ops: floating-point operations. {kept} kept for backward, {learned:,} parameters")
+
+
+def formula_table() -> list[str]:
+    """The layers of `numpygpt.nn` as lines of a Markdown table: name, forward formula, backward formula."""
+    kinds = [kind for name in nn.__all__ if isinstance(kind := getattr(nn, name), type) and hasattr(kind, "formula")]
+    rows = [(f"`{kind.__name__}`", "<br>".join(kind.formula.forward), "<br>".join(kind.formula.backward))
+            for kind in sorted(kinds, key=lambda kind: kind.__name__)]
+    return ["| layer | forward | backward |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def arounds(name: str) -> list[str]:
