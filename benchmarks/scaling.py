@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.cases import CASES, Case  # noqa: E402
 from benchmarks.peers import batch, timed, training  # noqa: E402
 from benchmarks.speed import peak_memory  # noqa: E402
-from numpygpt.inspection.watcher import cached_arrays  # noqa: E402
+from numpygpt.inspection.tracer import cached_arrays  # noqa: E402
 from numpygpt.nn.modules.module import Module  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
 from numpygpt.utils.cores import cores  # noqa: E402
