@@ -17,18 +17,18 @@ BOUNDS = (1, 2, 4, 6, 8, 12)  # bits; below the first the token was more likely 
 
 
 def background(bits: float) -> int:
-    """The colour of a surprise: one of SCALE."""
+    """The background colour of a surprise: one of SCALE."""
     return SCALE[bisect_right(BOUNDS, bits)]
 
 
 def painted(text: str, bits: float) -> str:
-    """`text` on the colour of a surprise."""
+    """`text` on the background colour of a surprise."""
     number = background(bits)
     return paint(text, number, WHITE if number in DARK else BLACK)
 
 
 def scale() -> str:
-    """The colours with their bits."""
+    """The legend of the colours."""
     steps = [f"below {BOUNDS[0]}", *(f"{low} to {high}" for low, high in pairwise(BOUNDS)), f"from {BOUNDS[-1]}"]
     return "".join(painted(f" {step} ", low) for step, low in zip(steps, (0, *BOUNDS), strict=True)) + " bits"
 
@@ -65,5 +65,5 @@ def percent(p: float) -> str:
 
 
 def sign_rows(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    """What the signs mean, for `colour.listed`."""
+    """The meaning of the signs, for `colour.listed`."""
     return [("signs", LEGEND), *(("", words) for words in LEGENDS[tokenizer.kind])]

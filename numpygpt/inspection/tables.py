@@ -67,7 +67,7 @@ def numbers(stats: Stats | None) -> list[str]:
     if stats is None:
         return ["-"] * 5
     found = [digits(value) for value in (stats.mean, stats.std, stats.low, stats.high)]
-    return [*found, f"{stats.zero_share:.1%}" if stats.zeros else "0"]
+    return [*found, f"{stats.zero_fraction:.1%}" if stats.zeros else "0"]
 
 
 def trace_tables(records: Sequence[Record], backward_order: Sequence[Record]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numpygpt.inspection.explain import Explanation, block, explain, legend
-from numpygpt.inspection.surprise import background, brief, padded, percent
+from numpygpt.inspection.surprise import background, fitted, padded, percent
 from numpygpt.models.generate import Sampling, probabilities, sample, steps
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer
 from numpygpt.utils.colour import width
@@ -162,6 +162,6 @@ def test_percentages_are_short(p, words):
 
 def test_signs_are_cut_at_either_end_by_their_width():
     signs = list("abc漢字")
-    assert brief(signs, 7) == "abc漢字"
-    assert brief(signs, 6) == "abc漢…" and brief(signs, 5) == "abc…" and brief(signs, 5, end=True) == "…漢字"
+    assert fitted(signs, 7) == "abc漢字"
+    assert fitted(signs, 6) == "abc漢…" and fitted(signs, 5) == "abc…" and fitted(signs, 5, end=True) == "…漢字"
     assert padded("漢", 4) == "漢  " and padded("漢", 4, right=True) == "  漢"

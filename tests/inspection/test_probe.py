@@ -7,11 +7,11 @@ import pytest
 
 from numpygpt.inspection.probe import (
     attention_weights,
+    eval_twin,
     next_probabilities,
     residual_stream,
     stream_gradients,
     stream_names,
-    undisturbed,
 )
 
 ODD = {"d_k": 5, "d_v": 3, "d_ff": 9}
@@ -141,7 +141,7 @@ def test_an_earlier_loss_goes_back_after_a_look_as_if_nobody_had_looked(make_gpt
         each.backward()
     np.testing.assert_array_equal(model.flat().grads, other.flat().grads)
     assert model.flat().grads.any()
-    with undisturbed(model) as reader:
+    with eval_twin(model) as reader:
         reader.loss(x, y)
     with pytest.raises(RuntimeError, match="loss"):
         model.backward()
@@ -169,7 +169,7 @@ def test_an_error_inside_leaves_modes_and_gradients_too(make_gpt, make_batch, pa
     if patched:
         forward = model.wpe.forward
         model.wpe.forward = lambda *args: forward(*args)
-    with pytest.raises(KeyError), undisturbed(model) as reader:
+    with pytest.raises(KeyError), eval_twin(model) as reader:
         assert not reader.training
         reader.loss(x, y)
         reader.flat().grads[...] = 7

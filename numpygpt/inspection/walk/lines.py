@@ -36,7 +36,7 @@ class Lines:
         self.lines += ["", start + first[len(title) + 1 :], *more]
 
     def heading(self, text: str) -> None:
-        self.lines.append(bold(text) if self.colour else text)
+        self.lines += [bold(line) if self.colour else line for line in textwrap.wrap(text, COLUMNS)]
 
     def numbers(self, name: str, sizes: Sequence[int], stats: Stats | None, what: str) -> None:
         """A row with an array's shape, mean and standard deviation."""
