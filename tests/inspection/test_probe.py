@@ -180,12 +180,12 @@ def test_an_error_inside_leaves_modes_and_gradients_too(make_gpt, make_batch, pa
 
 @pytest.mark.parametrize("look", [attention_weights, residual_stream, next_probabilities])
 @pytest.mark.parametrize(("ids", "said"), [
-    ([], "0 tokens: the model sees 1 to 6 at once"),
-    ([0] * 7, "7 tokens: the model sees 1 to 6 at once"),
-    ([[1, 2]], "2 tokens"),
-    ([1, 11], "token id 11 is outside"),
-    ([-1], "token id -1 is outside"),
-    ([1.5], "must be integers"),
+    ([], "^0 .* 1 .* 6$"),
+    ([0] * 7, "^7 .* 1 .* 6$"),
+    ([[1, 2]], "^2 .* 1 .* 6$"),
+    ([1, 11], "11"),
+    ([-1], "-1"),
+    ([1.5], "float64"),
 ])  # fmt: skip
 def test_what_is_no_context_is_refused(make_gpt, look, ids, said):
     with pytest.raises(ValueError, match=said):

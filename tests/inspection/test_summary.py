@@ -144,7 +144,7 @@ def test_what_is_not_known_is_said_and_never_taken_for_nothing():
     assert s.unknown == ["Twice"] and s.n_params == sum(row.n_params for row in s.rows) == 144
     text = str(s)
     assert text.splitlines()[3].split() == ["Twice", "?", "0", "?", "?", "?"]
-    assert "the sums are without Twice and what is inside" in text
+    assert text.count("Twice") == 3  # as the model, as a row, and as what the sums leave out
     model = GPT(**SIZES)
     model.blocks[1] = Twice()
     s = summary(model, 2)
@@ -153,8 +153,8 @@ def test_what_is_not_known_is_said_and_never_taken_for_nothing():
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ((nn.GELU(),), "GELU is no GPT: give the shape"),
-    ((GPT(**SIZES), 2, 65), "sees 64 tokens at once, got a context of 65"),
+    ((nn.GELU(),), "GELU.*input_shape"),
+    ((GPT(**SIZES), 2, 65), "64.*65"),
     ((GPT(**SIZES), 0), r"at least 1, got \(0, 64\)"),
     ((GPT(**SIZES), 2, 0), r"at least 1, got \(2, 0\)"),
 ])
