@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 
 from numpygpt.utils import cli
+from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.text import suggestion
 
 try:
     import matplotlib
@@ -57,7 +59,8 @@ def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(prog=f"{script()} {what}", description=f"{words[0].upper()}{words[1:]}.")
     command.add_arguments(parser)
     suffixes = suffixes_of(command)
-    parser.add_argument("--out", metavar="FILE", type=Path, help=f"the file to write, ending in {' or '.join(suffixes)}")
+    ending = " or ".join(suffixes)
+    parser.add_argument("--out", metavar="FILE", type=Path, help=f"the file to write, ending in {ending}")
     if set(suffixes) & set(style.SUFFIXES):
         parser.add_argument("--show", action="store_true", help="also open a window, to zoom in")
     args = parser.parse_args(argv, Namespace(what=what, show=False))
@@ -86,9 +89,9 @@ def check_words(words: Iterable[str], argv: list[str]) -> None:
         if word.startswith("-") or Path(word).exists():
             continue
         if word in WHAT:
-            first = cli.command("plot.py", word, *(other for other in argv if other != word))
+            first = command("plot.py", word, *(other for other in argv if other != word))
             raise ValueError(f"{word}: no such run folder; a command comes first: {first}")
-        if near := cli.nearest(word, WHAT):
+        if near := suggestion(word, WHAT):
             raise ValueError(f"{word}: not a run folder and not a command{near} (commands: {', '.join(WHAT)})")
 
 
@@ -103,7 +106,7 @@ def main(argv: list[str] | None = None) -> None:
         out = args.out or output.path
         check_out(out, suffixes_of(command))
         output.write(out)
-    print("\n".join([*output.lines, f"wrote {cli.shown(out)}"]))
+    print("\n".join([*output.lines, f"wrote {display_path(out)}"]))
     if args.show:
         import matplotlib.pyplot as plt
 
@@ -122,8 +125,9 @@ def suffixes_of(command: ModuleType) -> tuple[str, ...]:
 def check_out(out: Path, suffixes: tuple[str, ...]) -> None:
     """Raise an error before anything is drawn if the picture cannot be written."""
     style.check_suffix(out, suffixes)
-    if not out.resolve().parent.is_dir():
-        raise FileNotFoundError(f"--out {out}: the folder {cli.shown(out.resolve().parent)} does not exist; make it first")
+    folder = out.resolve().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--out {out}: the folder {display_path(folder)} does not exist; make it first")
 
 
 def window(size: tuple[float, float]) -> Figure:

@@ -1,4 +1,4 @@
-"""Place labels at points of a picture so that no label covers another label or a dot."""
+"""Place labels at points of a picture so that no label patches another label or a dot."""
 
 from __future__ import annotations
 

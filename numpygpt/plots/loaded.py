@@ -13,11 +13,12 @@ from numpygpt.data.given import known_text, read_ids, read_text
 from numpygpt.models import GPT
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.prompts import remarks
 from numpygpt.training.checkpoint import Checkpoint
 from numpygpt.training.restore import restore, run_config
 from numpygpt.utils import cli
 from numpygpt.utils.arguments import text
-from numpygpt.utils.typed import remarks
+from numpygpt.utils.paths import display_path
 
 
 @dataclass
@@ -38,7 +39,8 @@ class LoadedModel:
         """One line about it, for the terminal."""
         header = self.checkpoint.header
         loss = f", validation loss {header['last']['val_loss']:.3f}" if header["last"] else ""
-        return f"{cli.shown(self.checkpoint.path)}: step {header['step']:,}{loss}, {self.model.n_params():,} parameters"
+        path = display_path(self.checkpoint.path)
+        return f"{path}: step {header['step']:,}{loss}, {self.model.n_params():,} parameters"
 
     def picture_path(self, name: str) -> Path:
         """Where a picture goes by default: beside the checkpoint."""
@@ -50,7 +52,7 @@ class LoadedModel:
         folder = Path(run_config(self.checkpoint).data)
         dataset = TokenDataset.load(folder)
         if dataset.tokenizer.to_dict() != self.checkpoint.header["tokenizer"]:
-            raise ValueError(f"{cli.shown(folder)} no longer has the tokenizer that this model was trained with")
+            raise ValueError(f"{display_path(folder)} no longer has the tokenizer that this model was trained with")
         return dataset
 
 

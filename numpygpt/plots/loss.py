@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from numpygpt.plots.runs import RunData
-from numpygpt.plots.style import GREY, INK, aside, legend, note, shorten
+from numpygpt.plots.style import GREY, INK, aside, legend, note, shorten_middle
 from numpygpt.plots.view import View, draw_line, draw_smoothed, leave_empty, limits_of, set_limits
 
 DASHES = (0, (4, 1.5))
@@ -32,7 +32,7 @@ def draw_loss(ax: Axes, runs: list[RunData], view: View) -> Entries:
             named = [(lines[-1:], train_name(view)), (val, name), (star, best_words(run))]
             entries += [(artist, words) for artists, words in named for artist in artists]
         elif lines or val:
-            entries.append(((lines or val)[-1], f"{shorten(run.name)}: {best_words(run)}"))
+            entries.append(((lines or val)[-1], f"{shorten_middle(run.name)}: {best_words(run)}"))
     troubles = [words for run in runs for words in describe_broken(run, view)]
     limits = limits_of(raw, calm)
     if limits is None:
@@ -97,6 +97,6 @@ def describe_broken(run: RunData, view: View) -> list[str]:
     broken = np.flatnonzero(~np.isfinite(losses))
     if not len(broken):
         return []
-    who = "" if view.single else f"{shorten(run.name, 20)}: "
+    who = "" if view.single else f"{shorten_middle(run.name, 20)}: "
     noun = "loss" if len(broken) == 1 else "losses"
     return [f"{who}{len(broken):,} {noun} not finite, first at step {run.metrics.train['step'][broken[0]]:,}"]

@@ -61,7 +61,7 @@ def frame(raw: list[Points], calm: list[Points]) -> tuple[float, float] | None:
 
     All of the `calm` lines (smoothed, validation) is shown, except that the first 2 % of x do not set the top: a loss
     starts at ln V and soon is far below it. Single spikes of the `raw` lines may be cut off: the frame reaches as far
-    beyond the 5 % and 95 % quantiles as these are from the median, which covers the noise of batches.
+    beyond the 5 % and 95 % quantiles as these are from the median, which patches the noise of batches.
     """
     last = max((x[-1] for x, _ in raw + calm if len(x)), default=0.0)
     low: list[float] = []

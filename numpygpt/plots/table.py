@@ -15,7 +15,7 @@ from numpygpt.data.meta import read_meta
 from numpygpt.plots.panels import speed
 from numpygpt.plots.runs import RunData, read_config, tokens
 from numpygpt.plots.series import time_unit
-from numpygpt.plots.style import FONT, GREY, INK, shorten
+from numpygpt.plots.style import FONT, GREY, INK, shorten_middle
 from numpygpt.training.checkpoint import find_checkpoint, load_checkpoint
 from numpygpt.utils.colour import printable, width
 
@@ -137,7 +137,7 @@ def lines_of(table: Table) -> list[str]:
 
 def cut(name: str, columns: int) -> str:
     """Cut the middle of a name that is too wide; some letters take two columns."""
-    return next(short for limit in range(columns, 0, -1) if width(short := shorten(name, limit)) <= columns)
+    return next(short for limit in range(columns, 0, -1) if width(short := shorten_middle(name, limit)) <= columns)
 
 
 def height_of(table: Table) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 MAX_COUNTED = 5_000_000  # training tokens to count; counting more changes no digit that is shown
@@ -30,11 +28,6 @@ def bigram_loss(train: np.ndarray, val: np.ndarray, vocab_size: int) -> float:
     pair = np.where(seen[at] == wanted, counts[at], 0)
     before = np.bincount(train[:-1], minlength=vocab_size)
     return float(-np.log((pair + p[val[1:]]) / (before[val[:-1]] + 1)).mean())
-
-
-def bits_per_byte(loss: float, tokens: int, n_bytes: int) -> float:
-    """Convert a loss in nats per token to bits per byte of text. Bits per byte compare across tokenizers."""
-    return loss / math.log(2) * tokens / n_bytes
 
 
 def _unigram(tokens: np.ndarray, vocab_size: int) -> np.ndarray:

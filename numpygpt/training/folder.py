@@ -13,8 +13,8 @@ from pathlib import Path
 
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.trainer import Trainer
-from numpygpt.utils.cli import command, shown
 from numpygpt.utils.files import check_plain, writing
+from numpygpt.utils.paths import command, display_path
 
 WRITTEN = ("ckpt.npz", "best.npz", "metrics.jsonl", "config.toml")  # through a temporary file
 
@@ -84,13 +84,13 @@ class RunFiles:
 
     def resume(self) -> str:
         """Return the command that resumes the run."""
-        return command("train.py", "--resume", shown(self.out))
+        return command("train.py", "--resume", display_path(self.out))
 
     def state(self) -> str:
         """Return a sentence that names the last checkpoint, for an error."""
         if self.saved is None:
             return "There is no checkpoint yet"
-        return f"The last good checkpoint is {shown(self.out / 'ckpt.npz')} of step {self.saved:,}"
+        return f"The last good checkpoint is {display_path(self.out / 'ckpt.npz')} of step {self.saved:,}"
 
     def advice(self) -> str:
         return "start again" if self.saved is None else f"resume with {self.resume()}"

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from numpygpt.training.config import Config
 from numpygpt.training.metrics import read_rows
-from numpygpt.utils.cli import shown
 from numpygpt.utils.files import write_whole
+from numpygpt.utils.paths import display_path
 
 INIT_SECONDS, FINISH_SECONDS = 30, 60  # how long wandb may look for its server, and keep uploading after the run
 OFFLINE = "set WANDB_MODE=offline to log without network or account, and upload later with `wandb sync`"
@@ -91,7 +91,7 @@ class TensorBoard:
         self.event, self.summary, self.tensor, self.types = event_pb2, summary_pb2, tensor_pb2, types_pb2
         folder = out / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
-        self.where = f"tensorboard --logdir {shown(folder)}"
+        self.where = f"tensorboard --logdir {display_path(folder)}"
         self.file = RecordWriter(open(folder / f"events.out.tfevents.{time.time_ns()}", "xb"))  # read in name order
         self.write(file_version="brain.Event:2")
         self.write(step=first, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
@@ -146,7 +146,7 @@ class WeightsAndBiases:
         write_whole(identity, json.dumps(known))
         self.first, self.sent = first, self.run.starting_step - 1
         self.step, self.row = 0, dict[str, Any]()
-        upload = f"wandb sync {shown(folder)}/offline-run-*"
+        upload = f"wandb sync {display_path(folder)}/offline-run-*"
         self.where = upload if self.run.offline else self.run.url or f"wandb is {self.run.settings.mode}"
 
     def repeat(self, metrics: Path) -> None:

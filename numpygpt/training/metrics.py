@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.tokenizer.checks import brief
 from numpygpt.utils import strict_json
 from numpygpt.utils.files import check_plain, replacing
+from numpygpt.utils.text import shorten
 
 COUNTS = ("step", "tokens")  # integers, never null
 REQUIRED = {"train": (*COUNTS, "seconds", "loss"), "eval": (*COUNTS, "seconds", "val_loss"),
@@ -203,7 +203,7 @@ def check_row(row: Any, last: dict[str, int]) -> None:
         if name == "kind":
             continue
         if not name.isprintable():
-            raise ValueError(f"the name {brief(name)} has control characters")
+            raise ValueError(f"the name {shorten(name)} has control characters")
         if name in COUNTS:
             if type(value) is not int or not 0 <= value <= MAX_COUNT:
                 raise ValueError(f"{name} is {value!r:.40}; it must be an integer, at least 0")

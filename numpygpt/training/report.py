@@ -15,9 +15,9 @@ from numpygpt.training.memory import memory, parameters
 from numpygpt.training.metrics import Metrics, comparable_losses
 from numpygpt.training.trainer import workers_of
 from numpygpt.training.validation import comparable, tokens_read
-from numpygpt.utils.cli import shown
 from numpygpt.utils.console import WIDTH, hanging
 from numpygpt.utils.cores import cores
+from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import duration
 
 NAME_COLUMNS = 10  # columns of a row's name
@@ -37,7 +37,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence
     passes = c.steps * per_step / len(d.train)
     warmup = f"rises from 0 to {c.lr:g} in {counted(c.warmup, 'warm-up step')}" if c.warmup else f"starts at {c.lr:g}"
     rows = [
-        ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {V:,} different {d.tokenizer.kind} tokens"),
+        ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, {V:,} different {d.tokenizer.kind} tokens"),
         ("", f"{len(d.train):,} tokens to train on, {len(d.val):,} for validation"),
         ("model", f"{parameters(c, V):,} parameters: {counted(c.n_layers, 'layer')}, {counted(c.n_heads, 'head')}, "
                   f"width {c.d_model}, context {c.context}"),
@@ -48,7 +48,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence
              + (f", at the end on all {targets:,}" if read < targets else "")),
         ("machine", f"{counted(workers, 'worker')} on {counted(cores(), 'core')}; about {memory(c, V) / 1e6:,.0f} MB "
                     "of memory; the time is estimated after the first steps"),
-        ("saved in", f"{shown(c.out)}; seed {c.seed}"),
+        ("saved in", f"{display_path(c.out)}; seed {c.seed}"),
         ("baselines", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
                       f"{bigram_loss(d.train, d.val, V):.2f} nats per token"),
     ]

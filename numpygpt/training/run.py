@@ -15,22 +15,24 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from numpygpt.inspection.step import WatchedStep
+from numpygpt.inspection.step import TracedStep
 from numpygpt.models.generate import blas_for
-from numpygpt.training.baselines import bits_per_byte
+from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.training.clock import MIN_STEPS, Clock
 from numpygpt.training.failures import DataFiles, explained, lower_lr, stop_signals
 from numpygpt.training.folder import RunFiles
 from numpygpt.training.loggers import Logger
 from numpygpt.training.metrics import MetricsLog, read_metrics
 from numpygpt.training.report import diverged, evaluation_line, overfitting, past_evaluations, result
+from numpygpt.training.runs import curves_command
 from numpygpt.training.spikes import MAX_IN_A_ROW, MIN_NORMS
 from numpygpt.training.trainer import Trainer
 from numpygpt.training.validation import Validation, comparable
-from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
 from numpygpt.utils.console import note, progress_bar, say
-from numpygpt.utils.text import duration, prompt_ids
+from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.text import duration
+from numpygpt.utils.units import bits_per_byte
 
 STEP_COLUMNS = len("step ------  ")
 
@@ -114,7 +116,7 @@ class RunLoop:
         """Train one step, record it, and show it on the progress bar."""
         t, c, every, start = self.trainer, self.config, self.config.trace_every, time.perf_counter()
         traced = every and (t.step == 0 or (t.step + 1) % every == 0)
-        watched = WatchedStep(t) if traced else None
+        watched = TracedStep(t) if traced else None
         numbers = watched.apply() if watched else t.update()
         now = time.perf_counter()
         t.seconds = now - self.began
@@ -206,7 +208,7 @@ class RunLoop:
 
     def finish(self) -> None:
         """Print the result and the next commands. If this session trained, give the loggers a picture of the run."""
-        t, run = self.trainer, cli.shown(self.out)
+        t, run = self.trainer, display_path(self.out)
         if self.draw_curves and self.loggers and self.step_times:
             picture = self.draw_curves(self.out)
             for logger in self.loggers:
@@ -218,8 +220,8 @@ class RunLoop:
         speed = f", {1e3 * median(self.step_times):,.0f} ms per step" if self.step_times else ""
         failed = diverged(self.history, t.dataset.vocab_size)
         note(f"{t.step:,} steps in {duration(t.seconds)}{speed}; "
-             f"{result(t.last, t.best, self.validation.tokens)} ({cli.shown(self.out / 'best.npz')})",
+             f"{result(t.last, t.best, self.validation.tokens)} ({display_path(self.out / 'best.npz')})",
              "done, but the run has diverged: " if failed else "done: ")
         if not self.step_times:
             say(f"nothing was left to train; to train longer: {self.files.resume()} --steps N")
-        say(f"next: {cli.command('sample.py', run)}   and   {cli.drawing(self.out)}")
+        say(f"next: {command('sample.py', run)}   and   {curves_command(self.out)}")

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from numpygpt.plots.attention import NUMBERED, draw_attention, layout
 
 from numpygpt.inspection.probe import attention_weights
 from numpygpt.plots import style
-from numpygpt.plots.attention import NUMBERED, draw_attention, layout
 
 LABELS = ["T", "·", "$a$", "⏎", "_", "e"]
 

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from numpygpt.plots.compare import MOST, draw_compare, size_of
 
 from numpygpt.models import GPT
 from numpygpt.plots import style
-from numpygpt.plots.compare import MOST, draw_compare, size_of
 from numpygpt.plots.runs import load_run
 from numpygpt.plots.series import smooth
 from numpygpt.plots.table import HEADINGS, Facts, Table, facts_of, lines_of, notes_of, row_of, table_of

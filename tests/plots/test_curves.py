@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from numpygpt.plots.curves import OTHER_TOKENS, draw_curves, size_of
 
 from numpygpt.plots import style
-from numpygpt.plots.curves import OTHER_TOKENS, draw_curves, size_of
 from numpygpt.plots.runs import load_run
 from numpygpt.plots.series import smooth
 from numpygpt.training.metrics import MetricsLog

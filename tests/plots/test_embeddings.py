@@ -5,10 +5,10 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from numpygpt.plots.embeddings import COLOUR, Plane, Row, draw_embeddings, size
 
 from numpygpt.inspection.vocabulary import CLASSES
 from numpygpt.plots import style
-from numpygpt.plots.embeddings import COLOUR, Plane, Row, draw_embeddings, size
 
 
 def draw(points, labels, classes, rows=(), title="Token vectors", of="all"):

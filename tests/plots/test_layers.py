@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from numpygpt.plots.curves import draw_curves, size_of
 
 from numpygpt.models import GPT
 from numpygpt.plots import style
-from numpygpt.plots.curves import draw_curves, size_of
 from numpygpt.plots.layers import MOST, gradient_norm, parameters_by_layer, update_ratio
 from numpygpt.plots.runs import load_run
 from numpygpt.training.metrics import MetricsLog

@@ -4,7 +4,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-
 from numpygpt.plots.placing import box, overlap, place_labels
 
 FRAME = (0, 0, 100, 100)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from numpygpt.plots.curves import draw_curves
+from numpygpt.plots.speed import LEAST, clipped, speed, speeds
 
 from numpygpt.plots import style
-from numpygpt.plots.curves import draw_curves
 from numpygpt.plots.runs import load_run
 from numpygpt.plots.series import smooth
-from numpygpt.plots.speed import LEAST, clipped, speed, speeds
 from numpygpt.training.metrics import MetricsLog
 
 

@@ -6,12 +6,12 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import Normalize
+from numpygpt.plots.tokens import COLUMNS, draw_tokens, lay_out, scale_top, size
 from running import script
 
 import plot
 from numpygpt.inspection.score import score, score_text
 from numpygpt.plots import style
-from numpygpt.plots.tokens import COLUMNS, draw_tokens, lay_out, scale_top, size
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
 from numpygpt.training.checkpoint import save_checkpoint
 from numpygpt.training.restore import restore

@@ -8,15 +8,16 @@ import sys
 import pytest
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from numpygpt.plots.curves import OTHER_TOKENS
 from running import process, script
 
 import plot as plot_script
 from numpygpt.plots import style
-from numpygpt.plots.curves import OTHER_TOKENS
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT
 
-ROOT = cli.ROOT
+ROOT = ROOT
 
 
 @pytest.fixture

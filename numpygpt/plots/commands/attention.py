@@ -19,7 +19,7 @@ from numpygpt.plots.glyphs import one_line, token_labels
 from numpygpt.plots.heat import LINE, colour_bar, draw_heat, fits, legend_of, number_cells, token_ticks
 from numpygpt.plots.loaded import add_prompt, add_run, given_prompt, load_model
 from numpygpt.plots.output import NewFigure, Output
-from numpygpt.plots.style import FONT, INK, head, picture, shorten
+from numpygpt.plots.style import FONT, INK, head, picture, shorten_middle
 
 BAR = "attention weight (rows sum to 1)\nhatched: cannot look ahead"
 NORM = PowerNorm(0.5, 0, 1)  # square root: most weights are small, and their differences matter
@@ -48,7 +48,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
         ids = ids[: model.max_len]
     weights = attention_weights(model, ids)
     figure = new_figure(layout(len(layers), len(heads)).size)
-    text = shorten(one_line(tokenizer.decode(ids).rstrip("\ufffd")), 50)
+    text = shorten_middle(one_line(tokenizer.decode(ids).rstrip("\ufffd")), 50)
     draw_attention(figure, weights, token_labels(tokenizer, ids, most=10), layers, heads, f"Attention: {loaded.name}",
                    f"“{text}”")
     return picture(figure, loaded.picture_path("attention"), [loaded.line, *notes])

@@ -22,7 +22,7 @@ from numpygpt.plots.series import smooth
 from numpygpt.plots.style import COLOURS, GREY, INK, SIZE, dress, head, legend, note, picture
 from numpygpt.plots.table import Table, draw_table, height_of, lines_of, table_of
 from numpygpt.plots.view import COLUMN, View, draw_line, limits_of, make_view, number_axis, set_limits
-from numpygpt.utils.cli import command, shown
+from numpygpt.utils.paths import command, display_path
 
 MAX_RUNS = 2 * len(COLOURS)  # the second half has the same colours, and dashes
 PANEL_INCHES = 3.7
@@ -74,7 +74,7 @@ def check_runs(runs: list[RunData]) -> None:
     if not 1 <= len(runs) <= MAX_RUNS:
         raise ValueError(f"a picture takes 1 to {MAX_RUNS} runs, more cannot be told apart, got {len(runs)}")
     if not any(np.isfinite(run.bits_per_nat) for run in runs):
-        curves = command("plot.py", "curves", *(shown(run.folder) for run in runs))
+        curves = command("plot.py", "curves", *(display_path(run.folder) for run in runs))
         raise ValueError("no run has an evaluation in bits per byte yet, so nothing compares; train until the next "
                          f"evaluation, or draw {curves}")
 

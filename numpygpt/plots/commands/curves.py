@@ -19,6 +19,7 @@ from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, dress, head, legend, 
 from numpygpt.plots.view import COLUMN, default_span, make_view, number_axis
 from numpygpt.training.checkpoint import newest_run
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT, command, display_path
 
 MAX_SPAN = 1e9  # with a larger one, 1 - 1 / span would be rounded to 1
 ROW_INCHES = 2.95
@@ -67,7 +68,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     draw_curves(figure, runs, args.x, average, drawable(args.title))
     lines = [summary(run, average) for run in runs]
     if not same_tokens(runs):
-        compare = cli.command("plot.py", "compare", *(cli.shown(run.folder) for run in runs))
+        compare = command("plot.py", "compare", *(display_path(run.folder) for run in runs))
         lines.append(f"note: {OTHER_TOKENS.rpartition('(')[0]}({compare})")
     folder = runs[0].folder if len(runs) == 1 else runs[0].folder.parent
     return picture(figure, folder / "curves.png", lines)
@@ -75,11 +76,11 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
 
 def newest() -> Path:
     """Return the run in runs/ that was written last, and print its name."""
-    run = newest_run(cli.ROOT / "runs", METRICS)
+    run = newest_run(ROOT / "runs", METRICS)
     if run is None:
-        train = cli.command("train.py", "quick")
-        raise FileNotFoundError(f"no run in {cli.shown(cli.ROOT / 'runs')} yet; train one first: {train}")
-    print(f"newest run: {cli.shown(run)}")
+        train = command("train.py", "quick")
+        raise FileNotFoundError(f"no run in {display_path(ROOT / 'runs')} yet; train one first: {train}")
+    print(f"newest run: {display_path(run)}")
     return run
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from numpygpt.data import DataLoader
-from numpygpt.inspection.layers import Flow, common_range, flow
+from numpygpt.inspection.flow import ResidualFlow, common_range, flow
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.heat import colour_bar, draw_heat, label_step
 from numpygpt.plots.loaded import LoadedModel, add_run, given_ids, load_model
@@ -84,7 +84,7 @@ def size(n_layers: int) -> tuple[float, float]:
     return 9.6, float(np.clip(4.6 + 0.8 * n_layers, 6.8, 16))
 
 
-def draw_gradients(figure: Figure, flow: Flow, title: str, facts: str = "") -> None:
+def draw_gradients(figure: Figure, flow: ResidualFlow, title: str, facts: str = "") -> None:
     """Draw two panels of norms above three of distributions. In all of them, deeper layers are lower."""
     blocks = [f"block {i}" for i in range(len(flow.middle))]
     places = ["embedding", *blocks]

@@ -20,15 +20,16 @@ from matplotlib.figure import Figure
 from numpygpt.data.given import read_ids
 from numpygpt.data.inspect import text_tokens
 from numpygpt.inspection.score import TextScores, score_text
-from numpygpt.inspection.surprise import bits_of
 from numpygpt.plots.glyphs import drawable, drawable_in
 from numpygpt.plots.heat import colour_bar, dark
 from numpygpt.plots.loaded import add_run, load_model
 from numpygpt.plots.output import NewFigure, Output
-from numpygpt.plots.style import FONT, GREY, INK, SIZE, head, picture, shorten
+from numpygpt.plots.style import FONT, GREY, INK, SIZE, head, picture, shorten_middle
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils import cli
 from numpygpt.utils.colour import arranged, width
+from numpygpt.utils.paths import display_path
+from numpygpt.utils.units import bits_of
 
 LINES, MAX_LINES = 28, 200
 MAX_COLUMNS, MIN_COLUMNS = 80, 60  # cells of a line; a text of short lines has fewer cells, and larger letters
@@ -65,7 +66,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     if not 1 <= args.lines <= MAX_LINES:
         raise ValueError(f"--lines must be between 1 and {MAX_LINES}, got {args.lines}")
     if Path(args.file).is_dir():
-        raise ValueError(f"{cli.shown(args.file)} is a folder: the text's file comes first, then the run")
+        raise ValueError(f"{display_path(args.file)} is a folder: the text's file comes first, then the run")
     loaded = load_model(args.run)
     given = read_ids(loaded.tokenizer, args.file)
     ids = given.ids
@@ -75,7 +76,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
         n_bytes = len(loaded.tokenizer.decode(ids[: page.count]).encode("utf-8"))
     with given.noted():
         scored = score_text(loaded.model, loaded.tokenizer, given.start, ids[: page.count], n_bytes=n_bytes)
-    name = "standard input" if args.file == "-" else shorten(Path(args.file).name, 40)
+    name = "standard input" if args.file == "-" else shorten_middle(Path(args.file).name, 40)
     loss, notes = in_numbers(scored), remarks(page, scored, len(ids))
     figure = new_figure(size(page))
     draw_tokens(figure, page, scored, f"{drawable(name)}: {loss}", f"Model: {loaded.name}. {' '.join(notes)}")
