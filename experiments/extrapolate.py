@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.common import markdown
 from experiments.runs import best_loss
-from numpygpt.plots.runs import Run, load_run
+from numpygpt.plots.runs import RunData, load_run
 from numpygpt.utils import cli
 
 PARTS = (2, 4)  # fit the evaluations of the last half and of the last quarter; at least MIN_POINTS
@@ -37,7 +37,7 @@ def main() -> None:
     print("\n".join(table(load_run(args.run), args.tokens, args.until)))
 
 
-def table(run: Run, goal: float, until: float = np.inf) -> list[str]:
+def table(run: RunData, goal: float, until: float = np.inf) -> list[str]:
     """Return a Markdown table with a row for each fitted line: its start, its slope, its loss at `goal` tokens.
 
     Raises ValueError if there are fewer than three evaluations to fit, or `goal` is not positive.

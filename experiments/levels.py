@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from experiments.runs import load_data
 from numpygpt.plots import style
-from numpygpt.plots.runs import Run, load_runs, same_tokens
+from numpygpt.plots.runs import RunData, load_runs, same_tokens
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
@@ -49,7 +49,7 @@ def main() -> None:
     style.save(figure, args.out)
 
 
-def check(runs: list[Run]) -> None:
+def check(runs: list[RunData]) -> None:
     """Raise ValueError if the runs do not fit into one picture, or if one has no training steps."""
     if len(runs) > len(style.COLOURS):
         raise ValueError(f"too many runs: {len(runs)}; a picture shows at most {len(style.COLOURS)}")
@@ -60,7 +60,7 @@ def check(runs: list[Run]) -> None:
             raise ValueError(f"{run.name} has no training steps with times in metrics.jsonl")
 
 
-def document(runs: list[Run]) -> list[str]:
+def document(runs: list[RunData]) -> list[str]:
     """Return Markdown: for each level that is reached the loss, step and time, and the beginning of the sample.
 
     Raises ValueError if no level is reached.
@@ -77,7 +77,7 @@ def document(runs: list[Run]) -> list[str]:
     return lines
 
 
-def first_in(run: Run, texts: dict[int, str], lower: float, level: float) -> tuple[float, str, str] | None:
+def first_in(run: RunData, texts: dict[int, str], lower: float, level: float) -> tuple[float, str, str] | None:
     """Return (loss; run, step and time; sample) of the first evaluation with lower < loss <= level, or None."""
     found = run.metrics.eval
     times = seconds(run, found["step"])
@@ -93,13 +93,13 @@ def samples(folder: Path) -> dict[int, str]:
     return {int(step): text for step, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def seconds(run: Run, steps: np.ndarray) -> np.ndarray:
+def seconds(run: RunData, steps: np.ndarray) -> np.ndarray:
     """Return the training time up to each of `steps`."""
     spent = np.concatenate([[0.0], np.cumsum(run.metrics.train["step_seconds"])])
     return spent[np.searchsorted(run.metrics.train["step"], steps, side="right")]
 
 
-def baselines(run: Run) -> dict[str, float]:
+def baselines(run: RunData) -> dict[str, float]:
     """Return the losses of simple models on the validation split, in nats per token."""
     data = load_data(run.folder)
     size = data.tokenizer.vocab_size
@@ -107,7 +107,7 @@ def baselines(run: Run) -> dict[str, float]:
             "bigram": bigram_loss(data.train, data.val, size)}
 
 
-def draw(runs: list[Run], losses: dict[str, float]) -> Figure:
+def draw(runs: list[RunData], losses: dict[str, float]) -> Figure:
     """Draw training loss (thin) and validation loss (thick, with dots) against steps and against time.
 
     `losses` (name -> nats per token) are the baselines: dashed lines.
@@ -144,7 +144,7 @@ def draw(runs: list[Run], losses: dict[str, float]) -> Figure:
     return figure
 
 
-def thinned(run: Run) -> tuple[np.ndarray, np.ndarray]:
+def thinned(run: RunData) -> tuple[np.ndarray, np.ndarray]:
     """Return at most 99 points (step, mean training loss since the previous point) for a logarithmic axis.
 
     Each of the first steps is a point; after them the points are about equally far apart.

@@ -26,7 +26,7 @@ from experiments.runs import load_run, missing_arguments, train_run, training_pa
 from numpygpt.data import Corpus, prepare
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.plots import style
-from numpygpt.plots.runs import Run
+from numpygpt.plots.runs import RunData
 from numpygpt.plots.series import smooth
 from numpygpt.training.config import read_preset
 from numpygpt.training.start import open_data
@@ -50,7 +50,7 @@ def main() -> None:
     style.save(figure, args.out)
 
 
-def panels(folder: Path, more: list[str]) -> dict[str, dict[str, Run]]:
+def panels(folder: Path, more: list[str]) -> dict[str, dict[str, RunData]]:
     """Train all runs; return title -> name in the legend -> run."""
     run = lambda name, *flags: train_run(folder / name, "quick", "--eval-every", 100, *flags, *more)  # noqa: E731
     quick = {QUICK: run("quick")}
@@ -70,7 +70,7 @@ def part(folder: Path) -> Path:
     return folder
 
 
-def unmasked(out: Path, more: list[str]) -> Run:
+def unmasked(out: Path, more: list[str]) -> RunData:
     """Train a run whose attention sees future tokens, including the token that it should predict."""
     init = MultiHeadAttention.__init__
 
@@ -84,7 +84,7 @@ def unmasked(out: Path, more: list[str]) -> Run:
     return load_run(out)
 
 
-def draw(ax: Axes, title: str, runs: dict[str, Run]) -> None:
+def draw(ax: Axes, title: str, runs: dict[str, RunData]) -> None:
     """Draw training loss (thin) and validation loss (thick, with dots), with a colour for each run."""
     entries = []
     for colour, (name, run) in zip((style.GREY, style.VERMILLION, style.PURPLE), runs.items(), strict=False):

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import train
 from numpygpt.data import TokenDataset
-from numpygpt.plots.runs import Run, load_run, read_config
+from numpygpt.plots.runs import RunData, load_run, read_config
 from numpygpt.training.metrics import read_metrics
 from numpygpt.training.start import begun
 from numpygpt.utils import cli
@@ -61,7 +61,7 @@ def missing_arguments(out: Path, arguments: Iterable[object]) -> list[str]:
     return ["--resume", str(out)] if (out / "ckpt.npz").exists() else [*words, "--out", str(out)]
 
 
-def train_run(out: Path, *arguments: object) -> Run:
+def train_run(out: Path, *arguments: object) -> RunData:
     """Run `./train.py ARGUMENTS --out OUT` unless that is done, and return the run. Output goes to standard error.
     Raise ValueError if `out` holds a different run, CalledProcessError if the training fails."""
     if words := missing_arguments(out, arguments):
@@ -83,11 +83,11 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def best_loss(run: Run) -> float:
+def best_loss(run: RunData) -> float:
     """Return the lowest validation loss, in nats per token."""
     return float(np.nanmin(run.metrics.eval["val_loss"]))
 
 
-def last_train_loss(run: Run, steps: int = 100) -> float:
+def last_train_loss(run: RunData, steps: int = 100) -> float:
     """Return the mean training loss of the last steps, in nats per token: the loss of one batch is noisy."""
     return float(run.metrics.train["loss"][-steps:].mean())

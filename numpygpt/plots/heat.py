@@ -75,7 +75,7 @@ def short(value: float) -> str:
     return rounded.removeprefix("0") if 0 < float(rounded) < 1 else "0" if float(rounded) == 0 else rounded[0]
 
 
-def dark(colour: Sequence[float]) -> bool:
+def dark(colour: Any) -> bool:
     """Whether a colour is so dark that letters on it should be white."""
     return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2] < 0.5
 

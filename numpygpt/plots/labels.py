@@ -31,9 +31,10 @@ def place_labels(points: np.ndarray, sizes: Sequence[Place], frame: Box) -> list
     taken += [box(centre, DOT, DOT) for centre, place in zip(centres, places, strict=True) if place is None]
     for i, (centre, size) in enumerate(zip(centres, sizes, strict=True)):
         if places[i] is None:
-            places[i] = next((spot for spot in around(centre, *size) if free(box(spot, *size), taken, frame)), None)
-            if places[i]:
-                taken.append(box(places[i], *size))
+            place = next((spot for spot in around(centre, *size) if free(box(spot, *size), taken, frame)), None)
+            if place:
+                places[i] = place
+                taken.append(box(place, *size))
     return places
 
 

@@ -86,7 +86,7 @@ def result(last: Mapping[str, float], best: Mapping[str, float], tokens: int) ->
             f"{last['sampled_loss']:.4f}, and the best is {comparable(best):.4f} at step {best['step']:,}")
 
 
-def past_evaluations(metrics: Metrics, last: int) -> tuple[list[tuple[int, float, float]], list[float]]:
+def past_evaluations(metrics: Metrics, last: float) -> tuple[list[tuple[int, float, float]], list[float]]:
     """Return the history, as `overfitting` takes it, up to step `last`, and the training losses after it.
 
     A kill may have come between an evaluation and its checkpoint: that evaluation will be made again.

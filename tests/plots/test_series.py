@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpygpt.plots.series import changes, frame, medians, smooth, thin, time_unit
+from numpygpt.plots.series import frame, medians, smooth, thin, time_unit
 
 
 def line(y):
@@ -94,11 +94,6 @@ def test_frame_of_little_or_nothing():
     assert frame([line([2.0])], []) == (2.0, 2.0)
     few = frame([line([4.0, 3.0, 2.0])], [])
     assert few == (2.0, 4.0)  # a run of three steps is all start, and shown whole
-
-
-def test_changes_are_differences_to_the_value_before():
-    assert changes(np.array([4.0, 2.5, 3.0])).tolist() == [-1.5, 0.5]
-    assert changes(np.array([4.0])).tolist() == changes(np.array([])).tolist() == []
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(5, "seconds"), (600, "minutes"), (20_000, "hours")])

@@ -34,16 +34,16 @@ def whole(data, tmp_path_factory):
 @pytest.fixture
 def half(data, whole, tmp_path, monkeypatch):
     """The run as it stands with its checkpoint of step 15."""
-    from numpygpt.training.run import Run
+    from numpygpt.training.run import RunLoop
 
-    out, update = tmp_path / "half", Run.update
+    out, update = tmp_path / "half", RunLoop.update
 
     def stopping(self, bar):
         update(self, bar)
         self.stopping = self.trainer.step == 15
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "update", stopping)
+        patch.setattr(RunLoop, "update", stopping)
         assert script("train.py", *TINY, "--data", data, "--out", out).returncode == 0
     assert load_checkpoint(out / "ckpt.npz").header["step"] == 15
     return out

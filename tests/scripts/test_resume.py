@@ -8,7 +8,7 @@ from tiny import TINY, assert_same_run, make_data, rows, train_module
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.folder import RunFiles, Samples
 from numpygpt.training.metrics import MetricsLog
-from numpygpt.training.run import Run
+from numpygpt.training.run import RunLoop
 from numpygpt.training.trainer import Trainer
 
 
@@ -67,7 +67,7 @@ def test_a_run_that_was_killed_twice_equals_an_unbroken_one(kind, workers, data,
     arguments = begin(data[kind], out, "--workers", str(workers))
     for step in (14, 9):  # the second after that of the checkpoint at step 10
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            killed_at(patch, Run, "update", step, before=False)
+            killed_at(patch, RunLoop, "update", step, before=False)
             train.main(arguments)
         arguments = ["--resume", str(out)]
     assert load_checkpoint(out / "ckpt.npz").header["step"] == 10
@@ -97,13 +97,13 @@ def test_a_kill_between_any_two_writes_leaves_nothing_doubled_or_missing(
 
 
 def test_ctrl_c_between_two_evaluations_adds_no_row_and_no_sample(data, whole, train, tmp_path, monkeypatch):
-    out, update = tmp_path / "run", Run.update
+    out, update = tmp_path / "run", RunLoop.update
 
     def stopping(self, bar):
         update(self, bar)
         self.stopping = self.trainer.step in (3, 10, 17)
 
-    monkeypatch.setattr(Run, "update", stopping)
+    monkeypatch.setattr(RunLoop, "update", stopping)
     assert train.main(begin(data["char"], out)) == 0
     for step in (3, 10, 17):
         assert load_checkpoint(out / "ckpt.npz").header["step"] == step
@@ -112,14 +112,14 @@ def test_ctrl_c_between_two_evaluations_adds_no_row_and_no_sample(data, whole, t
 
 
 def test_an_evaluation_that_a_kill_left_uncounted_is_told_as_it_was(data, train, tmp_path, monkeypatch, capsys):
-    out, update = tmp_path / "run", Run.update
+    out, update = tmp_path / "run", RunLoop.update
 
     def stopping(self, bar):
         update(self, bar)
         self.stopping = self.trainer.step == 17
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "update", stopping)
+        patch.setattr(RunLoop, "update", stopping)
         assert train.main(begin(data["char"], out)) == 0
     train_loss = np.mean([row["loss"] for row in rows(out) if row["kind"] == "train" and row["step"] > 10])
     last = ["--resume", str(out), "--steps", "17"]

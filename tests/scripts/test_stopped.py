@@ -18,7 +18,7 @@ from numpygpt.data import TokenDataset
 from numpygpt.parallel.threads import DataParallel
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.failures import DataFiles, DataGone
-from numpygpt.training.run import Run
+from numpygpt.training.run import RunLoop
 from numpygpt.training.trainer import Trainer
 from numpygpt.utils import lock
 from numpygpt.utils.lock import check_unlocked, locked
@@ -52,7 +52,7 @@ def as_on_a_terminal():
 
 def after_step(monkeypatch, step, action):
     """Do it once, when the given step is done."""
-    update, done = Run.update, []
+    update, done = RunLoop.update, []
 
     def wrapped(self, bar):
         update(self, bar)
@@ -60,7 +60,7 @@ def after_step(monkeypatch, step, action):
             done.append(step)
             action()
 
-    monkeypatch.setattr(Run, "update", wrapped)
+    monkeypatch.setattr(RunLoop, "update", wrapped)
 
 
 def saved_step(out):
@@ -118,7 +118,7 @@ def test_an_evaluation_is_given_up_and_made_by_the_run_that_goes_on(step, batche
                 signal.raise_signal(signal.SIGINT)
         return result
 
-    calls_of_update, update = [0], Run.update
+    calls_of_update, update = [0], RunLoop.update
 
     def counted(self, bar):
         update(self, bar)
@@ -126,7 +126,7 @@ def test_an_evaluation_is_given_up_and_made_by_the_run_that_goes_on(step, batche
 
     with monkeypatch.context() as patch:
         patch.setattr(DataParallel, "loss", loss)
-        patch.setattr(Run, "update", counted)
+        patch.setattr(RunLoop, "update", counted)
         done = script("train.py", *TINY, "--data", data, "--out", out)
     assert done.returncode == 0 and f"stopped after step {step} of 30 and saved. Go on with:" in done.stdout
     assert len(seen) == batches  # it has more

@@ -118,7 +118,7 @@ def test_the_warning_against_overfitting_remembers_the_sessions_before(run):
     spec = importlib.util.spec_from_file_location("script_train", ROOT / "train.py")
     train = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(train)
-    remembering = train.Run.__new__(train.Run)
+    remembering = train.RunLoop.__new__(train.RunLoop)
     remembering.out, remembering.history, remembering.losses = out, [], []
     remembering.trainer = SimpleNamespace(last={"step": 30})
     remembering.remember()

@@ -7,9 +7,9 @@ from tiny import TINY, make_data
 
 from numpygpt.data import TokenDataset
 from numpygpt.training import Trainer
-from numpygpt.training.clock import RECENT, SURE, Clock
+from numpygpt.training.clock import MIN_STEPS, RECENT_STEPS, Clock
 from numpygpt.training.metrics import MetricsLog
-from numpygpt.training.run import Run
+from numpygpt.training.run import RunLoop
 from numpygpt.training.start import begun
 from numpygpt.utils.console import progress_bar
 from numpygpt.utils.text import duration
@@ -21,7 +21,7 @@ def run(tmp_path):
     config = begun(parse([*TINY, "--data", str(make_data(tmp_path / "data")), "--out", str(tmp_path / "run")])).config
     (tmp_path / "run").mkdir()
     with MetricsLog(tmp_path / "run" / "metrics.jsonl") as log:
-        yield Run(Trainer(config, TokenDataset.load(config.data)), tmp_path / "run", log)
+        yield RunLoop(Trainer(config, TokenDataset.load(config.data)), tmp_path / "run", log)
 
 
 def test_the_last_line_counts_all_steps(run, capsys):
@@ -65,13 +65,13 @@ def test_the_first_estimate_is_right_though_the_first_steps_are_slow(cold, token
 
 def test_nothing_is_estimated_too_early_and_a_slower_machine_is_noticed():
     clock = Clock(step_tokens=100)
-    for _ in range(SURE - 1):
+    for _ in range(MIN_STEPS - 1):
         clock.step(0.01)
     assert clock.left(100, 1, 1000) is None
     clock.step(0.01)
     assert clock.left(100, 0, 0) == pytest.approx(1.0)
     assert clock.left(0, 1, 3000) == pytest.approx(3000 / 3 * 0.01 / 100)  # before an evaluation was measured
-    for _ in range(RECENT):
+    for _ in range(RECENT_STEPS):
         clock.step(0.05)
     assert clock.left(100, 0, 0) == pytest.approx(5.0)
 
@@ -84,7 +84,7 @@ class Terminal(io.StringIO):
 def test_the_bar_shows_our_estimate_alone_and_moves_in_an_evaluation(run, monkeypatch):
     monkeypatch.setattr("sys.stderr", screen := Terminal())
     bar = run.validation.bar = progress_bar(30, 0)
-    for _ in range(SURE):
+    for _ in range(MIN_STEPS):
         run.clock.step(40.0)
     run.update(bar)
     bar.refresh()

@@ -5,7 +5,7 @@ import json
 from itertools import cycle
 
 import pytest
-from numpygpt.plots.source import open_source
+from numpygpt.plots.loaded import load_model
 from running import script
 from tiny import TINY, make_data
 
@@ -63,7 +63,7 @@ def spoiled(header, path, odd):
 
 def opened(path):
     """What a picture takes from a checkpoint: (title, line, batch size), and the data folder where that can be had."""
-    source = open_source(str(path))
+    source = load_model(str(path))
     with contextlib.suppress(FileNotFoundError):
         source.dataset()
     return source.name, source.line, run_config(source.checkpoint).batch_size

@@ -10,7 +10,7 @@ from running import script
 from tiny import TINY, make_data, train_module
 
 from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
-from numpygpt.training.run import Run
+from numpygpt.training.run import RunLoop
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs links and pipes")
 
@@ -159,7 +159,7 @@ def test_the_second_ctrl_c_stops_at_once(run):
     """The first lets the step finish; from then on Python's own handler, which raises KeyboardInterrupt, has it."""
     before = signal.getsignal(signal.SIGINT)
     try:
-        going = Run.__new__(Run)
+        going = RunLoop.__new__(RunLoop)
         going.stopping = False
         going.stop(signal.SIGINT, None)
         assert going.stopping and signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -15,7 +15,7 @@ from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.metrics import comparable_losses, read_metrics
 from numpygpt.training.report import diverged, overfitting, result
-from numpygpt.training.run import Run
+from numpygpt.training.run import RunLoop
 from numpygpt.training.validation import tokens_read
 
 SOME = ["--eval-tokens", "64"]  # of 308
@@ -88,14 +88,14 @@ def test_evaluations_compare_and_the_last_one_reads_all(run, data, tmp_path):
 
 @pytest.mark.parametrize("stops", [(13,), (20, 29), (30,)], ids=str)
 def test_a_resumed_run_reads_the_same_tokens(stops, run, data, tmp_path, monkeypatch):
-    out, update, train = tmp_path / "cut", Run.update, train_module()
+    out, update, train = tmp_path / "cut", RunLoop.update, train_module()
 
     def stopping(self, bar):
         update(self, bar)
         self.stopping = self.trainer.step in stops
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "update", stopping)
+        patch.setattr(RunLoop, "update", stopping)
         assert train.main([*TINY, *SOME, "--data", str(data), "--out", str(out)]) == 0
         for _ in stops[1:]:
             assert train.main(["--resume", str(out)]) == 0
