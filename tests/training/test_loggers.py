@@ -33,7 +33,7 @@ def png(path):
 
 
 def session(config, out, step, last, factor=1.0, picture=None):
-    """One session of a run: what Run tells its loggers at the steps from `step` (done already, if not 0) to `last`."""
+    """One session of a run: what a run gives its loggers from `step` (done already, if not 0) to `last`."""
     rows = []
     check_logger(config.log)
     with open_loggers(config, out, step) as loggers, MetricsLog(out / "metrics.jsonl", step or None) as log:
@@ -147,7 +147,7 @@ def is_refused(kind, match):
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_missing_package_is_one_line_with_the_command(name, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    is_refused(name, rf'^--log {name} needs .*pip install -e "\.\[{name}\]"$')
+    is_refused(name, rf'{name}.*pip install -e "\.\[{name}\]"')
 
 
 def test_a_missing_package_is_told_before_anything_is_done(monkeypatch, tmp_path):
@@ -159,7 +159,7 @@ def test_a_missing_package_is_told_before_anything_is_done(monkeypatch, tmp_path
 
 def test_without_an_account_the_way_offline_is_told(fake):
     wandb = fake(account=False)
-    is_refused("wandb", "no account.*`wandb login`.*WANDB_MODE=offline")
+    is_refused("wandb", "wandb login.*WANDB_MODE=offline")
     assert wandb.logins == [{"prompt": False}]  # a question nobody sees would hang
 
 
@@ -172,13 +172,13 @@ def test_only_a_run_that_goes_online_needs_an_account(fake, tmp_path, mode, aske
 
 def test_what_wandb_complains_of_is_one_line_that_tells_the_way_offline(fake, tmp_path):
     fake(fails="login")
-    is_refused("wandb", r"^wandb: no such host while retrying\. If .*WANDB_MODE=offline")
+    is_refused("wandb", r"no such host while retrying.*WANDB_MODE=offline")
     fake(fails="init")
-    with (pytest.raises(RuntimeError, match="^wandb: timed out.*WANDB_MODE=offline"),
+    with (pytest.raises(RuntimeError, match="timed out.*WANDB_MODE=offline"),
           open_loggers(Config(log="wandb"), tmp_path, 0)):
         pytest.fail("it opened")
     fake(fails="log")
-    with (pytest.raises(RuntimeError, match="^wandb: Connection lost"),
+    with (pytest.raises(RuntimeError, match="Connection lost"),
           open_loggers(Config(log="wandb"), tmp_path, 0) as (logger,)):
         logger.metrics("train", 1, {"loss": 1.0})
 
@@ -200,7 +200,7 @@ def test_wandb_gets_one_row_a_step(fake, tmp_path, capsys):
     assert (init["project"], init["name"], init["dir"]) == ("numpygpt", tmp_path.name, str(tmp_path))
     assert init["config"]["steps"] == 9 and init["resume"] == "allow"
     assert init["settings"]["silent"] and init["settings"]["console"] == "off"
-    assert capsys.readouterr().out == "log      https://wandb.test/run\n"
+    assert capsys.readouterr().out == ""
 
 
 def killed_session(config, out, step, last, monkeypatch):
@@ -218,37 +218,28 @@ def test_wandb_takes_a_resumed_run_for_the_same_and_gets_no_step_twice(fake, tmp
     config = Config(log="wandb")
     first = fake()
     session(config, tmp_path, 0, 6)
-    second = fake()
+    second = fake(starting_step=7)
     session(config, tmp_path, 4, 8)  # it failed after step 6, and its last checkpoint is of step 4
     assert steps_of(first) + steps_of(second) == list(range(9))
     assert first.inits[0]["id"] == second.inits[0]["id"]
-    third = fake()
+    third = fake(starting_step=9)
     session(config, tmp_path, 8, 8)
     assert third.rows == [] and third.inits[0]["id"] == first.inits[0]["id"]
 
 
-def test_a_session_after_a_killed_one_repeats_all_since_the_last_that_was_closed(fake, tmp_path, monkeypatch):
+def test_what_wandb_does_not_have_is_repeated(fake, tmp_path, monkeypatch):
+    """A killed session may not have uploaded its last rows; offline, wandb reports none."""
     config = Config(log="wandb")
-    first = fake()
-    session(config, tmp_path, 0, 3)
-    second = fake()
-    killed_session(config, tmp_path, 3, 7, monkeypatch)
-    assert steps_of(second) == [4, 5, 6]  # 7 waited for another row
-    third = fake()
-    killed_session(config, tmp_path, 6, 8, monkeypatch)
-    assert steps_of(third) == [4, 5, 6, 7]
-    fourth = fake()
-    session(config, tmp_path, 7, 9)
-    assert steps_of(fourth) == list(range(4, 10))
-    rows = logged(tmp_path)
-    for wandb in (second, third, fourth):
-        assert wandb.inits[0]["id"] == first.inits[0]["id"]
+    fake()
+    killed_session(config, tmp_path, 0, 7, monkeypatch)
+    for starting_step in (0, 3):
+        wandb = fake(starting_step=starting_step)
+        killed_session(config, tmp_path, 6, 8, monkeypatch)
+        assert steps_of(wandb) == list(range(starting_step, 8))  # 8 waited for another row
+        rows = logged(tmp_path)
         for step, row in wandb.rows:
             numbers = {tag: value for tag, value in row.items() if tag != "sample"}
             np.testing.assert_equal(numbers, {tag: dict(rows[tag])[step] for tag in rows if step in dict(rows[tag])})
-    fifth = fake()
-    session(config, tmp_path, 9, 10)
-    assert steps_of(fifth) == [10]
 
 
 def test_rows_that_will_be_made_again_are_not_repeated(fake, tmp_path, monkeypatch):
@@ -258,23 +249,6 @@ def test_rows_that_will_be_made_again_are_not_repeated(fake, tmp_path, monkeypat
     session(Config(log="wandb"), tmp_path, 4, 8, factor=3.0)
     assert [(step, row["train/loss"]) for step, row in wandb.rows if step] == logged(tmp_path)["train/loss"]
     assert dict(wandb.rows)[4]["train/loss"] == 1 / 4 and dict(wandb.rows)[5]["train/loss"] == 3 / 5
-
-
-@pytest.mark.parametrize("closed", [True, False])
-def test_what_is_new_at_the_step_where_a_session_begins_is_sent(fake, tmp_path, monkeypatch, closed):
-    """An evaluation that was not due before. The run failed or was killed at step 7; its checkpoint is of step 5."""
-    config = Config(log="wandb")
-    fake()
-    session(config, tmp_path, 0, 7) if closed else killed_session(config, tmp_path, 0, 7, monkeypatch)
-    wandb = fake()
-    with open_loggers(config, tmp_path, 5) as (logger,):
-        logger.metrics("eval", 5, {"val_loss": 0.5})
-        for step in (6, 7, 8):
-            logger.metrics("train", step, {"loss": 0.25})
-    assert steps_of(wandb) == ([5, 8] if closed else list(range(9)))
-    row = dict(wandb.rows)[5]
-    assert row["eval/val_loss"] == 0.5 and ("train/loss" in row) != closed
-    assert json.loads((tmp_path / "wandb" / "numpygpt.json").read_text())["closed"] == 8
 
 
 def test_nan_is_repeated_as_nan(fake, tmp_path, monkeypatch):
@@ -291,17 +265,6 @@ def test_what_the_server_has_is_not_repeated(fake, tmp_path, monkeypatch):
     wandb = fake(starting_step=4)
     session(Config(log="wandb"), tmp_path, 6, 8)
     assert steps_of(wandb) == [4, 5, 6, 7, 8]
-    assert json.loads((tmp_path / "wandb" / "numpygpt.json").read_text())["closed"] == 8
-
-
-def test_a_session_that_wandb_could_not_end_counts_as_not_closed(fake, tmp_path):
-    wandb = fake(fails="finish")
-    with pytest.raises(RuntimeError, match="^wandb: no answer"):
-        session(Config(log="wandb"), tmp_path, 0, 5)
-    assert steps_of(wandb) == list(range(6))
-    wandb = fake()
-    session(Config(log="wandb"), tmp_path, 5, 6)
-    assert steps_of(wandb) == list(range(7))
 
 
 def test_rows_that_cannot_be_read_end_the_session_and_close_the_logger(fake, tmp_path):
@@ -359,7 +322,7 @@ def compare_scalars(read, out):
         same(read["scalars"][tag], [(step, float(np.float32(value))) for step, value in values])
 
 
-def test_tensorboard_reads_every_number_sample_and_picture(tmp_path, capsys):
+def test_tensorboard_reads_every_number_sample_and_picture(tmp_path):
     pytest.importorskip("tensorboard")
     picture = png(tmp_path / "curves.png")
     session(Config(log="tensorboard"), tmp_path, 0, 6, picture=picture)
@@ -368,7 +331,6 @@ def test_tensorboard_reads_every_number_sample_and_picture(tmp_path, capsys):
     shown = "\n".join("    " + line for line in TEXT.split("\n"))
     assert read["text"] == {"sample": [(step, f"{shown}{step}".encode()) for step in (0, 2, 4, 6)]}
     assert read["images"] == {"curves": [(6, [b"400", b"200", picture.read_bytes()])]}
-    assert f"log      tensorboard --logdir {tmp_path / 'tensorboard'}\n" == capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what TensorBoard 2.18 brings along
@@ -441,17 +403,18 @@ def test_wandb_offline_keeps_every_number_sample_and_picture_over_two_sessions(o
     config, picture = Config(log="wandb"), png(tmp_path / "curves.png")
     session(config, offline, 0, 5)
     session(config, offline, 4, 8, picture=picture)
-    rows = history(offline)
-    assert [row["_step"] for row in rows] == list(range(9))
+    rows = {row["_step"]: row for row in history(offline)}  # the second session repeats the first
+    assert list(rows) == list(range(9))
+    rows = list(rows.values())
     expected = logged(offline)
     assert {key for row in rows for key in row if key.startswith(("train/", "eval/"))} == set(expected)
     for tag, values in expected.items():
         same([(row["_step"], row[tag]) for row in rows if tag in row], values)
-    for row in rows:
+    for row in history(offline):
         if "sample.path" in row:
             (path,) = offline.glob(f"wandb/offline-run-*/files/{row['sample.path']}")
             assert path.read_text(encoding="utf-8") == f"<pre>{html.escape(TEXT)}{row['_step']}</pre>"
-    assert [row["_step"] for row in rows if "sample.path" in row] == [0, 2, 4, 6, 8]
+    assert {row["_step"] for row in history(offline) if "sample.path" in row} == {0, 2, 4, 6, 8}
     (path,) = offline.glob(f"wandb/offline-run-*/files/{rows[8]['curves.path']}")
     assert path.read_bytes() == picture.read_bytes()
 
@@ -505,4 +468,4 @@ def test_wandb_leaves_the_process_as_it_was(offline, capfd):
         assert (sys.stdout, sys.stderr) == before[2:]
     assert (random.getstate(), legacy_state()) == before[:2]
     out, err = capfd.readouterr()
-    assert out == f"log      wandb sync {offline}/wandb/offline-run-*\n" and err == ""
+    assert out == err == ""

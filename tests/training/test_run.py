@@ -30,7 +30,7 @@ def test_the_last_line_counts_all_steps(run, capsys):
     run.trainer.last = run.trainer.best
     run.finish()
     text = capsys.readouterr().out
-    assert "30 steps" in text and "2 ms a step" in text and "2.5000 at step 30" in text
+    assert "30 steps" in text and "2 ms per step" in text and "2.5000 at step 30" in text
 
 
 @pytest.mark.parametrize(("step", "evaluations"), [(0, 3), (9, 3), (10, 2), (25, 1), (29, 1), (30, 0)])

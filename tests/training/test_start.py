@@ -5,10 +5,10 @@ import json
 from itertools import cycle
 
 import pytest
-from numpygpt.plots.loaded import load_model
 from running import script
 from tiny import TINY, make_data
 
+from numpygpt.plots.loaded import load_model
 from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
 from numpygpt.training.restore import run_config
 

