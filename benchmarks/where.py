@@ -31,17 +31,18 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.cases import CASES, Case, check_names  # noqa: E402
 from benchmarks.peers import missing, timed, training  # noqa: E402
 from numpygpt.data import DataLoader  # noqa: E402
-from numpygpt.nn.modules import attention, loss  # noqa: E402
+from numpygpt.nn import causal_attention  # noqa: E402
+from numpygpt.nn.modules import loss  # noqa: E402
 from numpygpt.optim import optimizer  # noqa: E402
 from numpygpt.parallel.threads import blas_threads  # noqa: E402
 from numpygpt.utils import cli  # noqa: E402
 from numpygpt.utils.cores import cores  # noqa: E402
 
 IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (the last is ours)
-    ("char", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
-    ("quick", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
-    ("long", attention, "ROWS", (1024, 32, 64, 256, attention.ROWS)),
-    ("long", attention, "KEEP_WEIGHTS", (512, attention.KEEP_WEIGHTS)),
+    ("char", causal_attention, "SCORE_ENTRIES", (1, 1 << 30, causal_attention.SCORE_ENTRIES)),
+    ("quick", causal_attention, "SCORE_ENTRIES", (1, 1 << 30, causal_attention.SCORE_ENTRIES)),
+    ("long", causal_attention, "ROWS", (1024, 32, 64, 256, causal_attention.ROWS)),
+    ("long", causal_attention, "KEEP_WEIGHTS", (512, causal_attention.KEEP_WEIGHTS)),
     ("bpe", loss, "LOGIT_ROWS", (1, 2048, loss.LOGIT_ROWS)),
     ("gpt2", loss, "LOGIT_ROWS", (1, loss.LOGIT_ROWS)),
     ("char", optimizer, "CACHE_ENTRIES", (1 << 15, 1 << 26, optimizer.CACHE_ENTRIES)),

@@ -6,8 +6,7 @@ import math
 
 from numpygpt.inspection.costs import Call, Cost, Inside, cost, costs_of
 from numpygpt.models import GPT
-from numpygpt.models.shapes import OnPaper
-from numpygpt.nn.modules import attention as attention_module
+from numpygpt.nn import causal_attention
 from numpygpt.nn.modules.activation import GELU, ReLU, Softmax
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.nn.modules.dropout import Dropout
@@ -104,7 +103,7 @@ def attention(m: MultiHeadAttention, call: Call) -> Cost:
     forward = heads * T * k  # Q *= scale
     backward = heads * T * (2 * v + k)  # sum of dO O; dQ *= scale
     kept = heads * T * (2 * k + v + v)  # Q, K, V and O
-    for _, block, seen in m.blocks(1, T, S):
+    for _, block, seen in causal_attention.tiles((1, m.n_kv_heads, m.n_heads // m.n_kv_heads, T, m.d_k), S):
         rows = block.stop - block.start
         n = heads * rows * seen.stop  # scores
         scores = 2 * n * k + (heads * rows * rows if rows > 1 else 0)  # Q K^T + mask
@@ -113,9 +112,9 @@ def attention(m: MultiHeadAttention, call: Call) -> Cost:
         backward += 2 * n * v + 2 * n  # dS = P (dO V^T - share)
         backward += 2 * n * k  # dQ = dS K
         backward += 2 * n * k + heads * seen.stop * k  # dK += dS^T Q
-        if T > attention_module.KEEP_WEIGHTS:
+        if T > causal_attention.KEEP_WEIGHTS:
             backward += scores + 2 * n  # P = exp(scores - lse), again
-        kept += n if S <= attention_module.KEEP_WEIGHTS else heads * rows  # P, or its log sum exp
+        kept += n if S <= causal_attention.KEEP_WEIGHTS else heads * rows  # P, or its log sum exp
     inside = (Inside("qkv", m.qkv, call.shape), Inside("proj", m.proj, (B, T, m.n_heads * v), input_counted=True),
               Inside("dropout", m.dropout, call.shape))
     return Cost(call.shape, forward, backward, kept * call.size, inside=inside)
@@ -138,7 +137,6 @@ def transformer_block(m: TransformerBlock, call: Call) -> Cost:
     return Cost(call.shape, n, n, inside=tuple(Inside(name, getattr(m, name), call.shape) for name in names))
 
 
-@costs_of(OnPaper)
 @costs_of(GPT)
 def gpt(m: GPT, call: Call) -> Cost:
     stream = (*call.shape, m.wte.d_model)

@@ -37,7 +37,7 @@ def undisturbed(model: GPT) -> Iterator[GPT]:
     finally:
         with signals_wait():
             model.flat().grads[...] = grads
-            model.loss_from = ""  # the layers have the caches of what was looked at: no earlier loss can go back
+            model.undo_loss = None  # the layers have the caches of what was looked at: no earlier loss can go back
 
 
 def check_context(model: GPT, ids: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def check_context(model: GPT, ids: np.ndarray) -> np.ndarray:
     ids = np.asarray(ids)
     if ids.ndim != 1 or not 1 <= len(ids) <= model.max_len:
         raise ValueError(f"{ids.size:,} tokens: the model sees 1 to {model.max_len:,} at once")
-    check_ids(ids, model.config["vocab_size"])
+    check_ids(ids, model.config.vocab_size)
     return ids.astype(np.int64)
 
 

@@ -12,7 +12,7 @@ from numpygpt.inspection.probe import undisturbed
 from numpygpt.inspection.surprise import bits_of
 from numpygpt.models import GPT
 from numpygpt.nn.finite import check_logits
-from numpygpt.nn.functional import pieces, softmax_lse, tiny_is_zero
+from numpygpt.nn.functional import row_slices, softmax_lse, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.tokenizer import Tokenizer
@@ -61,7 +61,7 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
     if ids.ndim != 1 or len(ids) < 2:
         raise ValueError(f"a text of at least 2 tokens is needed, as one axis, got shape {ids.shape}: the first has "
                          "nothing before it")
-    check_ids(ids, model.config["vocab_size"])
+    check_ids(ids, model.config.vocab_size)
     stride = max(1, model.max_len // 2) if stride is None else stride
     if not 1 <= stride <= model.max_len:
         raise ValueError(f"stride must be between 1 and the context length {model.max_len}, got {stride}")
@@ -70,7 +70,7 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
     starts = np.append(np.arange(0, N - size, stride), N - size)  # (windows,); the last one ends with the text
     fresh = np.append(0, starts[:-1] + size)  # (windows,): the first place that no window before predicted from
     with undisturbed(model) as reader:
-        for batch in pieces(len(starts), size, AT_ONCE):
+        for batch in row_slices(len(starts), size, AT_ONCE):
             at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
             X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
             predict(reader, X, found, int(fresh[batch][0]))
@@ -82,7 +82,7 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
 def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
     """Fill in what the states X (n, C) say of the tokens after the places from `first` on, some rows at a time."""
     targets = found.ids[first + 1 : first + 1 + len(X)]  # (n,)
-    for s in pieces(len(X), 1, chunk_rows(model.config["vocab_size"])):
+    for s in row_slices(len(X), 1, chunk_rows(model.config.vocab_size)):
         logits = model.head(X[s])  # (rows, V)
         check_logits(logits, model.named_parameters())
         logits -= logits.max(axis=-1, keepdims=True)

@@ -89,14 +89,14 @@ def summary(model: Module, batch_size: int = 1, context: int | None = None, *,
 
     Any other module is worked out for an input of `input_shape`. Raises ValueError for sizes that do not fit.
 
-        print(summary(GPT(65, 128, 256, 4, 4), 16))
+        print(summary(GPT(vocab_size=65, max_len=128, d_model=256, n_heads=4, n_layers=4), 16))
         print(summary(LayerNorm(256), input_shape=(16, 128, 256)))
     """
     if input_shape is None:
         input_shape = batch_shape(model, batch_size, context)
     if min(input_shape, default=0) < 1:
         raise ValueError(f"every size of the input must be at least 1, got {input_shape}")
-    params = list(model.params().values())
+    params = [param for _, param in model.named_parameters()]
     size = params[0].itemsize if params else 4
     found = list(walk("", model, Call(tuple(input_shape), size)))
     rows = [row(name, module, call, n) for (name, module, call), n in

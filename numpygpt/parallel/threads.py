@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.nn.exclusive import exclusive
-from numpygpt.nn.functional import pieces
+from numpygpt.nn.functional import row_slices
 from numpygpt.nn.modules.checks import whole
 from numpygpt.nn.twin import is_patched
 from numpygpt.parallel.blas import blas_threads
@@ -99,7 +99,8 @@ class DataParallel:
         self.unfinished = True
         self.map(lambda item: item[0].backward(scale * item[1]), shares)
         if others:
-            self.share(lambda s: add_and_clear(grads[s], [other[s] for other in others]), list(pieces(len(grads), 1)))
+            self.share(lambda s: add_and_clear(grads[s], [other[s] for other in others]),
+                       list(row_slices(len(grads), 1)))
         self.unfinished = False
 
     @exclusive

@@ -9,8 +9,9 @@ import pytest
 from numpygpt import GPT, nn, summary, trace
 from numpygpt.inspection import Call, Cost, costs, costs_of
 from numpygpt.inspection.costs import learned, operations
-from numpygpt.models.shapes import OnPaper
-from numpygpt.nn.modules import attention, loss
+from numpygpt.nn import causal_attention
+from numpygpt.nn.modules import loss
+from numpygpt.verify.wrappers import block
 
 
 class Counted(np.ndarray):
@@ -107,10 +108,10 @@ LAYERS = {
     "dropout that drops nothing": lambda: nn.Dropout(0.0),
     "head": lambda: nn.Unembedding(11, 8),
     "feed-forward": lambda: nn.FeedForward(8, 12, dropout=0.2),
-    "feed-forward with relu": lambda: nn.FeedForward(8, activation="relu", bias=False),
+    "feed-forward with relu": lambda: nn.FeedForward(8, activation=nn.ReLU(), bias=False),
     "attention": lambda: nn.MultiHeadAttention(8, 2),
     "attention, its heads of other sizes": lambda: nn.MultiHeadAttention(8, 3, 5, 2, bias=False, dropout=0.1),
-    "block": lambda: nn.TransformerBlock(8, 2, dropout=0.1),
+    "block": lambda: block(8, 2, dropout=0.1),
 }
 
 
@@ -165,9 +166,9 @@ def test_the_operations_of_the_loss_from_logits(counted):
 @pytest.mark.parametrize("entries", [1, 1 << 17], ids=["a sequence at a time", "all at once"])
 @pytest.mark.parametrize("kept", [0, 1024], ids=["weights made again", "weights kept"])
 def test_attention_in_blocks_counts_what_it_does_and_not_what_it_skips(rows, entries, kept, counted, monkeypatch):
-    monkeypatch.setattr(attention, "ROWS", rows)
-    monkeypatch.setattr(attention, "SCORE_ENTRIES", entries)
-    monkeypatch.setattr(attention, "KEEP_WEIGHTS", kept)
+    monkeypatch.setattr(causal_attention, "ROWS", rows)
+    monkeypatch.setattr(causal_attention, "SCORE_ENTRIES", entries)
+    monkeypatch.setattr(causal_attention, "KEEP_WEIGHTS", kept)
     layer = countable(nn.MultiHeadAttention(8, 2, 3, 5))
     forward = counted(lambda: layer(X.view(Counted)))
     backward = counted(lambda: layer.backward(X.view(Counted)))
@@ -188,7 +189,7 @@ def test_attention_with_a_cache_counts_the_tokens_in_it(counted):
     {}, {"activation": "relu", "positions": "sinusoidal"}, {"dropout": 0.2, "tie_weights": False}, {"bias": False},
     {"d_k": 3, "d_v": 5, "d_ff": 20, "dtype": "float64"}], ids=str)
 def test_the_operations_of_a_whole_step_are_those_that_are_counted(changes, counted):
-    model = countable(GPT(11, 6, 8, 2, 2, **changes))
+    model = countable(GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2, **changes))
     ids = np.random.default_rng(1).integers(0, 11, (3, 6))
     expected = summary(model, 3)
     assert counted(lambda: model.loss(ids, ids)) == expected.forward_operations
@@ -237,7 +238,7 @@ def test_a_subclass_may_do_other_things_and_is_unknown():
 
 def test_every_layer_has_its_costs():
     kinds = {kind for kind in vars(nn).values() if isinstance(kind, type) and issubclass(kind, nn.Module)} - {nn.Module}
-    assert {*kinds, GPT, OnPaper} == set(costs.TABLE)
+    assert {*kinds, GPT} == set(costs.TABLE)
 
 
 def test_a_table_counts_once_and_at_the_head_where_it_has_one_of_its_own():

@@ -74,7 +74,7 @@ def test_gelu_in_its_tails_and_close_to_zero():
 @pytest.mark.parametrize("keep", [True, False])
 def test_attention_with_a_mask_and_scores_far_apart(keep, lively, monkeypatch):
     if not keep:
-        monkeypatch.setattr("numpygpt.nn.modules.attention.KEEP_WEIGHTS", 2)
+        monkeypatch.setattr("numpygpt.nn.causal_attention.KEEP_WEIGHTS", 2)
     layer = lively(nn.MultiHeadAttention(8, 2, rng=0))
     X = 8 * np.random.default_rng(0).standard_normal((2, 7, 8)).astype(np.float32)
     layer(X)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numpygpt.inspection.stats import Stats, add
 from numpygpt.inspection.step import WatchedStep
 from numpygpt.inspection.walk.lines import SHOWN, Lines, aligned, number, token_texts
+from numpygpt.nn.causal_attention import causal_mask, scores
 from numpygpt.nn.functional import softmax
 
 CORNER = 5  # rows and columns of the mask and of the weights
@@ -27,9 +28,9 @@ def show_attention(lines: Lines, step: WatchedStep) -> None:
         lines.numbers(f"  {name}", sizes, stats, what, times)
     lines.row("  scale", [], f"1/sqrt(d_k) = 1/sqrt({d_k}) = {number(scale)}: for scores of one size at any d_k")
     n = min(CORNER, first.Q.shape[2])
-    P = softmax(first.scores(first.Q[:1, :, :n], first.K[:1, :, :n]))[0, 0]  # of x[0], in head 0
+    P = softmax(scores(first.Q[0, 0, :n], first.K[0, 0, :n]))  # of x[0], in head 0
     lines.row("  P", [], "softmax(Q K^T scale + mask): attention weights. First rows of mask; of P, head 0 of x[0]:")
-    for masked, weights in zip(first.mask[:n, :n], P, strict=True):
+    for masked, weights in zip(causal_mask(n, P.dtype), P, strict=True):
         lines.row("", [*(f"{value:>5.0f}" for value in masked), "      ", *(f"{value:7.4f}" for value in weights)])
     show_row(lines, step, min(SHOWN, step.batches[-1][0].shape[1]) - 1)
 
@@ -39,7 +40,7 @@ def show_row(lines: Lines, step: WatchedStep, t: int) -> None:
     attn = step.trainer.model.blocks[0].attn
     ids = step.batches[-1][0][0, : t + 1]
     texts = token_texts(step.trainer.dataset.tokenizer, ids, 7)
-    P = softmax(attn.scores(attn.Q[:1, :, t : t + 1], attn.K[:1, :, : t + 1]))[0, :, 0]  # (H, t + 1)
+    P = softmax(scores(attn.Q[0, :, t : t + 1], attn.K[0, :, : t + 1]))[:, 0]  # (H, t + 1)
     lines.row(f"  token {t} sees", [aligned(text, 7) for text in texts])
     for head, weights in enumerate(P[:HEADS]):
         lines.row(f"    head {head}", [f"{value:7.4f}" for value in weights], f"sum {weights.sum():.4f}")

@@ -39,7 +39,7 @@ def walk_backward(lines: Lines, step: WatchedStep, head: Head) -> None:
     size = number(norms({"dE": head.dE})["dE"])
     name = "wte.W" if model.head.embedding is model.wte else "head.embedding.W"
     lines.words(f"dX = dlogits E; dE = dlogits^T X has norm {size}, into {name}", indent=4)
-    explained: set[str] = set() if step.trainer.config.dropout else {"Dropout"}
+    explained: set[str] = set() if step.trainer.config.model.dropout else {"Dropout"}
     for at in backwards(list(step.records)):
         record = step.records[at]
         if record.kind == "FeedForward" or (record.kind == "Dropout" and at != "dropout" and "Dropout" in explained):

@@ -87,7 +87,7 @@ def show_batch(lines: Lines, step: WatchedStep) -> None:
 
 def show_first_block(lines: Lines, step: WatchedStep, modules: dict[str, Module]) -> None:
     """The first block with every part of it."""
-    dropout = step.trainer.config.dropout
+    dropout = step.trainer.config.model.dropout
     parts = {name: r for name, r in step.records.items() if name.startswith("blocks.0.")}
     lines.heading("blocks.0: H = X + attn(norm1(X)), then Y = H + ffn(norm2(H)), in full; the other blocks do the same")
     for name, record in parts.items():

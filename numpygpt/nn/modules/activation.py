@@ -10,7 +10,7 @@ from numpygpt.nn.modules.module import Module
 
 
 class ReLU(Module):
-    """Y = max(X, 0). X, Y: (...). Caches Y, whose sign is all that the gradient needs."""
+    """Y = max(X, 0). X, Y: (...). Caches Y: the gradient needs only its sign."""
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         check_array(self, X)
@@ -34,7 +34,7 @@ class GELU(Module):
 
 
 class Softmax(Module):
-    """Y_i = exp(X_i) / sum_j exp(X_j) over the last axis. X, Y: (..., C). Caches Y, of which the gradient is made."""
+    """Y_i = exp(X_i) / sum_j exp(X_j) over the last axis. X, Y: (..., C). Caches Y, from which the gradient follows."""
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         check_array(self, X, floats=True)
@@ -44,5 +44,3 @@ class Softmax(Module):
     def backward(self, dY: np.ndarray) -> np.ndarray:
         return F.softmax_backward(dY, self.Y)
 
-
-ACTIVATIONS = {"relu": ReLU, "gelu": GELU}

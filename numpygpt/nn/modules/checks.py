@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-DEFAULTED = ("d_ff", "d_k", "d_v")  # sizes that may be None
+DEFAULTED = ("d_ff", "d_k", "d_v", "n_kv_heads")  # sizes that may be None
 DTYPES = ("float16", "float32", "float64")
 
 
