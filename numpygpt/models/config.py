@@ -8,8 +8,9 @@ from typing import Any
 
 from numpygpt.models.registry import ACTIVATIONS, NORMS, POSITIONS
 from numpygpt.nn.modules.attention import check_heads
-from numpygpt.nn.modules.checks import check_dtype, flag, number, whole
+from numpygpt.nn.modules.checks import check_dtype
 from numpygpt.nn.modules.dropout import check_probability
+from numpygpt.utils.checks import boolean, integer, number
 
 MAX_SIZE = 1 << 40  # no size of a model is beyond it, and products of a few sizes are still quick to compute
 MAX_LAYERS = 10_000  # layers are made one by one: many more would take hours before anything is found too large
@@ -84,12 +85,12 @@ def checked(f: Field[Any], value: Any) -> Any:
     if kind == "str":
         return str(value) if isinstance(value, str) else value
     if kind in ("bool", "float"):
-        return (flag if kind == "bool" else number)(name, value)
+        return (boolean if kind == "bool" else number)(name, value)
     if value is None and "None" in kind:
         return None
     least = 0 if name == "vocab_size" else 1
     name += f" ({key})" if (key := f.metadata.get("key")) else ""
-    size = whole(name, value)
+    size = integer(name, value)
     if size < least:
         raise ValueError(f"{name} must be at least {least}, got {size!s:.40}")
     if size > MAX_SIZE:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,14 +14,16 @@ from numpy.typing import ArrayLike
 from numpygpt.models import build, generate
 from numpygpt.models.config import ModelConfig
 from numpygpt.nn import init
+from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import described, whole
+from numpygpt.nn.modules.checks import described
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.skeleton import in_skeleton
+from numpygpt.utils.checks import integer
 
 
 class GPT(Module):
@@ -38,7 +40,7 @@ class GPT(Module):
 
     def __init__(self, config: ModelConfig | None = None, *, seed: int = 0, **fields: Any):
         c = self.config = complete(config, fields)
-        if (seed := whole("seed", seed)) < 0:
+        if (seed := integer("seed", seed)) < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         rng = np.random.default_rng(seed)
         self.max_len = c.max_len
@@ -119,6 +121,18 @@ class GPT(Module):
         dX = self.dropout.backward(dX)
         dX = self.wpe.backward(dX)
         self.wte.backward(dX)
+
+    formula: ClassVar[Formula] = Formula(
+        ("logits = head(norm_f(blocks(dropout(wpe(wte(ids))))))", "L = criterion(logits, targets)"),
+        ("the backward calls of the same layers, in reverse order",))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        """Of `loss`, as in training."""
+        X = call.of(*call.shape, self.wte.d_model)
+        return Cost((), children=(
+            Child("wte", self.wte, call), Child("wpe", self.wpe, X), Child("dropout", self.dropout, X),
+            *(Child(f"blocks.{i}", block, X) for i, block in enumerate(self.blocks)),
+            Child("norm_f", self.norm_f, X), Child("head_loss", self.head_loss, X)))
 
     # -- writing -----------------------------------------------------------------------------------------------------
 

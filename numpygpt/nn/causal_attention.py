@@ -76,6 +76,12 @@ def tiles(shape: tuple[int, ...], S: int) -> Iterator[tuple[slice, slice, slice]
             yield s, rows, seen
 
 
+def count_scores(heads: int, T: int, S: int) -> tuple[int, int, int]:
+    """How many scores of all heads forward computes, how many backward computes again, and the numbers cached."""
+    n = heads * sum((rows.stop - rows.start) * seen.stop for _, rows, seen in tiles((1, 1, 1, T, 1), S))
+    return (n, 0, n) if S <= KEEP_WEIGHTS else (n, n, heads * T)
+
+
 def scores(Q: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Q K^T + mask for the last rows of a context: (..., rows, d_k), (..., seen, d_k) -> (..., rows, seen)."""
     rows = Q.shape[-2]

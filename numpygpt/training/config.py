@@ -12,9 +12,9 @@ from typing import Any
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.nn.modules.dropout import check_probability
-from numpygpt.tokenizer.checks import brief
 from numpygpt.utils import cli
-from numpygpt.utils.cli import ROOT, nearest, shown
+from numpygpt.utils.paths import ROOT, display_path
+from numpygpt.utils.text import shorten, suggestion
 
 MAX_INTEGER = 1 << 63  # a whole number must fit NumPy's integers
 MAX = {"workers": 256, "accumulate": 65_536}  # made one by one: a false value would fill the memory
@@ -78,10 +78,10 @@ class Config:
         for least, names in MIN.items():
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
-                    raise ValueError(f"{name} must be at least {least}, got {brief(getattr(self, name))}")
+                    raise ValueError(f"{name} must be at least {least}, got {shorten(getattr(self, name))}")
         for name, most in MAX.items():
             if getattr(self, name) > most:
-                raise ValueError(f"{name} must be at most {most:,}, got {brief(getattr(self, name))}")
+                raise ValueError(f"{name} must be at most {most:,}, got {shorten(getattr(self, name))}")
         if self.batch_size * self.model.max_len > MAX_TOKENS:
             raise ValueError(f"batch_size {self.batch_size} times context {self.model.max_len} is more tokens than any "
                              "machine holds")
@@ -115,12 +115,12 @@ class Config:
         parts: dict[bool, dict[str, Any]] = {True: {}, False: {}}
         for name, value in values.items():
             if name not in known:
-                raise ValueError(f"{where}unknown key {brief(name)}{nearest(name, known)}")
+                raise ValueError(f"{where}unknown key {shorten(name)}{suggestion(name, known)}")
             s = known[name]
             if s.kind == "float" and type(value) is int and abs(value) < MAX_INTEGER:
                 value = float(value)
             elif type(value).__name__ != s.kind:
-                raise ValueError(f"{where}{name} must be {ARTICLES[s.kind]}, got {brief(value)}")
+                raise ValueError(f"{where}{name} must be {ARTICLES[s.kind]}, got {shorten(value)}")
             parts[s.of_model][s.field] = None if s.zero_is_none and value == 0 else value
         try:
             return replace(self, model=replace(self.model, **parts[True]), **parts[False])
@@ -172,12 +172,12 @@ def check_value(s: Setting, value: Any) -> None:
     if s.choices and value not in s.choices:
         raise ValueError(f"{s.key} must be one of {', '.join(s.choices)}, got {value!r}")
     if type(value) is int and value >= MAX_INTEGER:
-        raise ValueError(f"{s.key} must be below 2^63, got {brief(value)}")
+        raise ValueError(f"{s.key} must be below 2^63, got {shorten(value)}")
     if type(value) is str and any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError(f"{s.key} is stored in config.toml, which is UTF-8, and {brief(value)} is not: rename that "
+        raise ValueError(f"{s.key} is stored in config.toml, which is UTF-8, and {shorten(value)} is not: rename that "
                          "folder")
     if type(value) is str and not value.isprintable():
-        raise ValueError(f"{s.key} must not contain control characters, got {brief(value)}")
+        raise ValueError(f"{s.key} must not contain control characters, got {shorten(value)}")
 
 
 def toml_value(value: Any) -> str:
@@ -198,16 +198,16 @@ def read_preset(name: str) -> Config:
     """The preset `name`: configs/NAME.toml, or any TOML file by its path. Its relative data folder is the project's."""
     path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
     if not path.is_file() and name.endswith(".toml"):
-        raise FileNotFoundError(f"there is no preset file {shown(path)}")
+        raise FileNotFoundError(f"there is no preset file {display_path(path)}")
     if not path.is_file():
         known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
-        raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} (presets: {', '.join(known)}; or the path "
-                                "of any .toml file)")
+        raise FileNotFoundError(f"no preset {name!r}{suggestion(name, known)} (presets: {', '.join(known)}; or the "
+                                "path of any .toml file)")
     try:
         values = read_toml(path)
     except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
-        raise ValueError(f"{shown(path)} is not a valid configuration file: {error}") from error
-    config = Config().changed(filled(Config(), values), shown(path))
+        raise ValueError(f"{display_path(path)} is not a valid configuration file: {error}") from error
+    config = Config().changed(filled(Config(), values), display_path(path))
     return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
 
 

@@ -11,8 +11,8 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
 from numpygpt.training.config import SETTINGS, Config
 from numpygpt.training.model_check import check_fits
-from numpygpt.utils.cli import ROOT, command, shown
 from numpygpt.utils.colour import printable
+from numpygpt.utils.paths import ROOT, command, display_path
 
 
 def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
@@ -38,7 +38,7 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
         model = GPT(config)
         model.load_state_dict(params)
     except (ValueError, MemoryError) as error:
-        raise ValueError(f"{shown(checkpoint.path)} does not hold a whole model: {error}") from error
+        raise ValueError(f"{display_path(checkpoint.path)} does not hold a whole model: {error}") from error
     model.eval()
     return model, tokenizer, checkpoint
 
@@ -54,13 +54,13 @@ def check_model(checkpoint: Checkpoint) -> None:
         if wrong := [s.key for s in SETTINGS if s.of_model and s.fixed and s.value(of_file) != s.value(of_run)]:
             raise ValueError(f"its configuration's {wrong[0]} is not its model's")
     except (ValueError, MemoryError) as error:
-        raise ValueError(f"{shown(checkpoint.path)} does not hold a whole model: {error}") from error
+        raise ValueError(f"{display_path(checkpoint.path)} does not hold a whole model: {error}") from error
 
 
 def run_config(checkpoint: Checkpoint) -> Config:
     """The configuration of the checkpoint's run, with defaults for what its header lacks. ValueError for an invalid
     value."""
-    return Config().changed(checkpoint.header["config"], shown(checkpoint.path))
+    return Config().changed(checkpoint.header["config"], display_path(checkpoint.path))
 
 
 def corpus_name(checkpoint: Checkpoint) -> str:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
-from numpygpt.nn.causal_attention import attention_weights, causal_attention, causal_attention_backward
+from numpygpt.nn.causal_attention import (
+    attention_weights,
+    causal_attention,
+    causal_attention_backward,
+    count_scores,
+)
+from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.functional import tiny_is_zero
 from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.dropout import Dropout
@@ -83,6 +90,22 @@ class MultiHeadAttention(Module):
             dQ[...] = self.rotary.backward(dQ)  # forward: Q = rotary(Q)
             dK[...] = self.rotary.backward(dK)  # forward: K = rotary(K)
         return self.qkv.backward(dQKV)  # (B, T, C)
+
+    formula: ClassVar[Formula] = Formula(
+        ("Q, K, V = qkv(X), split into heads", "P = softmax(Q Kᵀ / √d_k + mask)", "O = P V,  Y = proj(O)"),
+        ("dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P (dP - Σ dP P)", "dQ = dS K / √d_k,  dK = dSᵀ Q / √d_k"))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        call.check(self, self.qkv.d_in, axes=3)
+        (B, T, _), S, k, v = call.shape, call.before + call.shape[1], self.d_k, self.d_v
+        scores, again, held = count_scores(B * self.n_heads, T, S)
+        product = 2 * scores * (k + v)  # Q K^T and P V; backward has two products for each
+        cached = B * T * (self.n_heads + self.n_kv_heads) * (k + v) + held  # Q, O, K, V, and P or log sum exp
+        out = call.of(B, T, self.n_heads * v, input_cached=True)
+        return Cost(call.shape, product + 6 * scores, 2 * product + 3 * scores + 2 * again * (k + 1),
+                    cached * call.itemsize, children=(
+                        Child("qkv", self.qkv, call), Child("proj", self.proj, out),
+                        Child("dropout", self.dropout, call.of(*call.shape))))
 
     def weights(self) -> np.ndarray:
         """P (B, H, T, S) of the last forward, computed again: to look at, not for backward."""

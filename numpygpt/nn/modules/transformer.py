@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.module import Module
 
@@ -35,3 +36,13 @@ class TransformerBlock(Module):
         dH = dY + self.norm2.backward(self.ffn.backward(dY))
         # forward: H = X + attn(norm1(X)). The same for X.
         return dH + self.norm1.backward(self.attn.backward(dH))
+
+    formula: ClassVar[Formula] = Formula(
+        ("H = X + attn(norm1(X))", "Y = H + ffn(norm2(H))"),
+        ("dH = dY + norm2.backward(ffn.backward(dY))", "dX = dH + norm1.backward(attn.backward(dH))"))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        n = 2 * call.size  # the two additions
+        return Cost(call.shape, n, n, children=(
+            Child("norm1", self.norm1, call), Child("attn", self.attn, call, residual="norm1"),
+            Child("norm2", self.norm2, call), Child("ffn", self.ffn, call, residual="norm2")))
