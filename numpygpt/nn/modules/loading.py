@@ -40,12 +40,13 @@ def found(module: Module, names: Iterable[str]) -> list[tuple[Module, str]]:
     def inside(module: Module, path: str) -> list[tuple[Module, str]]:
         if path in module._params:
             return [(module, path)]
+        owners = []
         for name, child in module.children():
-            if path == name:
-                return [(owner, own) for _, owner, own in child._owners()]
-            if path.startswith(f"{name}.") and (deeper := inside(child, path[len(name) + 1 :])):
-                return deeper
-        return []
+            if f"{name}.".startswith(f"{path}."):  # the module itself, or one in a list of this name
+                owners += [(owner, own) for _, owner, own in child._owners()]
+            elif path.startswith(f"{name}."):
+                owners += inside(child, path[len(name) + 1 :])
+        return owners
 
     found = {name: inside(module, name) for name in names} or {"": [owner[1:] for owner in module._owners()]}
     if unknown := [name for name in found if name and not found[name]]:
