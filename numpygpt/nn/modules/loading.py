@@ -1,4 +1,4 @@
-"""Messages and checks for what comes from outside: a state to load, the names of another library's methods."""
+"""Checks and messages for input from outside: a state to load, names of parameters, methods of other libraries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpygpt.nn.modules.module import Module
 
 ELSEWHERE = {  # what users of PyTorch write -> what to write here
-    "parameters": "use params(), a dict of arrays by name; an optimiser takes the model itself: AdamW(model)",
+    "parameters": "use params(), a dict of arrays by name. An optimiser takes the model itself: AdamW(model)",
     "modules": "use named_modules()",
     "named_children": "use children()",
     "register_parameter": "use param(name, array) in __init__",
@@ -20,8 +20,8 @@ ELSEWHERE = {  # what users of PyTorch write -> what to write here
     "half": "use astype('float16')",
     "float": "use astype('float32')",
     "double": "use astype('float64')",
-    "to": "use astype(dtype); there is no device to choose, as all arrays are in this computer's memory",
-    "cpu": "leave it out, as all arrays are in this computer's memory",
+    "to": "use astype(dtype); there is no device to choose, all arrays are in this computer's memory",
+    "cpu": "leave it out: all arrays are in this computer's memory",
     "cuda": "there is no device to choose; DataParallel(model) uses several cores",
 }
 
@@ -79,7 +79,7 @@ def fitting(kind: str, params: Mapping[str, np.ndarray], state: Any) -> dict[str
 
 
 def misfit(array: np.ndarray, param: np.ndarray) -> str:
-    """What keeps an array from becoming the value of a parameter; empty if nothing does."""
+    """Why an array cannot become the value of a parameter; empty if it can."""
     if array.shape != param.shape:
         return f"has shape {array.shape}, expected {param.shape}"
     if array.dtype.kind not in "fiu":
