@@ -15,7 +15,6 @@ from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.parallel.threads import DataParallel
-from numpygpt.training.archive import brief
 from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import first_not_finite
@@ -23,6 +22,7 @@ from numpygpt.training.spikes import Spikes
 from numpygpt.training.state import check_state
 from numpygpt.utils.cores import cores
 from numpygpt.utils.signals import signals_wait
+from numpygpt.utils.text import shorten
 
 
 def make_optimizer(model: GPT, c: Config) -> Optimizer:
@@ -151,7 +151,7 @@ class Trainer:
         """Go on exactly where `save` stood. Raises ValueError where the checkpoint is of another run."""
         header = checkpoint.header
         if header["data"] != identity(self.dataset):
-            was = brief((header["data"] or {}).get("corpus", "of an unknown name"))
+            was = shorten(header["data"].get("corpus")) if header["data"] else "of an unknown name"
             raise ValueError(f"the run's data or tokenizer ({was}) is another than this folder holds "
                              f"({self.dataset.meta['corpus']}): give its own with --data")
         check_state(checkpoint, self.config.optimizer, [f"0.{name}" for name in self.model.generators()])
