@@ -38,7 +38,7 @@ class ScalarParts:
 
     def weight(self) -> tuple[object, float]:
         """(an object that all workers share during this batch, this worker's weight)"""
-        weights = self.parallel.shares if self.parallel else []
+        weights = self.parallel.weights if self.parallel else []
         return next(((weights, weight) for replica, weight in weights if replica is self.root), (object(), 1.0))
 
 

@@ -16,8 +16,8 @@ from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.spacing import words
+from numpygpt.tokenizer.special import END_OF_TEXT
 from numpygpt.tokenizer.word import UNKNOWN
-from numpygpt.utils.text import END_OF_TEXT
 from numpygpt.utils.units import bits_of, bits_per_byte
 
 Progress = Callable[[int], object]
