@@ -58,10 +58,11 @@ class Forward:
             elif not is_idle(self.modules[child], self.step.records[child].input_shape):
                 self.row(child)
             own = child.removeprefix(name + ".")
-            if full and child == inside[0] and hasattr(module, "weights"):
+            kept = self.step.records[child].outputs
+            if kept and child == inside[0] and hasattr(module, "weights"):
                 show_attention(self.lines, self.step, name, child)
-            if full and own in residuals[:-1]:  # the sum with the last one is the module's output
-                stream = [X + Y for X, Y in zip(stream, self.step.records[child].outputs, strict=True)]
+            if kept and own in residuals[:-1]:  # the sum with the last one is the module's output
+                stream = [X + Y for X, Y in zip(stream, kept, strict=True)]
                 self.sum(f"  + {own}", record, stream)
         self.row(name)
 
@@ -94,8 +95,9 @@ def walk_forward(lines: Lines, step: TracedStep, head: Head) -> None:
     lines.head([f"{'output':<{SHAPE}}", f"{'mean':>{NUMBER}}", f"{'std':>{NUMBER}}"], "what it does")
     forward = Forward(lines, step, dict(step.trainer.model.named_modules()))
     for run in alike(step.records.values(), lambda record: (record.kind, record.output_shape, record.n_params)):
-        for i, (record, *_) in enumerate(run):
-            forward.module(record.name, full=i == 0)
+        for group in run:
+            new = any(record.kind not in forward.explained for record in group)
+            forward.module(group[0].name, full=new)  # a block like an earlier one in a few lines
     show_loss(lines, step, head)
 
 
