@@ -30,7 +30,7 @@ class ChunkedGPT(Module):
 
 
 class MicroBatches(Module):
-    """The mean loss of a batch, one sequence at a time: gradient accumulation. Every layer must add to its gradients."""
+    """The mean loss of a batch, one sequence at a time (gradient accumulation): every layer must add."""
 
     def __init__(self, make: Callable[[], Module]):
         self.gpt = make()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -85,21 +85,25 @@ def table(name: str, tolerance: float, line: Callable[[str], Any] = sys.stdout.w
     """Write a row for each function, the sums, and every mutant that survived. Returns how many did."""
     line(f"{'function':<34} {'mutants':>8}" + "".join(f" {verdict:>14}" for verdict in VERDICTS) + "\n")
     sums: Counter[str] = Counter()
-    survivors, used, layers = [], set(), set()
+    survivors, used = [], set()
     for target, found in judged(name, tolerance):
         counts = Counter(verdict for _, verdict in found)
         line(row(target.name, counts))
         sums += counts
-        layers.add(target.layer)
         survivors += [mutant for mutant, verdict in found if verdict == SURVIVED]
         used |= {entry(target.layer, mutant.before, mutant.after) for mutant, verdict in found if verdict == SAME}
     line(row("all", sums))
-    stale = [key for key in EQUIVALENT if key not in used and key[0] in layers]
     for mutant in survivors:
         line(f"SURVIVED {mutant}\n")
-    for key in stale if not name else ():
+    unused = [] if name else stale(used)
+    for key in unused:
         line(f"STALE {key}: this mutant is noticed or does not exist; remove it from mutation/equivalent.py\n")
-    return len(survivors) + (0 if name else len(stale))
+    return len(survivors) + len(unused)
+
+
+def stale(used: Collection[Any]) -> list[tuple[str, str, str]]:
+    """The keys of EQUIVALENT that no mutant of a complete run has used."""
+    return [key for key in EQUIVALENT if key not in used]
 
 
 def row(name: str, counts: Counter[str]) -> str:
