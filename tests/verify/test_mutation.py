@@ -133,7 +133,7 @@ def test_an_equivalent_mutant_is_not_a_survivor():
 def printed(name, tolerance):
     lines = []
     left = verdicts.table(name, tolerance, lines.append)
-    return left, "".join(lines)
+    return left, "\n".join(lines)
 
 
 def test_a_check_that_accepts_everything_is_found_out():

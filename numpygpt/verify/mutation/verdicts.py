@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
@@ -81,9 +80,9 @@ def judged(name: str, tolerance: float) -> Iterator[tuple[Target, list[tuple[Mut
         yield target, [(mutant, verdict) for mutant, verdict in verdicts if verdict != OUTPUT]
 
 
-def table(name: str, tolerance: float, line: Callable[[str], Any] = sys.stdout.write) -> int:
-    """Write a row for each function, the sums, and every mutant that survived. Returns how many did."""
-    line(f"{'function':<34} {'mutants':>8}" + "".join(f" {verdict:>14}" for verdict in VERDICTS) + "\n")
+def table(name: str, tolerance: float, line: Callable[[str], Any]) -> int:
+    """Pass `line` a row for each function, the sums, and every mutant that survived. Returns how many did."""
+    line(f"{'function':<34} {'mutants':>8}" + "".join(f" {verdict:>14}" for verdict in VERDICTS))
     sums: Counter[str] = Counter()
     survivors, used = [], set()
     for target, found in judged(name, tolerance):
@@ -94,10 +93,10 @@ def table(name: str, tolerance: float, line: Callable[[str], Any] = sys.stdout.w
         used |= {entry(target.layer, mutant.before, mutant.after) for mutant, verdict in found if verdict == SAME}
     line(row("all", sums))
     for mutant in survivors:
-        line(f"SURVIVED {mutant}\n")
+        line(f"SURVIVED {mutant}")
     unused = [] if name else stale(used)
     for key in unused:
-        line(f"STALE {key}: this mutant is noticed or does not exist; remove it from mutation/equivalent.py\n")
+        line(f"STALE {key}: this mutant is noticed or does not exist; remove it from mutation/equivalent.py")
     return len(survivors) + len(unused)
 
 
@@ -107,4 +106,4 @@ def stale(used: Collection[Any]) -> list[tuple[str, str, str]]:
 
 
 def row(name: str, counts: Counter[str]) -> str:
-    return f"{name:<34} {counts.total():>8,}" + "".join(f" {counts[verdict]:>14,}" for verdict in VERDICTS) + "\n"
+    return f"{name:<34} {counts.total():>8,}" + "".join(f" {counts[verdict]:>14,}" for verdict in VERDICTS)
