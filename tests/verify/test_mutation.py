@@ -104,7 +104,7 @@ def test_a_mutant_names_its_line_and_is_in_place_only_for_a_while():
 @pytest.mark.parametrize("name", ["Linear", "LayerNorm", "Embedding", "dropout"])
 def test_nothing_survives(name):
     """Layers whose checks are fast; `./test.py --mutants` does all."""
-    for _, found in verdicts.judged(name, 1e-6):
+    for _, found in verdicts.judged(targets(name), 1e-6):
         counts = [verdict for _, verdict in found]
         assert found and verdicts.SURVIVED not in counts
         assert counts.count(verdicts.WRONG) > 0.75 * len(found), "noticed by the numbers, not because NumPy raises"
@@ -126,7 +126,7 @@ def test_equivalent_mutants_are_known_whatever_their_names():
 
 
 def test_an_equivalent_mutant_is_not_a_survivor():
-    ((_, found),) = verdicts.judged("functional.cross_entropy_backward", 1e-6)
+    ((_, found),) = verdicts.judged(targets("functional.cross_entropy_backward"), 1e-6)
     assert [verdict for _, verdict in found].count(verdicts.SAME) == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -72,20 +72,21 @@ def right_output(comparison: Comparison, output: Any) -> bool:
         return False
 
 
-def judged(name: str, tolerance: float) -> Iterator[tuple[Target, list[tuple[Mutant, str]]]]:
+def judged(chosen: Iterable[Target], tolerance: float) -> Iterator[tuple[Target, list[tuple[Mutant, str]]]]:
     """Each function, and its mutants with their verdicts."""
     judge = Judge(tolerance)
-    for target in targets(name):
+    for target in chosen:
         verdicts = [(mutant, judge.verdict(mutant)) for mutant in mutants(target)]
         yield target, [(mutant, verdict) for mutant, verdict in verdicts if verdict != OUTPUT]
 
 
 def table(name: str, tolerance: float, line: Callable[[str], Any]) -> int:
     """Pass `line` a row for each function, the sums, and every mutant that survived. Returns how many did."""
+    chosen = targets(name)
     line(f"{'function':<34} {'mutants':>8}" + "".join(f" {verdict:>14}" for verdict in VERDICTS))
     sums: Counter[str] = Counter()
     survivors, used = [], set()
-    for target, found in judged(name, tolerance):
+    for target, found in judged(chosen, tolerance):
         counts = Counter(verdict for _, verdict in found)
         line(row(target.name, counts))
         sums += counts
