@@ -19,13 +19,26 @@ MARKS = {
 QUICK = [f"scripts/test_{name}.py" for name in ("advice", "datagen", "sample_inside", "test", "train_and_sample")]
 
 
+def marks(file):
+    path = file.relative_to(TESTS)
+    return {mark for mark, places in MARKS.items()
+            if any(path.is_relative_to(place) for place in places) and path.as_posix() not in QUICK}
+
+
 def pytest_collection_modifyitems(items):
     """Mark the tests by their folder or file."""
     for item in items:
-        path = item.path.relative_to(TESTS)
-        for mark, places in MARKS.items():
-            if any(path.is_relative_to(place) for place in places) and str(path) not in QUICK:
-                item.add_marker(mark)
+        for mark in marks(item.path):
+            item.add_marker(mark)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not import files whose tests -m leaves out: that takes seconds."""
+    if collection_path.name.startswith("test_"):
+        found, wanted = marks(collection_path), config.option.markexpr
+        if (wanted in MARKS and wanted not in found) or (wanted == "not slow" and "slow" in found):
+            return True
+    return None
 
 
 def lively(module, seed=7):
