@@ -47,6 +47,7 @@ def changed_lines(source):
     ("return np.einsum('nc,nc->c', A, B)", "transposed", "'cn,cn->c'"),
     ("return self.act.backward(dY)", "layer skipped", "dY"),
     ("return A[order]", "index left out", "A"),
+    ("for block in reversed(self.blocks): pass", "order left out", "self.blocks"),
     ("self.dW[ids] += A", "index left out", "self.dW"),
     ("self.dW[ids] += A", "index shifted", "ids - 1"),
     ("return mean_of(A, B)", "another operand", "B"),

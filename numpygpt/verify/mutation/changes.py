@@ -125,6 +125,8 @@ def in_call(node: ast.Call, names: Names) -> Iterator[Change]:
             yield Change(node, ast.Constant(0), "dropped")
     elif name == "reduceat":
         yield Change(node, ast.Subscript(node.args[0], node.args[1], ast.Load()), "sum left out")
+    elif name == "reversed":
+        yield Change(node, node.args[0], "order left out")
     elif name == "argsort":
         yield Change(node, ast.Call(attribute("np", "arange"), [ast.Call(ast.Name("len", ast.Load()), [
             node.func.value if isinstance(node.func, ast.Attribute) else node.args[0]], [])], []), "order left out")
