@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from numpygpt.data.inspect import LEGENDS
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import LEGENDS
 from numpygpt.utils.colour import BLACK, DARK, LEGEND, SCALE, WHITE, paint, width
 
 DIGITS = string.digits + string.ascii_lowercase

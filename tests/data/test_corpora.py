@@ -10,8 +10,9 @@ import pytest
 
 from numpygpt.data import Corpus, load_corpus
 from numpygpt.data import corpora as corpora_module
-from numpygpt.data.documents import END, Cut, Document
+from numpygpt.data.documents import Document
 from numpygpt.data.fetch import FetchError
+from numpygpt.data.streams import END, Cut
 
 
 def text(corpus):

@@ -10,7 +10,8 @@ import pytest
 
 from numpygpt.data import DEFAULT_FOLDER, TokenDataset
 from numpygpt.data.folder import check_replace, id_dtype, new_folder, write_rest, write_tokens
-from numpygpt.data.meta import FILES, how_to_make
+from numpygpt.data.meta import FILES
+from numpygpt.data.recipes import make_command
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.utils import lock
 from numpygpt.utils.files import NotSaved
@@ -174,10 +175,10 @@ def test_meta_that_lacks_a_key_is_named(folder):
 def test_a_missing_folder_gets_the_command_that_makes_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"datagen\.py"):
         TokenDataset.load(tmp_path / "nothing")
-    assert how_to_make(DEFAULT_FOLDER).endswith("datagen.py")
-    assert how_to_make(ROOT / "data" / "hamlet_bpe").endswith("datagen.py --dataset hamlet --tokenizer bpe")
-    assert how_to_make(ROOT / "data" / "notes_char").endswith("datagen.py --input FILE --out data/notes_char")
-    assert how_to_make(DEFAULT_FOLDER, "--force").endswith("datagen.py --force")
+    assert make_command(DEFAULT_FOLDER).endswith("datagen.py")
+    assert make_command(ROOT / "data" / "hamlet_bpe").endswith("datagen.py --dataset hamlet --tokenizer bpe")
+    assert make_command(ROOT / "data" / "notes_char").endswith("datagen.py --input FILE --out data/notes_char")
+    assert make_command(DEFAULT_FOLDER, "--force").endswith("datagen.py --force")
 
 
 class Broken(CharTokenizer):

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from numpygpt.data import documents
-from numpygpt.data.documents import END, Cut, Document, decoded, separated, tidied
+from numpygpt.data.documents import Document, decoded
 from numpygpt.data.encodings import check_encoding
+from numpygpt.data.streams import END, Cut, separated, tidied
 
 TEXT = "naïve 日本語 \U0001f600 e\u0301\r\n" * 3
 

@@ -16,10 +16,9 @@ import pytest
 from running import script
 
 from numpygpt.data import Corpus, TokenDataset, prepare
-from numpygpt.data.dataset import displaced
 from numpygpt.data.folder import id_dtype, new_folder, saving, write_tokens
 from numpygpt.data.inputs import read_corpus
-from numpygpt.data.meta import FILES
+from numpygpt.data.meta import FILES, displaced_folder
 from numpygpt.utils.files import NotSaved
 from numpygpt.utils.paths import ROOT
 
@@ -121,17 +120,17 @@ def contents(folder):
 def test_only_a_whole_folder_under_its_own_name_is_found_again(tmp_path):
     folder = tmp_path / "a[b]"
     make(folder)
-    assert displaced(folder) is None
+    assert displaced_folder(folder) is None
     folder.rename(tmp_path / ".a[b].0123abcd.old")
-    assert displaced(folder) == tmp_path / ".a[b].0123abcd.old"
-    assert displaced(tmp_path / "a") is displaced(tmp_path / "b") is displaced(tmp_path / "ab") is None
+    assert displaced_folder(folder) == tmp_path / ".a[b].0123abcd.old"
+    assert [displaced_folder(tmp_path / name) for name in ("a", "b", "ab")] == [None] * 3
     (tmp_path / ".a[b].0123abcd.old").rename(tmp_path / ".a[b].0123abcx.old")
-    assert displaced(folder) is None
+    assert displaced_folder(folder) is None
     for name in FILES:
         half = tmp_path / ".a[b].11111111.old"
         make(half)
         (half / name).unlink()  # as where its removal was killed
-        assert displaced(folder) is None
+        assert displaced_folder(folder) is None
     assert [path.name for path in tmp_path.iterdir() if path.name == "a[b]"] == []
 
 
@@ -149,7 +148,7 @@ def test_a_write_that_fails_keeps_what_a_kill_has_put_aside(tmp_path):
     make(tmp_path / ".text.0123abcd.old")
     with pytest.raises(ValueError, match="stop"), new_folder(tmp_path / "text"):
         raise ValueError("stop")
-    assert displaced(tmp_path / "text") == tmp_path / ".text.0123abcd.old"
+    assert displaced_folder(tmp_path / "text") == tmp_path / ".text.0123abcd.old"
     make(tmp_path / "other")
     with pytest.raises(ValueError, match="stop"), new_folder(tmp_path / "other"):
         raise ValueError("stop")

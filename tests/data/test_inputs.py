@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from numpygpt.data import read_corpus
-from numpygpt.data.documents import END
+from numpygpt.data.streams import END
 
 
 def texts(corpus):

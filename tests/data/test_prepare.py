@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numpygpt.data import TokenDataset, documents, load_corpus, prepare, read_corpus, summary
-from numpygpt.data.clean import clean_alnum
+from numpygpt.data import TokenDataset, documents, load_corpus, prepare, read_corpus, statistics
 from numpygpt.data.corpora import Corpus
-from numpygpt.data.documents import END, Document
+from numpygpt.data.documents import Document
+from numpygpt.data.streams import END, clean_alnum
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
 from numpygpt.tokenizer.formats import byte_alphabet
 
@@ -120,7 +120,7 @@ def test_a_vocabulary_that_dwarfs_the_text_is_warned_of(tmp_path):
         settings.append(changes)
         return "the command"
 
-    dataset, said = make(tmp_path, text, tokenizer="word", again=again)
+    dataset, said = make(tmp_path, text, tokenizer="word", advise=again)
     warning = next(line for line in said if line.startswith("warning: "))
     tokens = len(dataset.train)
     assert f"{dataset.vocab_size:,} vocabulary entries for {tokens:,} training tokens" in warning
@@ -190,14 +190,14 @@ def test_another_tokenizer_needs_force(tmp_path):
 
 def test_the_summary_has_the_numbers(tmp_path):
     dataset, _ = make(tmp_path, "aé" * 500)
-    lines = summary(dataset).splitlines()
+    lines = statistics(dataset).splitlines()
     assert lines[0] == "corpus      tale: tale.txt"
     assert "1,000 characters, 1,500 bytes" in lines[1]
     assert "2 entries (char" in lines[2]
     assert "900 tokens" in lines[3] and "100 tokens, the last 10 %" in lines[4]
     assert "1.00 characters, 1.50 bytes" in lines[5]
     dataset, _ = make(tmp_path / "b", "Aé. " * 500, lowercase=True, clean="alnum")
-    assert "bytes after clean\n" in summary(dataset) and "(char, lower case, learned" in summary(dataset)
+    assert "bytes after clean\n" in statistics(dataset) and "(char, lower case, learned" in statistics(dataset)
 
 
 def test_a_named_corpus_goes_all_the_way(tmp_path):
@@ -284,7 +284,7 @@ def test_documents_are_chosen_evenly(tmp_path, fraction, chosen):
     assert found == [texts[i] for i in chosen]
     every = 10 if fraction == 0.1 else 2 if fraction == 0.5 else pytest.approx(10 / 3)
     assert dataset.meta["split"] == {"by": "document", "val_fraction": fraction, "every": every}
-    assert f"{len(chosen)} of 30 documents" in summary(dataset) and "30 documents, " in summary(dataset)
+    assert f"{len(chosen)} of 30 documents" in statistics(dataset) and "30 documents, " in statistics(dataset)
 
 
 def test_no_document_for_validation(tmp_path):
@@ -325,7 +325,7 @@ def test_a_tokenizer_from_a_file_is_used_as_it_is(tmp_path):
     for number in ("300", f"{len(dataset.train):,}", f"{len(dataset.train) / 300:.1f}", "20"):
         assert f" {number} " in warning
     assert (dataset.folder / "tokenizer.json").read_bytes() == (tmp_path / "mine.json").read_bytes()
-    assert dataset.meta["tokenizer"]["from"].endswith("/mine.json") and "/mine.json)" in summary(dataset)
+    assert dataset.meta["tokenizer"]["from"].endswith("/mine.json") and "/mine.json)" in statistics(dataset)
     for flag in ({"vocab_size": 300}, {"min_freq": 1}, {"lowercase": True}):
         name = next(iter(flag)).replace("_", "-")
         with pytest.raises(ValueError, match=f"--{name} does not apply: the vocabulary of .*/mine"):

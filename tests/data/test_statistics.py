@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numpygpt.data import TokenDataset
-from numpygpt.data.inspect import COLUMNS, count, inspection
+from numpygpt.data.statistics import COLUMNS, inspection, token_counts
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
 from numpygpt.utils.colour import BACKGROUNDS
 
@@ -290,7 +290,7 @@ def test_counting_in_chunks_is_counting(tmp_path, at_once):
     ids = np.random.default_rng(0).integers(0, 50, 100).astype("<u2")
     ids.tofile(tmp_path / "train.bin")
     mapped = np.memmap(tmp_path / "train.bin", dtype="<u2", mode="r")
-    counted = count(mapped, 60, at_once)
+    counted = token_counts(mapped, 60, at_once)
     assert counted.dtype == np.int64 and np.array_equal(counted, np.bincount(ids, minlength=60))
 
 
@@ -307,4 +307,4 @@ def test_counting_never_takes_more_than_a_chunk():
             return taken
 
     tokens = Watched()
-    assert count(tokens, 5, at_once=64).tolist() == [200] * 5 and tokens.longest == 64
+    assert token_counts(tokens, 5, at_once=64).tolist() == [200] * 5 and tokens.longest == 64
