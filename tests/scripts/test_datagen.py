@@ -130,7 +130,7 @@ def test_other_data_is_kept_unless_forced(datagen, tmp_path):
     assert datagen("--input", "tale.txt", "--out", "out").returncode == 0
     assert datagen("--input", "tale.txt", "--out", "out").returncode == 0  # the same again
     done = datagen("--input", "tale.txt", "--out", "out", "--tokenizer", "word")
-    assert done.returncode == 2 and "differs in tokenizer, min-freq)" in done.stderr
+    assert done.returncode == 2 and "differs in tokenizer, min_freq)" in done.stderr
     assert TokenDataset.load(tmp_path / "out").tokenizer.kind == "char"
     assert datagen("--input", "tale.txt", "--out", "out", "--tokenizer", "word", "--force").returncode == 0
     assert TokenDataset.load(tmp_path / "out").tokenizer.kind == "word"
@@ -205,7 +205,7 @@ def test_the_tokenizer_of_another_folder(datagen, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "train.bin").read_bytes() == (tmp_path / "b" / "train.bin").read_bytes()
     done = datagen("--input", "tale.txt", "--tokenizer", "a/tokenizer.json", "--lowercase", "--out", "b")
-    assert done.returncode == 2 and "--lowercase does not apply: the vocabulary of a/tokenizer.json is" in done.stderr
+    assert done.returncode == 2 and "--lowercase" in done.stderr and "a/tokenizer.json" in done.stderr
 
 
 @pytest.fixture(scope="module")
