@@ -87,13 +87,13 @@ def test_the_notebooks_are_all_named_by_their_titles():
 def test_what_a_look_costs_is_what_was_measured():
     header, _, row = (ROOT / "assets" / "outputs" / "looks.md").read_text(encoding="utf-8").splitlines()
     found = dict(zip(header.strip("| ").split(" | "), row.strip("| ").split(" | "), strict=True))
-    assert f"takes {found['times']} times as long" in DOCUMENT
+    assert f"takes {found['ratio']} times as long" in DOCUMENT
     assert f"that is {found[list(found)[-1]].removesuffix('%')} % of the run" in DOCUMENT
 
 
 def test_the_rows_of_a_look_have_the_names_in_the_table():
-    from numpygpt.inspection.step import WatchedStep
+    from numpygpt.inspection.step import TracedStep
 
     names = set(re.findall(r"^\| `(\w+)/[A-Z]+` \|", DOCUMENT, re.M))
     source = (ROOT / "numpygpt" / "inspection" / "step.py").read_text(encoding="utf-8")
-    assert names == set(re.findall(r'f"(\w+)/\{name\}"', source)) and WatchedStep.row
+    assert names == set(re.findall(r'f"(\w+)/\{name\}"', source)) and TracedStep.row
