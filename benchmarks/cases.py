@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from numpygpt.utils import cli
+from numpygpt.utils.text import suggestion
 
 
 @dataclass(frozen=True)
@@ -52,4 +52,4 @@ def check_names(names: Iterable[str], known: Collection[str], what: str = "case"
     """Raise ValueError for a name that is not in `known`."""
     for name in names:
         if name not in known:
-            raise ValueError(f"unknown {what} {name!r}{cli.nearest(name, known)} (choose from {', '.join(known)})")
+            raise ValueError(f"unknown {what} {name!r}{suggestion(name, known)} (choose from {', '.join(known)})")

@@ -47,14 +47,14 @@ def training(case: Case, workers: int | None = None) -> tuple[DataParallel, Step
     """Return our workers and a function that does one training step with them."""
     model = GPT(case.V, case.T, case.C, case.H, case.L, activation=case.activation, tie_weights=case.tied)
     parallel = DataParallel(model, workers)
-    optimizer = AdamW(parallel, LR, BETAS, EPS, DECAY)
+    optimizer = AdamW(model, LR, BETAS, EPS, DECAY)
     x, y = batch(case)
 
     def step() -> int:
         parallel.loss(x, y)
         parallel.backward()
-        clip_grad_norm(parallel, 1.0)
-        optimizer.step()
+        clip_grad_norm(model, 1.0, parallel.map_slices)
+        optimizer.step(parallel.map_slices)
         optimizer.zero_grad()
         return 1
 

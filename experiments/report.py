@@ -24,12 +24,13 @@ from experiments.runs import best_loss, last_train_loss
 from numpygpt.data import TokenDataset
 from numpygpt.models import GPT
 from numpygpt.plots.runs import load_run
+from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training import Trainer
 from numpygpt.training.config import Config
 from numpygpt.training.restore import restore, run_config
 from numpygpt.utils import cli
-from numpygpt.utils.text import duration, prompt_ids
+from numpygpt.utils.text import duration
 
 COLUMNS = (
     "run", "vocabulary", "parameters", "in the token tables", "steps", "tokens read", "last training loss",

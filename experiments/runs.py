@@ -18,6 +18,7 @@ from numpygpt.plots.runs import Run, load_run, read_config
 from numpygpt.training.metrics import read_metrics
 from numpygpt.training.start import begun
 from numpygpt.utils import cli
+from numpygpt.utils.paths import display_path
 
 UNCHECKED = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # may differ between runs
 
@@ -45,8 +46,8 @@ def check_same(out: Path, arguments: list[str]) -> None:
     found = read_config(out / "config.toml")
     for name, value in wanted.to_dict().items():
         if name not in UNCHECKED and name in found and found[name] != value:
-            raise ValueError(f"{cli.shown(out)} holds a different run: its {name} is {found[name]}, expected {value}; "
-                             "move it away")
+            raise ValueError(f"{display_path(out)} holds a different run: its {name} is {found[name]}, expected "
+                             f"{value}; move it away")
 
 
 def missing_arguments(out: Path, arguments: Iterable[object]) -> list[str]:
@@ -73,7 +74,7 @@ def load_data(folder: Path) -> TokenDataset:
     FileNotFoundError or ValueError if the data cannot be read."""
     config = read_config(folder / "config.toml")
     if "data" not in config:
-        raise ValueError(f"{cli.shown(folder)} has no config.toml that names its data")
+        raise ValueError(f"{display_path(folder)} has no config.toml that names its data")
     return TokenDataset.load(config["data"])
 
 

@@ -38,7 +38,7 @@ class Parts:
 
     def share(self) -> tuple[object, float]:
         """(what all workers have in common during this batch, this one's share of it)"""
-        shares = self.parallel.shares if self.parallel else []
+        shares = self.parallel.weights if self.parallel else []
         return next(((shares, share) for replica, share in shares if replica is self.root), (object(), 1.0))
 
 

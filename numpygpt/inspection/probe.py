@@ -16,7 +16,7 @@ from numpygpt.models import GPT
 from numpygpt.nn.exclusive import alone
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.checks import check_ids
-from numpygpt.nn.twin import evaluation, is_patched, twin
+from numpygpt.nn.replica import evaluation, is_patched, replica
 from numpygpt.utils.signals import signals_wait
 
 
@@ -28,7 +28,7 @@ def undisturbed(model: GPT) -> Iterator[GPT]:
     user's functions is used itself; its modes and gradients are restored.
     """
     if not is_patched(model):
-        yield twin(model, grads=True).eval()
+        yield replica(model).eval()
         return
     grads = model.flat().grads.copy()
     try:

@@ -17,9 +17,9 @@ from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.spacing import words
+from numpygpt.tokenizer.special import END_OF_TEXT
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training.baselines import bits_per_byte
-from numpygpt.utils.text import END_OF_TEXT
 
 Progress = Callable[[int], object]
 

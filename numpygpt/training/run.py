@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from numpygpt.inspection.step import WatchedStep
 from numpygpt.models.generate import blas_for
+from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.clock import SURE, Clock
 from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
@@ -24,13 +25,14 @@ from numpygpt.training.folder import RunFiles, draw_curves
 from numpygpt.training.loggers import Logger
 from numpygpt.training.metrics import MetricsLog, comparable_losses, read_metrics
 from numpygpt.training.report import diverged, evaluation_line, overfitting, result
+from numpygpt.training.runs import curves_command
 from numpygpt.training.spikes import IN_A_ROW, LEAST
 from numpygpt.training.trainer import Trainer
 from numpygpt.training.validation import Validation, comparable
-from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
 from numpygpt.utils.console import note, progress_bar, say
-from numpygpt.utils.text import duration, prompt_ids
+from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.text import duration
 
 
 class Run:
@@ -206,7 +208,7 @@ class Run:
 
     def finish(self) -> None:
         """The last words, and where this session has trained, the loggers' picture of the run."""
-        t, run = self.trainer, cli.shown(self.out)
+        t, run = self.trainer, display_path(self.out)
         if self.loggers and self.step_times:
             picture = draw_curves(self.out)
             for logger in self.loggers:
@@ -218,7 +220,7 @@ class Run:
         speed = f", {1e3 * median(self.step_times):,.0f} ms a step" if self.step_times else ""
         done = "done, but the run has diverged" if self.diverged() else "done"
         note(f"{t.step:,} steps in {duration(t.seconds)}{speed}; "
-             f"{result(t.last, t.best, self.validation.tokens)} ({cli.shown(self.out / 'best.npz')})", f"{done}: ")
+             f"{result(t.last, t.best, self.validation.tokens)} ({display_path(self.out / 'best.npz')})", f"{done}: ")
         if not self.step_times:
             say(f"nothing was left to train; to train longer: {self.files.resume()} --steps N")
-        say(f"next: {cli.command('sample.py', run)}   and   {cli.drawing(self.out)}")
+        say(f"next: {command('sample.py', run)}   and   {curves_command(self.out)}")

@@ -5,7 +5,7 @@ import importlib.util
 import re
 import sys
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 FOLDER = ROOT / "docs" / "exercises"
 SOLVED = FOLDER / "solutions"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PRINTED = sorted({name for page in PAGES

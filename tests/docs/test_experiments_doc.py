@@ -6,7 +6,7 @@ import pytest
 from test_tokenizers_doc import tables
 
 from numpygpt.training.config import read_preset
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 TEXT = (ROOT / "docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
 OUTPUTS = ROOT / "assets" / "outputs"

@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 from numpygpt.verify.cases import gradient_cases
 from numpygpt.verify.mutation.equivalent import EQUIVALENT
 from numpygpt.verify.mutation.mutants import mutants, targets

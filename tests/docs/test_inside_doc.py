@@ -11,7 +11,7 @@ import sys
 import pytest
 from test_backprop_doc import Block, anchor, fenced, quoted_from, sections
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 DOC = ROOT / "docs" / "INSIDE.md"
 DOCUMENT = DOC.read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 FOLDER = ROOT / "docs" / "notebooks"
 NAMES = ["attention_forward_and_backward", "layernorm_gradient", "training_to_text"]

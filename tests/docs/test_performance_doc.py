@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 OUTPUTS = {path.name: path.read_text(encoding="utf-8").splitlines() for path in (ROOT / "assets/outputs").glob("*.md")}
 

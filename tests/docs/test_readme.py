@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 from numpygpt.verify import gradcheck
 from numpygpt.verify.cases import gradient_cases
 

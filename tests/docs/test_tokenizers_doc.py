@@ -15,7 +15,7 @@ from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer, bpe, 
 from numpygpt.tokenizer.pretokenize import gpt2_pattern, pretokenize
 from numpygpt.tokenizer.unicode import WHITESPACE
 from numpygpt.tokenizer.unicode_table import UNICODE_VERSION
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 DOC = ROOT / "docs" / "TOKENIZERS.md"
 DOCUMENT = DOC.read_text(encoding="utf-8")

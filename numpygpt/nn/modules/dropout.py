@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from numpygpt.nn.functional import tiny_is_zero
-from numpygpt.nn.modules.checks import check_array, number
+from numpygpt.nn.modules.checks import check_array
 from numpygpt.nn.modules.module import Module
+from numpygpt.utils.checks import number
 
 
 class Dropout(Module):

@@ -8,8 +8,9 @@ import numpy as np
 
 from numpygpt.nn import init
 from numpygpt.nn.functional import rows, tiny_is_zero
-from numpygpt.nn.modules.checks import check_sizes, check_width, flag
+from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
+from numpygpt.utils.checks import boolean
 
 
 class Linear(Module):
@@ -31,7 +32,7 @@ class Linear(Module):
     def __init__(self, d_in: int, d_out: int, bias: bool = True, *, std: float | None = None,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
         d_in, d_out = check_sizes(d_in=d_in, d_out=d_out)
-        bias = flag("bias", bias)
+        bias = boolean("bias", bias)
         self.d_in, self.d_out, self.bias = d_in, d_out, bias
         std = 1 / math.sqrt(d_in) if std is None else std
         self.param("W", init.normal(np.random.default_rng(rng), (d_in, d_out), std, dtype))

@@ -8,8 +8,9 @@ import numpy as np
 
 from numpygpt.nn import init
 from numpygpt.nn.functional import rows, tiny_is_zero
-from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width, flag, number
+from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
+from numpygpt.utils.checks import boolean, number
 
 
 class LayerNorm(Module):
@@ -25,7 +26,7 @@ class LayerNorm(Module):
     dbeta: np.ndarray
 
     def __init__(self, d_model: int, bias: bool = True, *, eps: float = 1e-5, dtype: str = "float32"):
-        (self.d_model,), self.bias = check_sizes(d_model=d_model), flag("bias", bias)
+        (self.d_model,), self.bias = check_sizes(d_model=d_model), boolean("bias", bias)
         self.eps = number("eps", eps)
         if not 0 <= self.eps < math.inf or (self.eps > 0 and check_dtype(dtype).type(self.eps) == 0):
             raise ValueError(f"eps must be 0, or a finite number above it that is not 0 in {dtype}, got {eps}")
