@@ -24,6 +24,7 @@ from benchmarks.cases import check_names
 from benchmarks.common import markdown, measured_on, row, show, write
 from benchmarks.tokenization import PACKAGES, SOURCE_BYTES, write_source_code
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT
 
 KINDS = {"char": [], "word": ["--vocab-size", "20000"], "bpe": ["--vocab-size", "8192"]}
 TEXT_BYTES = 1_000_000_000
@@ -64,7 +65,7 @@ def repeated(folder: Path, size: int) -> Path:
 
 def measured(text: Path, out: Path, kind: str) -> tuple[float, int]:
     """Run datagen.py; return the seconds it took and the largest sum of resident bytes."""
-    command = [sys.executable, str(cli.ROOT / "datagen.py"), "--input", str(text), "--tokenizer", kind, *KINDS[kind]]
+    command = [sys.executable, str(ROOT / "datagen.py"), "--input", str(text), "--tokenizer", kind, *KINDS[kind]]
     start, peak = time.perf_counter(), 0
     with subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:

@@ -29,6 +29,7 @@ from benchmarks.cases import CASES, OURS, Case, check_names
 from benchmarks.common import markdown, measured_on, peak_memory, row, show, write
 from benchmarks.peers import MAKERS, missing, timed
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT
 
 TREE_COLUMNS = ("case", "old", "new", "new / old", "over the rounds", "old peak memory", "new peak memory")
 Turns = dict[str, list[dict[str, float]]]  # of each peer: {"ms": per step or token, "MB": peak memory} in each round
@@ -106,7 +107,7 @@ def tree_row(case: Case, turns: Turns) -> str:
                 f"{min(ratios):.3f} to {max(ratios):.3f}", f"{old['MB']:,.0f} MB", f"{new['MB']:,.0f} MB"])
 
 
-def start(case: Case, peer: str, tree: Path = cli.ROOT) -> subprocess.Popen:
+def start(case: Case, peer: str, tree: Path = ROOT) -> subprocess.Popen:
     """Start the process of one peer, with the code of a checkout."""
     errors = None if os.environ.get("NUMPYGPT_TRACEBACK") else subprocess.DEVNULL
     return subprocess.Popen([sys.executable, str(tree / "benchmarks" / "speed.py"), "--worker", case.name, peer],

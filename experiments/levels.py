@@ -25,6 +25,7 @@ from numpygpt.plots import style
 from numpygpt.plots.runs import Run, load_runs, same_tokens
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT
 from numpygpt.utils.text import duration
 
 LEVELS = (4.3, 3.5, 3.0, 2.6, 2.4, 2.2, 2.0, 1.8, 1.7, 1.6, 1.5, 1.48)
@@ -37,7 +38,7 @@ def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN",
                         help="run folders with the same tokenizer; a level's sample is from the first that reaches it")
-    parser.add_argument("--out", type=Path, default=cli.ROOT / "assets" / "training_curves" / "levels.png",
+    parser.add_argument("--out", type=Path, default=ROOT / "assets" / "training_curves" / "levels.png",
                         metavar="FILE", help="picture to write")
     args = parser.parse_args()
     style.check_suffix(args.out)

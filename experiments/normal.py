@@ -31,6 +31,7 @@ from numpygpt.plots.series import smooth
 from numpygpt.training.config import read_preset
 from numpygpt.training.start import open_data
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT
 
 PART = 20  # the overfitted model trains on 1/20 of the text
 QUICK = "quick, normal"
@@ -39,7 +40,7 @@ HIGH = ("--lr", "2e-2", "--min-lr", "2e-2")
 
 def main() -> None:
     parser = training_parser(__doc__, "normal")
-    parser.add_argument("--out", type=Path, default=cli.ROOT / "assets" / "training_curves" / "normal.png",
+    parser.add_argument("--out", type=Path, default=ROOT / "assets" / "training_curves" / "normal.png",
                         metavar="FILE", help="picture to write")
     args = parser.parse_args()
     figure = style.new_figure((9.0, 7.0))

@@ -18,7 +18,7 @@ from numpygpt.plots.runs import Run, load_run, read_config
 from numpygpt.training.metrics import read_metrics
 from numpygpt.training.start import begun
 from numpygpt.utils import cli
-from numpygpt.utils.paths import display_path
+from numpygpt.utils.paths import ROOT, display_path
 
 UNCHECKED = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # may differ between runs
 
@@ -26,7 +26,7 @@ UNCHECKED = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "e
 def training_parser(description: str, folder: str) -> cli.ArgumentParser:
     """Return a parser for a script that trains several runs."""
     parser = cli.ArgumentParser(description=description)
-    parser.add_argument("--runs", type=Path, default=cli.ROOT / "runs" / folder, metavar="DIR",
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / folder, metavar="DIR",
                         help="folder of the runs")
     parser.add_argument("more", nargs="*", metavar="FLAG", help="flags for every training, after --; for a quick trial")
     return parser
@@ -65,7 +65,7 @@ def train_run(out: Path, *arguments: object) -> Run:
     """Run `./train.py ARGUMENTS --out OUT` unless that is done, and return the run. Output goes to standard error.
     Raise ValueError if `out` holds a different run, CalledProcessError if the training fails."""
     if words := missing_arguments(out, arguments):
-        subprocess.run([sys.executable, str(cli.ROOT / "train.py"), *words], check=True, stdout=sys.stderr)
+        subprocess.run([sys.executable, str(ROOT / "train.py"), *words], check=True, stdout=sys.stderr)
     return load_run(out)
 
 
