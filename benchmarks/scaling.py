@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import common
 from benchmarks.cases import CASES, Case
 from benchmarks.peers import batch, timed, training
-from numpygpt.inspection.watcher import cached_arrays
+from numpygpt.inspection.tracer import cached_arrays
 from numpygpt.nn.modules.module import Module
 from numpygpt.utils import cli
 from numpygpt.utils.cores import cores

@@ -46,8 +46,8 @@ def check_same(out: Path, arguments: list[str]) -> None:
     found = read_config(out / "config.toml")
     for name, value in wanted.to_dict().items():
         if name not in UNCHECKED and name in found and found[name] != value:
-            raise ValueError(f"{display_path(out)} holds a different run: its {name} is {found[name]}, expected "
-                             f"{value}; move it away")
+            raise ValueError(f"{display_path(out)} holds a different run: its {name} is {found[name]}, "
+                             f"expected {value}; move it away")
 
 
 def missing_arguments(out: Path, arguments: Iterable[object]) -> list[str]:

@@ -20,13 +20,13 @@ import numpy as np
 from benchmarks.common import markdown
 from experiments.runs import load_data
 from numpygpt.inspection.score import score
-from numpygpt.inspection.surprise import bits_of
 from numpygpt.plots.runs import load_run
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.spacing import elements
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training.restore import restore
 from numpygpt.utils import cli
+from numpygpt.utils.units import bits_of
 
 COLUMNS = ("run", "bits per byte", "unknown bytes", "bits per character in unknown words", "elsewhere",
            "bits per byte, spelled out")

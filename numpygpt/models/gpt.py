@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from numpygpt.models import generate
 from numpygpt.nn import init
+from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, described
@@ -142,6 +143,18 @@ class GPT(Module):
         dX = self.dropout.backward(dX)
         dX = self.wpe.backward(dX)
         self.wte.backward(dX)
+
+    formula: ClassVar[Formula] = Formula(
+        ("logits = head(norm_f(blocks(dropout(wpe(wte(ids))))))", "L = criterion(logits, targets)"),
+        ("the backward calls of the same layers, in reverse order",))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        """Of `loss`, as in training."""
+        X = call.of(*call.shape, self.wte.d_model)
+        return Cost((), children=(
+            Child("wte", self.wte, call), Child("wpe", self.wpe, X), Child("dropout", self.dropout, X),
+            *(Child(f"blocks.{i}", block, X) for i, block in enumerate(self.blocks)),
+            Child("norm_f", self.norm_f, X), Child("head_loss", self.head_loss, X)))
 
     # -- writing -----------------------------------------------------------------------------------------------------
 

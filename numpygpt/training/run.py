@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from numpygpt.inspection.step import WatchedStep
+from numpygpt.inspection.step import TracedStep
 from numpygpt.models.generate import blas_for
 from numpygpt.tokenizer.prompts import prompt_ids
-from numpygpt.training.baselines import bits_per_byte
 from numpygpt.training.clock import SURE, Clock
 from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
 from numpygpt.training.folder import RunFiles, draw_curves
@@ -33,6 +32,7 @@ from numpygpt.utils.colour import harmless
 from numpygpt.utils.console import note, progress_bar, say
 from numpygpt.utils.paths import command, display_path
 from numpygpt.utils.text import duration
+from numpygpt.utils.units import bits_per_byte
 
 
 class Run:
@@ -113,7 +113,7 @@ class Run:
     def update(self, bar: tqdm) -> None:
         t, c, every, start = self.trainer, self.config, self.config.trace_every, time.perf_counter()
         look = every and (t.step == 0 or (t.step + 1) % every == 0)
-        watched = WatchedStep(t) if look else None
+        watched = TracedStep(t) if look else None
         numbers = watched.apply() if watched else t.update()
         now = time.perf_counter()
         t.seconds = now - self.began

@@ -92,8 +92,8 @@ def test_what_a_look_costs_is_what_was_measured():
 
 
 def test_the_rows_of_a_look_have_the_names_in_the_table():
-    from numpygpt.inspection.step import WatchedStep
+    from numpygpt.inspection.step import TracedStep
 
     names = set(re.findall(r"^\| `(\w+)/[A-Z]+` \|", DOCUMENT, re.M))
     source = (ROOT / "numpygpt" / "inspection" / "step.py").read_text(encoding="utf-8")
-    assert names == set(re.findall(r'f"(\w+)/\{name\}"', source)) and WatchedStep.row
+    assert names == set(re.findall(r'f"(\w+)/\{name\}"', source)) and TracedStep.row

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
@@ -64,6 +66,16 @@ class LayerNorm(Module):
         dXhat -= Xhat * share
         dXhat *= self.rstd
         return dXhat  # (..., C), by now dX
+
+    formula: ClassVar[Formula] = Formula(
+        ("Y = gamma Xhat + beta,  Xhat = (X - mean) rstd",),
+        ("dgamma = Σ dY Xhat,  dbeta = Σ dY,  dXhat = dY gamma",
+         "dX = rstd (dXhat - mean(dXhat) - Xhat mean(dXhat Xhat))"))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        call.check(self, self.d_model)
+        cached = (call.size + call.rows) * call.itemsize  # Xhat and rstd
+        return Cost(call.shape, forward=7 * call.size, backward=11 * call.size, cached=cached)
 
     def extra_repr(self) -> str:
         return f"{self.d_model}" + ("" if self.bias else ", bias=False")

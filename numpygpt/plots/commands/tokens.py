@@ -10,7 +10,6 @@ from pathlib import Path
 
 from numpygpt.data.given import read_ids
 from numpygpt.inspection.score import TextScores, score_text
-from numpygpt.inspection.surprise import bits_of
 from numpygpt.plots import style
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
@@ -18,6 +17,7 @@ from numpygpt.plots.source import add_run, open_source
 from numpygpt.plots.tokens import Page, draw_tokens, lay_out, size
 from numpygpt.utils import cli
 from numpygpt.utils.paths import display_path
+from numpygpt.utils.units import bits_of
 
 LINES, MOST = 28, 200
 
