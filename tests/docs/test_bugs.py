@@ -1,51 +1,11 @@
-"""docs/backprop/bugs.md: each bug is the line it says and is caught or not as it says; its losses are those printed."""
-
-import importlib.util
-import re
-import sys
+"""The gallery of bugs (docs/backprop/bugs.md): the check refuses each wrong gradient, and each bug trains as it should."""
 
 import numpy as np
 import pytest
-from test_backprop_doc import ROOT, prose, read, sections
+from pages import ROOT, load
 from tiny import make_data
 
 from numpygpt import GPT, gradcheck, nn
-
-DOC = ROOT / "docs" / "backprop" / "bugs.md"
-TEXT = read(DOC)
-PRINTED = read(ROOT / "assets" / "outputs" / "bugs.md")
-ROWS = {cells[1].strip(): [float(cell) for cell in cells[2:-1]]
-        for cells in (line.split("|") for line in PRINTED.splitlines()[2:] if line.startswith("|"))}
-PARTS = ["What the check says", "What training shows", "What hid it"]
-BUGS = {  # section -> the runs that it speaks of
-    "Transposed key gradient": ["transposed key gradient"],
-    "Scale missing on the query gradient": ["missing scale on dQ"],
-    "Softmax with its diagonal only": ["softmax's diagonal only"],
-    "LayerNorm with constant statistics": ["LayerNorm with constant statistics"],
-    "Set in place of added": ["= for += with tied weights"],
-    "Last one wins in the embedding": ["last one wins in the embedding"],
-    "Mean in place of the sum": ["mean for sum over the rows"],
-    "Residual path forgotten": ["residual path forgotten"],
-    "Blocks not reversed": ["blocks not reversed"],
-    "Half of GELU's slope": ["half of GELU's slope"],
-    "Dropout scaled twice": ["dropout scaled twice"],
-    "All rows in place of those that count": ["all rows, in backward alone", "all rows, in forward too"],
-    "Dropout active in evaluation": ["dropout active in evaluation"],
-    "Causal mask missing": ["missing causal mask"],
-    "Targets not shifted": ["targets not shifted"],
-    "Forgotten zero_grad": ["forgotten zero_grad"],
-    "float64 creeping in": ["float64 creeping in"],
-    "A check that agrees with itself": [],
-}
-
-
-def load(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # bugs.py imports wrong.py by this name, and a dataclass looks its module up
-    spec.loader.exec_module(module)
-    return module
-
 
 wrong = load(ROOT / "docs" / "backprop" / "wrong.py", "wrong")
 bugs = load(ROOT / "docs" / "figures" / "bugs.py", "figure_bugs")
@@ -54,71 +14,6 @@ BY_NAME = {bug.name: bug for bug in (*bugs.RIGHT, *bugs.BUGS)}
 
 def normal(*shape):
     return np.random.default_rng(1).standard_normal(shape)
-
-
-# -- the page ----------------------------------------------------------------------------------------------------------
-
-
-def test_every_bug_that_is_trained_has_its_section_and_each_section_its_parts():
-    assert list(sections(TEXT)) == list(BUGS)
-    assert [name for names in BUGS.values() for name in names] and sorted(
-        name for names in BUGS.values() for name in names) == sorted(bug.name for bug in bugs.BUGS)
-    for section in sections(TEXT).values():
-        assert re.findall(r"^\*\*(.+?)\.\*\*", section, re.M) == PARTS
-        check = section.split("**What the check says.**")[1].split("**What training shows.**")[0]
-        assert "```python" in check and "```text" in check
-        assert section.lstrip().startswith("| wrong | right |\n|---|---|\n| `")
-        texts = dict(zip(*[iter(prose(section).split("**")[1:])] * 2, strict=False))
-        assert all(len(text.split()) >= 12 for title, text in texts.items() if title in (
-            "What training shows.", "What hid it.") and text.strip() != "Not run.")
-
-
-@pytest.mark.parametrize("title", BUGS)
-def test_the_two_lines_are_in_the_code(title):
-    rows = re.findall(r"^\| (`.*`) \| (`.*`) \|$", sections(TEXT)[title], re.M)
-    code = [read(path) for path in [*(ROOT / "numpygpt").rglob("*.py"), ROOT / "docs/figures/bugs.py",
-                                    ROOT / "docs/backprop/wrong.py"]]
-    assert len(rows) == max(len(BUGS[title]), 1)
-    for cells in rows:
-        for line in re.findall(r"`([^`]+)`", " ".join(cells)):
-            assert any(line in text for text in code), line
-        for line in re.findall(r"`([^`]+)`", cells[0]):
-            assert any(line in text for text in code[-2:]), line
-
-
-def test_the_table_is_what_the_script_printed():
-    assert PRINTED.strip() in TEXT
-    assert list(ROWS) == list(BY_NAME) and all(len(row) == 6 for row in ROWS.values())
-
-
-@pytest.mark.parametrize("title", [title for title in BUGS if BUGS[title]])
-def test_the_losses_in_the_text_are_those_of_the_bug_or_of_the_right_run(title):
-    shown = sections(TEXT)[title].split("**What training shows.**")[1].split("**What hid it.**")[0]
-    known = {f"{value:.2f}" for name in BUGS[title] for run in (name, BY_NAME[name].right, "right")
-             for value in ROWS[run]} | {"4.17"}
-    found = re.findall(r"\d+\.\d\d", prose(shown))
-    assert len(found) >= 2 and set(found) <= known
-
-
-def test_what_the_introduction_counts():
-    trained = ["transposed key gradient", "missing scale on dQ", "softmax's diagonal only",
-               "LayerNorm with constant statistics", "= for += with tied weights", "last one wins in the embedding",
-               "mean for sum over the rows", "residual path forgotten", "blocks not reversed", "half of GELU's slope",
-               "dropout scaled twice", "all rows, in backward alone"]
-    near = [name for name in trained if ROWS[name][2] - ROWS[BY_NAME[name].right][2] < 0.1]
-    assert f"Of {len(trained)} bugs in backward, AdamW brings {len(near)} to within 0.1 of the right run" in (
-        " ".join(TEXT.split()))
-    assert len(sections(TEXT)) == 18 and TEXT.split("\n\n")[1].startswith("Eighteen mistakes")
-
-
-def test_how_small_the_gradient_is_that_hides_the_key_bug():
-    shown = re.findall(r"^weights 0.02 +tolerance (\S+) +passed +keys: largest gradient (\S+), largest error (\S+)$",
-                       TEXT, re.M)
-    said = " ".join(sections(TEXT)["Transposed key gradient"].split())
-    for tolerance, gradient, error in [[float(number) for number in line] for line in shown]:
-        assert "the error is two thirds of the keys' largest gradient" in said and abs(error / gradient - 2 / 3) < 0.05
-        assert re.search(rf"{tolerance / gradient:.0f} times smaller than (the tolerance|that) of {tolerance}\b", said)
-    assert len(shown) == 2
 
 
 # -- the wrong layers --------------------------------------------------------------------------------------------------
@@ -215,9 +110,9 @@ def test_the_table_and_the_picture_are_made_of_the_runs(tmp_path):
     found = {(bug.name, name, seed): bugs.Result(rng.uniform(2, 4, 40), 1.0 + seed, 10.0 + seed)
              for bug in (*bugs.RIGHT, *bugs.BUGS) for name in bugs.OPTIMIZERS for seed in bugs.SEEDS}
     lines = bugs.table(found).splitlines()
-    assert lines[0] == PRINTED.splitlines()[0] and len(lines) == 2 + len(BY_NAME) + 2
+    assert len([line for line in lines if line.startswith("|")]) == 2 + len(BY_NAME)
     last = np.mean([found["right", "AdamW", seed].losses[-30:].mean() for seed in bugs.SEEDS])
     assert lines[2].startswith(f"| right | {last:.2f} | 1.50 | 10.50 | ")
-    assert lines[-1] == "The two seeds of a right run differ by at most 1.00."
+    assert "1.00" in lines[-1]
     bugs.draw(found, tmp_path / "bugs.png")
     assert (tmp_path / "bugs.png").stat().st_size > 10_000
