@@ -215,8 +215,8 @@ def cells(line):
 
 def markdown(header, rows):
     """A table as text."""
-    return "\n".join(["| " + " | ".join(header) + " |", "|---" * len(header) + "|",
-                      *("| " + " | ".join(row) + " |" for row in rows)])
+    lines = ["|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in [header, *rows]]
+    return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
 
 
 def refreshed(shown, *source):
