@@ -5,6 +5,7 @@ With no arguments: Tiny Shakespeare, a token for each character, in data/shakesp
 """
 
 from numpygpt import startup
+from numpygpt.utils.paths import ROOT, command
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it says in one line what is not installed
@@ -30,11 +31,11 @@ from numpygpt.data.corpora import CORPORA
 from numpygpt.data.inspect import inspection
 from numpygpt.data.recipes import INSTEAD, training
 from numpygpt.data.split import SPLITS
+from numpygpt.tokenizer.prompts import escaped
 from numpygpt.utils.arguments import as_typed
-from numpygpt.utils.cli import ROOT, ArgumentParser, clean_stop, command, run
+from numpygpt.utils.cli import ArgumentParser, clean_stop, run
 from numpygpt.utils.colour import colours
 from numpygpt.utils.console import say
-from numpygpt.utils.typed import escaped
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",
             "text")  # fmt: skip

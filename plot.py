@@ -9,6 +9,8 @@
 """
 
 from numpygpt import startup
+from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.text import suggestion
 
 if __name__ == "__main__":
     startup.begin("matplotlib")  # before the other imports: it says in one line what is not installed
@@ -86,9 +88,9 @@ def check_words(words: Iterable[str], argv: list[str]) -> None:
         if word.startswith("-") or Path(word).exists():
             continue
         if word in WHAT:
-            first = cli.command("plot.py", word, *(other for other in argv if other != word))
+            first = command("plot.py", word, *(other for other in argv if other != word))
             raise ValueError(f"{word}: no such run folder; as a command it comes first: {first}")
-        if near := cli.nearest(word, WHAT):
+        if near := suggestion(word, WHAT):
             raise ValueError(f"{word}: no such run folder, and no command{near} (there are {', '.join(WHAT)})")
 
 
@@ -103,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
         out = args.out or drawn.out
         check_out(out, suffixes_of(command))
         drawn.write(out)
-    print("\n".join([*drawn.lines, f"wrote {cli.shown(out)}"]))
+    print("\n".join([*drawn.lines, f"wrote {display_path(out)}"]))
     if args.show:
         import matplotlib.pyplot as plt
 
@@ -123,7 +125,7 @@ def check_out(out: Path, suffixes: tuple[str, ...]) -> None:
     """What cannot be written is said before anything is drawn."""
     style.check_suffix(out, suffixes)
     if not out.resolve().parent.is_dir():
-        raise FileNotFoundError(f"--out {out}: there is no folder {cli.shown(out.resolve().parent)}; make it first")
+        raise FileNotFoundError(f"--out {out}: there is no folder {display_path(out.resolve().parent)}; make it first")
 
 
 def window(size: tuple[float, float]) -> Figure:

@@ -8,6 +8,7 @@
 """
 
 from numpygpt import startup
+from numpygpt.utils.paths import display_path
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it says in one line what is not installed
@@ -26,12 +27,11 @@ from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.prompts import check_stop, prompt_ids, remarks
 from numpygpt.training.checkpoint import Checkpoint
 from numpygpt.training.restore import corpus_name, restore
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, harmless, room
-from numpygpt.utils.text import prompt_ids
-from numpygpt.utils.typed import check_stop, remarks
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
 
@@ -138,7 +138,7 @@ def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
     loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
     if h["last"] and h["last"]["step"] != h["step"]:
         loss += f" at step {h['last']['step']:,}"
-    return (f"{cli.shown(checkpoint.path)}: step {h['step']:,}, {loss}, "
+    return (f"{display_path(checkpoint.path)}: step {h['step']:,}, {loss}, "
             f"trained on {corpus_name(checkpoint)}, "
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
 

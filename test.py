@@ -10,6 +10,7 @@ is known to happen, and the table must notice. See docs/GRADIENTS.md.
 """
 
 from numpygpt import startup
+from numpygpt.utils.paths import ROOT, command
 
 if __name__ == "__main__":
     startup.begin("matplotlib", "pytest")  # before the other imports: it says in one line what is not installed
@@ -38,9 +39,9 @@ def parse(argv: list[str] | None = None) -> Namespace:
     end = words.index("--") if "--" in words else len(words)
     args = parser.parse_args(words[:end])
     for word in args.pytest:
-        if not (word and os.path.exists(cli.ROOT / word.split("::")[0])):
+        if not (word and os.path.exists(ROOT / word.split("::")[0])):
             parser.error(f"there is no test file or folder {word!r}; for the tests with a word in their names: "
-                         f"{cli.command('test.py', '--', '-k', word)}")
+                         f"{command('test.py', '--', '-k', word)}")
     args.pytest += words[end + 1 :]
     return args
 
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     wrong = table()
     if args.gradients or wrong:
         return 1 if wrong else 0
-    return subprocess.run([sys.executable, "-m", "pytest", *args.pytest], cwd=cli.ROOT).returncode
+    return subprocess.run([sys.executable, "-m", "pytest", *args.pytest], cwd=ROOT).returncode
 
 
 def table() -> int:

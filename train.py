@@ -8,6 +8,7 @@
 """
 
 from numpygpt import startup
+from numpygpt.utils.paths import display_path
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it says in one line what is not installed
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             (trainer.load if args.resume else trainer.start_from)(checkpoint)
         except ValueError as error:
-            raise ValueError(f"{cli.shown(checkpoint.path)}: {error}") from error
+            raise ValueError(f"{display_path(checkpoint.path)}: {error}") from error
     if args.resume:
         print(f"resumed  at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
     if args.trace:

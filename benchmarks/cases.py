@@ -1,16 +1,16 @@
-"""What is measured: training steps and decoding at several sizes, and the ratios that are asked of them."""
+"""The benchmark cases: training steps and decoding, at several model sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from numpygpt.utils import cli
+from numpygpt.utils.text import suggestion
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: B sequences of T tokens, C wide, H heads, L layers, a vocabulary of V."""
+    """One row of the table: B sequences of T tokens; width C, H heads, L layers, vocabulary size V."""
 
     name: str
     B: int
@@ -22,8 +22,12 @@ class Case:
     peers: tuple[str, ...]
     decode: bool = False
     activation: str = "gelu"
-    tied: bool = True  # the head is the token table
-    seconds: float = 3.0  # a turn of each peer takes about this long
+    tied: bool = True  # the output head shares the token embedding's matrix
+    seconds: float = 3.0  # approximate duration of one turn
+
+    @property
+    def unit(self) -> str:
+        return "ms per token" if self.decode else "ms per step"
 
 
 TRAINING = ("products", "torch", "torch-compile", "torch-bf16", "jax")
@@ -45,7 +49,7 @@ OURS = "numpygpt"
 
 
 def check_names(names: Iterable[str], known: Collection[str], what: str = "case") -> None:
-    """ValueError for a name that is none of `known`."""
+    """Raise ValueError for a name that is not in `known`."""
     for name in names:
         if name not in known:
-            raise ValueError(f"no {what} {name!r}{cli.nearest(name, known)} (there are {', '.join(known)})")
+            raise ValueError(f"unknown {what} {name!r}{suggestion(name, known)} (choose from {', '.join(known)})")

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""What looking inside costs: a run with --trace-every has steps of both kinds, and the time of each in metrics.jsonl.
+"""Measure what tracing costs: a run with --trace-every has traced and plain steps, and their times in metrics.jsonl.
 
     python benchmarks/looks.py runs/quick
 
-The medians of the steps that were looked at and of the others, and what share of the run's steps the looks took.
+Prints the median time of plain and of traced steps, and how much of the whole run's time tracing took.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,28 +15,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from benchmarks.common import markdown
 from numpygpt.training.metrics import read_metrics
 from numpygpt.utils import cli
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a run folder")
+    parser = cli.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder")
     print("\n".join(table(parser.parse_args().run)))
 
 
 def table(run: Path) -> list[str]:
-    """A Markdown table of one row. ValueError for a run without looks."""
+    """Return a Markdown table of one row. ValueError unless the run has traced and plain steps."""
     metrics = read_metrics(run / "metrics.jsonl")
     times = 1e3 * metrics.train["step_seconds"]  # ms
-    looked = np.isin(metrics.train["step"], metrics.trace["step"])
-    if not looked.any() or looked.all():
-        raise ValueError(f"{run} has no steps of both kinds: train it with --trace-every 20")
-    plain, look = np.median(times[~looked]), np.median(times[looked])
-    share = (look - plain) * looked.sum() / times.sum()
-    return ["| run | ms a step | ms a step that is looked at | times | share of all steps' time |",
-            "|---|---|---|---|---|",
-            f"| {run.name} | {plain:.1f} | {look:.1f} | {look / plain:.1f} | {share:.1%} |"]
+    traced = np.isin(metrics.train["step"], metrics.trace["step"])
+    if not traced.any() or traced.all():
+        raise ValueError(f"{run} needs both traced and plain steps: train it with --trace-every 20")
+    plain, slow = np.median(times[~traced]), np.median(times[traced])
+    cost = (slow - plain) * traced.sum() / times.sum()
+    return markdown(["run", "ms per step", "ms per traced step", "ratio", "of the run's time"],
+                    [[run.name, f"{plain:.1f}", f"{slow:.1f}", f"{slow / plain:.1f}", f"{cost:.1%}"]])
 
 
 if __name__ == "__main__":

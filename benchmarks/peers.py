@@ -1,7 +1,7 @@
-"""The same model in each library, in its fastest ordinary form: a function that makes a function of one step.
+"""The same model in each library, in its fastest ordinary form.
 
-Every maker takes a Case and returns a callable; a call of it is one training step (random data, clipping at 1, AdamW)
-or, for decoding, the writing of `Case.T - 1` tokens after one, and returns how many steps or tokens it did.
+A maker takes a Case and returns a function. Each call of that function does one training step (random data, gradient
+norm clipped at 1, AdamW) or generates `Case.T - 1` tokens, and returns the number of steps or tokens.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, case.V, (case.B, case.T)), rng.integers(0, case.V, (case.B, case.T))
 
 
-def timed(step: Step, seconds: float, least: int = 1) -> list[float]:
-    """Milliseconds a step (or a token) of each call made in so many seconds, at least `least` of them."""
+def timed(step: Step, seconds: float, min_calls: int = 1) -> list[float]:
+    """Call `step` for this many seconds, and at least `min_calls` times; return each call's ms per step (or token)."""
     times: list[float] = []
     end = time.perf_counter() + seconds
-    while len(times) < least or time.perf_counter() < end:
+    while len(times) < min_calls or time.perf_counter() < end:
         start = time.perf_counter()
         done = step()
         times.append(1e3 * (time.perf_counter() - start) / done)
@@ -44,17 +44,17 @@ def timed(step: Step, seconds: float, least: int = 1) -> list[float]:
 
 
 def training(case: Case, workers: int | None = None) -> tuple[DataParallel, Step]:
-    """The project's own training step, and the workers that do it."""
+    """Return our workers and a function that does one training step with them."""
     model = GPT(case.V, case.T, case.C, case.H, case.L, activation=case.activation, tie_weights=case.tied)
     parallel = DataParallel(model, workers)
-    optimizer = AdamW(parallel, LR, BETAS, EPS, DECAY)
+    optimizer = AdamW(model, LR, BETAS, EPS, DECAY)
     x, y = batch(case)
 
     def step() -> int:
         parallel.loss(x, y)
         parallel.backward()
-        clip_grad_norm(parallel, 1.0)
-        optimizer.step()
+        clip_grad_norm(model, 1.0, parallel.map_slices)
+        optimizer.step(parallel.map_slices)
         optimizer.zero_grad()
         return 1
 
@@ -69,7 +69,7 @@ def numpygpt(case: Case) -> Step:
 
 
 def products(case: Case) -> Step:
-    """The floor: a step's matrix products alone, in the same blocks, a shard a thread, one BLAS thread each."""
+    """The lower bound: only the matrix products of a step, in our tiles, one shard and one BLAS thread per thread."""
     B, T, C, V = case.B, case.T, case.C, case.V
     workers = cores()
     rng = np.random.default_rng(0)
@@ -119,7 +119,7 @@ def products(case: Case) -> Step:
 
 
 def torch_model(case: Case):
-    """The GPT of numpygpt.models.gpt in PyTorch, with its fused attention."""
+    """Return the model of numpygpt.models.gpt in PyTorch, with PyTorch's fused attention."""
     import torch
     from torch import nn
     from torch.nn import functional as F
@@ -190,7 +190,7 @@ def jax_step(case: Case) -> Step:
 
     C, H, L = case.C, case.H, case.L
     rng = np.random.default_rng(0)
-    act = jax.nn.relu if case.activation == "relu" else jax.nn.gelu  # gelu is the tanh form by default
+    act = jax.nn.relu if case.activation == "relu" else jax.nn.gelu  # jax.nn.gelu is the tanh form by default
 
     def normal(*shape: int):
         return jnp.asarray(0.02 * rng.standard_normal(shape, dtype=np.float32))
@@ -267,7 +267,7 @@ def huggingface_decode(case: Case) -> Step:
     return step
 
 
-MAKERS: dict[str, tuple[str, Callable[[Case], Step]]] = {  # name -> (the package it needs, maker)
+MAKERS: dict[str, tuple[str, Callable[[Case], Step]]] = {  # name -> (required package, maker)
     "numpygpt": ("numpy", numpygpt),
     "products": ("numpy", products),
     "torch": ("torch", lambda case: torch_step(case, "eager")),
@@ -279,6 +279,6 @@ MAKERS: dict[str, tuple[str, Callable[[Case], Step]]] = {  # name -> (the packag
 
 
 def missing(peer: str) -> str:
-    """The package that this peer needs and this machine lacks, or nothing."""
+    """Return the package that this peer needs if it is not installed, or an empty string."""
     package = MAKERS[peer][0]
     return "" if importlib.util.find_spec(package) else package

@@ -1,23 +1,20 @@
 #!/usr/bin/env python3
-"""Tokenizers: what the three kinds make of a text, and BPE against Hugging Face's `tokenizers` and OpenAI's `tiktoken`.
+"""Compare the three kinds of tokenizer, and our BPE with Hugging Face's `tokenizers` and OpenAI's `tiktoken`.
 
     python benchmarks/tokenization.py                          on Tiny Shakespeare
-    python benchmarks/tokenization.py --text FILE --gpt2 DIR   on a text of yours; with GPT-2's vocabulary too
-    python benchmarks/tokenization.py --large                  also learns from 50 MB of Python source code
-    python benchmarks/tokenization.py --markdown FILE          the tables as Markdown too
+    python benchmarks/tokenization.py --text FILE --gpt2 DIR   on your own text; also with GPT-2's vocabulary
+    python benchmarks/tokenization.py --large                  also train on 50 MB of Python source code
+    python benchmarks/tokenization.py --markdown FILE          also write the tables as Markdown
 
-Peers take turns in one process, several rounds, and the median counts. "fresh": nothing has been encoded yet; "again":
-the same text once more, for our tokenizer remembers words. Let nothing else run meanwhile. Peers that are not
-installed are named and left out: pip install -e ".[bench]".
+Peers take turns in one process, for several rounds, and the median is reported. Rows marked "again" encode the same
+text once more: our tokenizer caches words. Let nothing else run meanwhile. Peers that are not installed are reported
+and skipped: pip install -e ".[bench]".
 """
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 import tempfile
-import time
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -26,37 +23,40 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.speed import processor, version  # noqa: E402
-from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer  # noqa: E402
-from numpygpt.utils import cli  # noqa: E402
-from numpygpt.utils.cores import cores  # noqa: E402
+from benchmarks.cases import OURS
+from benchmarks.common import markdown, measured_on, row, seconds, show, version, write
+from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
+from numpygpt.utils import cli
+from numpygpt.utils.cores import cores
 
-VOCAB, LARGE_VOCAB, LARGE = 6551, 8192, 50_000_000
+VOCAB, LARGE_VOCAB, SOURCE_BYTES = 6551, 8192, 50_000_000
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-OURS, HF, TIKTOKEN = "numpygpt", "tokenizers", "tiktoken"
+HF, TIKTOKEN = "tokenizers", "tiktoken"
+PACKAGES = ("numpy", HF, TIKTOKEN)
+KIND_COLUMNS = ("kind", "vocabulary", "tokens", "bytes per token", "occur in the text", "occur 20 times", "training",
+                "encoding")
+Peers = dict[str, Callable[[], Any]]
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--text", type=Path, metavar="FILE", help="instead of Tiny Shakespeare")
-    parser.add_argument("--gpt2", type=Path, metavar="DIR", help="the folder of GPT-2's vocab.bpe and encoder.json")
-    parser.add_argument("--large", action="store_true", help=f"also {LARGE // 1_000_000} MB, which takes a minute")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each peer; the median counts")
-    parser.add_argument("--markdown", metavar="FILE", help="write the tables there, for the documents")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="text to use, instead of Tiny Shakespeare")
+    parser.add_argument("--gpt2", type=Path, metavar="DIR", help="folder with GPT-2's vocab.bpe and encoder.json")
+    parser.add_argument("--large", action="store_true",
+                        help=f"also train on {SOURCE_BYTES // 1_000_000} MB, which takes a minute")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="turns of each peer; the median is reported")
+    parser.add_argument("--markdown", metavar="FILE", help="write the tables to this file")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     text = args.text.read_bytes().decode("utf-8") if args.text else tiny_shakespeare()
-    absent = [name for name in (HF, TIKTOKEN) if not version(name)]
-    if absent:
-        print(f"left out, not installed: {', '.join(absent)}", flush=True)
-    lines = [*kinds(text, args.rounds), ""]
-    lines += ["| what | who | seconds | in ours |", "|---|---|---|---|"]
+    if absent := [name for name in (HF, TIKTOKEN) if not version(name)]:
+        print(f"not installed, skipped: {', '.join(absent)}", flush=True)
+    lines = [*kinds(text, args.rounds), "", *markdown(["task", "library", "time", "relative to ours"])]
     lines += compare("train", training(text, VOCAB), args.rounds)
     lines += compare("encode", encoding(BPETokenizer().train(text, VOCAB), text), args.rounds)
     if args.gpt2:
@@ -65,11 +65,11 @@ def main(argv: list[str] | None = None) -> int:
     if args.large:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "large.txt"
-            size = write_source_code(path, LARGE)
+            size = write_source_code(path, SOURCE_BYTES)
             print(f"large: {size:,} bytes of Python source code", flush=True)
             lines += compare("train, large", training_large(path), min(args.rounds, 3))
     if args.markdown:
-        Path(args.markdown).write_text("\n".join([where(), "", *lines, ""]), encoding="utf-8", newline="")
+        write(args.markdown, [measured_on(*PACKAGES), "", *lines])
     return 0
 
 
@@ -79,61 +79,52 @@ def tiny_shakespeare() -> str:
     return "".join(piece for piece in load_corpus("tinyshakespeare").pieces() if isinstance(piece, str))
 
 
-def seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def kinds(text: str, rounds: int) -> list[str]:
-    """A row for each kind: vocabulary, tokens, bytes a token, entries that occur, seconds to learn and to encode."""
+    """Return a table with a row for each kind of tokenizer, trained and timed on the text."""
     size = len(text.encode("utf-8"))
-    head = ["kind", "vocabulary", "tokens", "bytes a token", "occur", "occur 20 times", "to learn", "to encode"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines = markdown(KIND_COLUMNS)
     for make in (CharTokenizer, WordTokenizer, BPETokenizer):
         tok = make().train(text)
         ids = tok.encode_array(text)
         assert tok.decode(ids) == text
         counts = np.bincount(ids, minlength=tok.vocab_size)
-        learn = median(seconds(lambda make=make: make().train(text)) for _ in range(rounds))
+        train = median(seconds(lambda make=make: make().train(text)) for _ in range(rounds))
         encode = median(seconds(lambda tok=tok: fresh(tok).encode_array(text)) for _ in range(rounds))
-        cells = [tok.kind, f"{tok.vocab_size:,}", f"{len(ids):,}", f"{size / len(ids):.2f}",
-                 f"{(counts > 0).mean():.0%}", f"{(counts >= 20).mean():.0%}",
-                 f"{learn:.2f} s", f"{encode:.3f} s, {size / encode / 1e6:.1f} MB/s"]
-        lines.append(f"| {' | '.join(cells)} |")
-    print("\n".join(lines), flush=True)
-    return lines
+        lines.append(row([tok.kind, f"{tok.vocab_size:,}", f"{len(ids):,}", f"{size / len(ids):.2f}",
+                          f"{(counts > 0).mean():.0%}", f"{(counts >= 20).mean():.0%}",
+                          f"{train:.2f} s", f"{encode:.3f} s, {size / encode / 1e6:.1f} MB/s"]))
+    return show(lines)
 
 
 def fresh(tok: Tokenizer) -> Tokenizer:
-    """The same tokenizer as if just loaded: BPE forgets the pieces that it has met."""
+    """Return the tokenizer in the state in which it was loaded: BPE clears its cache of words."""
     if isinstance(tok, BPETokenizer):
         tok._cache.forget()
     return tok
 
 
-def training(text: str, vocab_size: int) -> dict[str, Callable[[], Any]]:
-    """The same training by each: pairs that occur twice, GPT-2's pattern, all 256 bytes."""
-    peers: dict[str, Callable[[], Any]] = {OURS: lambda: BPETokenizer().train(text, vocab_size)}
+def training(text: str, vocab_size: int) -> Peers:
+    """Return the same training for each library: pairs that occur twice, GPT-2's pattern, all 256 bytes."""
+    peers: Peers = {OURS: lambda: BPETokenizer().train(text, vocab_size)}
     if version(HF):
         peers[HF] = lambda: huggingface(vocab_size, lambda tok, trainer: tok.train_from_iterator([text], trainer))
-        lines = text.splitlines(keepends=True)  # many items, which it counts on all cores
+        lines = text.splitlines(keepends=True)  # it counts many items on all cores
         peers[f"{HF}, by line"] = lambda: huggingface(
             vocab_size, lambda tok, trainer: tok.train_from_iterator(lines, trainer)
         )
     return peers
 
 
-def training_large(path: Path) -> dict[str, Callable[[], Any]]:
-    """From a file that is read in pieces, on all cores."""
+def training_large(path: Path) -> Peers:
+    """Return the training on a file that is read in chunks, on all cores."""
 
-    def pieces():
+    def chunks():
         with open(path, encoding="utf-8", newline="") as file:
-            while piece := file.read(1 << 20):
-                yield piece
+            while chunk := file.read(1 << 20):
+                yield chunk
 
     workers = cores()
-    peers: dict[str, Callable[[], Any]] = {OURS: lambda: BPETokenizer().train(pieces(), LARGE_VOCAB, workers=workers)}
+    peers: Peers = {OURS: lambda: BPETokenizer().train(chunks(), LARGE_VOCAB, workers=workers)}
     if version(HF):
         peers[HF] = lambda: huggingface(LARGE_VOCAB, lambda tok, trainer: tok.train([str(path)], trainer))
     return peers
@@ -150,10 +141,10 @@ def huggingface(vocab_size: int, train: Callable[[Any, Any], None]) -> Any:
     return tok
 
 
-def encoding(tok: BPETokenizer, text: str) -> dict[str, Callable[[], Any]]:
-    """One text to a list of ids, by the same vocabulary in each; the ids are checked to be equal."""
+def encoding(tok: BPETokenizer, text: str) -> Peers:
+    """Return the encoding of a text for each library, with the same vocabulary; the ids are checked to be equal."""
     expected = tok.encode(text)
-    peers: dict[str, Callable[[], Any]] = {OURS: lambda: fresh(tok).encode(text)}
+    peers: Peers = {OURS: lambda: fresh(tok).encode(text)}
     peers[f"{OURS}, again"] = lambda: tok.encode(text)
     if version(HF):
         from tokenizers import Tokenizer as Theirs
@@ -174,20 +165,18 @@ def encoding(tok: BPETokenizer, text: str) -> dict[str, Callable[[], Any]]:
     return peers
 
 
-def compare(what: str, peers: dict[str, Callable[[], Any]], rounds: int) -> list[str]:
-    """Rows: what, who, median seconds, how many times ours."""
-    times: dict[str, list[float]] = {who: [] for who in peers}
+def compare(task: str, peers: Peers, rounds: int) -> list[str]:
+    """Let the libraries take turns; return a row for each: median seconds, and that divided by ours."""
+    times: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(rounds):
-        for who, function in peers.items():
-            times[who].append(seconds(function))
-    middle = {who: median(found) for who, found in times.items()}
-    rows = [f"| {what} | {who} | {took:.3f} s | {took / middle[OURS]:.2f} |" for who, took in middle.items()]
-    print("\n".join(rows), flush=True)
-    return rows
+        for name, function in peers.items():
+            times[name].append(seconds(function))
+    medians = {name: median(found) for name, found in times.items()}
+    return show([row([task, name, f"{took:.3f} s", f"{took / medians[OURS]:.2f}"]) for name, took in medians.items()])
 
 
 def write_source_code(path: Path, size: int) -> int:
-    """The .py files of this Python and of its packages, in the order of their names, up to `size` bytes."""
+    """Write the .py files of this Python and its packages, sorted by name, up to `size` bytes; return their size."""
     import sysconfig
 
     written = 0
@@ -195,24 +184,18 @@ def write_source_code(path: Path, size: int) -> int:
         for folder in dict.fromkeys(sysconfig.get_paths()[name] for name in ("stdlib", "purelib")):
             for file in sorted(Path(folder).rglob("*.py")):
                 data = file.read_bytes()
-                if written + len(data) <= size and utf8(data):
+                if written + len(data) <= size and is_utf8(data):
                     out.write(data)
                     written += len(data)
     return written
 
 
-def utf8(data: bytes) -> bool:
+def is_utf8(data: bytes) -> bool:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
         return False
     return True
-
-
-def where() -> str:
-    names = ("numpy", HF, TIKTOKEN)
-    versions = ", ".join(f"{name} {version(name)}" for name in names if version(name))
-    return f"Measured on {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}."
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Where the time of a training step goes: by kind of layer, and what a constant of the layout changes.
+"""Measure where the time of a training step goes: per kind of layer, and the effect of each tuning constant.
 
-    python benchmarks/where.py parts char quick       time by part, for one worker's share of the batch
-    python benchmarks/where.py ideas                  the step with and without each idea, in turn
-    python benchmarks/where.py ideas long             those of one case
-    python benchmarks/where.py rates                  how fast one thread multiplies, in NumPy and in PyTorch
-    python benchmarks/where.py batches                what drawing a batch costs, from a million and 300 million tokens
+    python benchmarks/where.py parts char quick       time per kind of layer, for the shard of one worker
+    python benchmarks/where.py ideas                  a step with each value of each tuning constant, in turn
+    python benchmarks/where.py ideas long             the constants of one case
+    python benchmarks/where.py rates                  speed of matrix products on one thread, in NumPy and in PyTorch
+    python benchmarks/where.py batches                time to draw a batch from 1 million and from 300 million tokens
 
 Let nothing else run meanwhile.
 """
@@ -25,19 +25,19 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.cases import CASES, Case, check_names  # noqa: E402
-from benchmarks.peers import missing, timed, training  # noqa: E402
-from numpygpt.data import DataLoader  # noqa: E402
-from numpygpt.nn.modules import attention, loss  # noqa: E402
-from numpygpt.optim import optimizer  # noqa: E402
-from numpygpt.parallel.threads import blas_threads  # noqa: E402
-from numpygpt.utils import cli  # noqa: E402
-from numpygpt.utils.cores import cores  # noqa: E402
+from benchmarks.cases import CASES, Case, check_names
+from benchmarks.common import markdown, row, seconds, show
+from benchmarks.peers import missing, timed, training
+from numpygpt.data import DataLoader
+from numpygpt.nn.modules import attention, loss
+from numpygpt.optim import optimizer
+from numpygpt.parallel.threads import blas_threads
+from numpygpt.utils import cli
+from numpygpt.utils.cores import cores
 
-IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (the last is ours)
+IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (ours is last)
     ("char", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
     ("quick", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
     ("long", attention, "ROWS", (1024, 32, 64, 256, attention.ROWS)),
@@ -50,8 +50,8 @@ IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, mod
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("parts", "ideas", "rates", "batches"))
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}")
+    parser.add_argument("what", choices=("parts", "ideas", "rates", "batches"), help="what to measure, as above")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"any of {', '.join(CASES)}")
     return parser.parse_args(argv)
 
 
@@ -64,10 +64,11 @@ def main(argv: list[str] | None = None) -> int:
     elif args.what == "rates":
         rates(CASES["char"])
     elif args.what == "batches":
-        print("| batches | tokens | ms a batch | share of a step |\n|---|---|---|---|")
+        show(markdown(["batches", "tokens", "ms per batch", "of a step"]))
         for name in args.cases or ["quick", "char"]:
             batches(CASES[name], (1_000_000, 300_000_000))
     else:
+        show(markdown(["case", "setting", "time"]))
         for case, module, constant, values in IDEAS:
             if not args.cases or case in args.cases:
                 compare(CASES[case], module, constant, values)
@@ -75,11 +76,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parts(case: Case, steps: int = 30) -> None:
-    """Milliseconds a step in each kind of layer itself, without the layers inside it."""
-    share = replace(case, B=max(1, case.B // cores()))
-    parallel, step = training(share, workers=1)
+    """Print the ms per step in each kind of layer, without the layers inside it."""
+    shard = replace(case, B=max(1, case.B // cores()))
+    parallel, step = training(shard, workers=1)
     spent: dict[str, float] = defaultdict(float)
-    inside = [0.0]  # seconds that the calls made by the running call have taken
+    inside = [0.0]  # a stack: seconds spent in calls that the running call has made
 
     def watched(name: str, function: Callable) -> Callable:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -100,42 +101,36 @@ def parts(case: Case, steps: int = 30) -> None:
         with blas_threads(1):
             step()
             spent.clear()
-            start = time.perf_counter()
-            for _ in range(steps):
-                step()
-            whole = time.perf_counter() - start
+            total = seconds(lambda: [step() for _ in range(steps)])
     finally:
         for layer, method, function in plain:
             setattr(layer, method, function)
-    spent["clipping, update, clearing"] = whole - sum(spent.values())
-    print(f"| {case.name}, {share.B} of {case.B} sequences, one thread | ms a step | share |\n|---|---|---|")
-    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
-        if seconds > 0.005 * whole:
-            print(f"| {name} | {1e3 * seconds / steps:.1f} | {seconds / whole:.0%} |")
-    print(f"| all | {1e3 * whole / steps:.1f} | |", flush=True)
+    spent["clipping, optimiser step, zero_grad"] = total - sum(spent.values())
+    lines = markdown([f"{case.name}, {shard.B} of {case.B} sequences, one thread", "ms per step", "of the step"])
+    for name, took in sorted(spent.items(), key=lambda item: -item[1]):
+        if took > 0.005 * total:
+            lines.append(row([name, f"{1e3 * took / steps:.1f}", f"{took / total:.0%}"]))
+    show([*lines, row(["all", f"{1e3 * total / steps:.1f}", ""])])
 
 
 def batches(case: Case, sizes: tuple[int, ...], turns: int = 1000) -> None:
-    """Milliseconds that a batch takes, and what part of a training step that is, for texts of several sizes."""
+    """Print the time to draw a batch, in ms and as a fraction of a training step, for texts of several sizes."""
     _, step = training(case, workers=cores())
     step()
-    whole = median(timed(step, case.seconds))
+    whole_step = median(timed(step, case.seconds))
     for size in sizes:
         loader = DataLoader(np.zeros(size, dtype=np.uint16), case.B, case.T)
-        loader.next_batch()  # the first of an epoch puts its windows in order
-        start = time.perf_counter()
-        for _ in range(turns):
-            loader.next_batch()
-        took = 1e3 * (time.perf_counter() - start) / turns
-        print(f"| {case.name} | {size:,} | {took:.4f} | {took / whole:.3%} |", flush=True)
+        loader.next_batch()  # the first batch of an epoch shuffles its windows
+        took = 1e3 / turns * seconds(lambda loader=loader: [loader.next_batch() for _ in range(turns)])
+        show([row([case.name, f"{size:,}", f"{took:.4f}", f"{took / whole_step:.3%}"])])
 
 
 def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ...], rounds: int = 5) -> None:
-    """Median ms a step for each value of a constant, the values taking turns."""
+    """Print the median ms per step for each value of a constant; the values take turns."""
     ours = getattr(module, constant)
     steps, times = [], [[] for _ in values]
     for value in values:
-        setattr(module, constant, value)  # a mask is made with the layer
+        setattr(module, constant, value)  # a layer makes its mask when it is built
         steps.append(training(case)[1])
     for _ in range(rounds):
         for value, step, found in zip(values, steps, times, strict=True):
@@ -144,13 +139,13 @@ def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ..
             found.extend(timed(step, case.seconds / 3))
     setattr(module, constant, ours)
     for value, found in zip(values, times, strict=True):
-        print(f"| {case.name} | {constant} = {value:,} | {median(found):.1f} ms a step |", flush=True)
+        show([row([case.name, f"{constant} = {value:,}", f"{median(found):.1f} {case.unit}"])])
 
 
 def rates(case: Case, repeats: int = 30) -> None:
-    """GFLOP/s of the products of a Linear on one thread, and GB/s at which decoding reads all weights of the blocks."""
+    """Print the GFLOP/s of a Linear's products and the GB/s of reading all weights in decoding, on one thread."""
     rng, N, C = np.random.default_rng(0), case.B * case.T // cores(), case.C
-    print("| product, one thread | NumPy | PyTorch |\n|---|---|---|")
+    show(markdown(["product, one thread", "NumPy", "PyTorch"]))
     with blas_threads(1):
         for m, n in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C)):
             arrays = [rng.standard_normal(shape, dtype=np.float32) for shape in ((N, m), (m, n), (N, n))]
@@ -162,25 +157,20 @@ def rates(case: Case, repeats: int = 30) -> None:
             for name, product in (("X W", lambda X, W, dY: X @ W), ("dY W^T", lambda X, W, dY: dY @ W.T),
                                   ("X^T dY", lambda X, W, dY: X.T @ dY)):
                 speeds = [2e-9 * N * m * n / typical(product, of, repeats) for of in (arrays, tensors) if of]
-                print(f"| {name}, {m} to {n} | {' | '.join(f'{speed:.0f} GFLOP/s' for speed in speeds)} |", flush=True)
+                show([row([f"{name}, {m} to {n}", *(f"{speed:.0f} GFLOP/s" for speed in speeds)])])
         weights = [rng.standard_normal(shape, dtype=np.float32)
                    for _ in range(case.L) for shape in ((C, 3 * C), (C, C), (C, 4 * C), (4 * C, C))]
-        row = {m: rng.standard_normal((1, m), dtype=np.float32) for m in (C, 4 * C)}
-        seconds = typical(lambda: [row[len(W)] @ W for W in weights], [], repeats)
+        rows = {m: rng.standard_normal((1, m), dtype=np.float32) for m in (C, 4 * C)}
+        took = typical(lambda: [rows[len(W)] @ W for W in weights], [], repeats)
         size = sum(W.nbytes for W in weights)
-        speed = f"{1e3 * seconds:.2f} ms, {size / seconds / 1e9:.0f} GB/s"
-        print(f"| one row by {size / 1e6:.1f} MB of weights | {speed} | |")
+        speed = f"{1e3 * took:.2f} ms, {size / took / 1e9:.0f} GB/s"
+        show([row([f"one row times {size / 1e6:.1f} MB of weights", speed, ""])])
 
 
 def typical(function: Callable, arguments: list, repeats: int) -> float:
-    """Median seconds of a call, after one to warm up."""
+    """Return the median seconds of a call, after one warm-up call."""
     function(*arguments)
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function(*arguments)
-        times.append(time.perf_counter() - start)
-    return median(times)
+    return median(seconds(function, *arguments) for _ in range(repeats))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""What each choice in a GPT is worth: the preset `quick` with one thing changed at a time, on three seeds.
+"""Measure what each choice in a GPT is worth: the preset `quick` with one change at a time, on three seeds.
 
     python experiments/ablations.py > assets/outputs/ablations.md
 
-27 trainings of one to two minutes each. They stay in runs/ablations/, where what is done is not done again.
+27 trainings of one to two minutes each. They are kept in runs/ablations/, and complete ones are not trained again.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from functools import partial
@@ -19,14 +18,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 import train
-from experiments.runs import ROOT, best_loss, markdown, slug, trained
+from benchmarks.common import markdown
+from experiments.runs import best_loss, slug, train_run, training_parser
 from numpygpt.training import Trainer
 from numpygpt.training.start import begun, open_data
 from numpygpt.utils import cli
 
 SEEDS = (1337, 1, 2)
 BASE, UNSCALED = "`quick` as it is", "residual projections not scaled at the start"
-VARIANTS: dict[str, tuple[str, ...]] = {  # flags beside the preset's
+VARIANTS: dict[str, tuple[str, ...]] = {  # flags in addition to the preset
     BASE: (),
     "sinusoidal positions": ("--positions", "sinusoidal"),
     "ReLU": ("--activation", "relu"),
@@ -40,27 +40,27 @@ VARIANTS: dict[str, tuple[str, ...]] = {  # flags beside the preset's
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ablations", help="where the runs are")
-    parser.add_argument("more", nargs="*", help="flags for every training, after --: to try this out")
-    args = parser.parse_args()
+    args = training_parser(__doc__, "ablations").parse_args()
     losses = {name: [loss(name, seed, args.runs, args.more) for seed in SEEDS] for name in VARIANTS}
     print("\n".join(table(losses)))
 
 
 def loss(name: str, seed: int, runs: Path, more: list[str]) -> float:
-    """The best validation loss of a variant with a seed."""
+    """Return the best validation loss of one variant with one seed."""
     out = runs / f"{slug(name)}_{seed}"
-    flags = ["quick", "--seed", str(seed), "--eval-tokens", "-1", "--workers", "1"]  # more would round sums otherwise
+    flags = ["quick", "--seed", str(seed), "--eval-tokens", "-1", "--workers", "1"]  # one worker: the same rounding
     flags += [*VARIANTS[name], *more]
     if name == UNSCALED:
         flags += ["--init-from", str(unscaled(runs / f"unscaled_{seed}.npz", flags))]
-    return best_loss(trained(out, *flags))
+    return best_loss(train_run(out, *flags))
 
 
 def unscaled(path: Path, flags: list[str]) -> Path:
-    """The parameters that a run begins with, but for the two matrices of each block that write into the residual
-    stream: they are drawn from N(0, 0.02^2) like the others, without 1/sqrt(2 n_layers)."""
+    """Save initial parameters without GPT-2's scaling of the residual projections.
+
+    The two matrices of each block that write to the residual stream are drawn from N(0, 0.02^2) like all others: the
+    factor 1/sqrt(2 n_layers) is undone.
+    """
     if not path.exists():
         config = begun(train.parse([*flags, "--dry-run"])).config
         trainer = Trainer(config, open_data(config, make=True, say=partial(print, file=sys.stderr)))
@@ -73,15 +73,15 @@ def unscaled(path: Path, flags: list[str]) -> Path:
 
 
 def table(losses: dict[str, list[float]]) -> list[str]:
-    """A Markdown table: best validation losses in nats a character, their mean and spread, and the mean's distance from
-    that of `quick`."""
+    """Return a Markdown table: the best validation loss of each seed in nats per character, mean, spread, and the
+    difference of the mean to `quick`."""
     columns = ("changed", *(f"seed {seed}" for seed in SEEDS), "mean", "largest - smallest", "against `quick`")
     rows = []
     for name, found in losses.items():
         mean = float(np.mean(found))
-        against = "" if name == BASE else f"{mean - float(np.mean(losses[BASE])):+.3f}"
+        difference = "" if name == BASE else f"{mean - float(np.mean(losses[BASE])):+.3f}"
         rows.append([name, *(f"{value:.4f}" for value in found), f"{mean:.3f}", f"{max(found) - min(found):.3f}",
-                     against])
+                     difference])
     return markdown(columns, rows)
 
 

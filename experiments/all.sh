@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Every training and every table and picture of docs/EXPERIMENTS.md, without arguments: some eight hours on two cores.
-# What is done is not done again, what was cut off goes on. Runs stay in runs/, where each can be sampled from and
-# drawn.
+# Run all trainings and make all tables and pictures of docs/EXPERIMENTS.md, without arguments: eight hours on two cores.
+# Complete runs are not trained again, interrupted ones resume. Runs are kept in runs/, for sample.py and plot.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 outputs=assets/outputs curves=assets/training_curves
 
-# train NAME PRESET [FLAG ...]: the run runs/NAME, or what is left of it. Losses are compared, so each is of all tokens.
+# train NAME PRESET [FLAG ...]: train runs/NAME, or resume it. Evaluations use all tokens, so that losses compare.
 train() {
   python - "$@" <<'PYTHON'
 import sys
-from experiments.runs import ROOT, trained
-trained(ROOT / "runs" / sys.argv[1], *sys.argv[2:], "--eval-tokens", "-1")
+from experiments.runs import train_run
+from numpygpt.utils.cli import ROOT
+train_run(ROOT / "runs" / sys.argv[1], *sys.argv[2:], "--eval-tokens", "-1")
 PYTHON
 }
 
-[ $# -eq 0 ] || { sed -n 2,4p "$0"; exit 2; }
+[ $# -eq 0 ] || { sed -n 2,3p "$0"; exit 2; }
 train quick quick
 train quick_seed1 quick --seed 1
 train quick_seed2 quick --seed 2

@@ -1,28 +1,28 @@
 #!/usr/bin/env python3
-"""What was tried before the presets `best_*`: models of characters, each trained for some minutes on two cores.
+"""Train the candidates for the presets `best_*`: models of characters, each trained for some minutes on two cores.
 
     python experiments/candidates.py > assets/outputs/candidates.md
 
-Eight trainings, an hour. They stay in runs/candidates/, where what is done is not done again. The time of a step is
-measured while the table is made: let nothing else run meanwhile.
+Eight trainings, one hour. They are kept in runs/candidates/, and complete ones are not trained again. The table's time
+per step is measured when the table is made: let nothing else run meanwhile.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.report import machine, step_seconds
-from experiments.runs import ROOT, best_loss, last_train_loss, markdown, read_config, slug, trained
+from benchmarks.common import markdown, measured_on
+from experiments.report import step_seconds
+from experiments.runs import best_loss, last_train_loss, read_config, slug, train_run, training_parser
 from numpygpt.training.config import Config
 from numpygpt.utils import cli
 from numpygpt.utils.text import duration
 
 NARROW = "quick --context 128 --batch-size 8 --steps 4700 --warmup 200 --eval-every 2350 --eval-tokens -1"
-CANDIDATES = {  # flags beside those of the first; more work in a step, fewer steps
+CANDIDATES = {  # flags in addition to those of `narrow`; a step that does more work gets fewer steps
     "narrow": "",
     "context 64": "--context 64 --batch-size 16 --steps 4900 --eval-every 2450",
     "context 256": "--context 256 --batch-size 4 --steps 4400 --eval-every 2200",
@@ -33,25 +33,22 @@ CANDIDATES = {  # flags beside those of the first; more work in a step, fewer st
     "wider, small batches": "--d-model 192 --n-heads 6 --batch-size 4 --steps 5600 --eval-every 2800",
     "widest": "--d-model 256 --lr 2e-3 --steps 2000 --warmup 100 --eval-every 500",
 }
-SHOWN = ("d_model", "n_heads", "context", "batch_size", "lr", "steps")
-COLUMNS = ("run", *SHOWN, "tokens read", "last training loss", "best validation loss", "ms a step", "all steps")
+SETTINGS = ("d_model", "n_heads", "context", "batch_size", "lr", "steps")
+COLUMNS = ("run", *SETTINGS, "tokens read", "last training loss", "best validation loss", "ms per step", "all steps")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "candidates", help="where the runs are")
-    parser.add_argument("more", nargs="*", help="flags for every training, after --: to try this out")
-    args = parser.parse_args()
+    args = training_parser(__doc__, "candidates").parse_args()
     rows = [row(name, args.runs, args.more) for name in CANDIDATES]
-    print("\n".join([machine(), "", *markdown(COLUMNS, rows)]))
+    print("\n".join([measured_on("numpy"), "", *markdown(COLUMNS, rows)]))
 
 
 def row(name: str, runs: Path, more: list[str]) -> list[str]:
-    """What stands in the columns for one candidate, which is trained where it is missing."""
-    run = trained(runs / slug(name), *NARROW.split(), *CANDIDATES[name].split(), *more)
+    """Train one candidate unless that is done, and return its row of the table."""
+    run = train_run(runs / slug(name), *NARROW.split(), *CANDIDATES[name].split(), *more)
     config = Config().changed(read_config(run.folder / "config.toml"), str(run.folder))
     seconds = step_seconds(config)
-    return [name, *(f"{getattr(config, key):,}" for key in SHOWN), f"{run.total('tokens') / 1e6:.1f}M",
+    return [name, *(f"{getattr(config, key):,}" for key in SETTINGS), f"{run.total('tokens') / 1e6:.1f}M",
             f"{last_train_loss(run):.3f}", f"{best_loss(run):.4f}", f"{1e3 * seconds:.1f}",
             duration(run.total("step") * seconds)]
 

@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""What a training that goes wrong looks like, beside one that does not: assets/training_curves/normal.png.
+"""Draw what failing trainings look like, next to a normal one: assets/training_curves/normal.png.
 
     python experiments/normal.py
 
-Overfitting (a twentieth of the text), a learning rate that is too high, no warm-up, and attention without its mask;
-each beside the preset `quick`. Six trainings of one to two minutes, which stay in runs/normal/.
+Four failures: overfitting (1/20 of the text), a learning rate that is too high, no warm-up, and attention without its
+causal mask. Each is drawn with the preset `quick`. Six trainings of one to two minutes, kept in runs/normal/.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from contextlib import redirect_stdout
 from functools import partial
@@ -23,7 +22,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 import train
-from experiments.runs import ROOT, load_run, missing, trained
+from experiments.runs import load_run, missing_arguments, train_run, training_parser
 from numpygpt.data import Corpus, prepare
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.plots import style
@@ -32,18 +31,17 @@ from numpygpt.plots.series import smooth
 from numpygpt.training.config import read_preset
 from numpygpt.training.start import open_data
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT
 
-PART = 20  # the overfitted model gets one part in so many of the text
-QUICK = "quick, as it should be"
+PART = 20  # the overfitted model trains on 1/20 of the text
+QUICK = "quick, normal"
 HIGH = ("--lr", "2e-2", "--min-lr", "2e-2")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "normal", help="where the runs are")
+    parser = training_parser(__doc__, "normal")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "training_curves" / "normal.png",
-                        help="the picture (default: that of docs/EXPERIMENTS.md)")
-    parser.add_argument("more", nargs="*", help="flags for every training, after --: to try this out")
+                        metavar="FILE", help="picture to write")
     args = parser.parse_args()
     figure = style.new_figure((9.0, 7.0))
     axes = figure.subplots(2, 2)
@@ -53,19 +51,19 @@ def main() -> None:
 
 
 def panels(folder: Path, more: list[str]) -> dict[str, dict[str, Run]]:
-    """Title -> name -> run."""
-    run = lambda name, *flags: trained(folder / name, "quick", "--eval-every", 100, *flags, *more)  # noqa: E731
+    """Train all runs; return title -> name in the legend -> run."""
+    run = lambda name, *flags: train_run(folder / name, "quick", "--eval-every", 100, *flags, *more)  # noqa: E731
     quick = {QUICK: run("quick")}
     return {
-        f"Overfitting: 1/{PART} of the text": quick | {"a part": run("part", "--data", part(folder / "data"))},
-        "A learning rate too high": quick | {"lr 2e-2": run("high", *HIGH), "lr 1e-1": run("higher", "--lr", "1e-1")},
-        "No warm-up": quick | {"without": run("no_warmup", "--warmup", 0)},
-        "A broken mask": quick | {"every token sees the next": unmasked(folder / "unmasked", more)},
+        "Overfitting": quick | {f"1/{PART} of the text": run("part", "--data", part(folder / "data"))},
+        "Learning rate too high": quick | {"lr 2e-2": run("high", *HIGH), "lr 1e-1": run("higher", "--lr", "1e-1")},
+        "No warm-up": quick | {"no warm-up": run("no_warmup", "--warmup", 0)},
+        "Broken causal mask": quick | {"no mask": unmasked(folder / "unmasked", more)},
     }
 
 
 def part(folder: Path) -> Path:
-    """A data folder with the beginning of Tiny Shakespeare."""
+    """Make a data folder with the beginning of Tiny Shakespeare."""
     whole = open_data(read_preset("quick"), make=True, say=partial(print, file=sys.stderr))
     text = whole.tokenizer.decode(np.asarray(whole.train[: len(whole.train) // PART]))
     prepare(Corpus.of("beginning", text, f"the first {len(text):,} characters of {whole.meta['corpus']}"), folder)
@@ -73,21 +71,21 @@ def part(folder: Path) -> Path:
 
 
 def unmasked(out: Path, more: list[str]) -> Run:
-    """A run whose attention sees the tokens to come, the very one that is to be predicted among them."""
-    made = MultiHeadAttention.__init__
+    """Train a run whose attention sees future tokens, including the token that it should predict."""
+    init = MultiHeadAttention.__init__
 
     def without_mask(self: MultiHeadAttention, *sizes: Any, **options: Any) -> None:
-        made(self, *sizes, **options)
+        init(self, *sizes, **options)
         self.mask[...] = 0
 
-    if words := missing(out, ["quick", "--eval-every", 100, *more]):
+    if words := missing_arguments(out, ["quick", "--eval-every", 100, *more]):
         with patch.object(MultiHeadAttention, "__init__", without_mask), redirect_stdout(sys.stderr):
             train.main(words)
     return load_run(out)
 
 
 def draw(ax: Axes, title: str, runs: dict[str, Run]) -> None:
-    """Training loss as a thin line, validation loss as a thick one with dots, a colour for each run."""
+    """Draw training loss (thin) and validation loss (thick, with dots), with a colour for each run."""
     entries = []
     for colour, (name, run) in zip((style.GREY, style.VERMILLION, style.PURPLE), runs.items(), strict=False):
         train_, found = run.metrics.train, run.metrics.eval
@@ -95,7 +93,7 @@ def draw(ax: Axes, title: str, runs: dict[str, Run]) -> None:
         (line,) = ax.plot(found["step"], found["val_loss"], color=colour, linewidth=2, marker="o", markersize=3)
         entries.append((line, name))
     ax.set_ylim(0 if "mask" in title else 1, 4.5)
-    style.dress(ax, title, "step", "loss, nats a character")
+    style.dress(ax, title, "step", "loss, nats per character")
     style.legend(ax, entries, loc="upper right")
 
 

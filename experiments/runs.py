@@ -1,30 +1,39 @@
-"""Runs of train.py by name: trained where they are missing, gone on with where they were cut off, and read."""
+"""Train runs that are missing, resume runs that were interrupted, and read the results."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import train  # noqa: E402
-from numpygpt.data import TokenDataset  # noqa: E402
-from numpygpt.plots.runs import Run, load_run, read_config  # noqa: E402
-from numpygpt.training.metrics import read_metrics  # noqa: E402
-from numpygpt.training.start import begun  # noqa: E402
-from numpygpt.utils import cli  # noqa: E402
+import train
+from numpygpt.data import TokenDataset
+from numpygpt.plots.runs import Run, load_run, read_config
+from numpygpt.training.metrics import read_metrics
+from numpygpt.training.start import begun
+from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT, display_path
 
-FREE = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # paths, or change no parameter
+UNCHECKED = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # may differ between runs
 
 
-def complete(out: Path) -> bool:
-    """Whether the run in `out` has done all its steps and evaluated the last."""
+def training_parser(description: str, folder: str) -> cli.ArgumentParser:
+    """Return a parser for a script that trains several runs."""
+    parser = cli.ArgumentParser(description=description)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / folder, metavar="DIR",
+                        help="folder of the runs")
+    parser.add_argument("more", nargs="*", metavar="FLAG", help="flags for every training, after --; for a quick trial")
+    return parser
+
+
+def is_complete(out: Path) -> bool:
+    """Return whether the run in `out` has done all its steps and evaluated the last one."""
     if not (out / "metrics.jsonl").exists():
         return False
     evaluated = read_metrics(out / "metrics.jsonl").eval["step"]
@@ -32,59 +41,53 @@ def complete(out: Path) -> bool:
 
 
 def check_same(out: Path, arguments: list[str]) -> None:
-    """ValueError where the run in `out` is another than `./train.py ARGUMENTS` makes."""
-    asked = begun(train.parse([*arguments, "--dry-run"])).config
+    """Raise ValueError unless the run in `out` is the one that `./train.py ARGUMENTS` makes."""
+    wanted = begun(train.parse([*arguments, "--dry-run"])).config
     found = read_config(out / "config.toml")
-    for name, value in asked.to_dict().items():
-        if name not in FREE and name in found and found[name] != value:
-            raise ValueError(f"{cli.shown(out)} holds another run: its {name} is {found[name]}, and {value} is asked "
-                             "for; move it away")
+    for name, value in wanted.to_dict().items():
+        if name not in UNCHECKED and name in found and found[name] != value:
+            raise ValueError(f"{display_path(out)} holds a different run: its {name} is {found[name]}, "
+                             f"expected {value}; move it away")
 
 
-def missing(out: Path, arguments: Iterable[object]) -> list[str]:
-    """The words for train.py that make what is missing of the run `ARGUMENTS --out OUT`: none where it is complete.
-    ValueError where another run is in `out`."""
+def missing_arguments(out: Path, arguments: Iterable[object]) -> list[str]:
+    """Return the arguments with which train.py starts or resumes the run in `out`, or none if the run is complete.
+    Raise ValueError if `out` holds a different run."""
     words = [str(argument) for argument in arguments]
     if (out / "config.toml").exists():
         check_same(out, words)
-    if complete(out):
+    if is_complete(out):
         return []
     return ["--resume", str(out)] if (out / "ckpt.npz").exists() else [*words, "--out", str(out)]
 
 
-def trained(out: Path, *arguments: object) -> Run:
-    """The run that `./train.py ARGUMENTS --out OUT` makes; what that prints goes to standard error. ValueError where
-    another run is in `out`, CalledProcessError where the training fails."""
-    if words := missing(out, arguments):
+def train_run(out: Path, *arguments: object) -> Run:
+    """Run `./train.py ARGUMENTS --out OUT` unless that is done, and return the run. Output goes to standard error.
+    Raise ValueError if `out` holds a different run, CalledProcessError if the training fails."""
+    if words := missing_arguments(out, arguments):
         subprocess.run([sys.executable, str(ROOT / "train.py"), *words], check=True, stdout=sys.stderr)
     return load_run(out)
 
 
-def data_of(folder: Path) -> TokenDataset:
-    """The data that the run in `folder` was trained on. ValueError where no config.toml names it, FileNotFoundError or
-    ValueError where it cannot be read."""
+def load_data(folder: Path) -> TokenDataset:
+    """Load the data on which the run in `folder` was trained. Raise ValueError if no config.toml names the data,
+    FileNotFoundError or ValueError if the data cannot be read."""
     config = read_config(folder / "config.toml")
     if "data" not in config:
-        raise ValueError(f"{cli.shown(folder)} has no config.toml that names its data")
+        raise ValueError(f"{display_path(folder)} has no config.toml that names its data")
     return TokenDataset.load(config["data"])
 
 
 def slug(name: str) -> str:
-    """A folder's name for a run that is called `name`."""
+    """Return a folder name for a run called `name`."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def best_loss(run: Run) -> float:
-    """The lowest validation loss, in nats a token."""
+    """Return the lowest validation loss, in nats per token."""
     return float(np.nanmin(run.metrics.eval["val_loss"]))
 
 
 def last_train_loss(run: Run, steps: int = 100) -> float:
-    """The mean training loss of the last steps, in nats a token: that of one batch jumps."""
+    """Return the mean training loss of the last steps, in nats per token: the loss of one batch is noisy."""
     return float(run.metrics.train["loss"][-steps:].mean())
-
-
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    head = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    return head + [f"| {' | '.join(row)} |" for row in rows]

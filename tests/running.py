@@ -17,7 +17,7 @@ from unittest.mock import patch
 import matplotlib
 import numpy as np
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 # A terminal's wishes are left out, and variables whose value is None: no script has them.

@@ -8,7 +8,7 @@ import numpy as np
 from numpygpt.data import Corpus, prepare
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.metrics import read_rows
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 TINY = ["--n-layers", "1", "--n-heads", "2", "--d-model", "8", "--context", "8", "--batch-size", "4", "--steps", "30",
         "--warmup", "5", "--eval-every", "10", "--sample-tokens", "12", "--lr", "1e-2", "--workers", "2",

@@ -22,7 +22,7 @@ from numpygpt.nn import CrossEntropyLoss
 from numpygpt.optim import AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.parallel.threads import blas_threads
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
 SIZES = {"max_len": 32, "d_model": 32, "n_heads": 4, "n_layers": 2}

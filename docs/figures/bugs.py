@@ -26,8 +26,8 @@ from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.parallel.threads import blas_threads
 from numpygpt.plots.series import smooth
 from numpygpt.plots.style import BLUE, FONT, INK, VERMILLION, aside, dress, legend, new_figure, save
-from numpygpt.utils.cli import ROOT
 from numpygpt.utils.cores import cores
+from numpygpt.utils.paths import ROOT
 
 SIZES = {"max_len": 32, "d_model": 32, "n_heads": 4, "n_layers": 2}
 BATCH, STEPS, WARMUP, CLIP, EVALUATED = 12, 800, 50, 1.0, 8192  # sequences, steps, steps, norm, tokens

@@ -41,8 +41,8 @@ from numpygpt.plots.style import (
     new_figure,
     save,
 )
-from numpygpt.utils.cli import ROOT
 from numpygpt.utils.cores import cores
+from numpygpt.utils.paths import ROOT
 
 SIZES = {"max_len": 32, "d_model": 64, "n_heads": 4, "n_layers": 2}
 BATCH, STEPS, WARMUP, CLIP, EVALUATED = 8, 400, 40, 1.0, 16_384  # sequences, steps, steps, norm, tokens

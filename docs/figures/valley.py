@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from numpygpt.nn import Module
 from numpygpt.optim import SGD, Adam, AdamW, Optimizer
 from numpygpt.plots.style import BLUE, GREEN, GREY, INK, PURPLE, VERMILLION, aside, dress, legend, new_figure, save
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 CURVATURE, LOWEST = np.array([[1.0, 50.0]]), np.array([[1.0, 0.4]])
 START, STEPS = np.array([[0.0, 0.75]]), 40

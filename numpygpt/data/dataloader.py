@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from numpygpt.nn.modules.checks import flag, whole
+from numpygpt.utils.checks import boolean, integer
 
 
 class DataLoader:
@@ -25,9 +25,9 @@ class DataLoader:
     """
 
     def __init__(self, tokens: np.ndarray, batch_size: int, context: int, seed: int = 0, shuffle: bool = True):
-        self.batch_size, self.context = whole("batch_size", batch_size), whole("context", context)
+        self.batch_size, self.context = integer("batch_size", batch_size), integer("context", context)
         self.tokens = _checked(tokens, self.batch_size, self.context, least=self.context + 1)
-        self.seed, self.shuffle = whole("seed", seed), flag("shuffle", shuffle)
+        self.seed, self.shuffle = integer("seed", seed), boolean("shuffle", shuffle)
         if self.seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         self._steps = np.arange(context + 1)
@@ -78,7 +78,7 @@ class DataLoader:
             raise ValueError(f"a loader's state is a dict with the keys epoch and position, got {state!r:.80}")
         if set(state) != {"epoch", "position"}:
             raise ValueError(f"a loader's state has the keys epoch and position, not {', '.join(sorted(state))}")
-        epoch, position = whole("epoch", state["epoch"]), whole("position", state["position"])
+        epoch, position = integer("epoch", state["epoch"]), integer("position", state["position"])
         if epoch < 0 or position < 0:
             raise ValueError(f"a loader's epoch and position are at least 0, not {epoch} and {position}")
         before = self.epoch, self.position
@@ -100,7 +100,7 @@ def eval_batches(tokens: np.ndarray, batch_size: int, context: int,
     the last batch has as many rows as there are windows left. With `at_most`, a number of targets, only as many windows
     are taken as hold them, spread evenly over the tokens. Raises `ValueError` for fewer than two tokens.
     """
-    batch_size, context = whole("batch_size", batch_size), whole("context", context)
+    batch_size, context = integer("batch_size", batch_size), integer("context", context)
     tokens = _checked(tokens, batch_size, context, least=2)  # checked now, not lazily
     targets = len(tokens) - 1
     if at_most is None or count_targets(targets, context, at_most) == targets:

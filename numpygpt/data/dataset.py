@@ -20,7 +20,7 @@ from numpygpt.data.fetch import file_sha256
 from numpygpt.data.meta import FILES, anew, check_file, how_to_make, plain, read_meta
 from numpygpt.data.recipes import DEFAULT_FOLDER, INSTEAD, folder_of, recipe
 from numpygpt.tokenizer import load_tokenizer
-from numpygpt.utils.cli import shown
+from numpygpt.utils.paths import display_path
 
 _CHECKED_AT_ONCE = 1 << 22  # bytes of a file in memory at a time
 
@@ -55,27 +55,27 @@ class TokenDataset:
         if not folder.is_dir():
             make = f"make it with {how_to_make(folder)}"
             if old := displaced(folder):
-                make = f"what it held is in {shown(old)}, since its replacement was killed; rename that, or {make}"
+                make = f"its data is in {display_path(old)}, because its replacement was killed; rename that, or {make}"
             if folder.exists():
-                raise FileNotFoundError(f"{shown(folder)} is a file, not a data folder: {make}")
-            raise FileNotFoundError(f"there is no data folder {shown(folder)}: {make}")
+                raise FileNotFoundError(f"{display_path(folder)} is a file, not a data folder: {make}")
+            raise FileNotFoundError(f"there is no data folder {display_path(folder)}: {make}")
         meta = read_meta(folder)
         for name in FILES:
             check_file(folder, name)
         if file_sha256(folder / "tokenizer.json") != meta["tokenizer"]["sha256"]:
             raise ValueError(
-                f"{shown(folder / 'tokenizer.json')} is not the file that made this folder's tokens "
+                f"{display_path(folder / 'tokenizer.json')} is not the file that made this folder's tokens "
                 f"(its SHA-256 is not the one in meta.json): {anew(folder)}"
             )
         tokenizer = load_tokenizer(folder / "tokenizer.json")
         if tokenizer.kind != meta["tokenizer"]["kind"]:
             raise ValueError(
-                f"{shown(folder)} has a {tokenizer.kind} tokenizer, and meta.json speaks of a "
+                f"{display_path(folder)} has a {tokenizer.kind} tokenizer, and meta.json speaks of a "
                 f"{plain(meta['tokenizer']['kind'])} one: {anew(folder)}"
             )
         if tokenizer.vocab_size != meta["vocab_size"]:
             raise ValueError(
-                f"{shown(folder)} has a tokenizer of {tokenizer.vocab_size:,} entries, and meta.json speaks of "
+                f"{display_path(folder)} has a tokenizer of {tokenizer.vocab_size:,} entries, and meta.json speaks of "
                 f"{plain(meta['vocab_size'])}: {anew(folder)}"
             )
         train, val = (_open_tokens(folder, part, meta, tokenizer.vocab_size) for part in ("train", "val"))
@@ -88,7 +88,7 @@ def _open_tokens(folder: Path, part: str, meta: dict[str, Any], vocab_size: int)
     size = path.stat().st_size
     if size != count * dtype.itemsize:
         raise ValueError(
-            f"{shown(path)} has {size:,} bytes where meta.json's {count:,} tokens of {dtype.name} are "
+            f"{display_path(path)} has {size:,} bytes where meta.json's {count:,} tokens of {dtype.name} are "
             f"{count * dtype.itemsize:,}: {anew(folder)}"
         )
     with path.open("rb") as file:  # read: what a memmap has shown counts as this process's memory
@@ -99,11 +99,11 @@ def _open_tokens(folder: Path, part: str, meta: dict[str, Any], vocab_size: int)
             crc32 = zlib.crc32(block, crc32)
     if largest >= vocab_size:
         raise ValueError(
-            f"{shown(path)} has the id {largest}, and the vocabulary's {vocab_size} entries end at {vocab_size - 1}: "
-            f"{anew(folder)}"
+            f"{display_path(path)} has the id {largest}, and the vocabulary's {vocab_size} entries end at "
+            f"{vocab_size - 1}: {anew(folder)}"
         )
     if crc32 != meta[part].get("crc32", crc32):  # folders of earlier versions have none
-        raise ValueError(f"{shown(path)} is damaged (its checksum is not the one in meta.json): {anew(folder)}")
+        raise ValueError(f"{display_path(path)} is damaged (its checksum is not the one in meta.json): {anew(folder)}")
     return np.memmap(path, dtype=dtype, mode="r")
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from numpygpt.data.refusals import CUT_OFF, cannot_read, check_text, no_mark
+from numpygpt.tokenizer.special import END_OF_TEXT
 from numpygpt.tokenizer.stream import Special
-from numpygpt.utils.cli import quoted, shown
 from numpygpt.utils.colour import printable
-from numpygpt.utils.text import END_OF_TEXT
+from numpygpt.utils.paths import display_path, quoted
 
 BLOCK = 1 << 20  # bytes read at a time
 END = Special(END_OF_TEXT)  # after each document
@@ -60,11 +60,11 @@ class Document:
     @property
     def label(self) -> str:
         """The document's name in messages."""
-        return printable(shown(self.source) if isinstance(self.source, Path) else self.name)
+        return printable(display_path(self.source) if isinstance(self.source, Path) else self.name)
 
     def word(self, more: str = "") -> str:
         """The document's file in a command, with `more` behind its name."""
-        return quoted(shown(self.source) + more) if isinstance(self.source, Path) else f"FILE{more}"
+        return quoted(display_path(self.source) + more) if isinstance(self.source, Path) else f"FILE{more}"
 
     def head(self, size: int) -> bytes:
         with self.open() as file:

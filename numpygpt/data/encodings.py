@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from encodings.aliases import aliases
 
-from numpygpt.utils.cli import nearest
+from numpygpt.utils.text import suggestion
 
 LETTERS = 3000  # so many letters that are not ASCII are judged
 PLAIN = re.compile(rb"[\x00\t\n\f\r -~]*")
@@ -78,7 +78,7 @@ def check_encoding(name: str) -> str:
     found = _codec(name)
     if found is None:
         known = filter(_codec, sorted({*aliases, *aliases.values(), "latin-1", "utf-8", "utf-16", "utf-32"}))
-        raise ValueError(f"no encoding is called {name!r}{nearest(name.lower(), known)}; "
+        raise ValueError(f"no encoding is called {name!r}{suggestion(name.lower(), known)}; "
                          "usual ones are utf-8, utf-16, latin-1 and cp1252")
     return "utf-8" if found == "utf-8-sig" else found  # the mark is dropped here, whatever the encoding
 

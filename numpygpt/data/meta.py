@@ -8,10 +8,10 @@ from typing import Any
 
 from numpygpt.data.corpora import CORPORA
 from numpygpt.data.recipes import DEFAULT_FOLDER, INSTEAD, making
-from numpygpt.tokenizer.checks import brief
 from numpygpt.utils import strict_json
-from numpygpt.utils.cli import command, shown
 from numpygpt.utils.colour import printable
+from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.text import shorten
 
 FORMAT, VERSION = "numpygpt-data", 1
 FILES = ("train.bin", "val.bin", "tokenizer.json", "meta.json")
@@ -30,30 +30,30 @@ def read_meta(folder: Path) -> dict[str, Any]:
         check_file(folder, path.name)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{shown(folder)} is no data folder, it has no meta.json: make one with {how_to_make(folder)}"
+            f"{display_path(folder)} is no data folder, it has no meta.json: make one with {how_to_make(folder)}"
         ) from error
     with path.open("rb") as file:
         content = file.read(MOST_META + 1)
     if len(content) > MOST_META:
-        raise ValueError(f"{shown(path)} has more than {MOST_META:,} bytes, as no meta.json has: {anew(folder)}")
+        raise ValueError(f"{display_path(path)} has more than {MOST_META:,} bytes, as no meta.json has: {anew(folder)}")
     try:
         meta = strict_json.loads(content.decode("utf-8"))
         found = (meta["format"], meta["version"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{shown(path)} cannot be read as this project's meta.json: {anew(folder)}") from error
+        raise ValueError(f"{display_path(path)} cannot be read as this project's meta.json: {anew(folder)}") from error
     if found != (FORMAT, VERSION):
         raise ValueError(
-            f"{shown(path)} has format {plain(found[0])} version {plain(found[1])}, and this program reads {FORMAT} "
-            f"version {VERSION}: {anew(folder)}"
+            f"{display_path(path)} has format {plain(found[0])} version {plain(found[1])}, and this program reads "
+            f"{FORMAT} version {VERSION}: {anew(folder)}"
         )
     missing = [key for key in REQUIRED if key not in meta]
     inner = {"train": ("tokens", "bytes"), "val": ("tokens", "bytes"), "tokenizer": ("kind", "sha256")}
     missing += [f"{key}.{name}" for key, names in inner.items() for name in names
                 if key in meta and (not isinstance(meta[key], dict) or name not in meta[key])]
     if missing or meta["dtype"] not in ("uint16", "uint32"):
-        raise ValueError(f"{shown(path)} lacks {', '.join(missing) or 'a dtype that is known'}: {anew(folder)}")
+        raise ValueError(f"{display_path(path)} lacks {', '.join(missing) or 'a dtype that is known'}: {anew(folder)}")
     if wrong := _wrong_value(meta):
-        raise ValueError(f"{shown(path)}: {wrong}: {anew(folder)}")
+        raise ValueError(f"{display_path(path)}: {wrong}: {anew(folder)}")
     return meta
 
 
@@ -80,15 +80,15 @@ def check_file(folder: Path, name: str) -> None:
     """FileNotFoundError where the file is missing, and ValueError for a pipe, which would make its reader wait."""
     path = folder / name
     if not path.exists():
-        raise FileNotFoundError(f"{shown(path)} is missing: {anew(folder)}")
+        raise FileNotFoundError(f"{display_path(path)} is missing: {anew(folder)}")
     if not path.is_file():
-        raise ValueError(f"{shown(path)} is a folder, a pipe or a device and no file: remove it, and {anew(folder)}")
+        raise ValueError(f"{display_path(path)} is not a plain file: remove it, and {anew(folder)}")
 
 
 def plain(value: Any) -> str:
     """A value of meta.json in a sentence: a text without quotes, in characters that show, and within a line."""
     if not isinstance(value, str):
-        return brief(value)
+        return shorten(value)
     text = printable(value[: LINE + 1])
     return text if len(text) <= LINE else f"{text[: LINE - 3]}..."
 
@@ -107,6 +107,6 @@ def how_to_make(folder: Path, *more: str) -> str:
     if folder.parent == DEFAULT_FOLDER.parent and corpus in CORPORA and kind in TOKENIZERS:
         return command("datagen.py", "--dataset", corpus, "--tokenizer", kind, *more)
     if folder.exists() and not more:  # a text, or a folder of something else, which stays as it is
-        text = shown(folder) if folder.is_file() else "FILE"
-        return command("datagen.py", "--input", text, "--out", shown(DEFAULT_FOLDER.parent / folder.stem))
-    return command("datagen.py", "--input", "FILE", "--out", shown(folder), *more)
+        text = display_path(folder) if folder.is_file() else "FILE"
+        return command("datagen.py", "--input", text, "--out", display_path(DEFAULT_FOLDER.parent / folder.stem))
+    return command("datagen.py", "--input", "FILE", "--out", display_path(folder), *more)

@@ -7,7 +7,7 @@ import shlex
 
 import numpy as np
 
-from numpygpt.utils.text import ENDS, SPECIAL
+from numpygpt.tokenizer.special import ENDS, SPECIAL
 
 SIGNS = {name: name.encode() for name in SPECIAL}
 LONGEST = max(map(len, SIGNS))

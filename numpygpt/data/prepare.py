@@ -35,8 +35,8 @@ from numpygpt.data.split import PARTS, SPLITS, Reading, Source
 from numpygpt.data.summary import Again, warn
 from numpygpt.data.vocabulary import UNKNOWN, Say, given_tokenizer, learn, vocabulary_settings
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.utils.cli import nearest
 from numpygpt.utils.cores import cores
+from numpygpt.utils.text import suggestion
 
 LARGE = 8 << 20  # bytes: below it is done before more processes have started
 
@@ -110,7 +110,7 @@ def prepare(
 def _check_settings(clean: str | None, split: str, val_fraction: float, **numbers: int | None) -> None:
     for what, name, known in (("cleaning", clean, CLEANINGS), ("split", split, SPLITS)):
         if name is not None and name not in known:
-            raise ValueError(f"no {what} is called {name!r}{nearest(name, known)}: there is {' and '.join(known)}")
+            raise ValueError(f"no {what} is called {name!r}{suggestion(name, known)}: there is {' and '.join(known)}")
     if not 0 < val_fraction < 1:
         raise ValueError(f"the validation fraction lies between 0 and 1, and {val_fraction:.15g} does not")
     shown = {"vocab_size": "vocabulary size", "min_freq": "min-freq", "workers": "number of workers"}

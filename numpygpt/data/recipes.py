@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from numpygpt.utils.cli import ROOT, command, shown
+from numpygpt.utils.paths import ROOT, command, display_path
 
 DEFAULT_FOLDER = ROOT / "data" / "shakespeare_char"  # what ./datagen.py makes and ./train.py reads with no arguments
 RECIPES: dict[str, dict[str, Any]] = {
@@ -29,7 +29,8 @@ def training(folder: Path, context: int | None = None) -> str:
         return command("train.py", *more)
     if recipe(folder) is not None:
         return command("train.py", PRESETS[folder.resolve().name], *more)
-    return command("train.py", "--data", shown(folder), "--out", shown(ROOT / "runs" / folder.resolve().name), *more)
+    out = display_path(ROOT / "runs" / folder.resolve().name)
+    return command("train.py", "--data", display_path(folder), "--out", out, *more)
 
 
 def recipe(folder: Path) -> dict[str, Any] | None:

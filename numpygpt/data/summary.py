@@ -8,8 +8,8 @@ from typing import Any
 from numpygpt.data.dataset import TokenDataset
 from numpygpt.data.vocabulary import UNKNOWN, Say
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.utils.cli import shown
 from numpygpt.utils.colour import printable
+from numpygpt.utils.paths import display_path
 
 TOKENS_AN_ENTRY = 20  # with fewer training tokens to a vocabulary entry, most embeddings hardly leave their start
 BYTES = 256  # a BPE vocabulary starts with these, and one of words is of no use below
@@ -77,6 +77,6 @@ def summary(dataset: TokenDataset) -> str:
         ("train", f"{train['tokens']:,} tokens"),
         ("val", f"{val['tokens']:,} tokens, {held}"),
         ("a token", f"{characters / tokens:.2f} characters, {size / tokens:.2f} bytes"),
-        ("folder", shown(dataset.folder)),
+        ("folder", display_path(dataset.folder)),
     ]
     return "\n".join(f"{name:<11} {printable(what)}" for name, what in rows)

@@ -18,8 +18,9 @@ from numpygpt.data.meta import TOKENIZERS
 from numpygpt.data.split import Source
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
 from numpygpt.tokenizer.bpe import LONGEST
-from numpygpt.utils.cli import nearest, shown
 from numpygpt.utils.colour import printable
+from numpygpt.utils.paths import display_path
+from numpygpt.utils.text import suggestion
 
 UNKNOWN = "<unk>"
 GPT2 = "gpt2"
@@ -53,7 +54,7 @@ def given_tokenizer(name: str, files: Path | None) -> Given | None:
     path = at_hand(Path(name).parent) / Path(name).name
     if not path.is_file():
         known = (*TOKENIZERS, GPT2)
-        raise ValueError(f"no tokenizer is called {name!r}{nearest(name, known)}: there are {', '.join(known)}, and "
+        raise ValueError(f"no tokenizer is called {name!r}{suggestion(name, known)}: there are {', '.join(known)}, and "
                          "the path of a tokenizer.json")
     origin = printable("/".join(path.resolve().parts[-2:]))  # meta.json is UTF-8, and a name may be other bytes
     return Given(load_tokenizer(path), {"from": origin, "from_sha256": file_sha256(path)})
@@ -68,8 +69,8 @@ def _gpt2(files: Path | None) -> Given:
              for name, other in GPT2_FILES.items()]
     for path in paths:
         if not path.is_file():
-            raise FileNotFoundError(f"{shown(path)} is missing: --tokenizer-files names the folder with {names}; "
-                                    f"{GPT2_SOURCE}")
+            raise FileNotFoundError(f"{display_path(path)} is missing: --tokenizer-files names the folder with "
+                                    f"{names}; {GPT2_SOURCE}")
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     return Given(BPETokenizer.from_gpt2(*paths), {"from": GPT2, "from_sha256": digest})
 

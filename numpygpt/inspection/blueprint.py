@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpygpt.inspection.probe import undisturbed
+from numpygpt.inspection.probe import eval_twin
 from numpygpt.inspection.trace import trace
 from numpygpt.models import GPT
 from numpygpt.nn.modules.activation import GELU, ReLU
@@ -48,7 +48,7 @@ class Blueprint:
 
 def blueprint(model: GPT, batch_size: int) -> Blueprint:
     """For a batch of whole contexts. Shapes are those of a pass through the model, whose batch, of one, is replaced."""
-    with undisturbed(model) as model, trace(model) as t:
+    with eval_twin(model) as model, trace(model) as t:
         zeros = np.zeros((1, model.max_len), np.int64)
         model(zeros, targets=zeros)
     shapes = {record.name: (batch_size, *record.output_shape[1:]) for record in t}

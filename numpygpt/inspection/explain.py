@@ -1,4 +1,4 @@
-"""Sampling, explained: at each step what the model expected, what was left to draw from, and what was drawn."""
+"""Explain sampling: at each step the model's probabilities, what top-k and top-p leave of them, and what was drawn."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from numpygpt.data.inspect import token_signs
-from numpygpt.inspection.surprise import bits_of, brief, padded, painted, percent, scale, sign_rows
+from numpygpt.inspection.surprise import fitted, padded, painted, percent, scale, sign_rows
 from numpygpt.models.generate import Sampling, probabilities
 from numpygpt.nn.functional import softmax_lse
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import faint, listed, width
+from numpygpt.utils.units import bits_of
 
 COLUMNS = 90
-MOST = 5  # tokens of a step
-LEFT, LABEL, CELL = 20, 8, 10  # columns: what was drawn; "before" and "after"; each token
+CANDIDATES = 5  # tokens shown per step
+LEFT, LABEL, CELL = 20, 8, 10  # columns for the drawn token, for "before" and "after", and for each candidate
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A token that might have come: its probability `before`, the model's own, and `after`, that of being drawn."""
+    """A possible next token: its probability `before`, the model's own, and `after`, when it was drawn."""
 
     id: int
     before: float
     after: float
-    cut: str  # what cut it off: "top-k", "top-p", or nothing
+    cut: str  # what excluded it: "top-k", "top-p", or nothing
 
 
 @dataclass(frozen=True)
 class Step:
-    """One token drawn. `rank` 1 is the model's likeliest; the surprises are -log2 of its probabilities."""
+    """One drawn token. Rank 1 is the model's likeliest; the surprises are -log2 of its probabilities."""
 
     id: int
     rank: int
     bits: float  # by the model's own probability
-    drawn_bits: float  # by the probability that it was drawn with
-    candidates: list[Candidate]  # the likeliest before, in that order, and the token drawn where it is none of them
+    drawn_bits: float  # by the probability with which it was drawn
+    candidates: list[Candidate]  # the likeliest by `before`, then the drawn token if it is not among them
 
 
-def explain(logits: np.ndarray, id: int, how: Sampling, most: int = MOST) -> Step:
-    """What led to token `id`, which was drawn by these logits (V,)."""
+def explain(logits: np.ndarray, id: int, sampling: Sampling, most: int = CANDIDATES) -> Step:
+    """Explain why token `id` was drawn from these logits (V,)."""
     exact = logits.astype(np.float64)
     before, lse = softmax_lse(exact.copy())  # (V,), (1,)
     order = np.argsort(-exact, kind="stable")  # (V,)
-    warm = replace(how, top_k=None, top_p=None)
+    warm = replace(sampling, top_k=None, top_p=None)
     by_temperature, by_top_k, after = (probabilities(logits[None], rule)[0]
-                                       for rule in (warm, replace(how, top_p=None), how))  # (V,) each
+                                       for rule in (warm, replace(sampling, top_p=None), sampling))  # (V,) each
 
     def candidate(at: int) -> Candidate:
         cut = "top-k" if by_top_k[at] == 0 < by_temperature[at] else "top-p" if after[at] == 0 < by_top_k[at] else ""
@@ -61,16 +62,16 @@ def explain(logits: np.ndarray, id: int, how: Sampling, most: int = MOST) -> Ste
 
 
 class Explanation:
-    """The words for each step of a sample, which `say` gets as they come, and the sums for its end."""
+    """Explains each step of a sample to `say` as it comes, and sums up at the end."""
 
-    def __init__(self, tokenizer: Tokenizer, how: Sampling, say: Callable[[str], None], colour: bool = False):
-        self.tokenizer, self.how, self.say, self.colour = tokenizer, how, say, colour
+    def __init__(self, tokenizer: Tokenizer, sampling: Sampling, say: Callable[[str], None], colour: bool = False):
+        self.tokenizer, self.sampling, self.say, self.colour = tokenizer, sampling, say, colour
         self.drawn, self.bits, self.drawn_bits = 0, 0.0, 0.0
 
     def watch(self, steps: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
-        """The ids (1,) of `generate.steps` for one sequence, each after the words that explain it."""
+        """Yield the ids (1,) of `generate.steps` for one sequence, each after its explanation."""
         for ids, logits in steps:
-            step = explain(logits[0], int(ids[0]), self.how)
+            step = explain(logits[0], int(ids[0]), self.sampling)
             self.drawn += 1
             self.bits += step.bits
             self.drawn_bits += step.drawn_bits
@@ -82,22 +83,22 @@ class Explanation:
         if not self.drawn:
             return "no token was drawn"
         own, drawn = self.bits / self.drawn, self.drawn_bits / self.drawn
-        return (f"{self.drawn:,} token{'s' * (self.drawn != 1)}, average surprise {own:.2f} bits a token "
+        return (f"{self.drawn:,} token{'s' * (self.drawn != 1)}, average surprise {own:.2f} bits per token "
                 f"({drawn:.2f} by the probabilities after)")
 
 
-def legend(tokenizer: Tokenizer, how: Sampling, colour: bool = False) -> str:
-    """What the blocks show."""
-    cuts = {"top-k": how.top_k, "top-p": how.top_p}
-    rules = [f"temperature {how.temperature:g}", *(f"{name} {n}" for name, n in cuts.items() if n is not None)]
+def legend(tokenizer: Tokenizer, sampling: Sampling, colour: bool = False) -> str:
+    """How to read the explanations."""
+    cuts = {"top-k": sampling.top_k, "top-p": sampling.top_p}
+    rules = [f"temperature {sampling.temperature:g}", *(f"{name} {n}" for name, n in cuts.items() if n is not None)]
     names = " or ".join(name for name, n in cuts.items() if n is not None)
-    cut = f'; {names} in place of one says what cut a token off' if names else ""
+    cut = f'; {names} instead of a probability: that rule excluded the token' if names else ""
     rows = [
-        ("left", "the token drawn, its rank among the model's likeliest, and its surprise: -log2 of its probability "
-                 "before, in bits"),
-        ("right", f"the {MOST} likeliest tokens, the drawn one in [brackets]; behind them where it is none of them"),
+        ("left", "the drawn token, its rank (1 is the likeliest), and its surprise: -log2 of its probability before, "
+                 "in bits"),
+        ("right", f"the {CANDIDATES} likeliest tokens; the drawn one in [brackets], last if it is not among them"),
         ("before", "the model's own probabilities"),
-        ("after", f"those that it was drawn from: {', '.join(rules)}{cut}"),
+        ("after", f"the probabilities for drawing: {', '.join(rules)}{cut}"),
         *sign_rows(tokenizer),
     ]
     return listed(rows, COLUMNS) + (f"\n{'surprise':<12} {scale()}" if colour else "")
@@ -105,12 +106,12 @@ def legend(tokenizer: Tokenizer, how: Sampling, colour: bool = False) -> str:
 
 def block(step: Step, number: int, tokenizer: Tokenizer, colour: bool = False) -> str:
     """Three lines: the tokens, their probabilities before, and after."""
-    drawn = brief(token_signs(tokenizer, step.id), LEFT - 7)
+    drawn = fitted(token_signs(tokenizer, step.id), LEFT - 7)
     lines = [f"{number:>4}  {padded(drawn, LEFT - 6)}{'':{LABEL}}",
              f"{'':6}{f'rank {step.rank:,}':<{LEFT - 6}}{'before':<{LABEL}}",
              f"{'':6}{f'{step.bits:.2f} bits':<{LEFT - 6}}{'after':<{LABEL}}"]
     for candidate in step.candidates:
-        name = brief(token_signs(tokenizer, candidate.id), CELL - 3)
+        name = fitted(token_signs(tokenizer, candidate.id), CELL - 3)
         name = f"[{name}]" if candidate.id == step.id else f"{name} "
         cells = [name, f"{percent(candidate.before)} ", f"{candidate.cut or percent(candidate.after)} "]
         shown = list(cells)

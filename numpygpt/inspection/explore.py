@@ -1,12 +1,12 @@
-"""What the page to explore shows of a model and a text: tokens, attention, predictions, residual stream, gradients.
+"""The data of the explorer page for a model and a text: tokens, attention, predictions, residual stream, gradients.
 
-Everything is ready for JSON. Large arrays are packed: 16 bits a number, little-endian, in base64. Of an array over
-pairs of tokens only the half is there that a token can see, row after row: (0,0) (1,0) (1,1) (2,0) and so on.
+Everything is ready for JSON. Large arrays are packed: 16 bits per number, little-endian, in base64. An array over
+pairs of tokens holds only the half that the causal mask leaves, row by row: (0,0) (1,0) (1,1) (2,0) and so on.
 
-`attention`: (L, H, pairs), the code of a weight p being round(65535 p): wrong by at most 1/131070.
-`gradients`: (K, L + 1, pairs), norms on a logarithmic scale: code 0 is 0, and code c is exp(low + (c - 1) step), wrong
-by at most half a step, about 0.02 % where the norms span twelve decades. Pair (t, s) of target k is the norm of
-dL/d(residual stream) at position s, L being the loss at position t for the k-th of its `targets`.
+`attention`: (L, H, pairs), the code of a weight p is round(65535 p), with an error of at most 1/131070.
+`gradients`: (K, L + 1, pairs), norms on a logarithmic scale: code 0 is 0, and code c is exp(low + (c - 1) step). The
+error is at most half a step, about 0.02 % if the norms span twelve decades. Pair (t, s) of target k is the norm of
+dL/d(residual stream) at position s, where L is the loss at position t for the k-th of its `targets`.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from numpygpt.models import GPT
 from numpygpt.tokenizer import Tokenizer
 
 LIKELIEST = 10  # tokens listed after each position
-TARGETS = 3  # at each position the losses that are followed back: of the next token, and of the likeliest others
-ROWS = 8  # positions at once: more keep much in memory and gain nothing
-MOST_BYTES = 32_000_000  # of packed numbers; more than that no browser shows quickly
-CODES = 65_535  # the largest code of 16 bits
+TARGETS = 3  # losses per position that are traced back: for the next token and the likeliest others
+ROWS = 8  # positions per pass: more would take memory and gain nothing
+MAX_BYTES = 32_000_000  # of packed numbers; browsers are slow with more
+MAX_CODE = 65_535  # of 16 bits
 
 
 def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | None = None) -> dict[str, Any]:
-    """What the page shows of `ids`, (T,). `target` is what the last one, which has no next token, is to predict;
-    without it that is the likeliest token.
+    """The page's data for `ids` (T,). The last token has no next one; `target` stands in for it, by default the
+    likeliest token.
 
-    Raises ValueError for more tokens than the model sees or a page can hold, and for weights that are not finite.
+    Raises ValueError for more tokens than the model's context or a page can hold, and for weights that are not finite.
     """
     ids = check_context(model, ids)
     n_layers, n_heads = len(model.blocks), model.config["n_heads"]
@@ -46,7 +46,7 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, V)
     stream = np.linalg.norm(residual_stream(model, ids).astype(np.float64), axis=-1)  # (L + 1, T)
     if not (np.isfinite(probabilities).all() and np.isfinite(stream).all()):
-        raise ValueError("this model's numbers are not finite: its training diverged; take an earlier checkpoint, "
+        raise ValueError("the model's outputs are not finite, so its training diverged: use an earlier checkpoint, "
                          "or train with a lower learning rate")
     order = np.argsort(-probabilities, axis=-1, kind="stable")  # (T, V): the likeliest first
     following = np.append(ids[1:], order[-1, 0] if target is None else target)  # (T,)
@@ -58,7 +58,7 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     return {
         "layers": n_layers,
         "heads": n_heads,
-        "vocabulary": model.config["vocab_size"],
+        "vocabulary": model.wte.n,
         "ids": ids.tolist(),
         "labels": {str(id): "".join(token_signs(tokenizer, id)) for id in shown.tolist()},
         "given": target is not None,
@@ -73,19 +73,19 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
             "probability": rounded(np.take_along_axis(probabilities, likeliest, axis=-1)),
         },
         "stream": rounded(stream),
-        "attention": packed(np.rint(attention * CODES)),
+        "attention": packed(np.rint(attention * MAX_CODE)),
         "targets": targets.tolist(),
         "gradients": log_packed(gradients),
     }
 
 
 def check_size(T: int, n_layers: int, n_heads: int) -> None:
-    """ValueError where the packed numbers would be too many for a page."""
+    """Raise ValueError if a page would hold too many numbers."""
     size = T * (T + 1) // 2 * (n_layers * n_heads + TARGETS * (n_layers + 1)) * 2
-    if size > MOST_BYTES:
-        fits = int(T * (MOST_BYTES / size) ** 0.5)
-        raise ValueError(f"a page of {T:,} tokens in {n_layers} layers and {n_heads} heads is too large for a browser: "
-                         f"give a text of at most {fits:,} tokens")
+    if size > MAX_BYTES:
+        fits = int(T * (MAX_BYTES / size) ** 0.5)
+        raise ValueError(f"a page of {T:,} tokens with {n_layers} layers and {n_heads} heads is too large for a "
+                         f"browser: give a text of at most {fits:,} tokens")
 
 
 def choose_targets(order: np.ndarray, following: np.ndarray) -> np.ndarray:
@@ -95,10 +95,10 @@ def choose_targets(order: np.ndarray, following: np.ndarray) -> np.ndarray:
 
 
 def gradient_norms(model: GPT, ids: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(K, L + 1, pairs): for each target of each position, the norm of what reaches each position before it.
+    """(K, L + 1, pairs): for each target of each position, the norm of the gradient at each position before it.
 
-    A row of a batch is the text up to some position, and only that position's target counts. What the loss, a mean over
-    the rows, sends into a row is then that row's own gradient divided by their number.
+    Each row of a batch is the text up to some position, and only that position's target counts. The loss is a mean over
+    the rows, so each row receives its own gradient divided by their number.
     """
     T, K = targets.shape
     norms = np.zeros((K, len(model.blocks) + 1, T, T))
@@ -115,33 +115,33 @@ def gradient_norms(model: GPT, ids: np.ndarray, targets: np.ndarray) -> np.ndarr
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """In bits, along the last axis: how undecided a prediction is."""
+    """The entropy in bits along the last axis: how uncertain a prediction is."""
     positive = np.where(probabilities > 0, probabilities, 1)  # 0 log 0 is 0, and so is 1 log 1
     return -(positive * np.log2(positive)).sum(axis=-1)
 
 
 def pairs(values: np.ndarray) -> np.ndarray:
-    """(..., T, T) -> (..., T (T + 1) / 2): each token with itself and those before it."""
+    """(..., T, T) -> (..., T (T + 1) / 2): each token with itself and all before it."""
     return values[(..., *np.tril_indices(values.shape[-1]))]
 
 
 def packed(codes: np.ndarray) -> str:
-    """Whole numbers from 0 to 65,535, of any shape."""
+    """Integers from 0 to 65,535, of any shape, in base64."""
     return base64.b64encode(codes.astype("<u2").tobytes()).decode("ascii")
 
 
 def log_packed(values: np.ndarray) -> dict[str, Any]:
-    """Numbers from 0 on with an error that is relative; see above."""
+    """Numbers from 0 up on a logarithmic scale, as described above."""
     positive = values > 0
     logs = np.log(values[positive]) if positive.any() else np.zeros(1)
     low = float(logs.min())
-    step = float(logs.max() - low) / (CODES - 1) or 1.0
+    step = float(logs.max() - low) / (MAX_CODE - 1) or 1.0
     codes = np.zeros(values.shape)
     codes[positive] = np.rint((np.log(values[positive]) - low) / step) + 1
     return {"low": low, "step": step, "codes": packed(codes)}
 
 
 def rounded(values: np.ndarray) -> Any:
-    """Nested lists of numbers with six digits that count."""
+    """Nested lists of numbers with six significant digits."""
     digits = np.array([float(f"{value:.6g}") for value in values.ravel().tolist()])
     return digits.reshape(values.shape).tolist()

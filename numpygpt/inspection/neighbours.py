@@ -1,4 +1,4 @@
-"""How token vectors lie to each other: their principal components, and the nearest by angle."""
+"""How token vectors are arranged: their principal components, and the nearest by angle."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def principal_components(W: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """(coordinates (N, count), share of the variance (count,)) of the rows of W (N, C) along their main directions.
+    """(coordinates (N, count), fraction of the variance (count,)) of the rows of W (N, C) along their main directions.
 
-    With the rows' mean taken off, W = U S V^T: the rows of V^T are the directions, U S the coordinates along them, and
-    S^2 the variances, times N. Of a direction and its opposite, that one is taken along which the largest coordinate
-    is positive, so that a picture does not turn over. Directions that W lacks have coordinates and shares of 0.
+    After subtracting the rows' mean, W = U S V^T: the rows of V^T are the directions, U S the coordinates along them,
+    and S^2 / N the variances. The sign of a direction is chosen so that its largest coordinate is positive: a picture
+    then does not flip. If W has fewer directions, the others have coordinates and fractions of 0.
     """
     X = W.astype(np.float64) - W.mean(axis=0, dtype=np.float64)  # (N, C)
     U, S, _ = np.linalg.svd(X, full_matrices=False)  # (N, K), (K,) with K = min(N, C)
@@ -20,20 +20,20 @@ def principal_components(W: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.
     largest = XY[np.abs(XY).argmax(axis=0), np.arange(count)]  # (count,)
     XY *= np.where(largest < 0, -1.0, 1.0)
     variance = S**2
-    share = np.zeros(count)
-    share[:found] = variance[:found] / (variance.sum() or 1.0)
-    return XY, share
+    fraction = np.zeros(count)
+    fraction[:found] = variance[:found] / (variance.sum() or 1.0)
+    return XY, fraction
 
 
 def nearest(W: np.ndarray, id: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, cosines) of the `count` rows of W (V, C) with the smallest angle to row `id`, itself left out.
+    """(ids, cosines) of the `count` rows of W (V, C) with the smallest angle to row `id`, without that row itself.
 
-    Of equal ones the lower id comes first. A row of zeros has a cosine of 0 with every other.
+    Ties go to the lower id. A row of zeros has a cosine of 0 with every other.
     """
     W = W.astype(np.float64)  # the squares of large numbers are infinite in float32, and those of small ones 0
     norms = np.linalg.norm(W, axis=-1)  # (V,)
     lengths = np.where(norms == 0, 1, norms)
     cosines = (W @ W[id]) / (lengths * lengths[id])  # (V,)
-    order = np.argsort(-cosines.round(12), kind="stable")  # rows of one direction differ in the last digits
+    order = np.argsort(-cosines.round(12), kind="stable")  # rows with the same direction differ in the last digits
     order = order[order != id][:count]
     return order, cosines[order]

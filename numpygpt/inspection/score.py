@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpygpt.inspection.probe import undisturbed
-from numpygpt.inspection.surprise import bits_of
+from numpygpt.inspection.probe import eval_twin
 from numpygpt.models import GPT
 from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import pieces, softmax_lse, tiny_is_zero
@@ -17,62 +16,62 @@ from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.spacing import words
+from numpygpt.tokenizer.special import END_OF_TEXT
 from numpygpt.tokenizer.word import UNKNOWN
-from numpygpt.training.baselines import bits_per_byte
-from numpygpt.utils.text import END_OF_TEXT
+from numpygpt.utils.units import bits_of, bits_per_byte
 
 Progress = Callable[[int], object]
 
-AT_ONCE = 1024  # tokens in one pass, as whole windows
+BATCH_TOKENS = 1024  # tokens per pass, as whole windows
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model predicted of each of the tokens `ids` (N + 1,) but the first. The other arrays are (N,)."""
+    """What a model predicted for each of the tokens `ids` (N + 1,) but the first. The other arrays are (N,)."""
 
     ids: np.ndarray
     losses: np.ndarray  # nats
-    likeliest: np.ndarray  # the token that the model expected
-    chance: np.ndarray  # its probability
+    likeliest: np.ndarray  # the token with the highest probability
+    probability: np.ndarray  # of that token
 
     @property
     def loss(self) -> float:
-        """The mean in nats a token."""
+        """The mean in nats per token."""
         return float(self.losses.mean(dtype=np.float64))
 
 
 def score(model: GPT, ids: np.ndarray, stride: int | None = None) -> np.ndarray:
-    """The loss in nats (len(ids) - 1,) of every token of `ids` (N,) but the first, each from those before it.
+    """The loss in nats (N - 1,) of every token of `ids` (N,) but the first, each predicted from the tokens before it.
 
-    A text longer than the context is read in windows that move on by `stride` tokens, half the context unless told
-    otherwise; of each window those predictions count that the window before did not make, so that every token is
-    predicted from at least context - stride tokens (or from all there are). Memory is that of a few windows.
+    A text longer than the context is read in windows that advance by `stride` tokens, by default half the context. Of
+    each window only the new predictions count. So every token is predicted from at least context - stride tokens, or
+    from all there are. Memory is that of a few windows.
     """
     return scores(model, ids, stride).losses
 
 
 @tiny_is_zero
 def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Progress | None = None) -> Scores:
-    """The same, with what the model expected in each place. `progress` gets the number of tokens that each part adds.
+    """The same, with the likeliest token at each position. `progress` receives the number of new tokens per pass.
 
     Raises NotFinite if the model's output is not finite.
     """
     ids = np.asarray(ids)
     if ids.ndim != 1 or len(ids) < 2:
-        raise ValueError(f"a text of at least 2 tokens is needed, as one axis, got shape {ids.shape}: the first has "
-                         "nothing before it")
-    check_ids(ids, model.config["vocab_size"])
+        raise ValueError(f"ids must be one axis of at least 2 tokens, got shape {ids.shape}: the first token is not "
+                         "predicted")
+    check_ids(ids, model.wte.n)
     stride = max(1, model.max_len // 2) if stride is None else stride
     if not 1 <= stride <= model.max_len:
         raise ValueError(f"stride must be between 1 and the context length {model.max_len}, got {stride}")
     N, size = len(ids) - 1, min(len(ids) - 1, model.max_len)
     found = Scores(ids, np.empty(N, model.wte.W.dtype), np.empty(N, ids.dtype), np.empty(N, model.wte.W.dtype))
     starts = np.append(np.arange(0, N - size, stride), N - size)  # (windows,); the last one ends with the text
-    fresh = np.append(0, starts[:-1] + size)  # (windows,): the first place that no window before predicted from
-    with undisturbed(model) as reader:
-        for batch in pieces(len(starts), size, AT_ONCE):
-            at = starts[batch, None] + np.arange(size)  # (B, T): places in the text
-            X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in the text's order
+    fresh = np.append(0, starts[:-1] + size)  # (windows,): the first position that no earlier window predicted from
+    with eval_twin(model) as reader:
+        for batch in pieces(len(starts), size, BATCH_TOKENS):
+            at = starts[batch, None] + np.arange(size)  # (B, T): positions in the text
+            X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in text order
             predict(reader, X, found, int(fresh[batch][0]))
             if progress:
                 progress(len(X))
@@ -80,9 +79,9 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
 
 
 def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
-    """Fill in what the states X (n, C) say of the tokens after the places from `first` on, some rows at a time."""
+    """Fill in the predictions of the hidden states X (n, C) at the positions from `first` on, some rows at a time."""
     targets = found.ids[first + 1 : first + 1 + len(X)]  # (n,)
-    for s in pieces(len(X), 1, chunk_rows(model.config["vocab_size"])):
+    for s in pieces(len(X), 1, chunk_rows(model.wte.n)):
         logits = model.head(X[s])  # (rows, V)
         check_logits(logits, model.named_parameters())
         logits -= logits.max(axis=-1, keepdims=True)
@@ -91,14 +90,14 @@ def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
         found.likeliest[here] = logits.argmax(axis=-1)
         P, lse = softmax_lse(logits)
         found.losses[here] = lse[:, 0] - wanted  # -log softmax(logits)[target]
-        found.chance[here] = P.max(axis=-1)
+        found.probability[here] = P.max(axis=-1)
 
 
 @dataclass(frozen=True)
 class TextScores:
-    """A text's tokens `ids` (M,), the surprise `bits` (M,) of each, and the `scores` that they come from.
+    """A text's tokens `ids` (M,), the surprise of each in `bits` (M,), and the `scores` that these come from.
 
-    The first is NaN, unless the tokenizer has a token for the beginning of a text, which then stands before it.
+    The first surprise is NaN, unless the tokenizer has a token for the beginning of a text to predict it from.
     """
 
     ids: np.ndarray
@@ -119,12 +118,12 @@ def score_text(
     progress: Progress | None = None,
     n_bytes: int | None = None,
 ) -> TextScores:
-    """Score `text`, whose tokens are `ids`. `n_bytes`: how many bytes of UTF-8 it has, if `text` is only its beginning.
-    ValueError where there is nothing that can be predicted."""
+    """Score `text`, whose tokens are `ids`. If `text` is only the beginning, `n_bytes` is the UTF-8 size of all of it.
+    Raises ValueError if there is nothing to predict."""
     begin = tokenizer.special_tokens.get(END_OF_TEXT)
     if not len(ids) or (begin is None and len(ids) == 1):
-        raise ValueError(f"a text of {len(ids)} token{'s' * (len(ids) != 1)} cannot be scored: a token is predicted "
-                         "from those before it, so give a longer text")
+        raise ValueError(f"a text of {len(ids)} token{'s' * (len(ids) != 1)} cannot be scored: each token is "
+                         "predicted from those before it, so give a longer text")
     n_bytes = len(text.encode("utf-8", errors="replace")) if n_bytes is None else n_bytes
     if begin is not None:
         found = scores(model, np.append(np.array([begin], ids.dtype), ids), progress=progress)
@@ -136,7 +135,7 @@ def score_text(
 
 
 def first_bytes(tokenizer: Tokenizer, text: str, id: int) -> int:
-    """How many bytes of `text` its first token stands for; <unk> stands for the word or the character that is there."""
+    """How many bytes of `text` its first token covers; <unk> covers the word or the character in the text."""
     if id != tokenizer.special_tokens.get(UNKNOWN):
         return token_bytes(tokenizer, id)
     unknown = text[0] if tokenizer.kind == "char" else next(words(text))
@@ -144,7 +143,7 @@ def first_bytes(tokenizer: Tokenizer, text: str, id: int) -> int:
 
 
 def token_bytes(tokenizer: Tokenizer, id: int) -> int:
-    """How many bytes of UTF-8 a token stands for; it may be a part of a character."""
+    """How many bytes of UTF-8 a token covers; it may be part of a character."""
     shown = tokenizer.token_text(id)
     if tokenizer.decode([id]) != shown:
         shown = re.sub(r"\\x[89a-f][0-9a-f]", "?", shown)  # each was a byte

@@ -1,4 +1,4 @@
-"""A scored text for the terminal: coloured by surprise or with digits below it, the totals, the greatest surprises."""
+"""A scored text for the terminal: coloured by surprise or with digits below it, the totals, the largest surprises."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from numpygpt.data.inspect import text_tokens, token_signs
 from numpygpt.inspection.score import TextScores
 from numpygpt.inspection.surprise import (
     background,
-    bits_of,
-    brief,
     digit,
+    fitted,
     padded,
     painted,
     percent,
@@ -24,15 +23,16 @@ from numpygpt.inspection.surprise import (
 )
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import arranged, bold, listed, token_lines, width
+from numpygpt.utils.units import bits_of
 
 COLUMNS = 96
-AT_ONCE = 2000  # tokens that are laid out at a time, where no new line comes before
-MOST = 10  # of the greatest surprises
-BEFORE = 30  # columns of the text before each of them
+CHUNK_TOKENS = 2000  # tokens per paragraph at most, if no new line comes before
+MAX_SURPRISES = 10
+CONTEXT_COLUMNS = 30  # for the text before each surprise
 
 
 def report(tokenizer: Tokenizer, text: TextScores, colour: bool = False, columns: int = COLUMNS) -> Iterator[str]:
-    """What `./sample.py --score` prints, line by line; the text in lines of at most `columns`."""
+    """The report line by line, with the text in lines of at most `columns`."""
     yield listed(legend(tokenizer, colour), columns) + (f"\n{'surprise':<12} {scale()}" if colour else "")
     yield ""
     for tokens, bits in paragraphs(tokenizer, text):
@@ -45,18 +45,18 @@ def report(tokenizer: Tokenizer, text: TextScores, colour: bool = False, columns
 
 def legend(tokenizer: Tokenizer, colour: bool) -> list[tuple[str, str]]:
     how = "the colour of each token" if colour else "below each token, in whole bits: 0 to 9, then a for 10 to z for 35"
-    return [("surprise", f"-log2 of the probability that the model gave to the token that came: {how}"),
+    return [("surprise", f"-log2 of the probability that the model gave to the actual token: {how}"),
             *sign_rows(tokenizer)]
 
 
 def paragraphs(tokenizer: Tokenizer, text: TextScores) -> Iterator[tuple[list[list[str]], list[float]]]:
-    """(the signs of some tokens, their bits), cut where the text has a new line: a long text is never held in signs."""
+    """(the signs of some tokens, their bits), split at new lines so that a long text is never held as signs."""
     tokens: list[list[str]] = []
     bits: list[float] = []
     for found, surprise in zip(text_tokens(tokenizer, values(text.ids)), values(text.bits), strict=True):
         tokens.append(found)
         bits.append(surprise)
-        if found[-1] == "⏎" or len(tokens) == AT_ONCE:
+        if found[-1] == "⏎" or len(tokens) == CHUNK_TOKENS:
             yield tokens, bits
             tokens, bits = [], []
     if tokens:
@@ -68,12 +68,12 @@ def shades(bits: list[float]) -> list[int | None]:
 
 
 def with_digits(tokens: list[list[str]], bits: list[float], columns: int) -> Iterator[str]:
-    """Each line of the text, and under it a digit where a token begins."""
+    """Each line of the text, and below it a digit at the start of each token."""
     begun = -1
     for line in arranged(tokens, columns):
         above, below = "", ""
         for at, part in line:
-            gap = " " * (part[0] == " ")  # a space that belongs to no token
+            gap = " " * (part[0] == " ")  # a space that is not part of a token
             mark = digit(bits[at]) if at > begun and not math.isnan(bits[at]) else ""
             begun = at
             above += "".join(part)
@@ -85,46 +85,48 @@ def with_digits(tokens: list[list[str]], bits: list[float], columns: int) -> Ite
 def totals(text: TextScores) -> Iterator[str]:
     """The text in numbers."""
     count, loss = len(text.scores.losses), text.scores.loss
-    first = "" if count == len(text.ids) else "; the first has nothing before it"
+    first = "" if count == len(text.ids) else "; the first is not"
     yield f"tokens       {count:,} predicted{first}"
-    yield f"loss         {loss:.4f} nats a token; perplexity {math.exp(min(loss, 700)):.4g}"
-    yield f"             {bits_of(loss):.4f} bits a token, {text.bits_per_byte:.4f} bits a byte"
+    yield f"loss         {loss:.4f} nats per token; perplexity {math.exp(min(loss, 700)):.4g}"
+    yield f"             {bits_of(loss):.4f} bits per token, {text.bits_per_byte:.4f} bits per byte"
 
 
 def surprises(tokenizer: Tokenizer, text: TextScores, colour: bool = False) -> Iterator[str]:
-    """The tokens with the greatest losses, what stood before them, and what the model had expected instead."""
+    """The tokens with the largest losses, the text before them, and what the model expected instead."""
     scores, ids = text.scores, text.ids
-    order = greatest(scores.losses)
-    heading = f"{'bits':>6}  {'1 in':>11}  {'after':>{BEFORE}}  {'token':<14}  {'expected':<14}  chance"
-    yield "The greatest surprises"
+    order = largest(scores.losses)
+    heading = f"{'bits':>6}  {'1 in':>11}  {'after':>{CONTEXT_COLUMNS}}  {'token':<14}  {'expected':<14}  probability"
+    yield "The largest surprises"
     yield bold(heading) if colour else heading
     for at in order:
-        place = at + len(ids) - len(scores.losses)  # in ids, where a token for the beginning is not counted
-        before = [sign for token in text_tokens(tokenizer, ids[max(0, place - BEFORE - 1) : place].tolist())
+        place = at + len(ids) - len(scores.losses)  # in ids, which does not contain the token for the beginning
+        before = [sign for token in text_tokens(tokenizer, ids[max(0, place - CONTEXT_COLUMNS - 1) : place].tolist())
                   for sign in token]
         bits = bits_of(float(scores.losses[at]))
-        token = brief(token_signs(tokenizer, int(ids[place])), 14)
+        token = fitted(token_signs(tokenizer, int(ids[place])), 14)
         shown = painted(token, bits) + " " * (14 - width(token)) if colour else padded(token, 14)
-        expected = padded(brief(token_signs(tokenizer, int(scores.likeliest[at])), 14), 14)
-        yield (f"{bits:6.2f}  {one_in(bits):>11}  {padded(brief(before, BEFORE, end=True), BEFORE, right=True)}"
-               f"  {shown}  {expected}  {percent(float(scores.chance[at])):>6}")
+        expected = padded(fitted(token_signs(tokenizer, int(scores.likeliest[at])), 14), 14)
+        after = padded(fitted(before, CONTEXT_COLUMNS, end=True), CONTEXT_COLUMNS, right=True)
+        probability = percent(float(scores.probability[at]))
+        yield f"{bits:6.2f}  {one_in(bits):>11}  {after}  {shown}  {expected}  {probability:>11}"
 
 
-def greatest(losses: np.ndarray) -> list[int]:
-    """The places of the greatest losses, of equal ones the first: the text is never sorted as a whole."""
+def largest(losses: np.ndarray) -> list[int]:
+    """The positions of the largest losses, ties by position. The text is never sorted as a whole."""
     found = np.zeros(0, np.int64)
-    for start in range(0, len(losses), AT_ONCE):
-        found = np.append(found, np.arange(start, min(start + AT_ONCE, len(losses))))
-        found = found[np.argsort(-losses[found], kind="stable")[:MOST]]
+    for start in range(0, len(losses), CHUNK_TOKENS):
+        found = np.append(found, np.arange(start, min(start + CHUNK_TOKENS, len(losses))))
+        found = found[np.argsort(-losses[found], kind="stable")[:MAX_SURPRISES]]
     return found.tolist()
 
 
 def values(array: np.ndarray) -> Iterator[Any]:
-    """The array's values as Python numbers, converted a block at a time."""
-    return chain.from_iterable(array[start : start + AT_ONCE].tolist() for start in range(0, len(array), AT_ONCE))
+    """The array's values as Python numbers, converted chunk by chunk."""
+    chunks = (array[start : start + CHUNK_TOKENS] for start in range(0, len(array), CHUNK_TOKENS))
+    return chain.from_iterable(chunk.tolist() for chunk in chunks)
 
 
 def one_in(bits: float) -> str:
-    """The surprise as odds: one time in so many."""
+    """The surprise as odds: 1 in this many."""
     times = 2.0 ** min(bits, 1000)
     return f"{times:,.0f}" if times < 1e9 else f"{times:.1e}"

@@ -1,4 +1,4 @@
-"""What is worth knowing of an array: mean, standard deviation, extremes, the share of zeros."""
+"""Statistics of an array: mean, standard deviation, extremes, the fraction of zeros."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from numpygpt.nn.functional import pieces
 
 @dataclass(frozen=True)
 class Stats:
-    """`count` numbers with their `mean`, the sum of their squared distances from it, `low`, `high` and exact `zeros`.
-
-    NaN anywhere makes all but count and zeros NaN, which is what one wants to see.
-    """
+    """Statistics of `count` numbers. `squares` is the sum of squared distances from the mean, `zeros` the number of
+    exact zeros. One NaN makes all but count and zeros NaN, so that it is seen."""
 
     count: int
     mean: float
@@ -26,14 +24,14 @@ class Stats:
 
     @classmethod
     def of(cls, values: np.ndarray | float) -> Stats | None:
-        """The numbers of an array of any shape, summed in float64; None of an empty one."""
+        """Statistics of an array of any shape, summed in float64; None for an empty one."""
         flat = np.asarray(values).reshape(-1)
         if not len(flat):
             return None
         with np.errstate(all="ignore"):
             mean = flat.mean(dtype=np.float64)
             squares = 0.0
-            for piece in pieces(len(flat), 1):  # a copy in float64 of all of it would be twice as large as the array
+            for piece in pieces(len(flat), 1):  # a float64 copy of the whole array would be twice its size
                 away = flat[piece] - mean
                 squares += float(away @ away)
             return cls(len(flat), float(mean), squares, float(flat.min()), float(flat.max()),
@@ -41,20 +39,20 @@ class Stats:
 
     @property
     def std(self) -> float:
-        """The standard deviation (of all the numbers, so divided by their count)."""
+        """The standard deviation (divided by count, not by count - 1)."""
         return math.sqrt(self.squares / self.count)
 
     @property
     def norm(self) -> float:
-        """The Euclidean norm: the root of the sum of the squares."""
+        """The Euclidean norm: the square root of the sum of squares."""
         return math.sqrt(self.squares + self.count * self.mean * self.mean)
 
     @property
-    def zero_share(self) -> float:
+    def zero_fraction(self) -> float:
         return self.zeros / self.count
 
     def __add__(self, other: Stats) -> Stats:
-        """The numbers of both together (Chan et al. 1979: their variances, and that of their means)."""
+        """Statistics of both sets of numbers together (Chan et al. 1979)."""
         count = self.count + other.count
         apart = other.mean - self.mean
         with np.errstate(all="ignore"):
@@ -65,5 +63,5 @@ class Stats:
 
 
 def add(a: Stats | None, b: Stats | None) -> Stats | None:
-    """The numbers of both, where either may be missing."""
+    """Statistics of both together; either may be None."""
     return a + b if a and b else a or b

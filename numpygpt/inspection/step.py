@@ -1,40 +1,65 @@
-"""One update of the parameters with all of it measured: what `train.py --trace` and `--trace-every` see."""
+"""One training step with measurements, for `train.py --trace` and `--trace-every`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.trace import trace
-from numpygpt.training.trainer import Trainer
+from numpygpt.models import GPT
+from numpygpt.parallel.threads import DataParallel
 from numpygpt.utils.signals import signals_wait
 
+Batch = tuple[np.ndarray, np.ndarray]  # ids and targets, (B, T)
 
-class WatchedStep:
-    """The trainer's coming step in its two halves: this takes the gradients, `apply()` changes the parameters.
 
-    `records` are those of a `trace`, by name, of every module but the model itself and the loss; `grads` the norms of
-    the parameters' gradients, `weights` those of the parameters. After `apply()` `steps` are the norms of what was
-    added to them, and `numbers` is what `Trainer.update` returns. Both halves together do what that does, to the bit.
+class Trains(Protocol):
+    """What a traced step needs of a trainer."""
+
+    model: GPT
+    parallel: DataParallel
+    config: Any
+    dataset: Any
+    optimizer: Any
+    loader: Any
+    schedule: Any
+    spikes: Any
+    step: int
+    tokens: int
+
+    def next_batches(self) -> list[Batch]: ...
+    def gradients(self, batches: list[Batch]) -> float: ...
+    def apply(self, batches: list[Batch], loss: float) -> dict[str, float]: ...
+
+
+class TracedStep:
+    """The trainer's next step in two halves: the constructor computes the gradients, `apply()` changes the parameters.
+
+    records: those of a `trace`, by name, of every module but the model itself and the loss. backward_order: their names
+    in the order of the backward pass. grads, weights: norms of the gradients and of the parameters. After `apply()`,
+    steps: norms of what was added to the parameters, and numbers: what `Trainer.update` returns. Both halves together
+    do exactly what `Trainer.update` does.
     """
 
-    def __init__(self, trainer: Trainer, keep: bool | Callable[[str], bool] = False):
+    def __init__(self, trainer: Trains, keep: bool | Callable[[str], bool] = False):
         self.trainer = trainer
         self.batches = trainer.next_batches()
         with trace(trainer.parallel, keep) as t:
             self.loss = trainer.gradients(self.batches)
         self.records = {record.name: record for record in t if record.output_shape}  # a loss has no shape
+        self.backward_order = [record.name for record in t.backward_order if record.output_shape]
         self.grads = norms(trainer.model.grads())
         self.weights = norms(trainer.model.params())
         self.steps: dict[str, float] = {}
         self.numbers: dict[str, float] = {}
 
     def apply(self) -> dict[str, float]:
-        """The update. Raises NotFinite where loss or gradient is not."""
+        """Update the parameters. Raises NotFinite if the loss or a gradient is not finite."""
         flat = self.trainer.model.flat()
         step = flat.params.copy()
         self.numbers = self.trainer.apply(self.batches, self.loss)
@@ -43,11 +68,11 @@ class WatchedStep:
         return self.numbers
 
     def ratio(self, name: str) -> float:
-        """How far a parameter went, by its size: |step| / |weights|. nan from weights that were all 0."""
+        """How far a parameter moved, relative to its size: |step| / |weights|. NaN if the weights were all 0."""
         return self.steps[name] / self.weights[name] if self.weights[name] else math.nan
 
     def row(self) -> dict[str, float]:
-        """All of it by name, as in the rows of kind trace in metrics.jsonl."""
+        """All numbers by name, as in the rows of kind trace in metrics.jsonl."""
         found = {f"grad/{name}": norm for name, norm in self.grads.items()}
         found |= {f"weight/{name}": norm for name, norm in self.weights.items()}
         found |= {f"update/{name}": self.ratio(name) for name in self.steps}
@@ -58,19 +83,19 @@ class WatchedStep:
 
 
 def norms(arrays: dict[str, np.ndarray]) -> dict[str, float]:
-    """The Euclidean norm of each array; one without an entry is left out."""
+    """The Euclidean norm of each array; empty arrays are left out."""
     found = {name: Stats.of(array) for name, array in arrays.items()}
     return {name: stats.norm for name, stats in found.items() if stats}
 
 
 @contextmanager
-def undone(trainer: Trainer) -> Iterator[None]:
-    """Whatever steps the trainer takes inside, afterwards it stands where it stood, to the last bit."""
+def restored(trainer: Trains) -> Iterator[None]:
+    """Afterwards the trainer is exactly as it was, whatever steps it takes inside the block."""
     flat, optimizer = trainer.model.flat(), trainer.optimizer
     arrays = [flat.params, *trainer.parallel.grads, *(getattr(optimizer, moment) for moment in optimizer.moments)]
-    kept = [array.copy() for array in arrays]
+    copies = [array.copy() for array in arrays]
     generators = trainer.parallel.generators()
-    drawn = {name: rng.bit_generator.state for name, rng in generators.items()}
+    draws = {name: rng.bit_generator.state for name, rng in generators.items()}
     loader, schedule = trainer.loader.state_dict(), trainer.schedule.state_dict()
     counts = trainer.step, trainer.tokens, optimizer.steps
     spikes = trainer.spikes.state_dict() if trainer.spikes else None
@@ -78,10 +103,10 @@ def undone(trainer: Trainer) -> Iterator[None]:
         yield
     finally:
         with signals_wait():
-            for array, before in zip(arrays, kept, strict=True):
+            for array, before in zip(arrays, copies, strict=True):
                 array[...] = before
             for name, rng in generators.items():
-                rng.bit_generator.state = drawn[name]
+                rng.bit_generator.state = draws[name]
             trainer.loader.load_state_dict(loader)
             trainer.schedule.load_state_dict(schedule)
             trainer.step, trainer.tokens, optimizer.steps = counts

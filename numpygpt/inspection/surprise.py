@@ -1,49 +1,45 @@
-"""Surprise in bits, -log2 of a token's probability, as a colour, as a digit and in words; and tokens in signs."""
+"""Surprise in bits, -log2 of a token's probability, as a colour or a digit; tokens and probabilities in few columns."""
 
 from __future__ import annotations
 
-import math
 import string
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TypeVar
-
-import numpy as np
 
 from numpygpt.data.inspect import LEGENDS
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import BLACK, DARK, LEGEND, SCALE, WHITE, paint, width
 
 DIGITS = string.digits + string.ascii_lowercase
-Number = TypeVar("Number", float, np.ndarray)
 
-BOUNDS = (1, 2, 4, 6, 8, 12)  # bits; a token below the first was more likely than all others together
+BOUNDS = (1, 2, 4, 6, 8, 12)  # bits; below the first the token was more likely than all others together
 
 
 def background(bits: float) -> int:
-    """The colour of a surprise: one of SCALE."""
+    """The background colour of a surprise: one of SCALE."""
     return SCALE[bisect_right(BOUNDS, bits)]
 
 
 def painted(text: str, bits: float) -> str:
-    """`text` on the colour of a surprise."""
+    """`text` on the background colour of a surprise."""
     number = background(bits)
     return paint(text, number, WHITE if number in DARK else BLACK)
 
 
 def scale() -> str:
-    """The colours with their bits."""
+    """The legend of the colours."""
     steps = [f"below {BOUNDS[0]}", *(f"{low} to {high}" for low, high in pairwise(BOUNDS)), f"from {BOUNDS[-1]}"]
     return "".join(painted(f" {step} ", low) for step, low in zip(steps, (0, *BOUNDS), strict=True)) + " bits"
 
 
 def digit(bits: float) -> str:
-    """A surprise in whole bits, rounded down, as one sign: 0 to 9, then a for 10 up to z for 35 and more."""
+    """A surprise in bits, rounded down, as one character: 0 to 9, then a for 10 up to z for 35 and more."""
     return DIGITS[int(min(bits, len(DIGITS) - 1))]
 
 
-def brief(found: list[str], room: int, end: bool = False) -> str:
-    """The first of these signs in `room` columns, or with `end` the last; `…` stands for those left out."""
+def fitted(found: Sequence[str], room: int, end: bool = False) -> str:
+    """The first of these signs that fit in `room` columns, or with `end` the last; `…` stands for the others."""
     if sum(map(width, found)) <= room:
         return "".join(found)
     kept, used = [], 1
@@ -56,7 +52,7 @@ def brief(found: list[str], room: int, end: bool = False) -> str:
 
 
 def padded(text: str, columns: int, right: bool = False) -> str:
-    """`text` with spaces behind it, or before it to stand on the right, up to a width on the terminal."""
+    """`text` with spaces behind it, or before it if `right`, to fill that many columns of a terminal."""
     gap = " " * (columns - width(text))
     return gap + text if right else text + gap
 
@@ -68,11 +64,6 @@ def percent(p: float) -> str:
     return "<0.01%" if p < 1e-4 else f"{100 * p:.2f}%" if p < 1e-2 else f"{100 * p:.1f}%"
 
 
-def bits_of(nats: Number) -> Number:
-    """Nats in bits, of one number or of an array."""
-    return nats / math.log(2)
-
-
 def sign_rows(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    """What the signs mean, for `colour.listed`."""
+    """The meaning of the signs, for `colour.listed`."""
     return [("signs", LEGEND), *(("", words) for words in LEGENDS[tokenizer.kind])]

@@ -1,21 +1,24 @@
-"""Tables of modules in at most 100 columns, with what stands under them."""
+"""Tables of modules, at most 100 columns wide."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from numpygpt import nn
+from numpygpt.inspection.tree import parents
+
 if TYPE_CHECKING:
     from numpygpt.inspection.stats import Stats
-    from numpygpt.inspection.watcher import Record
+    from numpygpt.inspection.tracer import Record
 
 COLUMNS = 100
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
 def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Rows of cells below each other, the first row being the head: the first `left` columns at the left, the others at
-    the right. The first column is cut with an ellipsis where the lines would be too long."""
+    """Format rows of cells; the first row is the header. The first `left` columns are left-aligned, the others
+    right-aligned. If lines would be too long, the first column is shortened with an ellipsis."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= COLUMNS else 1
     widths[0] = max(8, min(widths[0], COLUMNS - sum(widths[1:]) - gap * (len(widths) - 1)))
@@ -29,19 +32,19 @@ def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
 
 
 def indented(name: str, depth: int, root: str) -> str:
-    """A module's own name, to the right of that of the module around it: `blocks.0`, and below it `attn`."""
+    """A module's own name, indented below the module around it: `blocks.0`, then `attn`."""
     parts = name.split(".")
     own = max((i for i, part in enumerate(parts) if not part[:1].isdigit()), default=0)
     return "  " * depth + ".".join(parts[own:]) if name else root
 
 
 def shape(sizes: Sequence[int] | None) -> str:
-    """16x128x256; a loss is a number."""
+    """16x128x256, or "number" for a scalar."""
     return "?" if sizes is None else "x".join(map(str, sizes)) or "number"
 
 
 def scaled(n: float | None, unit: str = "") -> str:
-    """Three digits and a prefix: 12.3 G, 512, 4.19 MB; ? where it is unknown."""
+    """Three digits and a prefix: 12.3 G, 512, 4.19 MB; ? if unknown."""
     if n is None:
         return "?"
     power = 0
@@ -60,48 +63,51 @@ def digits(value: float) -> str:
 
 
 def numbers(stats: Stats | None) -> list[str]:
-    """Mean, standard deviation, minimum, maximum and share of zeros."""
+    """Mean, standard deviation, minimum, maximum and fraction of zeros."""
     if stats is None:
         return ["-"] * 5
     found = [digits(value) for value in (stats.mean, stats.std, stats.low, stats.high)]
-    return [*found, f"{stats.zero_share:.1%}" if stats.zeros else "0"]
+    return [*found, f"{stats.zero_fraction:.1%}" if stats.zeros else "0"]
 
 
-def trace_tables(records: Sequence[Record], went_back: Sequence[Record]) -> str:
-    """The calls of forward in their order, below them those of backward in theirs, and the totals."""
+def trace_tables(records: Sequence[Record], backward_order: Sequence[Record]) -> str:
+    """The forward calls in their order, then the backward calls in theirs, then the totals."""
     if not records:
         return "nothing ran in this trace\n"
     root = next((record.kind for record in records if not record.name), "")
-    forward = [["forward", "output", "mean", "std", "min", "max", "zeros", "ms", "ops", "kept"]]
+    forward = [["forward", "output", "mean", "std", "min", "max", "zeros", "ms", "FLOPs", "cached"]]
     for r in (r for r in records if r.forward_calls):
         forward.append([indented(r.name, r.depth, root), shape(r.output_shape), *numbers(r.output),
-                        f"{1000 * r.forward_seconds:.1f}", scaled(r.forward_operations), scaled(r.cached, "B")])
-    backward = [["backward", "parameters", "norm", "mean", "std", "min", "max", "zeros", "ms", "ops"]]
-    for r in went_back:
+                        f"{1000 * r.forward_seconds:.1f}", scaled(r.forward_flops), scaled(r.cached, "B")])
+    backward = [["backward", "parameters", "norm", "mean", "std", "min", "max", "zeros", "ms", "FLOPs"]]
+    for r in backward_order:
         backward.append([indented(r.name, r.depth, root), f"{r.n_params:,}",
                          digits(r.gradient.norm) if r.gradient else "-", *numbers(r.gradient),
-                         f"{1000 * r.backward_seconds:.1f}", scaled(r.backward_operations)])
+                         f"{1000 * r.backward_seconds:.1f}", scaled(r.backward_flops)])
     tables = [table(rows) for rows in (forward, backward) if len(rows) > 1]
     return "\n\n".join([*tables, trace_totals(records)]) + "\n"
 
 
 def trace_totals(records: Sequence[Record]) -> str:
     names = {r.name for r in records}
-    outer = [r for r in records if not any(around in names for around in arounds(r.name))]
-    rows = [["total", "calls", "ms", "ops"]]
-    for way in ("forward", "backward"):
-        seconds = sum(getattr(r, f"{way}_seconds") for r in outer)
-        calls = max(getattr(r, f"{way}_calls") for r in records)
-        done = [getattr(r, f"{way}_operations") for r in records]
-        rows.append([way, f"{calls:,}", f"{1000 * seconds:.1f}",
-                     scaled(sum(n for n in done if n is not None)) + (" and ?" if None in done else "")])
-    kept, learned = scaled(sum(r.cached for r in records), "B"), sum(r.n_params for r in records)
+    outermost = [r for r in records if not names & set(parents(r.name))]
+    rows = [["total", "calls", "ms", "FLOPs"]]
+    for direction in ("forward", "backward"):
+        seconds = sum(getattr(r, f"{direction}_seconds") for r in outermost)
+        calls = max(getattr(r, f"{direction}_calls") for r in records)
+        flops = [getattr(r, f"{direction}_flops") for r in records]
+        rows.append([direction, f"{calls:,}", f"{1000 * seconds:.1f}",
+                     scaled(sum(n for n in flops if n is not None)) + (" and ?" if None in flops else "")])
+    cached, n_params = scaled(sum(r.cached for r in records), "B"), sum(r.n_params for r in records)
     return (f"{table(rows)}\n\n"
-            "forward: what came out; backward: dL/d(output), which came in. ms with the modules inside, the\n"
-            f"others without; ops: floating-point operations. {kept} kept for backward, {learned:,} parameters")
+            "forward: statistics of the output; backward: statistics of dL/d(output). ms includes the modules\n"
+            f"inside, the other columns do not. {cached} of activations cached for backward, {n_params:,} parameters")
 
 
-def arounds(name: str) -> list[str]:
-    """The names of all that may be around a module: of a.0.b these are "", a and a.0."""
-    parts = name.split(".")
-    return ["", *(".".join(parts[:i]) for i in range(1, len(parts)))] if name else []
+def formula_table() -> list[str]:
+    """The layers of `numpygpt.nn` as lines of a Markdown table: name, forward formula, backward formula."""
+    kinds = [kind for name in nn.__all__ if isinstance(kind := getattr(nn, name), type) and hasattr(kind, "formula")]
+    rows = [(f"`{kind.__name__}`", "<br>".join(kind.formula.forward), "<br>".join(kind.formula.backward))
+            for kind in sorted(kinds, key=lambda kind: kind.__name__)]
+    return ["| layer | forward | backward |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+

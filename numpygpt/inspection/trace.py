@@ -1,4 +1,4 @@
-"""What each module of a model does, seen from outside: shapes, numbers, time, operations and bytes, both ways."""
+"""What each module of a model does, seen from outside: shapes, statistics, time, FLOPs and memory, in both passes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
 
-from numpygpt.inspection.costs import learned
-from numpygpt.inspection.cover import is_covered
-from numpygpt.inspection.parts import whole
+from numpygpt.inspection.patch import has_patch
+from numpygpt.inspection.scalars import merged
 from numpygpt.inspection.stats import add
 from numpygpt.inspection.tables import trace_tables
-from numpygpt.inspection.watcher import Record, Watcher, total
+from numpygpt.inspection.tracer import Record, Tracer
+from numpygpt.inspection.tree import parameter_counts, total
 from numpygpt.nn.modules.module import Module
 from numpygpt.parallel.threads import DataParallel
 from numpygpt.utils.signals import signals_wait
@@ -20,106 +20,106 @@ __all__ = ["Record", "trace"]
 
 
 class trace:
-    """Watch a module, or the workers of a `DataParallel`, for the time of a `with` block.
+    """Trace a module, or the workers of a `DataParallel`, during a `with` block.
 
         with trace(model) as t:
             model.loss(x, y)
             model.backward()
         print(t)
-        for record in t:                          # in the order in which they ran
+        for record in t:                          # in forward order
             print(record.name, record.output_shape, record.output.std)
         t["blocks.0.attn"].gradient.norm
 
-    `keep` says by its dotted name which modules' outputs and gradients are copied too: True for all, or a function.
-    Several calls in the block add up. The methods are covered in these instances alone and uncovered at the end, so
-    layers hold no hook and nothing is slower afterwards; what comes out is the same to the last bit. What watching
-    takes is taken off the times. Raises RuntimeError where the model is being traced already. Source of the idea:
-    forward and backward hooks of `torch.nn.Module`.
+    `keep` selects the modules whose outputs and gradients are also copied: True for all, or a function of the dotted
+    name. Several calls in the block add up. Only the methods of these instances are replaced, and they are put back at
+    the end, so layers hold no hook. Results are the same to the last bit. Times exclude the overhead of tracing. Raises
+    RuntimeError if the model is being traced already. The idea: forward and backward hooks of `torch.nn.Module`.
     """
 
     def __init__(self, model: Module | DataParallel, keep: bool | Callable[[str], bool] = False):
         if not isinstance(model, (Module, DataParallel)):
-            raise ValueError(f"trace watches a Module or a DataParallel, got {type(model).__name__}")
+            raise ValueError(f"trace needs a Module or a DataParallel, got {type(model).__name__}")
         replicas, parallel = (model.replicas, model) if isinstance(model, DataParallel) else ([model], None)
         keeps = keep if callable(keep) else lambda name: bool(keep)
-        self.watchers = [Watcher(replica, keeps, parallel) for replica in replicas]
+        self.tracers = [Tracer(replica, keeps, parallel) for replica in replicas]
 
     def __enter__(self) -> trace:
-        for watcher in self.watchers:
-            for name, module in watcher.modules.items():
-                if is_covered(module):
+        for tracer in self.tracers:
+            for name, module in tracer.modules.items():
+                if has_patch(module):
                     raise RuntimeError(f"{name or type(module).__name__} is being traced already: leave that block "
-                                       "before tracing it again, or read its numbers there")
+                                       "first, or read its records there")
         try:
             with signals_wait():
-                for watcher in self.watchers:
-                    watcher.cover()
-        except BaseException:  # a signal that waited: nothing stays covered
+                for tracer in self.tracers:
+                    tracer.start()
+        except BaseException:  # a signal that waited
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         with signals_wait():
-            for watcher in self.watchers:
-                watcher.uncover()
+            for tracer in self.tracers:
+                tracer.stop()
 
     @property
     def records(self) -> list[Record]:
-        """A record for each module that ran, in that order; those of several workers are one."""
-        merged: dict[str, Record] = {}
-        for watcher in self.watchers:
-            for name, record in watcher.records.items():
-                merged[name] = merge(merged[name], record) if name in merged else replace(record)
-        if len(self.watchers) > 1:
-            self.put_together(merged)
-        modules = self.watchers[0].modules  # the replicas' names are the same
+        """One record per module that ran, in forward order. Those of several workers are merged."""
+        found: dict[str, Record] = {}
+        for tracer in self.tracers:
+            for name, record in tracer.records.items():
+                found[name] = merge(found[name], record) if name in found else replace(record)
+        if len(self.tracers) > 1:
+            self.merge_scalars(found)
+        counts = parameter_counts({name: self.tracers[0].modules[name] for name in found})
         seen: set[int] = set()  # arrays that are counted already
-        for (name, record), n_params in zip(merged.items(), learned(modules[n] for n in merged), strict=True):
-            found = {key: size for watcher in self.watchers for key, size in watcher.arrays.get(name, {}).items()}
-            record.cached = sum(size for key, size in found.items() if key not in seen)
-            record.n_params = n_params
-            seen |= set(found)
-        return list(merged.values())
+        for name, record in found.items():
+            arrays = {key: size for tracer in self.tracers for key, size in tracer.arrays.get(name, {}).items()}
+            record.cached = sum(size for key, size in arrays.items() if key not in seen)
+            record.n_params = counts[name]
+            seen |= set(arrays)
+        return list(found.values())
 
-    def put_together(self, merged: dict[str, Record]) -> None:
-        """The numbers that are no arrays: of those the workers have parts."""
-        parts = [watcher.parts for watcher in self.watchers]
-        for name, record in merged.items():
-            output = whole(chain.from_iterable(worker.outputs.get(name, []) for worker in parts))
-            gradient = whole(chain.from_iterable(worker.gradients.get(name, []) for worker in parts))
+    def merge_scalars(self, found: dict[str, Record]) -> None:
+        """Put together the scalars of which each worker has a part."""
+        scalars = [tracer.scalars for tracer in self.tracers]
+        for name, record in found.items():
+            output = merged(chain.from_iterable(worker.outputs.get(name, []) for worker in scalars))
+            gradient = merged(chain.from_iterable(worker.gradients.get(name, []) for worker in scalars))
             record.output, record.gradient = output or record.output, gradient or record.gradient
 
     @property
-    def went_back(self) -> list[Record]:
+    def backward_order(self) -> list[Record]:
         """The records of the modules whose backward ran, in that order."""
         found = {record.name: record for record in self.records}
-        return [found[name] for name in dict.fromkeys(name for w in self.watchers for name in w.went_back)]
+        names = dict.fromkeys(name for tracer in self.tracers for name in tracer.backward_order)
+        return [found[name] for name in names]
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
 
     def __getitem__(self, name: str) -> Record:
-        """The record of a module by its dotted name. KeyError where it did not run."""
+        """The record of a module by its dotted name. Raises KeyError if it did not run."""
         found = {record.name: record for record in self.records}
         if name not in found:
             raise KeyError(f"no module {name!r} ran in this trace; these did: {', '.join(filter(None, found))}")
         return found[name]
 
     def __str__(self) -> str:
-        return trace_tables(self.records, self.went_back)
+        return trace_tables(self.records, self.backward_order)
 
 
 def merge(a: Record, b: Record) -> Record:
-    """Two workers' records of one module: batches add up along the first axis, times run side by side."""
+    """Two workers' records of one module. Batches add up along the first axis; times run in parallel."""
     return replace(
         a, input_shape=joined(a.input_shape, b.input_shape), output_shape=joined(a.output_shape, b.output_shape),
         output=add(a.output, b.output), gradient=add(a.gradient, b.gradient),
         forward_calls=max(a.forward_calls, b.forward_calls), backward_calls=max(a.backward_calls, b.backward_calls),
         forward_seconds=max(a.forward_seconds, b.forward_seconds),
         backward_seconds=max(a.backward_seconds, b.backward_seconds),
-        forward_operations=total(a.forward_operations, b.forward_operations),
-        backward_operations=total(a.backward_operations, b.backward_operations),
+        forward_flops=total((a.forward_flops, b.forward_flops)),
+        backward_flops=total((a.backward_flops, b.backward_flops)),
         outputs=a.outputs + b.outputs, gradients=a.gradients + b.gradients)
 
 

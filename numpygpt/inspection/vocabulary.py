@@ -1,4 +1,4 @@
-"""The tokens of a vocabulary by name and by class: what a user types, found again; what a picture colours alike."""
+"""The tokens of a vocabulary by name, as a user types it, and by class, as a picture colours it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ CLASSES = ("small letters", "capital letters", "after a space", "digits", "white
 
 
 def token_class(tokenizer: Tokenizer, id: int) -> str:
-    """One of CLASSES. A token that begins with a space and goes on is "after a space", whatever it goes on with;
-    several letters count by the first one. What has no case, special tokens and parts of a character are "other"."""
+    """One of CLASSES. A token that begins with a space and continues is "after a space", whatever follows. Several
+    letters count by the first. Letters without case, special tokens and parts of a character are "other"."""
     text = tokenizer.token_text(id)
     if id in tokenizer.special_tokens.values() or tokenizer.decode([id]) != text:
         return "other"
@@ -30,8 +30,8 @@ def token_class(tokenizer: Tokenizer, id: int) -> str:
 
 
 def find_tokens(tokenizer: Tokenizer, names: Iterable[str]) -> list[int]:
-    r"""The ids of the tokens that are so named, each once: by the signs that pictures and tables show, such as ⏎ and
-    ·the, by \n, or by the text itself. ValueError for a name that no token has, with what it could have been."""
+    r"""The ids of the tokens with these names, each once. A name is the signs that pictures and tables show, such as ⏎
+    and ·the, or \n, or the text itself. Raises ValueError, with suggestions, for a name that no token has."""
     shown = {"".join(token_signs(tokenizer, id)): id for id in reversed(range(tokenizer.vocab_size))}
     texts = {tokenizer.token_text(id): id for id in reversed(range(tokenizer.vocab_size))}
     return list(dict.fromkeys(_find(tokenizer, name, shown, texts) for name in names))
@@ -42,13 +42,13 @@ def _find(tokenizer: Tokenizer, name: str, shown: dict[str, int], texts: dict[st
         if key in ids:
             return ids[key]
     raise ValueError(
-        f"no token of this vocabulary of {tokenizer.vocab_size:,} is '{''.join(signs(name))}'"
-        f"{_instead(tokenizer, name, shown)}. A new line is written '\\n', a space ' ' or '·', as in '·the'"
+        f"none of the {tokenizer.vocab_size:,} tokens in this vocabulary is '{''.join(signs(name))}'"
+        f"{_instead(tokenizer, name, shown)}. Write a new line as '\\n', and a space as ' ' or '·', as in '·the'"
     )
 
 
 def _instead(tokenizer: Tokenizer, name: str, shown: dict[str, int]) -> str:
-    """What it is made of, where it can be encoded, or else what it may have been meant for."""
+    """The tokens of a name that can be encoded, else names like it."""
     try:
         parts = ["".join(token_signs(tokenizer, id)) for id in tokenizer.encode(name)]
     except ValueError:
@@ -56,4 +56,4 @@ def _instead(tokenizer: Tokenizer, name: str, shown: dict[str, int]) -> str:
     if len(parts) > 1:
         return f"; it is {len(parts)} tokens: {' '.join(parts[:12])}{' ...' * (len(parts) > 12)}"
     close = difflib.get_close_matches(name, shown, n=3, cutoff=0.5)
-    return f"; near it are {', '.join(close)}" if close else ""
+    return f"; similar tokens are {', '.join(close)}" if close else ""

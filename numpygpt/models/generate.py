@@ -16,9 +16,10 @@ from numpygpt.nn.exclusive import alone
 from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import check_ids, number, whole
-from numpygpt.nn.twin import evaluation, is_patched, twin
+from numpygpt.nn.modules.checks import check_ids
+from numpygpt.nn.replica import evaluation, is_patched, replica
 from numpygpt.parallel.threads import THREADS, blas_threads
+from numpygpt.utils.checks import integer, number
 
 if TYPE_CHECKING:
     from numpygpt.models.gpt import GPT
@@ -39,7 +40,7 @@ class Sampling:
     def __post_init__(self) -> None:
         number("temperature", self.temperature)
         if self.top_k is not None:
-            whole("top_k", self.top_k)
+            integer("top_k", self.top_k)
         if self.top_p is not None:
             number("top_p", self.top_p)
         if not 0 <= self.temperature < float("inf"):
@@ -118,8 +119,8 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, s
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
     check_ids(context, model.config["vocab_size"])
-    max_new_tokens, seed = whole("max_new_tokens", max_new_tokens), whole("seed", seed)
-    slide, stop = whole("slide", slide), None if stop is None else whole("stop", stop)
+    max_new_tokens, seed = integer("max_new_tokens", max_new_tokens), integer("seed", seed)
+    slide, stop = integer("slide", slide), None if stop is None else integer("stop", stop)
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
     if seed < 0:
@@ -165,7 +166,7 @@ def reader_of(model: GPT) -> GPT:
     If a user's functions have replaced methods of the model, it is the model itself; `as_reader` then refuses other
     threads.
     """
-    return model if is_patched(model) else twin(model).eval()
+    return model if is_patched(model) else replica(model).eval()
 
 
 @contextmanager

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from numpygpt.models import generate
 from numpygpt.nn import init
+from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import check_dtype, check_sizes, described, flag, number, whole
+from numpygpt.nn.modules.checks import check_dtype, check_sizes, described
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
@@ -22,6 +23,7 @@ from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.normalization import LayerNorm
 from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
 from numpygpt.nn.modules.transformer import TransformerBlock
+from numpygpt.utils.checks import boolean, integer, number
 
 POSITIONS = {"learned": PositionalEmbedding, "sinusoidal": SinusoidalEncoding}
 
@@ -46,8 +48,9 @@ class GPT(Module):
         vocab_size, max_len, d_model, n_heads, n_layers, d_ff, d_k, d_v = check_sizes(
             vocab_size=vocab_size, max_len=max_len, d_model=d_model, n_heads=n_heads, n_layers=n_layers, d_ff=d_ff,
             d_k=d_k, d_v=d_v)
-        dropout, tie_weights, bias = number("dropout", dropout), flag("tie_weights", tie_weights), flag("bias", bias)
-        seed, dtype = whole("seed", seed), check_dtype(dtype).name
+        dropout, bias = number("dropout", dropout), boolean("bias", bias)
+        tie_weights = boolean("tie_weights", tie_weights)
+        seed, dtype = integer("seed", seed), check_dtype(dtype).name
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.config: dict[str, Any] = {
@@ -140,6 +143,18 @@ class GPT(Module):
         dX = self.dropout.backward(dX)
         dX = self.wpe.backward(dX)
         self.wte.backward(dX)
+
+    formula: ClassVar[Formula] = Formula(
+        ("logits = head(norm_f(blocks(dropout(wpe(wte(ids))))))", "L = criterion(logits, targets)"),
+        ("the backward calls of the same layers, in reverse order",))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        """Of `loss`, as in training."""
+        X = call.of(*call.shape, self.wte.d_model)
+        return Cost((), children=(
+            Child("wte", self.wte, call), Child("wpe", self.wpe, X), Child("dropout", self.dropout, X),
+            *(Child(f"blocks.{i}", block, X) for i, block in enumerate(self.blocks)),
+            Child("norm_f", self.norm_f, X), Child("head_loss", self.head_loss, X)))
 
     # -- writing -----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.models.gpt import GPT, POSITIONS
-from numpygpt.nn.flat import Flat
+from numpygpt.nn.flat import Flat, Storage
 from numpygpt.nn.modules.checks import DTYPES
 from numpygpt.nn.skeleton import skeleton
 
@@ -87,7 +87,7 @@ class OnPaper(GPT):
         pass
 
     def flat(self) -> Flat:
-        return Flat(np.empty(0), np.empty(0), {}, 0)
+        return Flat(Storage(np.empty(0)), {}, 0)
 
 
 def linear(name: str, width: int, out: int, bias: bool) -> Iterator[tuple[str, tuple[int, ...]]]:

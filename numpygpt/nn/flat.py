@@ -1,10 +1,10 @@
-"""All parameters of a model in one contiguous array, and all gradients in another."""
+"""The parameters of a model in one contiguous array, and their gradients in another."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,39 +15,69 @@ if TYPE_CHECKING:
     from numpygpt.nn.modules.module import Module
 
 
-@dataclass
-class Flat:
-    """A model's parameters and gradients, each as one 1-D array; every layer's `W`, `dW` are views into them.
+class Storage:
+    """A 1-D array of parameters, and one of gradients with the same places, which is made when first needed.
 
-    An update, a norm, a reduction over workers or a copy is then one call instead of one call a layer. Matrices come
-    first and vectors (biases, gains) last, so that weight decay on the matrices alone is `params[:n_matrix]`.
-
-    The `Flat` of a part of a contiguous model has the arrays of the whole model, and `layout` and `runs` say which
-    entries are the part's: a part can then be clipped, updated or given to workers without moving any array.
+    The system gives memory to an array of zeros only where it is written. So the entries of a frozen parameter, whose
+    gradient nobody writes, cost none.
     """
 
-    params: np.ndarray  # (size,)
-    grads: np.ndarray  # (size,)
-    layout: dict[str, tuple[slice, tuple[int, ...]]]  # dotted name -> place and shape
-    n_matrix: int  # where the parameters of rank two and more end
+    def __init__(self, params: np.ndarray):
+        self.params = params  # (size,)
 
-    def runs(self) -> list[slice]:
-        """The stretches of the arrays that the layout fills, as long as possible: one for a whole model."""
+    @cached_property
+    def grads(self) -> np.ndarray:  # (size,)
+        return np.zeros(self.params.shape, self.params.dtype)
+
+    def has_grads(self) -> bool:
+        return "grads" in vars(self)
+
+    def gradient(self, param: np.ndarray) -> np.ndarray:
+        """The view of `grads` at the place of a parameter."""
+        return self.grads[place_of(param)].reshape(param.shape)
+
+
+@dataclass
+class Flat:
+    """What a module learns, as contiguous arrays: every `W` and `dW` of a layer is a view into `params` and `grads`.
+
+    An update, a norm, a sum over workers or a copy is then one call instead of one call per layer. Matrices come first
+    and vectors (biases, gains) last, so that weight decay on the matrices alone is `params[:n_matrix]`.
+
+    The arrays may hold more than the module learns: they belong to the whole model if the module is a part of it, and
+    they keep the places of frozen parameters. `layout` and `runs` say which entries the module learns.
+    """
+
+    storage: Storage
+    layout: dict[str, tuple[slice, tuple[int, ...]]]  # dotted name -> place and shape, in the order of the places
+    n_matrix: int  # where the matrices of the layout end
+
+    @property
+    def params(self) -> np.ndarray:
+        return self.storage.params
+
+    @property
+    def grads(self) -> np.ndarray:
+        return self.storage.grads
+
+    def runs(self, names: Iterable[str] | None = None) -> list[slice]:
+        """The places of these parameters, all by default, with neighbours joined: one run for a whole model."""
         runs: list[slice] = []
-        for place in sorted((place for place, _ in self.layout.values()), key=lambda place: place.start):
+        for place in sorted((self.layout[name][0] for name in names or self.layout), key=lambda place: place.start):
             if runs and place.start <= runs[-1].stop:
                 place = slice(runs.pop().start, place.stop)
             runs.append(place)
         return runs
 
-    def pieces(self) -> list[slice]:
+    def slices(self) -> list[slice]:
         """The runs in slices that fit the cache."""
-        return [piece for run in self.runs() for piece in cut(run.start, run.stop, CACHE_ENTRIES)]
+        return [s for run in self.runs() for s in cut(run.start, run.stop, CACHE_ENTRIES)]
 
-    def holds(self, named: Iterable[tuple[str, np.ndarray]]) -> bool:
-        """Whether these are the parameters of the layout, and lie in this array."""
-        found = list(named)
-        return len(found) == len(self.layout) and all(np.may_share_memory(param, self.params) for _, param in found)
+    def holds(self, module: Module) -> bool:
+        """Whether the module still learns what the layout says, in these arrays."""
+        learned = list(module._learned())
+        return len(learned) == len(self.layout) and all(
+            name in self.layout and getattr(owner, own).base is self.params for name, owner, own in learned)
 
     def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """`flat`, any array of this size, cut into named pieces in the shapes of the parameters. No copy."""
@@ -59,51 +89,71 @@ def cut(start: int, stop: int, entries: int) -> Iterator[slice]:
     return (slice(i, min(i + entries, stop)) for i in range(start, stop, entries))
 
 
-def in_place(module: Module) -> Flat | None:
-    """The `Flat` of a module whose arrays are already contiguous, mostly as a part of a larger module; else None."""
-    params, grads = dict(module.named_parameters()), dict(module.named_gradients())
-    whole, whole_grads = (next((array.base for array in arrays.values()), None) for arrays in (params, grads))
-    if not isinstance(whole, np.ndarray) or not isinstance(whole_grads, np.ndarray):  # an unpickled array's is bytes
-        return None
-    if whole.ndim != 1 or whole.shape != whole_grads.shape:
-        return None
-    layout = {}
-    for name, param in params.items():
-        if param.base is not whole or grads[name].base is not whole_grads or start_of(grads[name]) != start_of(param):
-            return None
-        layout[name] = (slice(start_of(param), start_of(param) + param.size), param.shape)
-    layout = dict(sorted(layout.items(), key=lambda item: item[1][0].start))
-    n_matrix = max((place.stop for place, shape in layout.values() if len(shape) >= 2), default=0)
-    if any(place.start < n_matrix for place, shape in layout.values() if len(shape) < 2):
-        return None
-    return Flat(whole, whole_grads, layout, n_matrix)
+def place_of(view: np.ndarray) -> slice:
+    """The entries of its base, a 1-D array, that a contiguous view covers."""
+    start = (view.ctypes.data - view.base.ctypes.data) // view.itemsize  # type: ignore[union-attr]
+    return slice(start, start + view.size)
 
 
-def start_of(view: np.ndarray) -> int:
-    """The index in its base, a 1-D array, of the first entry of a view."""
-    return (view.ctypes.data - view.base.ctypes.data) // view.itemsize  # type: ignore[union-attr]
+def gradient(owner: Module, name: str, make: bool = True) -> np.ndarray | None:
+    """The gradient of a parameter, made of zeros if need be; with `make=False`, None if there is none yet.
+
+    A frozen parameter has none: `backward` gets zeros that nobody else sees, and what it adds to them is lost.
+    """
+    param, grad, storage = vars(owner)[name], vars(owner).get("d" + name), owner._storage
+    if name in owner._frozen:
+        return np.zeros(param.shape, param.dtype) if make else None
+    if grad is None and storage is not None and param.base is storage.params:
+        grad = storage.gradient(param) if make or storage.has_grads() else None
+    elif grad is None and make:
+        grad = np.zeros(param.shape, param.dtype)
+    if grad is not None:
+        vars(owner)["d" + name] = grad
+    return grad
 
 
-def flatten(module: Module) -> Flat:
-    """Move the module's parameters and gradients into two contiguous arrays, values kept, and return these."""
-    named = list(module.named_parameters())
-    if not named:
+def arranged(module: Module) -> Flat:
+    """The `Flat` of a module. Arrays that lie in one storage already stay there; else they are moved to a new one."""
+    learned = list(module._learned())
+    if not learned and not module.n_params():
         raise ValueError(f"{type(module).__name__} has no parameters to optimise")
-    named.sort(key=lambda item: item[1].ndim < 2)  # a stable sort: matrices first, in the order of the model
-    old_grads = dict(module.named_gradients())
-    layout, start = {}, 0
-    for name, param in named:
-        layout[name] = (slice(start, start + param.size), param.shape)
-        start += param.size
-    dtype = named[0][1].dtype
-    if other := next((name for name, param in named if param.dtype != dtype), None):
-        raise ValueError(f"{named[0][0]} is {dtype} and {other} is {dict(named)[other].dtype}, and the parameters of a "
-                         f"model need one dtype: call astype, for example model.astype('{dtype}')")
-    flat = Flat(np.empty(start, dtype), np.empty(start, dtype), layout,
-                n_matrix=sum(math.prod(param.shape) for _, param in named if param.ndim >= 2))
-    params, grads = flat.views(flat.params), flat.views(flat.grads)
-    for name, param in named:
-        params[name][...] = param
-        grads[name][...] = old_grads[name]
-    module.rehome(params, grads)
-    return flat
+    storage = learned[0][1]._storage if learned else Storage(np.empty(0, np.float32))  # everything is frozen
+    if storage is None or any(owner._storage is not storage or getattr(owner, own).base is not storage.params
+                              for _, owner, own in learned):
+        storage = moved(learned)
+    layout = {name: (place_of(getattr(owner, own)), getattr(owner, own).shape) for name, owner, own in learned}
+    layout = dict(sorted(layout.items(), key=lambda item: item[1][0].start))
+    return Flat(storage, layout, max((place.stop for place, shape in layout.values() if len(shape) >= 2), default=0))
+
+
+def moved(learned: list[tuple[str, Module, str]]) -> Storage:
+    """Move parameters, given as (dotted name, module, attribute), and their gradients to a new storage.
+
+    They move one by one and each old array is freed before the next one moves, so a model is never held twice.
+    """
+    dtypes = {name: getattr(owner, own).dtype for name, owner, own in learned}
+    first, dtype = next(iter(dtypes.items()))
+    if other := next((name for name in dtypes if dtypes[name] != dtype), None):
+        raise ValueError(f"{first} is {dtype} and {other} is {dtypes[other]}, and the parameters of a model need one "
+                         f"dtype: call astype, for example model.astype('{dtype}')")
+    for _, owner, own in learned:
+        gradient(owner, own, make=False)  # gradients in the old storages become attributes, while they can be found
+    storage = Storage(np.empty(sum(getattr(owner, own).size for _, owner, own in learned), dtype))
+    start = 0
+    for _, owner, own in sorted(learned, key=lambda item: getattr(item[1], item[2]).ndim < 2):  # a stable sort
+        place = slice(start, start + getattr(owner, own).size)
+        move(owner, own, storage, place)
+        start = place.stop
+    for _, owner, _ in learned:
+        owner._storage = storage
+    return storage
+
+
+def move(owner: Module, name: str, storage: Storage, place: slice) -> None:
+    """Let a parameter, and its gradient if it has one, be views of a storage."""
+    param, grad = vars(owner)[name], vars(owner).get("d" + name)
+    storage.params[place] = param.reshape(-1)
+    owner._replace(name, storage.params[place].reshape(param.shape))
+    if grad is not None:
+        storage.grads[place] = grad.reshape(-1)
+        owner._replace("d" + name, storage.grads[place].reshape(param.shape))

@@ -6,24 +6,23 @@ import math
 
 import numpy as np
 
-from numpygpt.nn.modules.checks import number
-from numpygpt.nn.modules.module import Module
+from numpygpt.optim.groups import Group, Params
 from numpygpt.optim.optimizer import Optimizer, check
-from numpygpt.parallel.threads import DataParallel
+from numpygpt.utils.checks import number
 
 
 class Adam(Optimizer):
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr mhat / (sqrt(vhat) + eps).
 
     mhat = m / (1 - b1^t) and vhat = v / (1 - b2^t) undo the start from zero. Kingma and Ba 2015, algorithm 1.
-    Parameters: `model`, `lr`, `betas` each in [0, 1), `eps`. Raises ValueError for a value out of range.
+    Parameters: `params`, `lr`, `betas` each in [0, 1), `eps`. Raises ValueError for a value out of range.
     """
 
     moments = ("m", "v")
     m: np.ndarray
     v: np.ndarray
 
-    def __init__(self, model: Module | DataParallel, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8):
         if np.shape(betas) != (2,):
             raise ValueError(f"betas must be two numbers, (beta1, beta2), got {betas!r:.80}")
@@ -32,14 +31,14 @@ class Adam(Optimizer):
             check(name, beta, 0 <= beta < 1, "at least 0 and below 1")
         eps = number("eps", eps)
         self.eps = check("eps", eps, eps > 0, "above 0")
-        super().__init__(model, lr)
+        super().__init__(params, lr)
         for name, beta in zip(("beta1", "beta2"), self.betas, strict=True):
             self.check_rounded(name, beta, 0, 1)
         # A gradient whose square is 0 must be small against eps, or m / (sqrt(v) + eps) is a huge step.
         self.check_rounded("eps", eps, math.sqrt(np.finfo(self.flat.params.dtype).tiny))
 
     @np.errstate(under="ignore")  # m and v of a token that no longer occurs shrink to 0, as they should
-    def update(self, s: slice) -> None:
+    def update(self, s: slice, group: Group) -> None:
         p, g, m, v = self.flat.params[s], self.flat.grads[s], self.m[s], self.v[s]
         b1, b2 = self.betas
         m *= b1
@@ -52,7 +51,7 @@ class Adam(Optimizer):
         root /= math.sqrt(1 - b2**self.steps)  # sqrt(vhat)
         root += self.eps
         step = np.divide(m, root, out=root)
-        step *= self.lr / (1 - b1**self.steps)  # lr mhat / (sqrt(vhat) + eps)
+        step *= self.lr * group.lr_scale / (1 - b1**self.steps)  # lr mhat / (sqrt(vhat) + eps)
         p -= step
 
 
@@ -62,21 +61,17 @@ class AdamW(Adam):
     Biases, gains and shifts are not decayed. Loshchilov and Hutter 2019, algorithm 2. `weight_decay` is at least 0.
     """
 
-    def __init__(self, model: Module | DataParallel, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+    group_keys = ("lr", "weight_decay")
+
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0.01):
         decay = number("weight_decay", weight_decay)
         self.weight_decay = check("weight_decay", decay, decay >= 0, "at least 0")
-        super().__init__(model, lr, betas, eps)
-        self.check_rounded("weight_decay", decay, 0)
-
-    def check_lr(self, lr: float) -> None:
-        if lr * self.weight_decay >= 2:  # p is multiplied by 1 - lr weight_decay
-            raise ValueError(f"lr {lr} times weight_decay {self.weight_decay} must be below 2, got "
-                             f"{lr * self.weight_decay:.3g}: each step multiplies the matrices by 1 minus it, so they "
-                             "would grow without end. Usual decays are 0.01 to 0.1")
+        super().__init__(params, lr, betas, eps)
+        self.checked_decay(decay)
 
     @np.errstate(under="ignore")
-    def update(self, s: slice) -> None:
-        if self.weight_decay and s.stop <= self.flat.n_matrix:  # matrices come first in the flat arrays
-            self.flat.params[s] *= 1 - self.lr * self.weight_decay
-        super().update(s)
+    def update(self, s: slice, group: Group) -> None:
+        if (decay := self.decay(group)) and s.stop <= self.flat.n_matrix:  # matrices come first in the flat arrays
+            self.flat.params[s] *= 1 - self.lr * group.lr_scale * decay
+        super().update(s, group)

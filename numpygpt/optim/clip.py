@@ -6,32 +6,34 @@ import math
 
 import numpy as np
 
-from numpygpt.nn.modules.checks import number
 from numpygpt.nn.modules.module import Module
-from numpygpt.optim.optimizer import share, workers_and_module
-from numpygpt.parallel.threads import DataParallel
+from numpygpt.optim.groups import as_module
+from numpygpt.optim.optimizer import MapSlices, one_thread
+from numpygpt.utils.checks import number
+from numpygpt.utils.signals import signals_wait
 
 
 @np.errstate(over="ignore", under="ignore")  # `scaled_norm` takes care of both
-def clip_grad_norm(model: Module | DataParallel, max_norm: float) -> float:
-    """Scale all gradients so that their norm together is at most `max_norm`; return the norm before.
+def clip_grad_norm(model: Module | list[Module], max_norm: float, map: MapSlices = one_thread) -> float:
+    """Scale all gradients so that their common norm is at most `max_norm`, and return the norm before.
 
     The direction stays: g <- g min(1, max_norm / |g|). Pascanu et al. 2013. A norm that is not finite is returned and
-    nothing is scaled; `math.inf` as `max_norm` measures only. With a DataParallel, its threads share the work. Raises
-    ValueError unless max_norm > 0.
+    nothing is scaled; `math.inf` as `max_norm` measures only. `map` may share the work among threads, as in
+    `Optimizer.step`. Raises ValueError unless max_norm > 0.
     """
     max_norm = number("max_norm", max_norm)
     if not max_norm > 0:
         raise ValueError(f"max_norm must be above 0, got {max_norm}")
-    parallel, module = workers_and_module(model, "clip_grad_norm")
-    flat = module.flat()
-    g, slices = flat.grads, flat.pieces()
-    norm = math.sqrt(sum(share(parallel, lambda s: float(np.dot(g[s], g[s])), slices)))
+    flat = as_module(model, "clip_grad_norm").flat()
+    g, slices = flat.grads, flat.slices()
+    with signals_wait():
+        norm = math.sqrt(sum(map(lambda s: float(np.dot(g[s], g[s])), slices)))
     if not math.isfinite(norm) or norm <= math.sqrt(len(g) * np.finfo(g.dtype).tiny):
         norm = scaled_norm(g, slices)
     if math.isfinite(norm) and norm > max_norm:
-        for factor in factors(max_norm / norm, g.dtype):
-            share(parallel, lambda s: np.multiply(g[s], factor, out=g[s]), slices)  # noqa: B023
+        with signals_wait():
+            for factor in factors(max_norm / norm, g.dtype):
+                map(lambda s: np.multiply(g[s], factor, out=g[s]), slices)
     return norm
 
 

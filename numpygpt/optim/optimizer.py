@@ -1,38 +1,55 @@
-"""What the optimisers share: the model's contiguous arrays, walked in pieces that stay in cache."""
+"""What the optimisers share: parameter groups, moments, and updates in slices that fit the cache."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from numpygpt.nn.flat import cut
 from numpygpt.nn.functional import CACHE_ENTRIES
-from numpygpt.nn.modules.checks import number, whole
 from numpygpt.nn.modules.loading import fitting
-from numpygpt.nn.modules.module import Module
-from numpygpt.parallel.threads import DataParallel
+from numpygpt.optim.groups import Group, Params, grouped
+from numpygpt.utils.checks import integer, number
 from numpygpt.utils.signals import signals_wait
+
+MapSlices = Callable[[Callable[[Any], Any], list[Any]], list[Any]]  # (function, slices) -> the results, in order
+
+
+def one_thread(function: Callable[[Any], Any], slices: list[Any]) -> list[Any]:
+    """[function(s) for s in slices]. `DataParallel.map_slices` does the same with several threads."""
+    return [function(s) for s in slices]
 
 
 class Optimizer:
     """Base: `step()` updates the parameters from the gradients, `zero_grad()` clears these, `lr` can be set.
 
-    `model` is a Module, or a DataParallel, whose threads then share the work. A subclass names its running arrays
-    (`moments`) and writes `update(s)` for a slice `s` of the flat arrays.
+    `params` is a Module, a list of modules, or a list of groups such as `{"params": model.wte, "lr": 1e-4}`: see
+    `groups.grouped`. Setting `lr`, as schedules do, changes the learning rates of all groups in proportion. Frozen
+    parameters are left out. A subclass names its running arrays (`moments`) and the hyper-parameters that a group may
+    have (`group_keys`), and writes `update(s, group)` for a slice `s` of the flat arrays.
     """
 
     moments: tuple[str, ...] = ()
+    group_keys: ClassVar[tuple[str, ...]] = ("lr",)
+    weight_decay: float = 0.0
 
-    def __init__(self, model: Module | DataParallel, lr: float):
-        self.parallel, self.model = workers_and_module(model, type(self).__name__)
+    def __init__(self, params: Params, lr: float):
+        self.model, groups = grouped(params, type(self).__name__, self.group_keys)
         self.flat, self.steps = self.model.flat(), 0
         self.unfinished = False  # whether a step failed after it had changed some of the parameters
         self.check_dtype()
+        self.groups = [Group(names) for names, _ in groups]
         self.lr = lr
+        for group, (_, options) in zip(self.groups, groups, strict=True):
+            if "lr" in options:
+                group.lr_scale = self.lr_scale(options["lr"])
+            if "weight_decay" in options:
+                group.weight_decay = self.checked_decay(options["weight_decay"])
+        self.check_lr(self.lr)
         self.make_moments()
 
     @property
@@ -44,12 +61,36 @@ class Optimizer:
     def lr(self, lr: float) -> None:
         lr = number("lr", lr)
         check("lr", lr, 0 <= lr < math.inf, "at least 0 and finite")
-        self.check_rounded("lr", lr, 0)
         self.check_lr(lr)
         self._lr = lr
 
+    def lr_scale(self, lr: Any) -> float:
+        """The ratio of a group's lr to the optimiser's."""
+        lr = number("a group's lr", lr)
+        check("a group's lr", lr, 0 <= lr < math.inf, "at least 0 and finite")
+        if lr and not self.lr:
+            raise ValueError(f"a group has lr {lr} and the optimiser lr 0: learning rates change in proportion to the "
+                             "optimiser's, so give it one above 0")
+        return lr / self.lr if lr else 0.0
+
+    def decay(self, group: Group) -> float:
+        """A group's weight decay."""
+        return self.weight_decay if group.weight_decay is None else group.weight_decay
+
+    def checked_decay(self, decay: Any) -> float:
+        decay = number("weight_decay", decay)
+        self.check_rounded("weight_decay", check("weight_decay", decay, decay >= 0, "at least 0"), 0)
+        return decay
+
     def check_lr(self, lr: float) -> None:
-        """ValueError if the other hyper-parameters do not go with this learning rate."""
+        """ValueError if a group's hyper-parameters do not go with this learning rate of the optimiser."""
+        for group in self.groups:
+            rate, decay = lr * group.lr_scale, self.decay(group)
+            self.check_rounded("lr", rate, 0)
+            if rate * decay >= 2:  # p is multiplied by 1 - lr weight_decay
+                raise ValueError(f"lr {rate} times weight_decay {decay} must be below 2, got {rate * decay:.3g}: each "
+                                 "step multiplies the matrices by 1 minus it, so they would grow without end. Usual "
+                                 "decays are 0.01 to 0.1")
 
     def check_dtype(self) -> None:
         """ValueError for parameters that cannot be trained: in float16 most updates and gradients round to 0."""
@@ -73,11 +114,14 @@ class Optimizer:
         for name in self.moments:
             setattr(self, name, np.zeros(self.flat.params.shape, self.flat.params.dtype))
 
-    def update(self, s: slice) -> None:
+    def update(self, s: slice, group: Group) -> None:
         raise NotImplementedError
 
-    def step(self) -> None:
-        """One update of all parameters. A signal, such as Ctrl-C, waits until the update is complete."""
+    def step(self, map: MapSlices = one_thread) -> None:
+        """One update of all parameters. A signal, such as Ctrl-C, waits until the update is complete.
+
+        `map` may share the slices among threads: `optimizer.step(parallel.map_slices)`. The result is the same.
+        """
         self.check_in_place()
         if self.unfinished:
             raise RuntimeError("an earlier step() failed half-way, so some parameters are updated and others are not: "
@@ -85,50 +129,55 @@ class Optimizer:
         with signals_wait():
             self.steps += 1
             try:
-                share(self.parallel, self.changed, list(self.slices()))
+                map(self.changed, self.slices())
             except BaseException:
                 self.steps -= not self.unfinished  # nothing has changed
                 raise
             self.unfinished = False
 
-    def changed(self, s: slice) -> None:
+    def changed(self, piece: tuple[slice, Group]) -> None:
         self.unfinished = True
-        self.update(s)
+        self.update(*piece)
 
     def check_in_place(self) -> None:
-        """RuntimeError if the model's arrays are not those that this optimiser was made for."""
-        if not self.flat.holds(self.model.named_parameters()):
-            raise RuntimeError("the model's parameters were moved (astype, other layers, or another optimiser of a "
-                               "larger module) since this optimiser was made: make a new optimiser")
+        """RuntimeError if the model no longer learns in the arrays that this optimiser was made for."""
+        if not self.flat.holds(self.model):
+            raise RuntimeError("the model's parameters were moved (astype, other layers, an optimiser of a larger "
+                               "module) or frozen since this optimiser was made: make a new optimiser")
 
-    def slices(self) -> Iterator[slice]:
-        """Cache-sized slices of the flat arrays; none crosses from the matrices to the vectors."""
+    def slices(self) -> list[tuple[slice, Group]]:
+        """Cache-sized slices of the flat arrays with their groups. None crosses from the matrices to the vectors."""
         n = self.flat.n_matrix
-        for run in self.flat.runs():
-            yield from cut(run.start, min(run.stop, n), CACHE_ENTRIES)
-            yield from cut(max(run.start, n), run.stop, CACHE_ENTRIES)
+        return [(s, group) for group in self.groups for run in self.flat.runs(group.names)
+                for start, stop in ((run.start, min(run.stop, n)), (max(run.start, n), run.stop))
+                for s in cut(start, stop, CACHE_ENTRIES)]
 
     def zero_grad(self) -> None:
         """Clear the gradients."""
-        for run in self.flat.runs():
-            self.flat.grads[run].fill(0)
+        for s, _ in self.slices():
+            self.flat.grads[s].fill(0)
+
+    def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """A flat array in named pieces, of the parameters that this optimiser updates."""
+        names = {name for group in self.groups for name in group.names}
+        return {name: view for name, view in self.flat.views(flat).items() if name in names}
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy gets the moments by the names of the parameters: its model's arrays may have another order."""
         self.check_in_place()
-        moments = {moment: self.flat.views(getattr(self, moment)) for moment in self.moments}
+        moments = {moment: self.views(getattr(self, moment)) for moment in self.moments}
         return {key: value for key, value in vars(self).items() if key not in ("flat", *moments)} | {"_copied": moments}
 
     def __getattr__(self, name: str) -> Any:
         """The arrays of a copy, which are made when one of them is first needed: by then its model is complete."""
         if "_copied" not in vars(self) or name not in ("flat", *self.moments):
-            hint = ": set optimizer.lr for another learning rate" if name == "param_groups" else ""
+            hint = ": set optimizer.lr, or use optimizer.groups" if name == "param_groups" else ""
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
         copied = vars(self).pop("_copied")
         self.flat = self.model.flat()
         self.make_moments()
         for moment, arrays in copied.items():
-            for key, view in self.flat.views(getattr(self, moment)).items():
+            for key, view in self.views(getattr(self, moment)).items():
                 view[...] = arrays[key]
         return getattr(self, name)
 
@@ -140,7 +189,7 @@ class Optimizer:
         """{"steps": int, moment: {dotted name: array}}: copies."""
         state: dict[str, Any] = {"steps": self.steps}
         for moment in self.moments:
-            state[moment] = {k: v.copy() for k, v in self.flat.views(getattr(self, moment)).items()}
+            state[moment] = {k: v.copy() for k, v in self.views(getattr(self, moment)).items()}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -149,9 +198,9 @@ class Optimizer:
             keys = sorted(map(str, state)) if isinstance(state, Mapping) else [f"the type {type(state).__name__}"]
             raise ValueError(f"the state has {', '.join(keys)}, and {type(self).__name__} needs "
                              f"{', '.join(sorted(('steps', *self.moments)))}: it is of another optimiser")
-        steps = whole("the state's steps", state["steps"])
+        steps = integer("the state's steps", state["steps"])
         check("the state's steps", steps, steps >= 0, "at least 0")
-        params, arrays = self.flat.views(self.flat.params), {}
+        params, arrays = self.views(self.flat.params), {}
         for moment in self.moments:  # all are looked at before one is taken over
             try:
                 arrays[moment] = fitting(moment, params, state[moment])
@@ -162,24 +211,9 @@ class Optimizer:
                     raise ValueError(f"the state's {moment} of {name} is not a moment of finite gradients: the "
                                      "training diverged, or the state is damaged")
         for moment in self.moments:
-            for name, view in self.flat.views(getattr(self, moment)).items():
+            for name, view in self.views(getattr(self, moment)).items():
                 view[...] = arrays[moment][name]
         self.steps, self.unfinished = steps, False
-
-
-def workers_and_module(model: Any, user: str) -> tuple[DataParallel | None, Module]:
-    """(the DataParallel if there is one, the Module), or ValueError for anything else, such as `model.params()`."""
-    module = model.model if isinstance(model, DataParallel) else model
-    if not isinstance(module, Module):
-        raise ValueError(f"{user} needs the model itself, a Module or a DataParallel, not its parameters; it got "
-                         f"{type(model).__name__}: write {user}(model, ...)")
-    return (model if isinstance(model, DataParallel) else None), module
-
-
-def share(parallel: DataParallel | None, function: Callable[[slice], Any], slices: list[slice]) -> list[Any]:
-    """[function(s) for s in slices], on the workers' threads if there are any. A signal waits until all are done."""
-    with signals_wait():
-        return parallel.share(function, slices) if parallel else [function(s) for s in slices]
 
 
 def check(name: str, value: float, right: bool, rule: str) -> float:

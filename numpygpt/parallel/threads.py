@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from numpygpt.nn.exclusive import exclusive
-from numpygpt.nn.functional import pieces
-from numpygpt.nn.modules.checks import whole
-from numpygpt.nn.twin import is_patched
+from numpygpt.nn.modules.module import Module
+from numpygpt.nn.replica import is_patched
 from numpygpt.parallel.blas import blas_threads
+from numpygpt.utils.checks import integer
 from numpygpt.utils.cores import cores
 from numpygpt.utils.signals import signals_wait
 
@@ -42,9 +42,9 @@ class DataParallel:
     """
 
     def __init__(self, model: Any, workers: int | None = None):
-        if not hasattr(model, "replica"):
+        if not isinstance(model, Module):
             raise ValueError(f"DataParallel needs the model itself, such as a GPT, got {type(model).__name__}")
-        workers = cores() if workers is None else whole("workers", workers)
+        workers = cores() if workers is None else integer("workers", workers)
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         if workers > 1 and is_patched(model):
@@ -56,7 +56,7 @@ class DataParallel:
         self.modes = [[module for _, module in replica.named_modules()] for replica in self.replicas]
         self.pool: ThreadPoolExecutor | None = None
         self.process, self.closed = os.getpid(), False
-        self.shares: list[tuple[Any, float]] = []  # (replica, its share of the targets) of the last loss
+        self.weights: list[tuple[Any, float]] = []  # (replica, its part of the targets) of the last loss
         self.ready = False  # whether that loss is complete, so that backward may follow
         self.unfinished = False  # whether a backward failed, and has left gradients in the replicas
 
@@ -68,9 +68,9 @@ class DataParallel:
         if not np.ndim(x) or np.shape(x)[:1] != np.shape(y)[:1]:
             raise ValueError(f"x and y must be arrays with the same number of rows, got shapes {np.shape(x)} and "
                              f"{np.shape(y)}")
-        if not self.flat.holds(self.model.named_parameters()):
-            raise RuntimeError("the model's parameters were moved (astype, or an optimiser of a larger module) since "
-                               "these workers were made: make a new DataParallel")
+        if not self.flat.holds(self.model):
+            raise RuntimeError("the model's parameters were moved (astype, or an optimiser of a larger module) or "
+                               "frozen since these workers were made: make a new DataParallel")
         for modules in self.modes[1:]:  # model.train() and model.eval() reach the model alone
             for module, first in zip(modules, self.modes[0], strict=True):
                 module.training = first.training
@@ -79,27 +79,28 @@ class DataParallel:
         ignored = getattr(self.model, "ignore_index", -1)  # a model of the user's own may not have it
         counts = [int((ys != ignored).sum()) for _, _, ys in shards]
         total = max(sum(counts), 1)
-        self.shares = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
+        self.weights = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
         losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
         self.ready = True
-        return float(sum(loss * share for loss, (_, share) in zip(losses, self.shares, strict=True)))
+        return float(sum(loss * weight for loss, (_, weight) in zip(losses, self.weights, strict=True)))
 
     @exclusive
     def backward(self, scale: float = 1.0) -> None:
         """Add scale * dloss/dW to the model's gradients. Once after `loss`; else RuntimeError."""
         self.check_open()
         ready, self.ready = self.ready, False
-        shares, self.shares = self.shares, []
+        weights, self.weights = self.weights, []
         if not ready:
             raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) first")
-        grads, others = self.grads[0], self.grads[1 : len(shares)]  # the model's own; replicas with a shard
+        grads, others = self.grads[0], self.grads[1 : len(weights)]  # the model's own; replicas with a shard
         if self.unfinished:  # what an earlier backward left behind when it failed is not of this batch
             for left in self.grads[1:]:
-                left.fill(0)
+                for run in self.flat.runs():
+                    left[run].fill(0)
         self.unfinished = True
-        self.map(lambda item: item[0].backward(scale * item[1]), shares)
+        self.map(lambda item: item[0].backward(scale * item[1]), weights)
         if others:
-            self.share(lambda s: add_and_clear(grads[s], [other[s] for other in others]), list(pieces(len(grads), 1)))
+            self.map_slices(lambda s: add_and_clear(grads[s], [other[s] for other in others]), self.flat.slices())
         self.unfinished = False
 
     @exclusive
@@ -138,7 +139,7 @@ class DataParallel:
             self.process = os.getpid()
         return self.pool
 
-    def share(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
+    def map_slices(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
         """[function(item) for item in items], many items dealt out in runs of neighbours, one run a worker."""
         edges = [len(items) * i // self.workers for i in range(self.workers + 1)]
         runs = [items[a:b] for a, b in itertools.pairwise(edges)]

@@ -15,7 +15,7 @@ from numpygpt.plots.series import frame, smooth, thin
 from numpygpt.plots.style import COLOURS, GREY, INK, SIZE, aside, dress, head, legend
 from numpygpt.plots.table import Table, draw_table, height_of
 from numpygpt.plots.view import COLUMN, Points, View, make_view, number_axis, set_limits
-from numpygpt.utils.cli import command, shown
+from numpygpt.utils.paths import command, display_path
 
 MOST = 2 * len(COLOURS)  # the second half has the same colours, and dashes
 PANELS = 3.7  # inches, as high as the panels are
@@ -55,7 +55,7 @@ def check_runs(runs: list[Run]) -> None:
         raise ValueError(f"{len(runs)} runs: a picture takes 1 to {MOST}, more cannot be told apart; name some of them")
     if not any(np.isfinite(bits_by_nats(run)) for run in runs):
         raise ValueError("no run has an evaluation in bits a byte yet, and nothing else compares; train one until "
-                         f"then, or draw {command('plot.py', 'curves', *(shown(run.folder) for run in runs))}")
+                         f"then, or draw {command('plot.py', 'curves', *(display_path(run.folder) for run in runs))}")
 
 
 def look(i: int) -> dict[str, Any]:

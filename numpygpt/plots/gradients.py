@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from numpygpt.inspection.layers import Flow, common_range
+from numpygpt.inspection.flow import ResidualFlow, common_range
 from numpygpt.plots.heat import colour_bar, draw_heat, label_step
 from numpygpt.plots.style import BLUE, FONT, GREEN, INK, VERMILLION, dress, head
 
@@ -25,7 +25,7 @@ def size(n_layers: int) -> tuple[float, float]:
     return 9.6, float(np.clip(4.4 + 0.8 * n_layers, 6.6, 16))
 
 
-def draw_gradients(figure: Figure, flow: Flow, title: str) -> None:
+def draw_gradients(figure: Figure, flow: ResidualFlow, title: str) -> None:
     """Two panels of norms over three of distributions. Down is deeper in all of them, as the forward pass goes."""
     n_layers = len(flow.middle)
     blocks = [f"block {i}" for i in range(n_layers)]

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from numpygpt.plots.runs import Run
 from numpygpt.plots.series import frame, thin
-from numpygpt.plots.style import GREY, INK, aside, legend, note, shorten
+from numpygpt.plots.style import GREY, INK, aside, legend, note, shorten_middle
 from numpygpt.plots.view import Points, View, draw_smoothed, leave_empty, set_limits
 
 DASHES = (0, (4, 1.5))
@@ -75,7 +75,7 @@ def one_run(run: Run, view: View, line: Line2D | None, val: Line2D | None, star:
 
 
 def one_of_several(run: Run, line: Line2D | None) -> Entries:
-    return [(line, f"{shorten(run.name)}: {best_words(run)}")] if line is not None else []
+    return [(line, f"{shorten_middle(run.name)}: {best_words(run)}")] if line is not None else []
 
 
 def meanings(view: View) -> Entries:
@@ -103,6 +103,6 @@ def describe_broken(run: Run, view: View) -> list[str]:
     broken = np.flatnonzero(~np.isfinite(losses))
     if not len(broken):
         return []
-    who = "" if view.single else f"{shorten(run.name, 20)}: "
+    who = "" if view.single else f"{shorten_middle(run.name, 20)}: "
     noun = "loss" if len(broken) == 1 else "losses"
     return [f"{who}{len(broken):,} {noun} not finite, first at step {run.metrics.train['step'][broken[0]]:,}"]

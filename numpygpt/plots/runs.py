@@ -15,8 +15,9 @@ from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.series import smooth
 from numpygpt.training.config import read_toml
 from numpygpt.training.metrics import Metrics, comparable_losses, read_metrics
+from numpygpt.training.runs import run_suggestion
 from numpygpt.utils.arguments import text
-from numpygpt.utils.cli import meant, shown
+from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import duration
 
 METRICS = "metrics.jsonl"
@@ -66,7 +67,7 @@ def load_run(path: str | Path) -> Run:
     """Read a run folder, or a metrics file itself. One with no rows yet is a ValueError: there is nothing to draw."""
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path}: no such run folder or metrics file{meant(path)}")
+        raise FileNotFoundError(f"{path}: no such run folder or metrics file{run_suggestion(path)}")
     file = path / METRICS if path.is_dir() else path
     if not file.exists():
         raise FileNotFoundError(f"{path} holds no {METRICS}: it is no run folder, or its training has not begun")
@@ -127,11 +128,11 @@ def same_tokens(runs: list[Run]) -> bool:
 
 def load_runs(paths: Iterable[Path]) -> list[Run]:
     """These runs, each once. Where two have one name, it is their folders that tell them apart."""
-    runs = [load_run(shown(path)) for path in dict.fromkeys(path.resolve() for path in paths)]
+    runs = [load_run(display_path(path)) for path in dict.fromkeys(path.resolve() for path in paths)]
     names = [run.name for run in runs]
     for run in runs:
         if names.count(run.name) > 1:
-            run.name = drawable(text(shown(run.folder)))
+            run.name = drawable(text(display_path(run.folder)))
     return runs
 
 

@@ -13,11 +13,12 @@ from numpygpt.data.given import known_text, read_ids, read_text
 from numpygpt.models import GPT
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.prompts import remarks
 from numpygpt.training.checkpoint import Checkpoint
 from numpygpt.training.restore import restore, run_config
 from numpygpt.utils import cli
 from numpygpt.utils.arguments import text
-from numpygpt.utils.typed import remarks
+from numpygpt.utils.paths import display_path
 
 
 @dataclass
@@ -38,7 +39,8 @@ class Source:
         """What the terminal says of it."""
         header = self.checkpoint.header
         loss = f", validation loss {header['last']['val_loss']:.3f}" if header["last"] else ""
-        return f"{cli.shown(self.checkpoint.path)}: step {header['step']:,}{loss}, {self.model.n_params():,} parameters"
+        path = display_path(self.checkpoint.path)
+        return f"{path}: step {header['step']:,}{loss}, {self.model.n_params():,} parameters"
 
     def out(self, what: str) -> Path:
         """Where the picture goes unless the user says otherwise: beside the checkpoint."""
@@ -49,7 +51,7 @@ class Source:
         folder = Path(run_config(self.checkpoint).data)
         dataset = TokenDataset.load(folder)
         if dataset.tokenizer.to_dict() != self.checkpoint.header["tokenizer"]:
-            raise ValueError(f"{cli.shown(folder)} no longer has the tokenizer that this model was trained with")
+            raise ValueError(f"{display_path(folder)} no longer has the tokenizer that this model was trained with")
         return dataset
 
 

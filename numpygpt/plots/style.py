@@ -93,7 +93,7 @@ def legend(host: Axes | Figure, entries: Sequence[tuple[Artist, str]], **place: 
     return box
 
 
-def shorten(name: str, limit: int = 60) -> str:
+def shorten_middle(name: str, limit: int = 60) -> str:
     """A long name without its middle: what tells runs apart is at either end."""
     half = (limit - 1) // 2
     return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"

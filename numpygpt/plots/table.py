@@ -15,7 +15,7 @@ from numpygpt.data.meta import read_meta
 from numpygpt.plots.runs import Run, bits_by_nats, read_config, tokens
 from numpygpt.plots.series import time_unit
 from numpygpt.plots.speed import speed
-from numpygpt.plots.style import FONT, GREY, INK, shorten
+from numpygpt.plots.style import FONT, GREY, INK, shorten_middle
 from numpygpt.training.checkpoint import find_checkpoint, load_checkpoint
 from numpygpt.utils.colour import printable, width
 
@@ -135,7 +135,7 @@ def lines_of(table: Table) -> list[str]:
 
 def cut(name: str, columns: int) -> str:
     """A name without its middle where it is wider; some letters take two columns."""
-    return next(short for limit in range(columns, 0, -1) if width(short := shorten(name, limit)) <= columns)
+    return next(short for limit in range(columns, 0, -1) if width(short := shorten_middle(name, limit)) <= columns)
 
 
 def wrapped(table: Table) -> list[str]:

@@ -13,6 +13,7 @@ from numpygpt.tokenizer.added import AddedToken, Parts, crossing, cut_at
 from numpygpt.tokenizer.decoding import StreamDecoder
 from numpygpt.tokenizer.stream import Chunk, Pieces, chunks
 from numpygpt.tokenizer.workers import ordered_map
+from numpygpt.utils.text import shorten
 
 Where = Callable[[str, int], str]  # a text and an index in it, in words
 
@@ -105,7 +106,7 @@ class Tokenizer:
     def _special_id(self, name: str) -> int:
         if name not in self.special_tokens:
             raise ValueError(
-                f"the text has the special token {checks.brief(name)}, which this tokenizer lacks; "
+                f"the text has the special token {shorten(name)}, which this tokenizer lacks; "
                 f"it has {', '.join(map(repr, self.special_tokens)) or 'none'}"
             )
         return self.special_tokens[name]

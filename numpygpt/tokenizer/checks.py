@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.utils.text import shorten
+
 
 def text(text: str) -> None:
     """Raise for what is no str, or holds a lone surrogate: half of a UTF-16 pair, which has no UTF-8 form."""
@@ -46,7 +48,7 @@ def ids(ids: Sequence[int] | np.ndarray, vocab_size: int, first: int = 0) -> lis
     try:
         checked = ids.tolist() if isinstance(ids, np.ndarray) else list(map(operator.index, ids))
     except TypeError as error:
-        raise ValueError(f"ids must be a list or a 1-D array of integers, got {brief(ids)} ({error})") from None
+        raise ValueError(f"ids must be a list or a 1-D array of integers, got {shorten(ids)} ({error})") from None
     if checked and not 0 <= min(checked) <= max(checked) < vocab_size:
         position = next(i for i, id in enumerate(checked) if not 0 <= id < vocab_size)
         raise ValueError(
@@ -63,7 +65,7 @@ def special_names(names: Iterable[str]) -> list[str]:
     names = list(names)
     for name in names:
         if not isinstance(name, str) or not name:
-            raise ValueError(f"a special token's name must be a non-empty str, got {brief(name)}")
+            raise ValueError(f"a special token's name must be a non-empty str, got {shorten(name)}")
         text(name)
     distinct(names)
     return names
@@ -78,7 +80,7 @@ def allowed(names: Collection[str] | str, known: dict[str, int]) -> list[str]:
     for name in names:
         if name not in known:
             raise ValueError(
-                f"allowed_special names {brief(name)}, which is no special token of this tokenizer; "
+                f"allowed_special names {shorten(name)}, which is no special token of this tokenizer; "
                 f"it has {', '.join(map(repr, known)) or 'none'}"
             )
     return list(names)
@@ -87,7 +89,7 @@ def allowed(names: Collection[str] | str, known: dict[str, int]) -> list[str]:
 def at_least(name: str, value: int, least: int, why: str = "") -> None:
     """Raise unless `value` is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}{why}, got {brief(value)}")
+        raise ValueError(f"{name} must be an integer of at least {least}{why}, got {shorten(value)}")
 
 
 def distinct(tokens: list[Any]) -> None:
@@ -95,17 +97,6 @@ def distinct(tokens: list[Any]) -> None:
     if len(set(tokens)) < len(tokens):
         token, times = Counter(tokens).most_common(1)[0]
         raise ValueError(
-            f"the token {brief(token)} occurs {times} times in the vocabulary; every token, special ones included, "
+            f"the token {shorten(token)} occurs {times} times in the vocabulary; every token, special ones included, "
             f"must be different: rename or remove one"
         )
-
-
-def brief(value: object, limit: int = 60) -> str:
-    """repr, cut short: a value from a broken file can be of any size."""
-    if isinstance(value, (list, tuple, dict, set)) and len(value) > 4:
-        return f"a {type(value).__name__} of {len(value)}"
-    try:
-        shown = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits; lists in lists in lists
-        shown = f"a {type(value).__name__} too long to show"
-    return shown if len(shown) <= limit else shown[: limit - 3] + "..."

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from numpygpt.tokenizer import checks, storage
+from numpygpt.tokenizer import storage
+from numpygpt.utils.text import shorten
 
 Fields = dict[str, Any]
 OFF = (None, False, "", 0, 0.0)  # what an option that is not in use may hold
@@ -79,18 +80,18 @@ def _check_parts(file: Fields, model: Fields) -> None:
     """ValueError for a part of a tokenizer.json that gives other ids than our encoding does."""
     splitters = _steps(file.get("pre_tokenizer"), "pretokenizers")
     if model.get("type", "BPE") != "BPE" or [_type(step) for step in splitters] != ["ByteLevel"]:
-        shown = f"{checks.brief(model.get('type'))} and {', '.join(map(checks.brief, map(_type, splitters))) or None}"
+        shown = f"{shorten(model.get('type'))} and {', '.join(map(shorten, map(_type, splitters))) or None}"
         raise _not_ours(f"its model and pre_tokenizer are {shown}", "BPE and ByteLevel")
     for name in UNSUPPORTED:
         if model.get(name) not in OFF:
-            raise _not_ours(f"its model has {name} = {checks.brief(model[name])}", "none")
+            raise _not_ours(f"its model has {name} = {shorten(model[name])}", "none")
     if splitters[0].get("add_prefix_space") not in OFF or not splitters[0].get("use_regex", True):
         raise _not_ours("its pre_tokenizer adds a space or leaves out GPT-2's pattern", "neither")
     if normalizers := _steps(file.get("normalizer"), "normalizers"):
-        raise _not_ours(f"it has the normalizer {checks.brief(normalizers[0])}", "none")
+        raise _not_ours(f"it has the normalizer {shorten(normalizers[0])}", "none")
     for step in _steps(file.get("post_processor"), "processors"):
         if _type(step) != "ByteLevel" and not _adds_nothing(step):
-            raise _not_ours(f"its post_processor {checks.brief(_type(step))} adds tokens to each text{_names(step)}",
+            raise _not_ours(f"its post_processor {shorten(_type(step))} adds tokens to each text{_names(step)}",
                             "one that adds none")  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def _names(step: Any) -> str:
     """The tokens that the template adds, as far as the file names them."""
     single = step.get("single") if isinstance(step, dict) else None
     parts = [part.get("SpecialToken") for part in single if isinstance(part, dict)] if isinstance(single, list) else []
-    names = [checks.brief(part["id"]) for part in parts if isinstance(part, dict) and "id" in part]
+    names = [shorten(part["id"]) for part in parts if isinstance(part, dict) and "id" in part]
     return f" ({', '.join(names)})" if names else ""
 
 
@@ -198,14 +199,14 @@ def _added(tokens: Any, merged: set[str]) -> tuple[dict[str, int], list[Fields]]
         content, id = token["content"], token.get("id")
         for flag in STRICT:
             if token.get(flag):
-                raise _not_ours(f"its added token {checks.brief(content)} has {flag}", "no such flag")
+                raise _not_ours(f"its added token {shorten(content)} has {flag}", "no such flag")
         if token.get("special", True):
             special[content] = id
         else:
             added.append({"content": content, "id": id, "normalized": bool(token.get("normalized", True)),
                           "own": content not in merged})  # fmt: skip
         if content in merged and (content in special or not content.isascii()):
-            raise _not_ours(f"its added token {checks.brief(content)} is also an ordinary token", "another name for it")
+            raise _not_ours(f"its added token {shorten(content)} is also an ordinary token", "another name for it")
     return special, added
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from numpygpt.tokenizer import checks
 from numpygpt.utils import strict_json
+from numpygpt.utils.text import shorten
 
 FORMAT = "numpygpt-tokenizer"
 VERSION = 2
@@ -78,7 +79,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def wrong(name: str, expected: str, value: object) -> ValueError:
     """The error for a field that does not hold what it should."""
     return ValueError(
-        f"the tokenizer's {name} should be {expected}, got {checks.brief(value)}; "
+        f"the tokenizer's {name} should be {expected}, got {shorten(value)}; "
         f"the file was damaged or edited: make it again with tokenizer.save"
     )
 
@@ -89,13 +90,13 @@ def check_header(fields: Any, kinds: Collection[str]) -> str:
         raise wrong("description", "a dict", fields)
     if fields.get("format") != FORMAT:
         raise ValueError(
-            f"this is not a NumpyGPT tokenizer: its format is {checks.brief(fields.get('format'))}, "
+            f"this is not a NumpyGPT tokenizer: its format is {shorten(fields.get('format'))}, "
             f"expected {FORMAT!r}; pass a file that tokenizer.save wrote"
         )
     version = fields.get("version")
     if type(version) is not int or version != VERSION:
         raise ValueError(
-            f"tokenizer format version {checks.brief(version)} is not supported, expected {VERSION}; "
+            f"tokenizer format version {shorten(version)} is not supported, expected {VERSION}; "
             f"update NumpyGPT, or save the tokenizer again with this version"
         )
     kind = fields.get("kind")
@@ -113,7 +114,7 @@ def check_keys(fields: dict[str, Any], own: tuple[str, ...], optional: tuple[str
         raise ValueError(f"the tokenizer lacks {lacks}; make the file again with tokenizer.save")
     if unknown:
         raise ValueError(
-            f"the tokenizer has fields that version {VERSION} does not know: {checks.brief(unknown)}; "
+            f"the tokenizer has fields that version {VERSION} does not know: {shorten(unknown)}; "
             f"remove them, or make the file again with tokenizer.save"
         )
 

@@ -14,6 +14,7 @@ from numpygpt.tokenizer.base import Tokenizer, Where
 from numpygpt.tokenizer.decoding import WordStreamDecoder
 from numpygpt.tokenizer.spacing import JOIN, MARKERS
 from numpygpt.tokenizer.stream import Pieces, count
+from numpygpt.utils.text import shorten
 
 UNKNOWN = "<unk>"
 LONGEST = 1024  # characters of a word: what is longer is a text without spaces, and comes once
@@ -133,7 +134,7 @@ class WordTokenizer(Tokenizer):
             start += len(before)
             if element not in self._ids:
                 raise ValueError(
-                    f"the word {checks.brief(element)} {where(text, start)} is not in the vocabulary of "
+                    f"the word {shorten(element)} {where(text, start)} is not in the vocabulary of "
                     f"{self.vocab_size} tokens; remove it, train on a text that has it, "
                     "train with the special token <unk>, or use bpe, which knows every text"
                 )

@@ -18,6 +18,8 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
+from numpygpt.utils.text import shorten
+
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8")
 KNOWN = {np.dtype(name).newbyteorder("<").str for name in DTYPES}  # "<f4" and so on
 ENDING = ".npy"
@@ -59,7 +61,7 @@ class Archive:
         for member in members:
             name = array_name(member)
             if name in self.stored:
-                raise Unsound(f"the array {brief(name)} stands in it twice")
+                raise Unsound(f"the array {shorten(name)} stands in it twice")
             self.stored[name] = self._described(name, member)
 
     def read(self, name: str) -> np.ndarray:
@@ -78,14 +80,14 @@ class Archive:
             start, text = read_start(file)
         found = NPY.fullmatch(text)
         if not found:
-            raise Unsound(f"the array {brief(name)} does not begin as NumPy's arrays of numbers do")
+            raise Unsound(f"the array {shorten(name)} does not begin as NumPy's arrays of numbers do")
         if found[1] not in KNOWN:
-            raise Unsound(f"the array {brief(name)} is of type {found[1]}, and only {', '.join(DTYPES)} can be")
+            raise Unsound(f"the array {shorten(name)} is of type {found[1]}, and only {', '.join(DTYPES)} can be")
         dtype = np.dtype(found[1])
         shape = tuple(int(n) for n in found[3].split(",") if n.strip())
         held = member.file_size - start
         if len(shape) > MAX_DIMENSIONS or math.prod(shape) * dtype.itemsize != held:
-            raise Unsound(f"the array {brief(name)} should have the shape {brief(shape)} of {dtype}, "
+            raise Unsound(f"the array {shorten(name)} should have the shape {shorten(shape)} of {dtype}, "
                           f"and the file holds {held:,} bytes of it")
         return Stored(member, dtype, shape, found[2] == "True")
 
@@ -95,9 +97,9 @@ def array_name(member: zipfile.ZipInfo) -> str:
     name = member.filename
     parts = name.split("/")
     if not name.endswith(ENDING) or name.startswith("/") or "\\" in name or {"", ".", ".."} & set(parts):
-        raise Unsound(f"it has the entry {brief(name)}, which is no array of a checkpoint")
+        raise Unsound(f"it has the entry {shorten(name)}, which is no array of a checkpoint")
     if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
-        raise Unsound(f"its entry {brief(name)} is compressed, and checkpoints never are")
+        raise Unsound(f"its entry {shorten(name)} is compressed, and checkpoints never are")
     return name.removesuffix(ENDING)
 
 
@@ -130,11 +132,4 @@ def damaged(name: str) -> Iterator[None]:
         yield
     except FAULTS as error:
         why = "its checksum is another" if "CRC" in str(error) else "its bytes are not all there"
-        raise Unsound(f"the array {brief(name)} is damaged ({why})") from error
-
-
-def brief(value: object) -> str:
-    """As a person would write it, and not longer than a line: a stranger's names have any length and any sign."""
-    text = str(value)
-    text = text if text.isprintable() else ascii(text)
-    return text if len(text) <= 80 else text[:77] + "..."
+        raise Unsound(f"the array {shorten(name)} is damaged ({why})") from error

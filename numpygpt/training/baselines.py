@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpygpt.inspection.surprise import bits_of
-
 COUNTED = 5_000_000  # training tokens that are counted; more changes the numbers by less than is shown
 
 
@@ -28,11 +26,6 @@ def bigram_loss(train: np.ndarray, val: np.ndarray, vocab_size: int) -> float:
     pair = np.where(seen[at] == wanted, counts[at], 0)
     before = np.bincount(train[:-1], minlength=vocab_size)
     return float(-np.log((pair + p[val[1:]]) / (before[val[:-1]] + 1)).mean())
-
-
-def bits_per_byte(loss: float, tokens: int, n_bytes: int) -> float:
-    """A loss in nats a token as bits a byte of the text, which compares across tokenizers."""
-    return bits_of(loss) * tokens / n_bytes
 
 
 def _unigram(tokens: np.ndarray, vocab_size: int) -> np.ndarray:

@@ -12,11 +12,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from numpygpt.training.archive import Archive, Unsound, brief, write_array
+from numpygpt.training.archive import Archive, Unsound, write_array
 from numpygpt.training.checkpoint_header import check_header
+from numpygpt.training.runs import run_suggestion
 from numpygpt.utils import strict_json
-from numpygpt.utils.cli import meant, shown
 from numpygpt.utils.files import replacing
+from numpygpt.utils.paths import display_path
+from numpygpt.utils.text import shorten
 
 FORMAT, VERSION = "numpygpt-checkpoint", 2
 HEADER = "header"  # the member that holds the JSON
@@ -39,8 +41,8 @@ class Checkpoint:
     def check_unchanged(self) -> None:
         """ValueError where the file is no longer the one that was read."""
         if stamp(os.stat(self.path)) != self.stamp:
-            raise ValueError(f"{shown(self.path)} has changed since it was read: another run went on from it in the "
-                             "meantime; start this command anew")
+            raise ValueError(f"{display_path(self.path)} has changed since it was read: another run went on from it in "
+                             "the meantime; start this command anew")
 
     def group(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays whose names begin with `prefix/`, without it."""
@@ -89,28 +91,28 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {shown(path)}{meant(path)}")
+        raise FileNotFoundError(f"there is no checkpoint {display_path(path)}{run_suggestion(path)}")
     with open(path, "rb") as file:
         try:
             read_at = stamp(os.fstat(file.fileno()))
             header, arrays = read(file, only)
         except OtherFormat as error:
-            raise ValueError(f"{shown(path)} has {error}") from error
+            raise ValueError(f"{display_path(path)} has {error}") from error
         except Unsound as error:
-            raise ValueError(f"{shown(path)} is damaged or no checkpoint of this program: {error}"
+            raise ValueError(f"{display_path(path)} is damaged or no checkpoint of this program: {error}"
                              f"{advice or instead(path)}") from error
         except MemoryError as error:
-            raise ValueError(f"{shown(path)} does not fit into this machine's memory") from error
+            raise ValueError(f"{display_path(path)} does not fit into this machine's memory") from error
     missing = [name for name in needs if name not in header]
     if missing:
-        raise ValueError(f"{shown(path)} lacks {', '.join(missing)}: it does not hold a whole model")
+        raise ValueError(f"{display_path(path)} lacks {', '.join(missing)}: it does not hold a whole model")
     return Checkpoint(path, header, arrays, read_at)
 
 
 def instead(path: Path) -> str:
     """The other checkpoint of the run folder, if it has one."""
     others = [path.with_name(name) for name in ("best.npz", "ckpt.npz") if name != path.name]
-    there = [shown(other) for other in others if other.is_file()]
+    there = [display_path(other) for other in others if other.is_file()]
     return f"; the run folder has another checkpoint: try {there[0]}" if there else ""
 
 
@@ -125,7 +127,7 @@ def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarra
     arrays = {name: archive.read(name) for name in names if name.startswith(only)}
     for name, array in arrays.items():
         if name.startswith("model/") and not np.isfinite(array).all():
-            raise Unsound(f"the array {brief(name)} is not finite, which no run saves")
+            raise Unsound(f"the array {shorten(name)} is not finite, which no run saves")
     return header, arrays
 
 
@@ -139,7 +141,7 @@ def read_header(archive: Archive) -> dict[str, Any]:
         raise Unsound("its header cannot be read" if not isinstance(error, Unsound) else str(error)) from error
     found = (header.get("format"), header.get("version")) if isinstance(header, dict) else (None, None)
     if found[0] != FORMAT or type(found[1]) is not int or not 1 <= found[1] <= VERSION:
-        raise OtherFormat(f"format {brief(found[0])} version {brief(found[1])}, and this program reads {FORMAT} "
+        raise OtherFormat(f"format {shorten(found[0])} version {shorten(found[1])}, and this program reads {FORMAT} "
                           f"up to version {VERSION}")
     check_header(header)
     return header
@@ -150,14 +152,14 @@ def check_listed(archive: Archive, names: list[str], listed: Any) -> None:
     listed = listed if isinstance(listed, dict) else {}
     other = sorted(set(names) ^ set(listed))
     if other:
-        raise Unsound(f"the array {brief(other[0])} is {'missing' if other[0] in listed else 'not in its list'}")
+        raise Unsound(f"the array {shorten(other[0])} is {'missing' if other[0] in listed else 'not in its list'}")
     for name in names:
         stored, says = archive.stored[name], listed[name]
         is_ = {"dtype": stored.dtype.name, "shape": list(stored.shape), "crc32": stored.member.CRC}
         if not isinstance(says, dict) or says != is_:
             same = isinstance(says, dict) and all(says.get(key) == is_[key] for key in ("dtype", "shape"))
             what = "its checksum is another" if same else "its header describes another"
-            raise Unsound(f"the array {brief(name)} is damaged ({what})")
+            raise Unsound(f"the array {shorten(name)} is damaged ({what})")
 
 
 def newest_run(runs: Path, name: str) -> Path | None:
@@ -174,4 +176,4 @@ def find_checkpoint(run: str | Path, prefer: tuple[str, ...] = ("best.npz", "ckp
     for name in prefer:
         if (run / name).is_file():
             return run / name
-    raise FileNotFoundError(f"{shown(run)} holds no checkpoint ({' or '.join(prefer)}){meant(run)}")
+    raise FileNotFoundError(f"{display_path(run)} holds no checkpoint ({' or '.join(prefer)}){run_suggestion(run)}")

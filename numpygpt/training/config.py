@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from numpygpt.tokenizer.checks import brief
 from numpygpt.utils import cli
-from numpygpt.utils.cli import ROOT, nearest, shown
+from numpygpt.utils.paths import ROOT, display_path
+from numpygpt.utils.text import shorten, suggestion
 
 LARGEST = 1 << 63  # a whole number must fit NumPy's integers
 # What is made one by one would fill the memory before any of it is found too large.
@@ -89,19 +89,19 @@ class Config:
         for least, names in at_least.items():
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
-                    raise ValueError(f"{name} must be at least {least}, got {brief(getattr(self, name))}")
+                    raise ValueError(f"{name} must be at least {least}, got {shorten(getattr(self, name))}")
         for name, most in MOST.items():
             if getattr(self, name) > most:
-                raise ValueError(f"{name} must be at most {most:,}, got {brief(getattr(self, name))}")
+                raise ValueError(f"{name} must be at most {most:,}, got {shorten(getattr(self, name))}")
         for f in fields(self):
             value = getattr(self, f.name)
             if type(value) is int and value >= LARGEST:
-                raise ValueError(f"{f.name} must be below 2^63, got {brief(value)}")
+                raise ValueError(f"{f.name} must be below 2^63, got {shorten(value)}")
             if type(value) is str and any("\ud800" <= char <= "\udfff" for char in value):
-                raise ValueError(f"{f.name} is kept in config.toml, which is UTF-8, and {brief(value)} is not: rename "
-                                 "that folder")
+                raise ValueError(f"{f.name} is kept in config.toml, which is UTF-8, and {shorten(value)} is not: "
+                                 "rename that folder")
             if type(value) is str and not value.isprintable():
-                raise ValueError(f"{f.name} must be without control signs, got {brief(value)}")
+                raise ValueError(f"{f.name} must be without control signs, got {shorten(value)}")
         if self.batch_size * self.context > MOST_TOKENS:
             raise ValueError(f"batch_size {self.batch_size} times context {self.context} is more tokens than any "
                              "machine holds")
@@ -140,11 +140,11 @@ class Config:
         types = {f.name: str(f.type) for f in fields(self)}
         for name, value in values.items():
             if name not in types:
-                raise ValueError(f"{where}: unknown key {brief(name)}{nearest(name, types)}")
+                raise ValueError(f"{where}: unknown key {shorten(name)}{suggestion(name, types)}")
             if types[name] == "float" and type(value) is int and abs(value) < LARGEST:
                 values = {**values, name: float(value)}
             elif type(value).__name__ != types[name]:
-                raise ValueError(f"{where}: {name} must be {ARTICLES[types[name]]}, got {brief(value)}")
+                raise ValueError(f"{where}: {name} must be {ARTICLES[types[name]]}, got {shorten(value)}")
         try:
             return replace(self, **values)
         except ValueError as error:
@@ -176,16 +176,16 @@ def read_preset(name: str) -> Config:
     """The preset `name`: configs/NAME.toml, or any TOML file by its path. Its relative data folder is the project's."""
     path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
     if not path.is_file() and name.endswith(".toml"):
-        raise FileNotFoundError(f"there is no preset file {shown(path)}")
+        raise FileNotFoundError(f"there is no preset file {display_path(path)}")
     if not path.is_file():
         known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
-        raise FileNotFoundError(f"no preset {name!r}{nearest(name, known)} (presets: {', '.join(known)}; or the path "
-                                "of any .toml file)")
+        raise FileNotFoundError(f"no preset {name!r}{suggestion(name, known)} (presets: {', '.join(known)}; or the "
+                                "path of any .toml file)")
     try:
         values = read_toml(path)
     except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
-        raise ValueError(f"{shown(path)} is not TOML, or none of a configuration's: {error}") from error
-    config = Config().changed(filled(Config(), values), shown(path))
+        raise ValueError(f"{display_path(path)} is not TOML, or none of a configuration's: {error}") from error
+    config = Config().changed(filled(Config(), values), display_path(path))
     return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.inspection.cover import Cover
+from numpygpt.inspection.patch import MethodPatch
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
 from numpygpt.utils.signals import signals_wait
@@ -32,13 +32,13 @@ def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -
             found.append(what)
         return out
 
-    covers: list[Cover] = []
+    patches: list[MethodPatch] = []
     try:
         for name, module in model.named_modules():
             if name:
                 what = f"the first layer at fault is {name} ({type(module).__name__}): "
-                covers.append(Cover(module, "forward", partial(watched, what + "its output")))
-                covers.append(Cover(module, "backward", partial(watched, what + "the gradient that it passes on")))
+                for method, result in (("forward", "its output"), ("backward", "the gradient that it passes on")):
+                    patches.append(MethodPatch(module, method, partial(watched, what + result)))
         with np.errstate(all="ignore"):
             for x, y in batches:
                 model.loss(x, y)
@@ -48,8 +48,8 @@ def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -
                               for name, grad in model.grads().items() if not found and not np.isfinite(grad).all()]
     finally:
         with signals_wait():
-            for cover in reversed(covers):
-                cover.remove()
+            for patch in reversed(patches):
+                patch.remove()
             if model.training:
                 model.zero_grad()
     return found[0] if found else ("run again with the same tokens, every output and gradient was finite: the cause "

@@ -11,7 +11,7 @@ from numpygpt.data import TokenDataset
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import NotFinite
 from numpygpt.training.folder import RunFiles
-from numpygpt.utils.cli import shown
+from numpygpt.utils.paths import display_path
 
 T = TypeVar("T")
 USUAL = 3e-3  # a learning rate that a small model takes
@@ -37,9 +37,9 @@ class DataFiles:
             try:
                 found = path.stat().st_size
             except OSError as error:
-                raise DataGone(f"{shown(path)} cannot be read any more ({error.strerror})") from error
+                raise DataGone(f"{display_path(path)} cannot be read any more ({error.strerror})") from error
             if found != size:
-                raise DataGone(f"{shown(path)} has changed from {size:,} to {found:,} bytes")
+                raise DataGone(f"{display_path(path)} has changed from {size:,} to {found:,} bytes")
 
     def checked(self, batches: Iterator[T]) -> Iterator[T]:
         """The batches, with a look at the files before each is read."""

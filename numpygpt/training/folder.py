@@ -14,8 +14,8 @@ from pathlib import Path
 
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.trainer import Trainer
-from numpygpt.utils.cli import command, shown
 from numpygpt.utils.files import check_plain, writing
+from numpygpt.utils.paths import command, display_path
 
 WRITTEN = ("ckpt.npz", "best.npz", "metrics.jsonl", "config.toml")  # by way of a temporary file
 
@@ -83,12 +83,12 @@ class RunFiles:
 
     def resume(self) -> str:
         """The command that goes on with the run."""
-        return command("train.py", "--resume", shown(self.out))
+        return command("train.py", "--resume", display_path(self.out))
 
     def kept(self) -> str:
         if self.saved is None:
             return "There is no checkpoint yet"
-        return f"The last good checkpoint is {shown(self.out / 'ckpt.npz')} of step {self.saved:,}"
+        return f"The last good checkpoint is {display_path(self.out / 'ckpt.npz')} of step {self.saved:,}"
 
     def how(self) -> str:
         return "begin anew" if self.saved is None else f"go on with {self.resume()}"

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from numpygpt.training.config import Config
 from numpygpt.training.metrics import read_rows
-from numpygpt.utils.cli import shown
+from numpygpt.utils.paths import display_path
 
 INIT_SECONDS, FINISH_SECONDS = 30, 60  # how long wandb may look for its server, and go on uploading after the run
 OFFLINE = "set WANDB_MODE=offline to log without network and account, and upload later by `wandb sync`"
@@ -88,7 +88,7 @@ class TensorBoard:
         self.event, self.summary, self.tensor, self.types = event_pb2, summary_pb2, tensor_pb2, types_pb2
         folder = out / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
-        self.where = f"tensorboard --logdir {shown(folder)}"
+        self.where = f"tensorboard --logdir {display_path(folder)}"
         self.file = RecordWriter(open(folder / f"events.out.tfevents.{time.time_ns()}", "xb"))  # read in order of names
         self.write(file_version="brain.Event:2")
         self.write(step=first, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
@@ -149,7 +149,7 @@ class WeightsAndBiases:
                                   settings=settings)
         self.remember(self.sent)
         self.sent = max(self.sent, self.run.starting_step - 1)  # online, what the server has; offline that is nothing
-        upload = f"wandb sync {shown(self.state.parent)}/offline-run-*"
+        upload = f"wandb sync {display_path(self.state.parent)}/offline-run-*"
         self.where = upload if self.run.offline else self.run.url or f"wandb is {self.run.settings.mode}"
 
     def repeat(self, metrics: Path) -> None:

@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.tokenizer.checks import brief
 from numpygpt.utils import strict_json
 from numpygpt.utils.files import check_plain, replacing
+from numpygpt.utils.text import shorten
 
 COUNTS = ("step", "tokens")  # whole numbers, never null
 REQUIRED = {"train": (*COUNTS, "seconds", "loss"), "eval": (*COUNTS, "seconds", "val_loss"),
@@ -202,7 +202,7 @@ def check_row(row: Any, last: dict[str, int]) -> None:
         if name == "kind":
             continue
         if not name.isprintable():
-            raise ValueError(f"the name {brief(name)} has control signs")
+            raise ValueError(f"the name {shorten(name)} has control signs")
         if name in COUNTS:
             if type(value) is not int or not 0 <= value <= LARGEST:
                 raise ValueError(f"{name} is {value!r:.40}, and must be a whole number from 0 on")

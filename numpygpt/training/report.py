@@ -14,9 +14,9 @@ from numpygpt.training.config import Config
 from numpygpt.training.memory import memory, parameters
 from numpygpt.training.trainer import workers_of
 from numpygpt.training.validation import comparable, tokens_read
-from numpygpt.utils.cli import shown
 from numpygpt.utils.console import WIDTH, hanging
 from numpygpt.utils.cores import cores
+from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import duration
 
 NAMES = 9  # columns of a row's name, as in the other lines that a run begins with
@@ -32,8 +32,8 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence
     batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate} batches" if c.accumulate > 1 else "")
     workers, read, passes = workers_of(c), tokens_read(c, targets), c.steps * per_step / len(d.train)
     rows = [
-        ("run", f"{shown(c.out)}, seed {c.seed}"),
-        ("data", f"{shown(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}; "
+        ("run", f"{display_path(c.out)}, seed {c.seed}"),
+        ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}; "
                  f"{len(d.train):,} tokens for training, {len(d.val):,} for validation"),
         ("model", f"{parameters(c, V):,} parameters: {counted(c.n_layers, 'layer')}, {counted(c.n_heads, 'head')}, "
                   f"width {c.d_model}, context {c.context}, {c.activation}, {c.positions} positions, "

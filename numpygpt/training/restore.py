@@ -9,8 +9,8 @@ from numpygpt.models.shapes import check_fits
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
 from numpygpt.training.config import Config
-from numpygpt.utils.cli import ROOT, command, shown
 from numpygpt.utils.colour import printable
+from numpygpt.utils.paths import ROOT, command, display_path
 
 
 def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
@@ -36,7 +36,7 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
         model = GPT(**config)
         model.load_state_dict(params)
     except (ValueError, MemoryError) as error:
-        raise ValueError(f"{shown(checkpoint.path)} does not hold a whole model: {error}") from error
+        raise ValueError(f"{display_path(checkpoint.path)} does not hold a whole model: {error}") from error
     model.eval()
     return model, tokenizer, checkpoint
 
@@ -44,7 +44,7 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
 def check_model(checkpoint: Checkpoint) -> None:
     """ValueError unless the parameters in the file are those of the model that its header and its configuration speak
     of: what goes on with that configuration then takes no more memory than the file bears out."""
-    where, config = shown(checkpoint.path), checkpoint.header["model"]
+    where, config = display_path(checkpoint.path), checkpoint.header["model"]
     said = run_config(checkpoint).model(config.get("vocab_size", 0))
     try:
         check_fits(config, checkpoint.group("model"))
@@ -57,7 +57,7 @@ def check_model(checkpoint: Checkpoint) -> None:
 def run_config(checkpoint: Checkpoint) -> Config:
     """The configuration of the checkpoint's run; what its header does not say has its default. ValueError for a value
     that no run has."""
-    return Config().changed(checkpoint.header["config"], shown(checkpoint.path))
+    return Config().changed(checkpoint.header["config"], display_path(checkpoint.path))
 
 
 def corpus_name(checkpoint: Checkpoint) -> str:

@@ -15,22 +15,24 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from numpygpt.inspection.step import WatchedStep
+from numpygpt.inspection.step import TracedStep
 from numpygpt.models.generate import blas_for
-from numpygpt.training.baselines import bits_per_byte
+from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.training.clock import SURE, Clock
 from numpygpt.training.failures import DataFiles, explained, lower, stop_signals
 from numpygpt.training.folder import RunFiles, draw_curves
 from numpygpt.training.loggers import Logger
 from numpygpt.training.metrics import MetricsLog, comparable_losses, read_metrics
 from numpygpt.training.report import diverged, evaluation_line, overfitting, result
+from numpygpt.training.runs import curves_command
 from numpygpt.training.spikes import IN_A_ROW, LEAST
 from numpygpt.training.trainer import Trainer
 from numpygpt.training.validation import Validation, comparable
-from numpygpt.utils import cli
 from numpygpt.utils.colour import harmless
 from numpygpt.utils.console import note, progress_bar, say
-from numpygpt.utils.text import duration, prompt_ids
+from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.text import duration
+from numpygpt.utils.units import bits_per_byte
 
 
 class Run:
@@ -111,7 +113,7 @@ class Run:
     def update(self, bar: tqdm) -> None:
         t, c, every, start = self.trainer, self.config, self.config.trace_every, time.perf_counter()
         look = every and (t.step == 0 or (t.step + 1) % every == 0)
-        watched = WatchedStep(t) if look else None
+        watched = TracedStep(t) if look else None
         numbers = watched.apply() if watched else t.update()
         now = time.perf_counter()
         t.seconds = now - self.began
@@ -206,7 +208,7 @@ class Run:
 
     def finish(self) -> None:
         """The last words, and where this session has trained, the loggers' picture of the run."""
-        t, run = self.trainer, cli.shown(self.out)
+        t, run = self.trainer, display_path(self.out)
         if self.loggers and self.step_times:
             picture = draw_curves(self.out)
             for logger in self.loggers:
@@ -218,7 +220,7 @@ class Run:
         speed = f", {1e3 * median(self.step_times):,.0f} ms a step" if self.step_times else ""
         done = "done, but the run has diverged" if self.diverged() else "done"
         note(f"{t.step:,} steps in {duration(t.seconds)}{speed}; "
-             f"{result(t.last, t.best, self.validation.tokens)} ({cli.shown(self.out / 'best.npz')})", f"{done}: ")
+             f"{result(t.last, t.best, self.validation.tokens)} ({display_path(self.out / 'best.npz')})", f"{done}: ")
         if not self.step_times:
             say(f"nothing was left to train; to train longer: {self.files.resume()} --steps N")
-        say(f"next: {cli.command('sample.py', run)}   and   {cli.drawing(self.out)}")
+        say(f"next: {command('sample.py', run)}   and   {curves_command(self.out)}")

@@ -15,9 +15,8 @@ from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint
 from numpygpt.training.config import Config, filled, fixed_names, given, read_preset
 from numpygpt.training.restore import check_model, run_config
 from numpygpt.training.trainer import workers_of
-from numpygpt.utils import cli
-from numpygpt.utils.cli import shown
 from numpygpt.utils.lock import check_unlocked
+from numpygpt.utils.paths import command, display_path
 
 SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
          "bias")  # what parameters of a checkpoint fit into
@@ -41,7 +40,7 @@ def begun(args: Namespace) -> Start:
         old = run_config(checkpoint)
         shape = {name: getattr(old, name) for name in SHAPE}
         keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
-        config = config.changed(shape, cli.shown(checkpoint.path))
+        config = config.changed(shape, display_path(checkpoint.path))
     values = filled(config, flags)
     notes = [f"{name} {values[name]:g} is scaled with --{follows}; set --{name.replace('_', '-')} for another one"
              for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
@@ -58,7 +57,7 @@ def resumed(args: Namespace) -> Start:
         raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
     path = Path(args.resume) / "ckpt.npz"
     if (advice := from_best(path)) and not path.exists():
-        raise FileNotFoundError(f"{shown(args.resume)} has no ckpt.npz to resume{advice}")
+        raise FileNotFoundError(f"{display_path(args.resume)} has no ckpt.npz to resume{advice}")
     path = find_checkpoint(args.resume, prefer=("ckpt.npz",))
     if not args.dry_run:
         check_unlocked(path.parent)
@@ -87,7 +86,7 @@ def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
         notes.append(f"the learning rate goes from {rates[0]:.3g} in step {step:,} to {rates[1]:.3g} in step "
                      f"{step + 1:,}{times}: its schedule now has {new.steps:,} steps, {new.warmup:,} of them warm-up. "
                      f"To keep it low, add --lr {old.min_lr or rates[0]:.3g}. For a schedule with its own warm-up, "
-                     f"begin a new run with --init-from {shown(new.out)}")
+                     f"begin a new run with --init-from {display_path(new.out)}")
     before = {name.split(".")[0] for name in header.get("generators", {})}
     if before and len(before) != workers_of(new):
         notes.append(f"{len(before)} workers before, {workers_of(new)} now: sums are rounded differently and dropout "
@@ -103,10 +102,10 @@ def from_best(path: Path) -> str:
     best, config = path.with_name("best.npz"), path.with_name("config.toml")
     if not best.is_file() or best == path:
         return ""
-    preset = [shown(config)] if config.is_file() else []
-    new = shown(path.parent.with_name(f"{path.parent.name}_again"))
-    return (f"; begin a new run with the parameters of {shown(best)}: "
-            + cli.command("train.py", *preset, "--init-from", shown(best), "--out", new))
+    preset = [display_path(config)] if config.is_file() else []
+    new = display_path(path.parent.with_name(f"{path.parent.name}_again"))
+    return (f"; begin a new run with the parameters of {display_path(best)}: "
+            + command("train.py", *preset, "--init-from", display_path(best), "--out", new))
 
 
 def changes(checkpoint: Checkpoint | None, config: Config) -> str:
@@ -126,11 +125,11 @@ def keep_fixed(fixed: dict[str, object], flags: dict[str, object], rule: str) ->
 def check_free(out: Path) -> None:
     """ValueError where the folder holds a run: it is neither overwritten nor continued in silence."""
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{cli.shown(out)} is a file; give a folder with --out")
+        raise ValueError(f"{display_path(out)} is a file; give a folder with --out")
     metrics = out / "metrics.jsonl"
     if (out / "ckpt.npz").exists() or (metrics.exists() and metrics.stat().st_size):
-        shown = cli.shown(out)
-        way = f"resume it with {cli.command('train.py', '--resume', shown)}, or "
+        shown = display_path(out)
+        way = f"resume it with {command('train.py', '--resume', shown)}, or "
         raise ValueError(f"{shown} already holds a run; {way if (out / 'ckpt.npz').exists() else ''}"
                          "give another folder with --out")
 
@@ -141,11 +140,11 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
     asked = Path(config.data)
     folder = at_hand(asked)
     if folder != asked:
-        say(f"note: {cli.shown(asked)} is missing, so {cli.shown(folder)} is used, which was made because Tiny "
+        say(f"note: {display_path(asked)} is missing, so {display_path(folder)} is used, which was made because Tiny "
             f"Shakespeare could not be fetched. To try it again: {how_to_make(asked)}")
     settings = recipe(folder)
     if make and settings is not None and not folder.exists():
-        say(f"{cli.shown(folder)} is missing: making it, as {how_to_make(folder)} would")
+        say(f"{display_path(folder)} is missing: making it, as {how_to_make(folder)} would")
         with ProgressBars() as progress:
             corpus = load_corpus(settings.get("dataset", "default"), progress=progress)
             for note in corpus.notes:
@@ -161,6 +160,6 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
     shortest = min(len(dataset.train), len(dataset.val))
     if config.context >= shortest:
         raise ValueError(f"a context of {config.context:,} needs more than {config.context:,} tokens in each part, and "
-                         f"{cli.shown(folder)} has {shortest:,} in the smaller one: give a smaller --context, or a "
+                         f"{display_path(folder)} has {shortest:,} in the smaller one: give a smaller --context, or a "
                          "longer text to datagen.py")
     return dataset

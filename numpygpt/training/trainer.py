@@ -10,12 +10,11 @@ import numpy as np
 from numpygpt.data import DataLoader, TokenDataset
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
-from numpygpt.nn.twin import evaluation
+from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.parallel.threads import DataParallel
-from numpygpt.training.archive import brief
 from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import first_not_finite
@@ -23,9 +22,10 @@ from numpygpt.training.spikes import Spikes
 from numpygpt.training.state import check_state
 from numpygpt.utils.cores import cores
 from numpygpt.utils.signals import signals_wait
+from numpygpt.utils.text import shorten
 
 
-def make_optimizer(model: DataParallel, c: Config) -> Optimizer:
+def make_optimizer(model: GPT, c: Config) -> Optimizer:
     """The optimiser that the configuration names."""
     if c.optimizer == "sgd":
         return SGD(model, c.lr, c.momentum)
@@ -58,7 +58,7 @@ class Trainer:
         self.model = GPT(**config.model(dataset.vocab_size))
         self.workers = workers_of(config)
         self.parallel = DataParallel(self.model, self.workers)
-        self.optimizer = make_optimizer(self.parallel, config)
+        self.optimizer = make_optimizer(self.model, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
         self.loader = DataLoader(dataset.train, config.batch_size, config.context, config.seed,
                                  shuffle=config.batches == "random")
@@ -96,7 +96,7 @@ class Trainer:
         leaves parameters and moments as they are, and counts like any other."""
         c = self.config
         with np.errstate(all="ignore"):
-            norm = clip_grad_norm(self.parallel, c.clip or math.inf)
+            norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_slices)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
@@ -109,7 +109,7 @@ class Trainer:
             skipped = self.spikes is not None and self.spikes.is_spike(norm)
             if not skipped:
                 with np.errstate(all="ignore"):  # parameters that overflow are found by the next step, and named
-                    self.optimizer.step()
+                    self.optimizer.step(self.parallel.map_slices)
             self.optimizer.zero_grad()
             self.schedule.step()
             self.step += 1
@@ -151,7 +151,7 @@ class Trainer:
         """Go on exactly where `save` stood. Raises ValueError where the checkpoint is of another run."""
         header = checkpoint.header
         if header["data"] != identity(self.dataset):
-            was = brief((header["data"] or {}).get("corpus", "of an unknown name"))
+            was = shorten(header["data"].get("corpus")) if header["data"] else "of an unknown name"
             raise ValueError(f"the run's data or tokenizer ({was}) is another than this folder holds "
                              f"({self.dataset.meta['corpus']}): give its own with --data")
         check_state(checkpoint, self.config.optimizer, [f"0.{name}" for name in self.model.generators()])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import re
-import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
@@ -18,11 +16,11 @@ from numpygpt import __version__
 from numpygpt.utils import arguments
 from numpygpt.utils.colour import printable
 from numpygpt.utils.hints import hint
+from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.text import suggestion
 
 name, number = arguments.name, arguments.number
-ROOT = Path(__file__).resolve().parents[2]  # the folder of the five scripts
 TOO_LARGE = ("Maximum allowed dimension exceeded", "array is too big")  # NumPy's words for it in a ValueError
-MOST_NAMED = 5  # runs in a message
 LONGEST = 300  # characters without a space that a message shows
 
 
@@ -62,30 +60,7 @@ class ArgumentParser(argparse.ArgumentParser):
     def _hint(self, flag: str) -> str:
         script, *words = self.prog.split() or [""]
         names = [name for name in self._option_string_actions if name not in ("-h", "--help", "--version")]
-        return hint(flag, self, command(script, *words)) or nearest(flag, names)
-
-
-def nearest(word: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest of `names`, or nothing when none is close."""
-    close = difflib.get_close_matches(word, [other for other in names if other != word], n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def meant(run: str | Path) -> str:
-    """What to say if there is no `run`: the run of that name in runs/, else one with a similar name, else which runs
-    there are, else how to make one."""
-    there = ROOT / "runs" / run
-    if not Path(run).is_absolute() and there.is_dir():
-        return f"; did you mean {shown(there)}?"
-    beside = {folder.resolve() for folder in (Path(run).parent, ROOT / "runs")}
-    files = sorted((file for folder in beside for file in folder.glob("*/metrics.jsonl")), key=os.path.getmtime)
-    runs = {file.parent.name: shown(file.parent) for file in reversed(files)}  # the newest first
-    if not runs:
-        return f"; train one first: {command('train.py', 'quick')}"
-    if close := difflib.get_close_matches(Path(run).name, runs, n=1):
-        return f"; did you mean {runs[close[0]]}?"
-    more = f" and {len(runs) - MOST_NAMED:,} more" if len(runs) > MOST_NAMED else ""
-    return f"; there {'is' if len(runs) == 1 else 'are'} {', '.join([*runs.values()][:MOST_NAMED])}{more}"
+        return hint(flag, self, command(script, *words)) or suggestion(flag, names)
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
@@ -177,12 +152,26 @@ def clean_stop() -> Iterator[None]:
 
 
 def describe(error: Exception) -> str:
-    """The error's message; for one from the operating system, the reason and the file instead of its number."""
+    """Return the error's message; for an error from the operating system, its reason and the file."""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {shown(error.filename)}" if error.filename else error.strerror
+        return f"{error.strerror}: {display_path(error.filename)}" if error.filename else error.strerror
     if isinstance(error, MemoryError) or str(error).startswith(TOO_LARGE):
         return f"this does not fit into memory ({error}): make the model, the batch or the context smaller"
-    return str(error)
+    return with_flags(str(error))
+
+
+def with_flags(message: str) -> str:
+    """Return a message of the library as a script prints it: arguments in backquotes become flags.
+
+    >>> with_flags('`vocab_size` needs `tokenizer="bpe"`; `force=True` replaces the folder')
+    '--vocab-size needs --tokenizer bpe; --force replaces the folder'
+    """
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1].replace("_", "-"), (found[2] or "").strip("\"'")
+        return f"--{name} {value}" if value not in ("", "True") else f"--{name}"
+
+    return re.sub(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`", flag, message)
 
 
 def stdin() -> BinaryIO:
@@ -190,38 +179,3 @@ def stdin() -> BinaryIO:
     if sys.stdin is None:
         raise ValueError("there is no standard input to read - from: it is closed")
     return sys.stdin.buffer
-
-
-def shown(path: str | Path) -> str:
-    """`path` as a user would type it: relative to the current folder if it lies below it, else absolute. A leading dash
-    would make it a flag."""
-    path = Path(path).resolve()
-    here = Path.cwd().resolve()
-    typed = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-    return f".{os.sep}{typed}" if typed.startswith("-") else typed
-
-
-def command(script: str, *args: object) -> str:
-    """The command line that runs `script` from the current folder: `./train.py --resume` or `python train.py ...`."""
-    path = shown(ROOT / script)
-    if os.name == "nt":
-        words = ["python", path]
-    else:
-        words = [path if os.sep in path else f"./{path}"]
-    return " ".join(map(quoted, [*words, *map(str, args)]))
-
-
-def drawing(run: Path) -> str:
-    """The command that draws the curves of `run`, whose name may be that of something that plot.py draws."""
-    word = shown(run)
-    taken = (ROOT / "numpygpt" / "plots" / "commands" / f"{word}.py").is_file()
-    return command("plot.py", f"./{word}" if taken else word)
-
-
-def quoted(word: str) -> str:
-    """`word` as a shell reads it. Bash, zsh and ksh read $'...', which shows line ends and bytes that are no text."""
-    if word.isprintable():
-        return shlex.quote(word)
-    escaped = (f"\\{char}" if char in "\\'" else char if char.isprintable() else
-               "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape")) for char in word)
-    return f"$'{''.join(escaped)}'"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from numpygpt.utils.cli import shown
+from numpygpt.utils.paths import display_path
 
 FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
 REMEDIES = {**dict.fromkeys(FULL, "make room"), errno.EFBIG: "raise the limit on the size of files"}
@@ -64,7 +64,7 @@ def check_plain(path: Path) -> None:
         return  # nothing is there; what else is wrong with it, opening it will tell
     if not stat.S_ISREG(mode):
         what = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
-        name = Path(shown(path.parent)) / path.name  # `shown` would follow the link
+        name = Path(display_path(path.parent)) / path.name  # `shown` would follow the link
         raise ValueError(f"{name} is {what} and no file: remove it, or take another folder")
 
 
@@ -79,7 +79,7 @@ def writing(path: Path, kept: str, how: str = "", size: int = 0) -> Iterator[Non
         if error.errno in FULL:
             facts.append(f"{amount(shutil.disk_usage(path.parent).free)} are free on its disk")
         mend = REMEDIES.get(error.errno or 0, "mend that")
-        raise NotSaved(f"{shown(path)} could not be written: {error.strerror or error}"
+        raise NotSaved(f"{display_path(path)} could not be written: {error.strerror or error}"
                        + (f" ({', and '.join(facts)})" if facts else "") + f". {kept}: {mend}"
                        + (f", and {how}" if how else "")) from error
 

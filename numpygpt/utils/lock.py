@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from numpygpt.utils.cli import shown
 from numpygpt.utils.files import check_plain
+from numpygpt.utils.paths import display_path
 
 NAME = ".lock"
 AT = 1 << 30  # Windows locks bytes, and nobody may read those: so one far behind what is written
@@ -24,8 +24,8 @@ def locked(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with held(folder / NAME) as known:
-            yield "" if known else (f"the disk of {shown(folder)} knows no locks: see to it that no second run is "
-                                    "started in this folder")
+            yield "" if known else (f"the disk of {display_path(folder)} knows no locks: see to it that no second run "
+                                    "is started in this folder")
     finally:
         if new:
             with suppress(OSError):
@@ -97,5 +97,5 @@ def _busy(path: Path) -> str:
     with suppress(OSError):
         number = path.read_text(encoding="utf-8", errors="replace").strip()
     process = f" (process {number})" if number.isdecimal() else ""
-    return (f"another run is going on in {shown(path.parent)}{process}: wait until it ends, stop it, or give another "
-            "folder with --out")
+    return (f"another run is going on in {display_path(path.parent)}{process}: wait until it ends, stop it, or give "
+            "another folder with --out")

@@ -1,29 +1,26 @@
-"""Prompts, names of special tokens, and times in words."""
+"""Values, names and times as short texts."""
 
 from __future__ import annotations
 
-from numpygpt.tokenizer import Tokenizer
-
-END_OF_TEXT = "<|endoftext|>"
-# Names of special tokens in public data sets and models: those that end a document, and all.
-ENDS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "[EOS]", "[SEP]")
-SPECIAL = (*ENDS, "<|startoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<|start_header_id|>",
-           "<|eot_id|>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>", "<start_of_turn>", "<end_of_turn>",
-           "[INST]", "[CLS]", "<bos>", "<pad>", "[PAD]")  # fmt: skip
+import difflib
+from collections.abc import Iterable
 
 
-def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """The ids that a model begins with. The name of a special token, such as <|endoftext|>, is that token: a user typed
-    it. An empty prompt is the end of a text before, else a new line, else id 0: a model needs one token to predict the
-    next from."""
-    if prompt:
-        return tokenizer.encode(prompt, allowed_special="all")
-    if END_OF_TEXT in tokenizer.special_tokens:
-        return [tokenizer.special_tokens[END_OF_TEXT]]
+def shorten(value: object, limit: int = 60) -> str:
+    """Return `repr(value)`, cut to `limit` characters: a value from a broken file can have any size."""
+    if isinstance(value, (list, tuple, dict, set)) and len(value) > 4:
+        return f"a {type(value).__name__} of {len(value)}"
     try:
-        return tokenizer.encode("\n")[:1]
-    except ValueError:
-        return [0]
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number with thousands of digits; deeply nested lists
+        text = f"a {type(value).__name__} too long to show"
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def suggestion(word: str, names: Iterable[str]) -> str:
+    """Return `; did you mean X?` for the name closest to `word`, or nothing if none is close."""
+    close = difflib.get_close_matches(word, [other for other in names if other != word], n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def duration(seconds: float) -> str:

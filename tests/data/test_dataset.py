@@ -13,9 +13,9 @@ from numpygpt.data.folder import check_replace, id_dtype, new_folder, write_rest
 from numpygpt.data.meta import FILES, how_to_make
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.utils import lock
-from numpygpt.utils.cli import ROOT
 from numpygpt.utils.files import NotSaved
 from numpygpt.utils.lock import held
+from numpygpt.utils.paths import ROOT
 
 
 def description(**changes):

@@ -7,7 +7,7 @@ import pytest
 
 from numpygpt.data import documents, prepare, read_corpus
 from numpygpt.data.oddities import Oddities
-from numpygpt.utils.text import ENDS, SPECIAL
+from numpygpt.tokenizer.special import ENDS, SPECIAL
 
 WORDS = "some words of a text that goes on. "
 

@@ -16,7 +16,7 @@ from numpygpt.data.vocabulary import given_tokenizer
 from numpygpt.training import start
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.config import read_preset
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
 TEXT = "To be, or not to be: that is the question.\nWhether 'tis nobler in the mind to suffer?\n" * 400

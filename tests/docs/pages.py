@@ -5,7 +5,7 @@ import re
 import sys
 from typing import NamedTuple
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

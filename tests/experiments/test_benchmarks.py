@@ -13,12 +13,12 @@ from numpygpt.tokenizer import BPETokenizer
 TINY = Case("tiny", 4, 8, 8, 2, 1, 11, (), seconds=0.01)
 
 
-def test_scaling_measures_a_step_and_counts_what_is_kept():
+def test_scaling_measures_a_step_and_counts_cached_activations():
     found = scaling.one(TINY, workers=2)
     assert found["params"] == 11 * 8 + 8 * 8 + 12 * 64 + 13 * 8 + 2 * 8  # tables, block, norm_f
     assert found["ms"] > 0 and found["MB"] > 1
-    kept = 4 * 4 * 8 * (16 * 8 + 2 * 8)  # floats of each of the 32 tokens: 16 C + H T, in a block
-    assert kept <= 1e6 * found["kept"] <= 1.5 * kept
+    cached = 4 * 4 * 8 * (16 * 8 + 2 * 8)  # floats of each of the 32 tokens: 16 C + H T, in a block
+    assert cached <= 1e6 * found["cached"] <= 1.5 * cached
 
 
 def test_parts_add_up(capsys):
@@ -31,7 +31,7 @@ def test_parts_add_up(capsys):
 
 def test_the_summary_puts_the_cases_into_lines():
     results = {"numpygpt": {"ms": 2.0, "MB": 100.0}, "torch": {"ms": 3.0, "MB": 150.0}}
-    assert speed.summary(speed.table(TINY, results))[2:] == ["| tiny | 2 ms a step | 1.50x | 100 MB | 1.50x |"]
+    assert speed.summary(speed.table(TINY, results))[2:] == ["| tiny | 2 ms per step | 1.50x | 100 MB | 1.50x |"]
 
 
 def test_batches_are_measured(capsys):
@@ -44,7 +44,7 @@ def test_memory_of_all_processes_is_measured(tmp_path):
     (tmp_path / "text.txt").write_text(HATS * 500, encoding="utf-8")
     took, peak = large_text.measured(tmp_path / "text.txt", tmp_path / "out", "word")
     assert took > 0 and peak > 10e6 and (tmp_path / "out" / "meta.json").is_file()
-    assert os.getpid() in large_text.family(os.getpid()) and large_text.resident(os.getpid()) > 10e6
+    assert os.getpid() in large_text.process_tree(os.getpid()) and large_text.resident(os.getpid()) > 10e6
 
 
 HATS = "the cat's hat and the rats' hats, 1 and 2\n" * 50
@@ -73,3 +73,12 @@ def test_commands_of_the_document_are_accepted():
     assert speed.parse(["--markdown", "FILE"]).markdown == "FILE"
     assert tokenization.parse(["--large", "--gpt2", "DIR"]).large
     assert json.loads(json.dumps(scaling.SWEEPS))["V"][0] == 65
+
+
+def test_two_checkouts_are_compared_round_by_round(tmp_path):
+    turns = {"old": [{"ms": 2.0, "MB": 100.0}, {"ms": 4.0, "MB": 110.0}, {"ms": 3.0, "MB": 120.0}],
+             "new": [{"ms": 1.0, "MB": 90.0}, {"ms": 3.0, "MB": 91.0}, {"ms": 3.0, "MB": 92.0}]}
+    cells = [cell.strip() for cell in speed.tree_row(TINY, turns)[1:-1].split("|")]
+    assert cells == ["tiny", "3 ms per step", "3 ms per step", "0.750", "0.500 to 1.000", "110 MB", "91 MB"]
+    with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+        speed.compare_trees([TINY], tmp_path, 1)

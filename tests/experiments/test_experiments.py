@@ -37,18 +37,18 @@ def counted(monkeypatch):
 
 def test_a_run_is_trained_gone_on_with_and_then_left_alone(data, tmp_path, monkeypatch, capsys):
     commands, out = counted(monkeypatch), tmp_path / "run"
-    assert not runs.complete(out)
+    assert not runs.is_complete(out)
     train_module().main([*SMALL, "--data", str(data), "--out", str(out)])
     whole, asked = runs.load_run(out), [*SMALL, "--data", str(data)]
-    assert runs.complete(out) and len(runs.trained(out, *asked).metrics.train["step"]) == 20 and not commands
+    assert runs.is_complete(out) and len(runs.train_run(out, *asked).metrics.train["step"]) == 20 and not commands
     with pytest.raises(ValueError, match="n_layers.*1.*4"):
-        runs.trained(out, "quick")
+        runs.train_run(out, "quick")
     config = (out / "config.toml").read_text(encoding="utf-8").replace("steps = 20 ", "steps = 30 ")
     (out / "config.toml").write_text(config, encoding="utf-8")
-    assert not runs.complete(out)
-    runs.trained(out, *asked, "--steps", 30)
+    assert not runs.is_complete(out)
+    runs.train_run(out, *asked, "--steps", 30)
     assert commands == [["--resume", str(out)]]
-    other = runs.trained(tmp_path / "other", *SMALL, "--data", data)
+    other = runs.train_run(tmp_path / "other", *SMALL, "--data", data)
     assert commands[1] == [*SMALL, "--data", str(data), "--out", str(tmp_path / "other")]
     assert np.array_equal(other.metrics.train["loss"], whole.metrics.train["loss"])
     losses = whole.metrics.eval["val_loss"]
@@ -103,10 +103,10 @@ def test_the_report_has_the_numbers_of_the_run(data, tmp_path):
     tables = 2 * tokenizer.vocab_size * 8
     assert cells["run"] == "run" and cells["vocabulary"] == str(tokenizer.vocab_size)
     assert cells["parameters"] == f"{model.n_params():,}"
-    assert cells["in the tables of tokens"] == f"{tables / model.n_params():.0%}"
+    assert cells["in the token tables"] == f"{tables / model.n_params():.0%}"
     assert cells["best validation loss"] == f"{best['val_loss']:.4f}" and cells["at step"] == str(best["step"])
-    assert cells["bits a byte"] == f"{best['bits_per_byte']:.3f}" and cells["steps"] == "20"
-    assert cells["characters in 500 tokens"] == "500" and float(cells["ms a step"]) > 0
+    assert cells["bits per byte"] == f"{best['bits_per_byte']:.3f}" and cells["steps"] == "20"
+    assert cells["characters in 500 tokens"] == "500" and float(cells["ms per step"]) > 0
     assert cells["took"] == duration(evals[-1]["seconds"]) and cells["unknown bytes"] == "0%"
 
 
@@ -147,10 +147,10 @@ def test_candidates_are_trained_as_their_flags_say(data, tmp_path, monkeypatch, 
         assert command == [*candidates.NARROW.split(), *flags.split(), *more, "--out", str(tmp_path / runs.slug(name))]
         cells = dict(zip(candidates.COLUMNS, row, strict=True))
         config = runs.read_config(tmp_path / runs.slug(name) / "config.toml")
-        assert [cells[key] for key in candidates.SHOWN] == [str(config[key]) for key in candidates.SHOWN]
+        assert [cells[key] for key in candidates.SETTINGS] == [str(config[key]) for key in candidates.SETTINGS]
         assert cells["run"] == name
         best = runs.best_loss(runs.load_run(tmp_path / runs.slug(name)))
-        assert cells["best validation loss"] == f"{best:.4f}" and float(cells["ms a step"]) > 0
+        assert cells["best validation loss"] == f"{best:.4f}" and float(cells["ms per step"]) > 0
 
 
 def evaluated(run, losses):
@@ -169,8 +169,8 @@ def test_a_power_law_is_gone_on_with(tmp_path):
     lines = extrapolate.table(run, 256e6)
     assert lines[0] == f"`run`, lowest validation loss {losses[8]:.4f} in all; the evaluations used end at " \
                        f"8.0M tokens with {losses[8]:.4f}."
-    assert lines[2:] == ["| evaluations from | twice the tokens lower it by | at 256.0M tokens |", "|---|---|---|",
-                         "| 4.0M | 8.3% | 0.71 |", "| 6.0M | 8.3% | 0.71 |"]
+    assert lines[2].endswith("| at 256.0M tokens |")
+    assert lines[3:] == ["|---|---|---|", "| 4.0M | 8.3% | 0.71 |", "| 6.0M | 8.3% | 0.71 |"]
     assert extrapolate.table(run, 256e6, until=3e6)[-1] != lines[-1]  # through the steep part too
     assert [row[:8] for row in extrapolate.table(run, 256e6, until=3e6)[4:]] == ["| 1.0M |"]  # three, not twice
     with pytest.raises(ValueError, match="2.*0.*2,000,000"):
@@ -224,18 +224,18 @@ def test_the_picture_of_levels_has_both_losses_by_steps_and_by_time(tmp_path):
 
 def test_the_marks_of_levels_are_those_that_the_training_prints(data, tmp_path, capsys):
     train_module().main([*SMALL, "--data", str(data), "--out", str(tmp_path / "run")])
-    losses, printed = levels.marks(runs.load_run(tmp_path / "run")), capsys.readouterr().out
+    losses, printed = levels.baselines(runs.load_run(tmp_path / "run")), capsys.readouterr().out
     for name, words in (("ln V", "uniform"), ("unigram", "unigram"), ("bigram", "bigram")):
         assert f"{words} {losses[name]:.2f}" in printed
 
 
 def test_levels_refuse_what_does_not_go_into_one_picture(tmp_path):
     run, bare = stepped(tmp_path / "run", {0: 4.2, 10: 3.0}), runs.load_run(evaluated(tmp_path / "bare", {0: 4.2}))
-    for wrong, message in (([run] * 8, "8 runs: a picture takes 1 to 7"), ([bare], "bare has no training steps")):
+    for wrong, message in (([run] * 8, "8.*7"), ([bare], "bare")):
         with pytest.raises(ValueError, match=message):
             levels.check(wrong)
     with pytest.raises(ValueError, match=r"config\.toml"):
-        levels.marks(run)
+        levels.baselines(run)
     (run.folder / "config.toml").touch()
     levels.check([run] * 7)
     run.metrics.eval["bits_per_byte"], other = run.metrics.eval["val_loss"] / 0.7, stepped(tmp_path / "b", {0: 4, 9: 3})

@@ -9,7 +9,7 @@ import pytest
 from numpygpt import GPT
 from numpygpt.inspection import probe
 from numpygpt.inspection.explore import (
-    MOST_BYTES,
+    MAX_BYTES,
     TARGETS,
     check_size,
     choose_targets,
@@ -165,7 +165,7 @@ def test_a_page_too_large_for_a_browser_is_refused_with_the_length_that_fits():
     fits = int(str(refused.value).split("at most ")[1].split()[0])
     check_size(fits, 12, 12)
     size = fits * (fits + 1) * (12 * 12 + TARGETS * 13)
-    assert 0.95 * MOST_BYTES < size <= MOST_BYTES
+    assert 0.95 * MAX_BYTES < size <= MAX_BYTES
 
 
 def test_logarithms_keep_every_size_of_number():

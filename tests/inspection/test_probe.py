@@ -7,11 +7,11 @@ import pytest
 
 from numpygpt.inspection.probe import (
     attention_weights,
+    eval_twin,
     next_probabilities,
     residual_stream,
     stream_gradients,
     stream_names,
-    undisturbed,
 )
 
 ODD = {"d_k": 5, "d_v": 3, "d_ff": 9}
@@ -141,7 +141,7 @@ def test_an_earlier_loss_goes_back_after_a_look_as_if_nobody_had_looked(make_gpt
         each.backward()
     np.testing.assert_array_equal(model.flat().grads, other.flat().grads)
     assert model.flat().grads.any()
-    with undisturbed(model) as reader:
+    with eval_twin(model) as reader:
         reader.loss(x, y)
     with pytest.raises(RuntimeError, match="loss"):
         model.backward()
@@ -169,7 +169,7 @@ def test_an_error_inside_leaves_modes_and_gradients_too(make_gpt, make_batch, pa
     if patched:
         forward = model.wpe.forward
         model.wpe.forward = lambda *args: forward(*args)
-    with pytest.raises(KeyError), undisturbed(model) as reader:
+    with pytest.raises(KeyError), eval_twin(model) as reader:
         assert not reader.training
         reader.loss(x, y)
         reader.flat().grads[...] = 7
@@ -180,12 +180,12 @@ def test_an_error_inside_leaves_modes_and_gradients_too(make_gpt, make_batch, pa
 
 @pytest.mark.parametrize("look", [attention_weights, residual_stream, next_probabilities])
 @pytest.mark.parametrize(("ids", "said"), [
-    ([], "0 tokens: the model sees 1 to 6 at once"),
-    ([0] * 7, "7 tokens: the model sees 1 to 6 at once"),
-    ([[1, 2]], "2 tokens"),
-    ([1, 11], "token id 11 is outside"),
-    ([-1], "token id -1 is outside"),
-    ([1.5], "must be integers"),
+    ([], "^0 .* 1 .* 6$"),
+    ([0] * 7, "^7 .* 1 .* 6$"),
+    ([[1, 2]], "^2 .* 1 .* 6$"),
+    ([1, 11], "11"),
+    ([-1], "-1"),
+    ([1.5], "float64"),
 ])  # fmt: skip
 def test_what_is_no_context_is_refused(make_gpt, look, ids, said):
     with pytest.raises(ValueError, match=said):

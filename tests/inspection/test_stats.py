@@ -16,7 +16,7 @@ def assert_numbers(stats, values):
     assert stats.mean == pytest.approx(values.mean(), rel=1e-12, abs=1e-15)
     assert stats.std == pytest.approx(values.std(), rel=1e-12)
     assert stats.norm == pytest.approx(np.linalg.norm(values), rel=1e-12)
-    assert stats.zero_share == (values == 0).mean()
+    assert stats.zero_fraction == (values == 0).mean()
 
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (3, 4, 5), (CACHE_ENTRIES + 3,)], ids=str)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numpygpt.data import Corpus, prepare
-from numpygpt.inspection.step import WatchedStep, norms, undone
+from numpygpt.inspection.step import TracedStep, norms, restored
 from numpygpt.training import Trainer
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import NotFinite
@@ -39,7 +39,7 @@ def test_watched_steps_are_the_steps_to_the_last_bit(dataset, changes):
     plain, watched = trainer(dataset, **changes), trainer(dataset, **changes)
     with plain.parallel, watched.parallel:
         for _ in range(3):
-            assert WatchedStep(watched).apply() == plain.update()
+            assert TracedStep(watched).apply() == plain.update()
             assert state(watched) == state(plain)
 
 
@@ -49,9 +49,9 @@ def test_steps_can_be_undone(dataset, changes):
     with t.parallel, other.parallel:
         assert t.update() == other.update()
         before = state(t)
-        with undone(t):
+        with restored(t):
             t.update()
-            WatchedStep(t).apply()
+            TracedStep(t).apply()
             assert state(t) != before
         assert state(t) == before
         assert [t.update() for _ in range(3)] == [other.update() for _ in range(3)]
@@ -69,8 +69,8 @@ def test_a_step_that_fails_in_one_worker_is_undone_in_all(dataset, broken):
     layer = t.parallel.replicas[broken].blocks[0].norm1  # the others go all the way back
     with t.parallel, other.parallel:
         layer.backward = fail
-        with pytest.raises(ZeroDivisionError), undone(t):
-            WatchedStep(t)
+        with pytest.raises(ZeroDivisionError), restored(t):
+            TracedStep(t)
         del layer.backward
         assert state(t) == before
         assert not any(grads.any() for grads in t.parallel.grads)
@@ -82,8 +82,8 @@ def test_a_step_that_fails_is_undone_too(dataset):
     t = trainer(dataset)
     t.model.wte.W[:] = np.inf
     before = state(t)
-    with t.parallel, pytest.raises(NotFinite, match="1"), undone(t):
-        WatchedStep(t).apply()
+    with t.parallel, pytest.raises(NotFinite, match="1"), restored(t):
+        TracedStep(t).apply()
     assert state(t) == before
 
 
@@ -91,7 +91,7 @@ def test_a_step_that_fails_is_undone_too(dataset):
 def test_the_norms_are_those_of_gradients_weights_and_true_steps(dataset, changes):
     watched, plain = trainer(dataset, **changes), trainer(dataset, **changes)
     with plain.parallel, watched.parallel:
-        step = WatchedStep(watched)
+        step = TracedStep(watched)
         before = plain.model.state_dict()
         batches = plain.next_batches()
         loss = plain.gradients(batches)
@@ -119,7 +119,7 @@ def test_norms_of_very_small_and_very_large_numbers(size):
 def test_the_row_names_every_parameter_and_every_module_but_the_model_and_the_loss(dataset):
     t = trainer(dataset, n_layers=1)
     with t.parallel:
-        step = WatchedStep(t)
+        step = TracedStep(t)
         step.apply()
     block = ["", ".norm1", ".attn", ".attn.qkv", ".attn.proj", ".attn.dropout", ".norm2", ".ffn", ".ffn.fc", ".ffn.act",
              ".ffn.proj", ".ffn.dropout"]
@@ -135,7 +135,7 @@ def test_a_bias_shows_the_gradient_of_an_output(dataset):
     for param in t.model.params().values():
         param += 0.3 * np.random.default_rng(param.size).standard_normal(param.shape)
     with t.parallel:
-        step = WatchedStep(t)
+        step = TracedStep(t)
         step.apply()
     row = step.row()
     layers = {name[5:].rsplit(".", 1)[0]: name for name in row if name.startswith("grad/")
@@ -156,7 +156,7 @@ def test_workers_and_micro_batches_give_the_numbers_of_one_large_batch(dataset):
                     {"batch_size": 3, "accumulate": 2}):
         t = trainer(dataset, **same, **changes)
         with t.parallel:
-            step = WatchedStep(t)
+            step = TracedStep(t)
             step.apply()
             rows.append(step.row())
     for row in rows[1:]:
@@ -165,7 +165,7 @@ def test_workers_and_micro_batches_give_the_numbers_of_one_large_batch(dataset):
 
 def test_the_spread_of_outputs_is_that_of_the_layers(dataset):
     t = trainer(dataset, dropout=0.0, workers=1)
-    with t.parallel, undone(t):
+    with t.parallel, restored(t):
         x, _ = t.next_batches()[0]
     model = t.model
     X = model.wpe(model.wte(x))
@@ -174,7 +174,7 @@ def test_the_spread_of_outputs_is_that_of_the_layers(dataset):
     expected = {"wte": model.wte(x), "dropout": X, "blocks.0.attn": H - X,
                 "blocks.0.ffn.fc": block.ffn.fc(block.norm2(H)), "blocks.0": block(X), "norm_f": model.hidden(x)}
     with t.parallel:
-        step = WatchedStep(t)
+        step = TracedStep(t)
     row = {f"out_std/{name}": array.std() for name, array in expected.items()}
     step.apply()
     assert {name: step.row()[name] for name in row} == pytest.approx(row, rel=1e-4)

@@ -106,7 +106,7 @@ def test_the_table_is_narrow_its_columns_are_aligned_and_its_totals_are_those_of
     one = sum(row.n_params for row in s.rows if row.name.startswith("blocks.0"))
     assert "blocks.1 to 11" in block and f" {11 * one:,} " in block
     assert f"  {model.n_params():,}  " in lines[-1] and scaled(s.cached, "B") in lines[-1]
-    assert scaled(s.forward_operations) in lines[-1] and scaled(s.backward_operations) in lines[-1]
+    assert scaled(s.forward_flops) in lines[-1] and scaled(s.backward_flops) in lines[-1]
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
@@ -124,8 +124,8 @@ def test_a_bare_layer_is_worked_out_for_the_shape_of_its_input():
     s = summary(layer, input_shape=(3, 5, 8))
     with trace(layer) as t:
         layer.backward(layer(np.ones((3, 5, 8), np.float32)))
-    assert [(row.name, row.cached, row.forward_operations) for row in s.rows] == [
-        (record.name, record.cached, record.forward_operations) for record in t]
+    assert [(row.name, row.cached, row.forward_flops) for row in s.rows] == [
+        (record.name, record.cached, record.forward_flops) for record in t]
     assert s.rows[0].output_shape == (3, 5, 8) and s["act"].output_shape == (3, 5, 20)
     assert str(s).startswith("FeedForward in training, for an input of 3x5x8\n")
 
@@ -139,22 +139,22 @@ class Twice(nn.Module):
 
 def test_what_is_not_known_is_said_and_never_taken_for_nothing():
     s = summary(Twice(), input_shape=(3, 8))
-    assert [(row.name, row.kind, row.forward_operations, row.cached) for row in s.rows] == [
+    assert [(row.name, row.kind, row.forward_flops, row.cached) for row in s.rows] == [
         ("", "Twice", None, None), ("first", "Linear", None, None), ("second", "Linear", None, None)]
     assert s.unknown == ["Twice"] and s.n_params == sum(row.n_params for row in s.rows) == 144
     text = str(s)
     assert text.splitlines()[3].split() == ["Twice", "?", "0", "?", "?", "?"]
-    assert "the sums are without Twice and what is inside" in text
+    assert text.count("Twice") == 3  # as the model, as a row, and as what the sums leave out
     model = GPT(**SIZES)
     model.blocks[1] = Twice()
     s = summary(model, 2)
     assert s.n_params == sum(row.n_params for row in s.rows) == model.n_params()
-    assert s["norm_f"].forward_operations > 0 and s["blocks.1"].forward_operations is None
+    assert s["norm_f"].forward_flops > 0 and s["blocks.1"].forward_flops is None
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ((nn.GELU(),), "GELU is no GPT: give the shape"),
-    ((GPT(**SIZES), 2, 65), "sees 64 tokens at once, got a context of 65"),
+    ((nn.GELU(),), "GELU.*input_shape"),
+    ((GPT(**SIZES), 2, 65), "64.*65"),
     ((GPT(**SIZES), 0), r"at least 1, got \(0, 64\)"),
     ((GPT(**SIZES), 2, 0), r"at least 1, got \(2, 0\)"),
 ])

@@ -29,7 +29,7 @@ def test_modules_come_in_the_order_in_which_they_ran_each_once(make_gpt, make_ba
         model.backward()
     assert [record.name for record in t] == ORDER
     assert [record.depth for record in t] == [0, 1, 1, 1, 1, 2, 2, 3, 3, 3, 2, 2, 3, 3, 3, 3, 1, 1]
-    back = [record.name for record in t.went_back]
+    back = [record.name for record in t.backward_order]
     assert back[:4] == ["", "head_loss", "norm_f", "blocks.0"] and back[-2:] == ["wpe", "wte"]
     assert sorted(back) == sorted(ORDER)
     assert all(record.forward_calls == record.backward_calls == 1 for record in t)
@@ -45,7 +45,7 @@ def test_numbers_and_shapes_are_those_of_outputs_and_of_their_gradients(make_gpt
     assert attn.output_shape == (3, 6, 8) and t["blocks.0.attn.qkv"].output_shape == (3, 6, 24)
     assert t["blocks.0.attn.qkv"].n_params == 8 * 24 + 24 and t["wte"].input_shape == (3, 6)
     np.testing.assert_array_equal(act.outputs[0], model.blocks[1].ffn.act.Y)
-    assert 0 < act.output.zero_share < 1
+    assert 0 < act.output.zero_fraction < 1
     np.testing.assert_array_equal(t["head"].outputs[0], logits)
     assert t["criterion"].output == Stats.of(loss) and t[""].gradient == t["criterion"].gradient == Stats.of(0.5)
     assert t[""].output_shape == logits.shape
@@ -70,8 +70,8 @@ def test_forward_alone_has_no_gradients(make_gpt, make_batch):
     model = make_gpt()
     with trace(model) as t:
         model(make_batch()[0])
-    assert t["head"].gradient is None and t["head"].backward_calls == t["head"].backward_operations == 0
-    assert t.went_back == [] and "criterion" not in [record.name for record in t]
+    assert t["head"].gradient is None and t["head"].backward_calls == t["head"].backward_flops == 0
+    assert t.backward_order == [] and "criterion" not in [record.name for record in t]
     with pytest.raises(KeyError, match="'criterion'"):
         t["criterion"]
 
@@ -83,7 +83,7 @@ def test_backward_alone_is_seen_and_what_it_costs_is_not_known(make_gpt, make_ba
         model.backward()
     record = t["blocks.0.ffn.fc"]
     assert record.forward_calls == 0 and record.output is None and record.gradient.count == 18 * 32
-    assert record.backward_operations is None and record.cached == model.blocks[0].ffn.fc.X.nbytes
+    assert record.backward_flops is None and record.cached == model.blocks[0].ffn.fc.X.nbytes
     assert str(t).startswith("backward")
 
 
@@ -116,7 +116,7 @@ def test_calls_add_up(make_gpt, make_batch):
     once = nn.LayerNorm(8, dtype="float64")
     with trace(once) as t:
         once(np.ones((16, 8)))
-    assert ln.forward_operations == t[""].forward_operations > 0
+    assert ln.forward_flops == t[""].forward_flops > 0
 
 
 def same_stats(record, expected):
@@ -142,9 +142,9 @@ def test_the_numbers_of_workers_together_are_those_of_one(workers, sequences, ma
         if record.output_shape:
             for arrays, array in ((record.outputs, one.outputs[0]), (record.gradients, one.gradients[0])):
                 np.testing.assert_allclose(np.concatenate(arrays), array, rtol=1e-9, atol=1e-15)
-            assert record.forward_operations == one.forward_operations
+            assert record.forward_flops == one.forward_flops
             if not record.n_params:  # else each worker adds to gradients of its own
-                assert record.backward_operations == one.backward_operations
+                assert record.backward_flops == one.backward_flops
         shards = min(workers, sequences)
         table = (shards - 1) * model.wte.W.nbytes if record.name == "head_loss" else 0  # each has a dE of its own
         assert record.cached == one.cached + table
@@ -198,7 +198,7 @@ def test_workers_run_side_by_side_and_their_batches_add_up():
     two = replace(one, input_shape=(1, 5), backward_calls=1, forward_seconds=2, backward_seconds=4)
     both = replace(one, input_shape=(3, 5), backward_calls=1, backward_seconds=4)
     assert merge(one, two) == merge(two, one) == both
-    assert merge(one, replace(one, backward_operations=None)).backward_operations is None
+    assert merge(one, replace(one, backward_flops=None)).backward_flops is None
 
 
 def test_an_array_that_two_modules_keep_counts_at_the_first(make_gpt, make_batch):

@@ -9,7 +9,7 @@ import pytest
 
 import numpygpt
 from numpygpt import nn, trace
-from numpygpt.inspection import watcher
+from numpygpt.inspection import tracer
 from numpygpt.inspection.stats import Stats
 from numpygpt.parallel.threads import DataParallel
 
@@ -135,8 +135,8 @@ def test_what_watching_takes_is_not_in_the_times(monkeypatch):
         now[0] += 100
         return Stats.of(values)
 
-    monkeypatch.setattr(watcher.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(watcher, "stats_of", look)
+    monkeypatch.setattr(tracer.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(tracer, "stats_of", look)
     model = nn.FeedForward(8)
     for layer in (model.fc, model.act, model.proj, model.dropout):
         work(layer, "forward", 1)

@@ -50,7 +50,7 @@ def test_a_layer_of_ones_own_is_seen_and_its_operations_are_not_known():
     record = t[""]
     assert (record.kind, record.depth, record.n_params, record.cached) == ("Scale", 0, 4, X.nbytes)
     assert record.output == Stats.of(2 * X) and record.gradient == record.output
-    assert record.forward_operations is None and record.backward_operations is None
+    assert record.forward_flops is None and record.backward_flops is None
 
 
 def test_a_layer_used_twice_is_one_record_and_a_loss_that_calls_forward_one_call():
@@ -60,7 +60,7 @@ def test_a_layer_used_twice_is_one_record_and_a_loss_that_calls_forward_one_call
     assert [record.name for record in t] == ["", "scale", "out", "criterion"]
     assert t["scale"].forward_calls == 2 and t["scale"].output == Stats.of(2 * X) + Stats.of(4 * X)
     assert t[""].forward_calls == 1 and t[""].output_shape == () and t[""].input_shape == (3, 4)
-    assert t[""].forward_operations is None and t["out"].forward_operations == 2 * 3 * 4 * 5 + 15
+    assert t[""].forward_flops is None and t["out"].forward_flops == 2 * 3 * 4 * 5 + 15
     with trace(model) as t:
         model(X)
     assert t[""].output_shape == (3, 5)
@@ -109,7 +109,7 @@ def test_a_method_put_on_one_layer_is_watched_and_put_back(make_gpt, make_batch)
     vars(model.norm_f)["forward"] = mine = lambda X: X * 0
     with trace(model) as t:
         model.loss(*make_batch())
-    assert t["norm_f"].output.zero_share == 1 and model.norm_f.forward is mine
+    assert t["norm_f"].output.zero_fraction == 1 and model.norm_f.forward is mine
 
 
 @pytest.mark.parametrize("make", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)),
@@ -163,8 +163,7 @@ def test_writing_a_text_is_many_calls(make_gpt):
     attn = t["blocks.1.attn"]
     assert attn.forward_calls == 4 and attn.input_shape == (2, 1, 8) and attn.output.count == 2 * (3 + 1 + 1 + 1) * 8
     scores = 2 * 2 * (9 + 4 + 5 + 6)  # batch, heads; three rows see three tokens, then one row each 4, 5 and 6
-    masks, scaled = 2 * 2 * 9, 2 * 2 * 6 * 4
-    assert attn.forward_operations == scores * (2 * 4 + 5 + 2 * 4) + masks + scaled
+    assert attn.forward_flops == scores * (2 * 4 + 2 * 4 + 6)  # two products, and six passes over the scores
     assert attn.cached == 2 * (2 * 2 * 6 * 4 * 4) + 2 * 3 * 8 * 4 + 2 * 8 * 4 + 2 * 2 * 6 * 4  # K, V; Q in QKV; O; P
     assert "" not in [record.name for record in t] and max(map(len, str(t).splitlines())) <= COLUMNS
 
@@ -176,7 +175,7 @@ def test_the_print_has_forward_backward_and_totals_in_narrow_aligned_columns():
         model.loss(x, x)
         model.backward()
     forward, backward, totals, words = str(t).rstrip("\n").split("\n\n")
-    for text, records in ((forward, list(t)), (backward, t.went_back)):
+    for text, records in ((forward, list(t)), (backward, t.backward_order)):
         lines = text.splitlines()
         assert len({len(line) for line in lines}) == 1 and len(lines[0]) <= COLUMNS
         assert lines[1].startswith("GPT ") and len(lines) == 1 + len(records)
@@ -194,5 +193,5 @@ def test_the_print_marks_what_is_not_known():
         model.loss(X, np.arange(3))
     lines = [line.split() for line in str(t).splitlines()]
     assert [(line[0], line[-3]) for line in lines[1:5]] == [
-        ("Model", "?"), ("scale", "?"), ("out", "135"), ("criterion", "77")]
+        ("Model", "?"), ("scale", "?"), ("out", "135"), ("criterion", "90")]
     assert str(t).split("total")[1].splitlines()[1].endswith(" and ?")

@@ -29,15 +29,14 @@ def test_tokens_by_their_text_and_by_a_backslash():
     assert find_tokens(bpe, [r"\xe6"]) == [0xE6]
 
 
-@pytest.mark.parametrize(("name", "said"), [
-    ("Q", "is 'Q'. A new line is written '\\n', a space ' ' or '·', as in '·the'"),
-    ("the", "is 'the'; it is 3 tokens: t h e. A"), ("", "is ''. A"), ("\x1b[2J", r"is '\u001b[2J'. A"),
-    (r"\u00B7", r"; near it are \u00b7. A"),
+@pytest.mark.parametrize(("name", "values"), [
+    ("Q", ["'Q'", "'\\n'", "'·the'"]), ("the", ["'the'", "3 tokens: t h e"]), ("", ["''"]),
+    ("\x1b[2J", [r"'\u001b[2J'"]), (r"\u00B7", [r"\u00b7"]),
 ])  # fmt: skip
-def test_a_name_that_no_token_has_is_answered_with_what_there_is(name, said):
+def test_a_name_that_no_token_has_is_answered_with_what_there_is(name, values):
     with pytest.raises(ValueError, match="25") as error:
         find_tokens(CharTokenizer().train(TEXT), ["T", name])
-    assert said in str(error.value)
+    assert all(value in str(error.value) for value in values) and "\x1b" not in str(error.value)
 
 
 def test_classes():

@@ -204,7 +204,7 @@ def test_a_trace_of_a_text_counts_what_the_text_keeps_and_costs(make_gpt):
     model = make_gpt(dropout=0.5)
     with trace(model) as t:
         model.generate([[1, 2]], 3)
-    assert t["blocks.0.ffn.dropout"].forward_operations == 0
+    assert t["blocks.0.ffn.dropout"].forward_flops == 0
     assert t["blocks.0.attn"].cached > 0 and not hasattr(model.blocks[0].attn, "kept")
 
 

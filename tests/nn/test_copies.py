@@ -132,8 +132,9 @@ def test_a_pickle_holds_parameters_and_gradients_and_no_activations():
     model(x, y)
     model.loss(x, y)
     model.backward()
-    assert len(pickle.dumps(model)) <= new + 5000  # a few names and shapes
-    assert new <= 2 * model.flat().params.nbytes + model.blocks[0].attn.mask.nbytes * 2 + 20_000
+    size = model.flat().params.nbytes
+    assert len(pickle.dumps(model)) <= new + size + 10_000  # the gradients, and a few names and shapes
+    assert new <= size + model.blocks[0].attn.mask.nbytes * 2 + 20_000
     assert model.blocks[0].ffn.fc.X is not None, "the model itself keeps what backward needs"
 
 

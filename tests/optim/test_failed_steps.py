@@ -5,35 +5,37 @@ import pytest
 
 from numpygpt import nn
 from numpygpt.optim import SGD, AdamW
+from numpygpt.optim.optimizer import one_thread
 from numpygpt.parallel.threads import DataParallel
 
 
 @pytest.fixture(params=[0, 2])
 def made(request, make_gpt, make_batch, monkeypatch):
+    """A model with gradients, its optimiser, and how that maps its slices: with one thread, or with two."""
     monkeypatch.setattr("numpygpt.optim.optimizer.CACHE_ENTRIES", 200)  # several slices
     model = make_gpt()
     parallel = DataParallel(model, request.param) if request.param else None
     model.loss(*make_batch())
     model.backward()
-    yield model, AdamW(parallel or model, 0.01)
+    yield model, AdamW(model, 0.01), parallel.map_slices if parallel else one_thread
     if parallel:
         parallel.close()
 
 
 def test_a_half_updated_model_is_refused_until_its_state_is_loaded(made):
-    model, optimizer = made
-    optimizer.step()
+    model, optimizer, shared = made
+    optimizer.step(shared)
     params, state = model.state_dict(), optimizer.state_dict()
-    last, update = list(optimizer.slices())[-1], optimizer.update
+    (last, _), update = optimizer.slices()[-1], optimizer.update
 
-    def fail(s):
+    def fail(s, group):
         if s == last:
             raise MemoryError
-        update(s)
+        update(s, group)
 
     optimizer.update = fail
     with pytest.raises(MemoryError):
-        optimizer.step()
+        optimizer.step(shared)
     del optimizer.update
     changed = model.flat().params.copy()
     with pytest.raises(RuntimeError, match="step"):
@@ -49,14 +51,12 @@ def test_a_half_updated_model_is_refused_until_its_state_is_loaded(made):
     assert all(np.array_equal(param, right[name]) for name, param in model.params().items())
 
 
-def test_a_step_that_changed_nothing_does_not_count(made, monkeypatch):
-    _, optimizer = made
-    with monkeypatch.context() as patch:
-        patch.setattr("numpygpt.optim.optimizer.share", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            optimizer.step()
+def test_a_step_that_changed_nothing_does_not_count(made):
+    _, optimizer, shared = made
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step(lambda *_: 1 / 0)
     assert optimizer.steps == 0
-    optimizer.step()
+    optimizer.step(shared)
     assert optimizer.steps == 1
 
 

@@ -145,7 +145,7 @@ def test_shared_work_is_done_once_and_comes_back_in_order(size, workers, make_gp
         return i * i
 
     with DataParallel(make_gpt(), workers) as parallel:
-        assert parallel.share(work, list(range(size))) == [i * i for i in range(size)]
+        assert parallel.map_slices(work, list(range(size))) == [i * i for i in range(size)]
     assert sorted(done) == list(range(size))
 
 

@@ -8,6 +8,7 @@ from interrupts import interrupted
 from threadpoolctl import threadpool_info
 
 from numpygpt.optim import AdamW, clip_grad_norm
+from numpygpt.optim.optimizer import one_thread
 from numpygpt.parallel.threads import DataParallel
 
 PLACES = ["dropout", "blocks.0", "blocks.1.attn.qkv", "blocks.1.ffn.act", "wpe", "head_loss", "wte"]
@@ -116,15 +117,15 @@ def test_an_interrupt_never_tears_an_update(workers, make_gpt, make_batch):
         model = make_gpt(d_model=32, dtype="float32")
         parallel = DataParallel(model, workers) if workers else None
         gradients(parallel or model, model, *make_batch())
-        return model, parallel, AdamW(parallel or model, lr=0.01)
+        return model, parallel, AdamW(model, lr=0.01), parallel.map_slices if parallel else one_thread
 
-    model, parallel, optimizer = start()
+    model, parallel, optimizer, shared = start()
     hits = 0
     for i in range(30):
-        hits += interrupted(lambda: [optimizer.step() for _ in range(20)], seed=i, longest=0.003)
-    again, others, repeated = start()
+        hits += interrupted(lambda: [optimizer.step(shared) for _ in range(20)], seed=i, longest=0.003)
+    again, others, repeated, shared = start()
     for _ in range(optimizer.steps):
-        repeated.step()
+        repeated.step(shared)
     assert hits > 5 and optimizer.steps == repeated.steps
     for one, two in ((model.flat().params, again.flat().params), (optimizer.m, repeated.m), (optimizer.v, repeated.v)):
         np.testing.assert_array_equal(one, two)
@@ -137,9 +138,10 @@ def test_an_interrupt_never_tears_an_update(workers, make_gpt, make_batch):
 def test_an_interrupt_never_scales_a_part_of_the_gradients(workers, make_gpt):
     model = make_gpt(d_model=64, dtype="float32")
     parallel, hits, sizes = DataParallel(model, workers) if workers else None, 0, set()
+    shared = parallel.map_slices if parallel else one_thread
     for i in range(30):
         model.flat().grads.fill(1)
-        hits += interrupted(lambda: [clip_grad_norm(parallel or model, 1 / (n + 1)) for n in range(30)], i, 0.003)
+        hits += interrupted(lambda: [clip_grad_norm(model, 1 / (n + 1), shared) for n in range(30)], i, 0.003)
         sizes.add(len(np.unique(model.flat().grads)))
     assert hits > 5 and sizes == {1}
     if parallel:

@@ -108,13 +108,13 @@ atexit.register(late)
                          ids=["deepcopy", "pickle"])
 def test_a_copy_goes_on_as_the_original_does(how, make_gpt, make_batch):
     def steps(parallel):
-        optimizer = AdamW(parallel, 0.01)
+        optimizer = AdamW(parallel.model, 0.01)
         losses = []
         for seed in range(3):
             losses.append(parallel.loss(*make_batch(shape=(4, 6), seed=seed)))
             optimizer.zero_grad()
             parallel.backward()
-            optimizer.step()
+            optimizer.step(parallel.map_slices)
         return losses
 
     with DataParallel(make_gpt(dropout=0.3, dtype="float32"), 2) as parallel:
@@ -136,8 +136,8 @@ def test_a_closed_one_and_its_copy_say_so(make_gpt, make_batch):
     parallel.loss(*make_batch())
     parallel.close()
     parallel.close()
-    optimizer = AdamW(parallel)
-    for call in (lambda: parallel.loss(*make_batch()), parallel.backward, optimizer.step,
+    optimizer = AdamW(parallel.model)
+    for call in (lambda: parallel.loss(*make_batch()), parallel.backward, lambda: optimizer.step(parallel.map_slices),
                  lambda: copy.deepcopy(parallel).loss(*make_batch())):
         with pytest.raises(RuntimeError, match="closed"):
             call()

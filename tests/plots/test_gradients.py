@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from numpygpt.inspection.layers import Flow, flow
+from numpygpt.inspection.flow import ResidualFlow, flow
 from numpygpt.plots import style
 from numpygpt.plots.gradients import draw_gradients, size
 
@@ -92,7 +92,7 @@ def test_models_of_all_depths(n_layers, T):
     middle = [np.zeros((2, T, 8)) for _ in range(n_layers)]  # dead: nothing but zeros
     scale = 10.0 ** -np.arange(n_layers + 1).reshape(-1, 1, 1, 1)
     stream, gradients = rng.normal(size=(2, n_layers + 1, 2, T, 4)) * scale
-    figure, panels = draw(Flow(1.0, stream, gradients, middle), placed=True)
+    figure, panels = draw(ResidualFlow(1.0, stream, gradients, middle), placed=True)
     for ax in panels.values():
         boxes = [text.get_window_extent() for text in ax.get_yticklabels() if text.get_text()]
         boxes.sort(key=lambda box: box.y0)

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 from running import script
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 TEXT = "To be, or not to be: that is the question.\n" * 40
 TINY = ["--n-layers", 1, "--n-heads", 1, "--d-model", 8, "--context", 8, "--batch-size", 2, "--steps", 2, "--warmup", 1,

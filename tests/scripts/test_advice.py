@@ -64,7 +64,7 @@ def test_a_command_never_replaces_a_folder_of_another_name(tmp_path):
     found = {}
     for out in ([], ["--out", "out"]):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("numpygpt.utils.cli.ROOT", tmp_path)
+            patch.setattr("numpygpt.utils.paths.ROOT", tmp_path)
             done = datagen(tmp_path, *words, *out)
         (warning,) = (line for line in done.stdout.splitlines() if line.startswith("warning: "))
         found[bool(out)] = advised(warning)

@@ -15,7 +15,7 @@ from running import environment, script
 
 from numpygpt.data import TokenDataset
 from numpygpt.tokenizer import WordTokenizer
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 TEXT = "".join(f"Line {i}: the quick brown fox, {i * i} dogs and no cat.\n" for i in range(300))
 

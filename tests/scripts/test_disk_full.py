@@ -12,8 +12,8 @@ from tiny import TINY, assert_same_run, make_data
 
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.folder import RunFiles, Samples
-from numpygpt.utils.cli import ROOT, command
 from numpygpt.utils.files import NotSaved, writing
+from numpygpt.utils.paths import ROOT, command
 
 resource = pytest.importorskip("resource")
 

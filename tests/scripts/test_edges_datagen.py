@@ -20,7 +20,7 @@ from edges import (
 )
 from running import script
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 PARSER = parser_of("datagen.py")
 NO_TOKENIZER = "there are char, word, bpe, gpt2, and the path of a tokenizer.json"

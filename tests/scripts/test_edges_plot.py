@@ -23,7 +23,7 @@ from edges import (
 from matplotlib.figure import Figure
 from running import process, script
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 WHAT = runpy.run_path(str(ROOT / "plot.py"))["WHAT"]
 PARSERS = {what: parser_of("plot.py", what) for what in WHAT}

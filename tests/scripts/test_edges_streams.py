@@ -11,7 +11,7 @@ import pytest
 from edges import TEXT, TINY
 from running import environment, script
 
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="a POSIX shell is called")
 BUFFERED = {"PYTHONUNBUFFERED": None}  # what is not written until the end can go wrong at the end

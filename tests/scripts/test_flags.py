@@ -12,7 +12,9 @@ from running import process, script
 from tiny import TINY, make_data
 
 from numpygpt import __version__
-from numpygpt.utils import cli, hints
+from numpygpt.training.runs import run_suggestion
+from numpygpt.utils import hints
+from numpygpt.utils.paths import ROOT, command, display_path
 
 SCRIPTS = ("datagen.py", "train.py", "sample.py", "plot.py", "test.py")
 
@@ -100,11 +102,11 @@ ODD = ["-dash", "--out", "two words", "it's", 'a "quote"', "new\nline", "caf\udc
 def test_a_printed_command_runs_whatever_the_folders_name_is(name, tmp_path, monkeypatch):
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
-    line = cli.command("sample.py", cli.shown(name), "--top-k", "0")
+    line = command("sample.py", display_path(name), "--top-k", "0")
     assert line.isascii() or name == "é"
     done = subprocess.run(["/bin/bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True)
     words = done.stdout.split(b"\0")[:-1]
-    assert os.path.samefile(words[0], cli.ROOT / "sample.py") and not words[1].startswith(b"-")
+    assert os.path.samefile(words[0], ROOT / "sample.py") and not words[1].startswith(b"-")
     assert os.path.samefile(words[1], tmp_path / name) and words[2:] == [b"--top-k", b"0"]
 
 
@@ -115,27 +117,27 @@ def test_the_next_commands_of_a_run_with_an_odd_name_run(tmp_path):
         assert done.returncode == 0, done.stderr
         commands = done.stdout.splitlines()[-1].removeprefix("next: ").split("   and   ")
         assert len(commands) == 2
-        for command in commands:
-            done = subprocess.run([sys.executable, *shlex.split(command)], cwd=tmp_path, capture_output=True)
+        for line in commands:
+            done = subprocess.run([sys.executable, *shlex.split(line)], cwd=tmp_path, capture_output=True)
             assert done.returncode == 0, done.stderr
         assert (tmp_path / out / "curves.png").exists()
 
 
 def test_a_run_that_is_not_there_gets_those_that_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "ROOT", tmp_path / "project")
+    monkeypatch.setattr("numpygpt.utils.paths.ROOT", tmp_path / "project")
     monkeypatch.chdir(tmp_path)
-    assert cli.meant("runs/nope").endswith(f"first: {cli.command('train.py', 'quick')}")
+    assert run_suggestion("runs/nope").endswith(f"first: {command('train.py', 'quick')}")
     for number, run in enumerate(["runs/abc", "runs/xyz", "project/runs/far"]):
         (tmp_path / run).mkdir(parents=True)
         (tmp_path / run / "metrics.jsonl").touch()
         os.utime(tmp_path / run / "metrics.jsonl", (number, number))
-    assert cli.meant("far") == "; did you mean project/runs/far?"
-    assert cli.meant("runs/abd") == "; did you mean runs/abc?"
-    assert cli.meant("runs/q").endswith(" project/runs/far, runs/xyz, runs/abc")
+    assert run_suggestion("far") == "; did you mean project/runs/far?"
+    assert run_suggestion("runs/abd") == "; did you mean runs/abc?"
+    assert run_suggestion("runs/q").endswith(" project/runs/far, runs/xyz, runs/abc")
     for number in range(9):
         (tmp_path / f"runs/{number}{number}").mkdir()
         (tmp_path / f"runs/{number}{number}/metrics.jsonl").touch()
-    assert cli.meant("runs/q").endswith(" and 7 more")
+    assert run_suggestion("runs/q").endswith(" and 7 more")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a locale that is not UTF-8")
@@ -159,7 +161,7 @@ def test_what_plot_advises_runs(tmp_path):
     for words, line in ((["run a", "run b"], -2), (["run a", "compare", "run b"], -1), (["run a", "attention"], -1)):
         done = script("plot.py", *words, cwd=tmp_path)
         advice = (done.stdout + done.stderr).splitlines()[line]
-        command = shlex.split(advice[advice.index(str(cli.ROOT / "plot.py")) :].rstrip(")"))
+        command = shlex.split(advice[advice.index(str(ROOT / "plot.py")) :].rstrip(")"))
         assert command[1] in ("compare", "attention") and "run a" in command
         more = ["--prompt", "To"] if command[1] == "attention" else []
         done = script("plot.py", *command[1:], *more, cwd=tmp_path)

@@ -18,7 +18,7 @@ from running import script
 from tiny import TINY, assert_same_run, make_data, rows
 
 from numpygpt.training.checkpoint import load_checkpoint
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 KILLS = int(os.environ.get("NUMPYGPT_KILLS", "12"))
 STEPS = 160

@@ -11,7 +11,7 @@ from edges import TEXT, TINY
 from running import script
 
 from numpygpt.data import TokenDataset
-from numpygpt.utils.cli import quoted
+from numpygpt.utils.paths import quoted
 
 NAME, SHOWN = "caf\udce9", r"caf\udce9"
 

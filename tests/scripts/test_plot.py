@@ -15,8 +15,9 @@ from numpygpt.plots import style
 from numpygpt.plots.curves import OTHER_TOKENS
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT
 
-ROOT = cli.ROOT
+ROOT = ROOT
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from running import environment, process
 from tiny import TINY, make_data
 
 from numpygpt import startup
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 SCRIPTS = {"datagen.py": [], "train.py": [], "sample.py": [], "plot.py": ["matplotlib"],
            "test.py": ["matplotlib", "pytest"]}

@@ -21,8 +21,8 @@ from numpygpt.training.failures import DataFiles, DataGone
 from numpygpt.training.run import Run
 from numpygpt.training.trainer import Trainer
 from numpygpt.utils import lock
-from numpygpt.utils.cli import ROOT, command
 from numpygpt.utils.lock import check_unlocked, locked
+from numpygpt.utils.paths import ROOT, command
 
 FILES = ["best.npz", "ckpt.npz", "config.toml", "metrics.jsonl", "samples.txt"]
 

@@ -8,7 +8,7 @@ import pytest
 from running import script
 
 from numpygpt.nn import Linear
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 from numpygpt.verify import cases as gradient_cases
 
 

@@ -15,7 +15,7 @@ from running import process, script
 
 from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
 from numpygpt.training.metrics import read_metrics
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 TINY = ["--n-layers", "2", "--n-heads", "2", "--d-model", "16", "--context", "16", "--batch-size", "4", "--steps", "30",
         "--warmup", "5", "--eval-every", "10", "--sample-tokens", "20", "--lr", "1e-2", "--workers", "2"]

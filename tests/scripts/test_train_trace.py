@@ -14,7 +14,7 @@ import pytest
 from numpygpt.data import Corpus, prepare
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.metrics import read_metrics
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 TINY = ["--n-layers", "2", "--n-heads", "2", "--d-model", "16", "--context", "16", "--batch-size", "4", "--steps", "12",
         "--warmup", "3", "--eval-every", "5", "--sample-tokens", "20", "--lr", "1e-2", "--workers", "2",

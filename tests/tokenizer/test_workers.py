@@ -10,7 +10,7 @@ from multiprocessing.context import SpawnProcess
 import pytest
 
 from numpygpt.tokenizer.workers import ordered_map
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 
 def test_an_error_in_a_worker_reaches_the_caller():

@@ -26,7 +26,7 @@ def test_a_checkpoint_comes_back_bit_by_bit(tmp_path):
 
 def test_a_run_that_is_given_by_its_bare_name_is_pointed_to(tmp_path, monkeypatch):
     (tmp_path / "runs" / "try").mkdir(parents=True)
-    monkeypatch.setattr("numpygpt.utils.cli.ROOT", tmp_path)
+    monkeypatch.setattr("numpygpt.utils.paths.ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError):
         load_checkpoint("try")

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from numpygpt.training.config import Config, add_flags, filled, given, read_preset
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))
 

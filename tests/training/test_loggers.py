@@ -18,7 +18,7 @@ import train
 from numpygpt.training.config import Config
 from numpygpt.training.loggers import WeightsAndBiases, check_logger, open_loggers
 from numpygpt.training.metrics import MetricsLog
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 
 TEXT = "a <b>bold</b> move\n\n    & *so on*, ß\n"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numpygpt.data import Corpus, prepare
-from numpygpt.inspection.step import WatchedStep, undone
+from numpygpt.inspection.step import TracedStep, restored
 from numpygpt.training import Trainer
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.config import Config
@@ -151,8 +151,8 @@ def test_a_look_inside_leaves_the_history_as_it_was(dataset):
     with looked.parallel, plain.parallel:
         run(looked, 24)
         expected = run(plain, 30)[24:]
-        with undone(looked):
-            assert WatchedStep(looked).apply()["skipped"] == 1
+        with restored(looked):
+            assert TracedStep(looked).apply()["skipped"] == 1
         assert looked.spikes.skipped == 0
         assert run(looked, 6) == expected
 

@@ -93,8 +93,8 @@ def test_a_state_that_no_run_has_saved_is_refused_with_the_file_named(run, chang
 
 
 @pytest.mark.parametrize(("name", "value", "said"), [
-    ("model/wte.W", np.nan, "the array model/wte.W is not finite, which no run saves"),
-    ("model/blocks.0.norm1.beta", np.inf, "the array model/blocks.0.norm1.beta is not finite"),
+    ("model/wte.W", np.nan, "the array 'model/wte.W' is not finite, which no run saves"),
+    ("model/blocks.0.norm1.beta", np.inf, "the array 'model/blocks.0.norm1.beta' is not finite"),
     ("optimizer/m/wte.W", np.nan, "optimizer/m/wte.W is no moment of an optimiser"),
     ("optimizer/v/wte.W", -1.0, "optimizer/v/wte.W is no moment of an optimiser"),
 ])

@@ -7,13 +7,14 @@ import pytest
 
 from numpygpt.data import Corpus, eval_batches, prepare
 from numpygpt.training import Trainer
-from numpygpt.training.baselines import bigram_loss, bits_per_byte, unigram_loss
+from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import NotFinite, first_not_finite
 from numpygpt.training.report import introduction, overfitting
 from numpygpt.training.trainer import evaluate
 from numpygpt.utils.text import duration
+from numpygpt.utils.units import bits_per_byte
 
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 3, "steps": 12, "warmup": 3,
          "dropout": 0.2, "lr": 1e-2, "min_lr": 1e-3, "workers": 2, "seed": 5}

@@ -1,45 +1,47 @@
-"""Inside the first block's attention: queries, keys and values, the mask, and who looks at whom."""
+"""Inside the first block's attention: queries, keys and values, the mask, and which token attends to which."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from numpygpt.inspection.stats import Stats, add
-from numpygpt.inspection.step import WatchedStep
-from numpygpt.inspection.walk.lines import SHOWN, Lines, aligned, number, token_texts
-from numpygpt.nn.functional import softmax
+from numpygpt.inspection.step import TracedStep
+from numpygpt.inspection.surprise import padded
+from numpygpt.inspection.walk.lines import SHOWN, Lines, number, token_texts
 
 CORNER = 5  # rows and columns of the mask and of the weights
 HEADS = 4
 
 
-def show_attention(lines: Lines, step: WatchedStep) -> None:
-    """Queries, keys, values; the scale, a corner of the mask and of the weights, and rows of these."""
-    layers = [replica.blocks[0].attn for replica in step.trainer.parallel.replicas]
-    first = layers[0]
-    H, d_k, scale = first.n_heads, first.d_k, first.scale
-    for name, what, times in (("Q", "what a token asks for", 1 / scale), ("K", "what a token offers", 1),
-                              ("V", "what it gives", 1)):
-        arrays = [getattr(layer, name) for layer in layers]
+def show_attention(lines: Lines, step: TracedStep, name: str, projection: str) -> None:
+    """Queries, keys and values of the last batch; a corner of the mask and of the weights; some rows of the weights.
+
+    `name` is the attention layer's, `projection` that of the layer inside whose output it splits into Q, K and V.
+    """
+    layers = [dict(replica.named_modules())[name] for replica in step.trainer.parallel.replicas]
+    first, batches = layers[0], len(step.batches)
+    projected = step.records[projection].outputs[batches - 1 :: batches]  # of the last batch, per worker
+    parts = zip(*(first.split(QKV) for QKV in projected), strict=True)
+    d_k = first.d_k
+    for letter, what, arrays in zip("QKV", ("what a token asks for", "what a token offers", "what it gives"), parts,
+                                    strict=True):
         stats: Stats | None = None
         for array in arrays:
             stats = add(stats, Stats.of(array))
         sizes = (sum(map(len, arrays)), *arrays[0].shape[1:])
-        what += f": {H} head{'s' * (H > 1)}" if name == "Q" else ""
-        lines.numbers(f"  {name}", sizes, stats, what, times)
-    lines.row("  scale", [], f"1/sqrt(d_k) = 1/sqrt({d_k}) = {number(scale)}: for scores of one size at any d_k")
-    n = min(CORNER, first.Q.shape[2])
-    P = softmax(first.scores(first.Q[:1, :, :n], first.K[:1, :, :n]))[0, 0]  # of x[0], in head 0
+        heads = f": {sizes[1]} head{'s' * (sizes[1] > 1)}" if letter == "Q" else ""
+        lines.numbers(f"  {letter}", sizes, stats, what + heads)
+    lines.row("  scale", [], f"1/sqrt(d_k) = 1/sqrt({d_k}) = {number(1 / math.sqrt(d_k))}: keeps the scores' size "
+                             "independent of d_k")
+    P = first.weights()[0]  # (H, T, T) of x[0]
+    n = min(CORNER, P.shape[-1])
     lines.row("  P", [], "softmax(Q K^T scale + mask): attention weights. First rows of mask; of P, head 0 of x[0]:")
-    for masked, weights in zip(first.mask[:n, :n], P, strict=True):
+    for masked, weights in zip(np.triu(np.full((n, n), -np.inf), 1), P[0, :n, :n], strict=True):
         lines.row("", [*(f"{value:>5.0f}" for value in masked), "      ", *(f"{value:7.4f}" for value in weights)])
-    show_row(lines, step, min(SHOWN, step.batches[-1][0].shape[1]) - 1)
-
-
-def show_row(lines: Lines, step: WatchedStep, t: int) -> None:
-    """What the token at place t of the first sequence attends to, in the first heads."""
-    attn = step.trainer.model.blocks[0].attn
-    ids = step.batches[-1][0][0, : t + 1]
-    texts = token_texts(step.trainer.dataset.tokenizer, ids, 7)
-    P = softmax(attn.scores(attn.Q[:1, :, t : t + 1], attn.K[:1, :, : t + 1]))[0, :, 0]  # (H, t + 1)
-    lines.row(f"  token {t} sees", [aligned(text, 7) for text in texts])
-    for head, weights in enumerate(P[:HEADS]):
-        lines.row(f"    head {head}", [f"{value:7.4f}" for value in weights], f"sum {weights.sum():.4f}")
+    t = min(SHOWN, P.shape[-1]) - 1
+    texts = token_texts(step.trainer.dataset.tokenizer, step.batches[-1][0][0, : t + 1], 7)
+    lines.row(f"  token {t} sees", [padded(text, 7, right=True) for text in texts])
+    for head, row in enumerate(P[:HEADS, t, : t + 1]):
+        lines.row(f"    head {head}", [f"{value:7.4f}" for value in row], f"sum {row.sum():.4f}")

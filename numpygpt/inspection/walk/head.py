@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpygpt.inspection.stats import Stats, add
-from numpygpt.inspection.step import WatchedStep
+from numpygpt.inspection.step import TracedStep
 from numpygpt.inspection.trace import Record
 from numpygpt.inspection.walk.lines import SHOWN, Lines, token_texts
 from numpygpt.nn.functional import cross_entropy, cross_entropy_backward, pieces, rows, softmax
@@ -17,21 +17,21 @@ from numpygpt.nn.modules.loss import chunk_rows
 
 @dataclass
 class Head:
-    """What the head makes of the last states: scores and chances of all tokens, and the loss's gradient by them."""
+    """What the head computes from the last hidden states, and the gradient of the loss with respect to its logits."""
 
     logits: Stats
-    chance: float  # of the right token, the mean over all targets
+    probability: float  # of the target, mean over all targets
     dlogits: Stats
-    dE: np.ndarray  # (V, C), the head's share of the gradient of its table
+    dE: np.ndarray  # (V, C), the head's term in the gradient of its table
 
 
-def head_of(step: WatchedStep) -> Head:
-    """The head's numbers, a chunk of rows at a time: the step itself never holds all logits, and neither does this."""
+def head_of(step: TracedStep) -> Head:
+    """Compute the head's numbers, a chunk of rows at a time: like the step itself, this never holds all logits."""
     model = step.trainer.model
     E = model.head.embedding.W  # (V, C)
     scores: Stats | None = None
     gradient: Stats | None = None
-    chance, targets, dE = 0.0, 0, np.zeros_like(E)
+    probability, targets, dE = 0.0, 0, np.zeros_like(E)
     for i, (_, y) in enumerate(step.batches):
         X, t = rows(of_batch(step.records["norm_f"], step, i)), y.reshape(-1)  # (N, C), (N,)
         counted = max(int((t != model.ignore_index).sum()), 1)
@@ -40,31 +40,32 @@ def head_of(step: WatchedStep) -> Head:
             scores = add(scores, Stats.of(logits))
             _, n, P = cross_entropy(logits, t[s], model.ignore_index)
             right = t[s] != model.ignore_index
-            chance, targets = chance + float(P[right, t[s][right]].sum()), targets + n
+            probability, targets = probability + float(P[right, t[s][right]].sum()), targets + n
             dlogits = cross_entropy_backward(P, t[s], model.ignore_index)
             dlogits /= counted * len(step.batches)
             gradient = add(gradient, Stats.of(dlogits))
             dE += dlogits.T @ X[s]
-    assert scores and gradient  # a batch has at least one token
-    return Head(scores, chance / max(targets, 1), gradient, dE)
+    if scores is None or gradient is None:
+        raise ValueError("a step needs at least one token")
+    return Head(scores, probability / max(targets, 1), gradient, dE)
 
 
-def show_loss(lines: Lines, step: WatchedStep, head: Head) -> None:
-    """Scores, chances, and the loss beside that of a guess."""
+def show_loss(lines: Lines, step: TracedStep, head: Head) -> None:
+    """Logits, probabilities, and the loss beside that of a uniform guess."""
     model, (x, y) = step.trainer.model, step.batches[-1]
     V = len(model.head.embedding.W)
     tied = "E = wte.W" if model.head.embedding is model.wte else "E its own"
-    lines.numbers("head", (*x.shape, V), head.logits, f"logits = X E^T, a score a token; {tied}")
+    lines.numbers("head", (*x.shape, V), head.logits, f"logits = X E^T, one per token; {tied}")
     t = min(SHOWN, x.shape[1]) - 1
     last = of_batch(step.records["norm_f"], step, len(step.batches) - 1)[0, t]  # (C,)
     P = softmax(last @ model.head.embedding.W.T)
     token, right, best = token_texts(step.trainer.dataset.tokenizer, np.array([x[0, t], y[0, t], P.argmax()]), 12)
-    lines.row("  softmax", [], f"chance of the right token: {head.chance:.2%} on average")
+    lines.row("  softmax", [], f"probability of the target: {head.probability:.2%} on average")
     lines.words(f'after token {t}, "{token}": {P[y[0, t]]:.2%} for "{right}"; likeliest: "{best}", {P.max():.2%}', 11)
-    lines.row("loss", [f"{step.loss:.6f}"], f"mean -ln(chance of the right token); blind guess: ln {V:,} = "
+    lines.row("loss", [f"{step.loss:.6f}"], f"mean -ln(probability of the target); uniform: ln {V:,} = "
                                             f"{math.log(V):.6f}")
 
 
-def of_batch(record: Record, step: WatchedStep, i: int) -> np.ndarray:
-    """The kept output of batch i, (B, ...): its parts of all workers, in order."""
+def of_batch(record: Record, step: TracedStep, i: int) -> np.ndarray:
+    """The stored output of batch i, (B, ...): those of all workers, in order."""
     return np.concatenate(record.outputs[i :: len(step.batches)])

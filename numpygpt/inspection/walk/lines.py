@@ -1,4 +1,4 @@
-"""How the walk through a step looks: numbers, shapes, and lines of at most 100 columns."""
+"""Formatting of the walk through a step: numbers, shapes, and lines of at most 100 columns."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ import numpy as np
 
 from numpygpt.data.inspect import token_signs
 from numpygpt.inspection.stats import Stats
+from numpygpt.inspection.surprise import fitted
 from numpygpt.inspection.trace import Record
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.colour import bold, paint, width
 
 COLUMNS = 100
 SHOWN = 8  # tokens of the first sequence
-NUMBER = 9  # columns of the widest that `number` makes
+NUMBER = 9  # columns of the longest result of `number`
 SHAPE = 13
-LEAST = 30  # columns that words need beside numbers if they take several lines; else they come below
+MIN_WORDS = 30  # columns for words beside numbers; with less room they go below
 
 
 class Lines:
-    """Lines that are collected, `name` being the columns of the first one; headings stand out where `colour` is on."""
+    """Collects lines. `name` is the width of the first column; `colour` highlights headings."""
 
     def __init__(self, name: int, colour: bool):
         self.name, self.colour = name, colour
         self.lines: list[str] = []
 
     def banner(self, title: str, words: str, background: int) -> None:
-        """The head of a part of the walk."""
+        """The title of a part of the walk."""
         first, *more = textwrap.wrap(words, COLUMNS, initial_indent=" " * (len(title) + 2))
         start = paint(f"{title}:", background) if self.colour else f"{title}:"
         self.lines += ["", start + first[len(title) + 1 :], *more]
 
     def heading(self, text: str) -> None:
-        self.lines.append(bold(text) if self.colour else text)
+        self.lines += [bold(line) if self.colour else line for line in textwrap.wrap(text, COLUMNS)]
 
-    def numbers(self, name: str, sizes: Sequence[int], stats: Stats | None, what: str, times: float = 1) -> None:
-        """A row of an array's shape, mean and standard deviation; `times` is what to multiply these by."""
-        cells = [cell(times * stats.mean), cell(times * stats.std)] if stats else []
+    def numbers(self, name: str, sizes: Sequence[int], stats: Stats | None, what: str) -> None:
+        """A row with an array's shape, mean and standard deviation."""
+        cells = [cell(stats.mean), cell(stats.std)] if stats else []
         self.row(name, [shape(sizes), *cells], what)
 
     def record(self, name: str, record: Record, what: str) -> None:
-        """The same of a module's output."""
+        """The same for a module's output."""
         self.numbers(name, record.output_shape, record.output, what)
 
     def words(self, text: str, indent: int = 0) -> None:
-        """A sentence or more, on as many lines as it takes."""
+        """Text, on as many lines as it needs."""
         self.lines += textwrap.wrap(text, COLUMNS, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2))
 
     def row(self, name: str, cells: Sequence[str], words: str = "") -> None:
-        """A name, cells, and what they are in words: beside them, and what has no room there below."""
+        """A name, cells, and words beside them, or below them if there is no room."""
         line = f"{name:<{self.name}}"
         for cell in cells:
             if width(line) + 1 + width(cell) > COLUMNS:  # very large shapes, or deep names
@@ -60,7 +61,7 @@ class Lines:
             line += " " + cell
         line = line.rstrip()
         room = COLUMNS - width(line) - 2
-        if not words or room < min(LEAST, width(words)):
+        if not words or room < min(MIN_WORDS, width(words)):
             self.lines.append(line)
             self.words(words, indent=4)
             return
@@ -68,13 +69,13 @@ class Lines:
         self.lines += [f"{line}  {first}", *(" " * (COLUMNS - room) + text for text in more)]
 
     def head(self, cells: Sequence[str], words: str = "") -> None:
-        """The heads of columns."""
+        """Column headers."""
         self.row("", cells, words)
         self.heading(self.lines.pop())
 
 
 def number(value: float) -> str:
-    """Three or four digits that tell: 0.02, 12.34, 1234, 1.23e-05."""
+    """Three or four significant digits: 0.02, 12.34, 1234, 1.23e-05."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}".replace("-0", "0")
     if 1e-3 <= abs(value) < 9999.5:
@@ -83,7 +84,7 @@ def number(value: float) -> str:
 
 
 def cell(value: float) -> str:
-    """A number at the right of its column; nothing for what there is none of."""
+    """A right-aligned number, or `-` for NaN."""
     return f"{'-' if math.isnan(value) else number(value):>{NUMBER}}"
 
 
@@ -93,23 +94,6 @@ def shape(array: np.ndarray | Sequence[int]) -> str:
     return f"{'(' + ','.join(map(str, sizes)) + ')':<{SHAPE}}"
 
 
-def aligned(text: str, columns: int) -> str:
-    """`text`, which may have wide letters, at the right of `columns`."""
-    return " " * (columns - width(text)) + text
-
-
 def token_texts(tokenizer: Tokenizer, ids: np.ndarray, columns: int) -> list[str]:
-    """The text of each id, in signs that can be seen, cut to `columns`."""
-    return [shortened(token_signs(tokenizer, int(id)), columns) for id in ids]
-
-
-def shortened(signs: Sequence[str], columns: int) -> str:
-    """The signs of a token, cut with an ellipsis where they do not fit."""
-    if sum(map(width, signs)) <= columns:
-        return "".join(signs)
-    kept = ""
-    for sign in signs:
-        if width(kept + sign) >= columns:
-            break
-        kept += sign
-    return kept + "…"
+    """The text of each id, in visible signs, shortened to `columns`."""
+    return [fitted(token_signs(tokenizer, int(id)), columns) for id in ids]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
+from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.functional import pieces, softmax_lse, tiny_is_zero
 from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.dropout import Dropout
@@ -101,6 +103,25 @@ class MultiHeadAttention(Module):
             dK[s, :, seen] += dS.swapaxes(-1, -2) @ Q[s, :, r]  #                      and dK = dS^T Q
         dQ *= self.scale  # forward: Q *= scale (Q above is the scaled one, which dK needs)
         return self.qkv.backward(dQKV)  # (B, T, C)
+
+    formula: ClassVar[Formula] = Formula(
+        ("Q, K, V = qkv(X), split into heads", "P = softmax(Q Kᵀ / √d_k + mask)", "O = P V,  Y = proj(O)"),
+        ("dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P (dP - Σ dP P)", "dQ = dS K / √d_k,  dK = dSᵀ Q / √d_k"))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        call.check(self, self.qkv.d_in, axes=3)
+        B, T, _ = call.shape
+        heads, S, k, v = B * self.n_heads, call.before + T, self.d_k, self.d_v
+        tiles = [(rows.stop - rows.start, seen.stop) for _, rows, seen in self.blocks(1, T, S)]
+        scores = heads * sum(rows * seen for rows, seen in tiles)  # those that no row can see are not computed
+        product = 2 * scores * (k + v)  # Q K^T and P V; backward has two products for each
+        again = 2 * scores * k + 2 * scores if T > KEEP_WEIGHTS else 0
+        held = scores if S <= KEEP_WEIGHTS else heads * T  # P, or each row's log sum exp
+        cached = (heads * T * 2 * (k + v) + held) * call.itemsize  # Q, K, V, O
+        out = call.of(B, T, self.n_heads * v, input_cached=True)
+        return Cost(call.shape, product + 6 * scores, 2 * product + 3 * scores + again, cached, children=(
+            Child("qkv", self.qkv, call), Child("proj", self.proj, out),
+            Child("dropout", self.dropout, call.of(*call.shape))))
 
     def blocks(self, B: int, T: int, S: int) -> Iterator[tuple[slice, slice, slice]]:
         """(sequences, rows, the tokens that these rows see) in blocks whose scores stay in the cache; S - T tokens came

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
+
+from numpygpt.utils.checks import integer
 
 DEFAULTED = ("d_ff", "d_k", "d_v")  # sizes that may be None
 DTYPES = ("float16", "float32", "float64")
 
 
-def plain(value: Any) -> Any:
-    """A NumPy scalar or an array without axes as the Python value that it holds; anything else itself."""
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-
-
-def whole(name: str, value: Any) -> int:
-    """A Python int from an int or a NumPy integer; ValueError for anything else, True and 4.0 included."""
-    found = plain(value)
-    if type(found) is not int:
-        write = f": write {int(found)}" if isinstance(found, float) and found.is_integer() else ""
-        raise ValueError(f"{name} must be a whole number, got {found!r:.80}{write}")
-    return found
-
-
-def number(name: str, value: Any) -> float:
-    """A Python int or float from any real number; ValueError for anything else, True included."""
-    found = plain(value)
-    if isinstance(found, bool) or not isinstance(found, numbers.Real):
-        raise ValueError(f"{name} must be a number, got {found!r:.80}")
-    return found if isinstance(found, int) else float(found)
-
-
-def flag(name: str, value: Any) -> bool:
-    """True or False; ValueError for anything else."""
-    found = plain(value)
-    if not isinstance(found, bool):
-        raise ValueError(f"{name} must be True or False, got {found!r:.80}")
-    return found
-
-
 def check_sizes(**sizes: Any) -> list[Any]:
     """The sizes as Python ints. ValueError unless each is a whole number of at least 1, or None if it has a default."""
-    found = [None if size is None and name in DEFAULTED else whole(name, size) for name, size in sizes.items()]
+    found = [None if size is None and name in DEFAULTED else integer(name, size) for name, size in sizes.items()]
     for name, size in zip(sizes, found, strict=True):
         if size is not None and size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")

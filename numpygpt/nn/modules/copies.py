@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numpygpt.nn.flat import gradient
+
 if TYPE_CHECKING:
     from numpygpt.nn.modules.module import Module
 
@@ -45,25 +47,14 @@ def drop_caches(module: Module) -> None:
 def convert(module: Module, dtype: np.dtype) -> None:
     """Convert the arrays of the module and of all inside it, and delete the caches; nothing if all have the dtype."""
     modules = [inner for _, inner in module.named_modules()]
-    arrays = [(m, name) for m in modules for name in (*m._owned, *m._constants) if getattr(m, name).dtype != dtype]
+    arrays = [(inner, name) for inner in modules for name in (*inner._params, *inner._constants)
+              if getattr(inner, name).dtype != dtype]
     contiguous = [inner for inner in modules if inner._flat is not None] if arrays else []
     for inner, name in arrays:
+        if name in inner._params and (grad := gradient(inner, name, make=False)) is not None:
+            inner._replace("d" + name, grad.astype(dtype))
         inner._replace(name, getattr(inner, name).astype(dtype))
     for inner in modules if arrays else []:
         drop_caches(inner)
     for inner in contiguous:
         inner.flat()
-
-
-def replica_memo(module: Module) -> dict[int, Any]:
-    """The memo for the `deepcopy` that makes a replica: identity of an array or generator -> the replica's own.
-
-    Parameters and constants are shared. A replica is made once per worker and copies everything else; a `twin` is made
-    once per text, so it copies only what a forward pass writes to.
-    """
-    shared = list(module.params().values())
-    shared += [getattr(inner, name) for _, inner in module.named_modules() for name in inner._constants]
-    memo: dict[int, Any] = {id(item): item for item in shared}
-    grads = module.flat().views(np.zeros_like(module.flat().grads))
-    memo |= {id(grad): grads[name] for name, grad in module.grads().items()}
-    return memo | {id(rng): rng.spawn(1)[0] for rng in module.generators().values()}

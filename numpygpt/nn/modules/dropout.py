@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
+from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import tiny_is_zero
-from numpygpt.nn.modules.checks import check_array, number
+from numpygpt.nn.modules.checks import check_array
 from numpygpt.nn.modules.module import Module
+from numpygpt.utils.checks import number
 
 
 class Dropout(Module):
@@ -35,6 +39,12 @@ class Dropout(Module):
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:
         return dY if self.mask is None else dY * self.mask  # forward: Y = X mask  so  dX = dY mask
+
+    formula: ClassVar[Formula] = Formula(("Y = X mask,  each entry 0 or 1/(1 - p)",), ("dX = dY mask",))
+
+    def cost(self, call: Call) -> Cost:
+        n = call.size if call.training and self.p > 0 else 0  # else Y is X itself
+        return Cost(call.shape, forward=3 * n, backward=n, cached=n * call.itemsize)
 
     def extra_repr(self) -> str:
         return f"{self.p}"

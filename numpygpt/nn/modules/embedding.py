@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from typing import ClassVar
+
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
@@ -40,6 +44,12 @@ class Embedding(Module):
         tokens, starts = np.unique(ids[order], return_index=True)
         self.dW[tokens] += np.add.reduceat(dY2[order], starts, axis=0)
 
+    formula: ClassVar[Formula] = Formula(("Y = W[ids]",), ("dW[id] += dY, for each place of the token",))
+
+    def cost(self, call: Call) -> Cost:
+        output = (*call.shape, self.d_model)
+        return Cost(output, backward=math.prod(output), cached=8 * call.size)  # the ids, int64
+
     def extra_repr(self) -> str:
         return f"{self.n}, {self.d_model}"
 
@@ -69,3 +79,11 @@ class Unembedding(Module):
         X2, dY2 = rows(self.X), rows(dY)  # (N, C), (N, V)
         self.embedding.dW += dY2.T @ X2  # forward: logits = X E^T   so  dE = dY^T X
         return (dY2 @ self.embedding.W).reshape(self.X.shape)  #      and dX = dY E
+
+    formula: ClassVar[Formula] = Formula(("logits = X Eᵀ",), ("dX = dlogits E,  dE = dlogitsᵀ X",))
+
+    def cost(self, call: Call) -> Cost:
+        V, C = self.embedding.W.shape
+        call.check(self, C)
+        product = 2 * call.rows * V * C
+        return Cost(call.wide(V), product, 2 * product, call.input_bytes)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
+from numpygpt.nn.cost import Call, Child, Cost, Formula, cost_of
 from numpygpt.nn.modules.activation import ACTIVATIONS
 from numpygpt.nn.modules.checks import check_sizes
 from numpygpt.nn.modules.dropout import Dropout
@@ -41,3 +44,14 @@ class FeedForward(Module):
         dA = self.proj.backward(dY)  # (..., d_ff)
         dH = self.act.backward(dA)
         return self.fc.backward(dH)  # (..., C)
+
+    formula: ClassVar[Formula] = Formula(
+        ("Y = proj(act(fc(X)))",), ("dX = fc.backward(act.backward(proj.backward(dY)))",))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        middle = call.of(*call.wide(self.fc.d_out))
+        act = cost_of(self.act, middle)
+        hidden = call.of(*middle.shape, input_cached=act is not None and act.output_cached)
+        return Cost(call.shape, children=(
+            Child("fc", self.fc, call), Child("act", self.act, middle), Child("proj", self.proj, hidden),
+            Child("dropout", self.dropout, call.of(*call.shape))))

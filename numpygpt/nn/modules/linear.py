@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import rows, tiny_is_zero
-from numpygpt.nn.modules.checks import check_sizes, check_width, flag
+from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
+from numpygpt.utils.checks import boolean
 
 
 class Linear(Module):
@@ -31,7 +34,7 @@ class Linear(Module):
     def __init__(self, d_in: int, d_out: int, bias: bool = True, *, std: float | None = None,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
         d_in, d_out = check_sizes(d_in=d_in, d_out=d_out)
-        bias = flag("bias", bias)
+        bias = boolean("bias", bias)
         self.d_in, self.d_out, self.bias = d_in, d_out, bias
         std = 1 / math.sqrt(d_in) if std is None else std
         self.param("W", init.normal(np.random.default_rng(rng), (d_in, d_out), std, dtype))
@@ -54,6 +57,14 @@ class Linear(Module):
             self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row   so  db = sum over the rows of dY
         self.dW += X2.T @ dY2  # forward: Y = X W                            so  dW = X^T dY
         return (dY2 @ self.W.T).reshape(self.X.shape)  #                     and dX = dY W^T
+
+    formula: ClassVar[Formula] = Formula(("Y = X W + b",), ("dX = dY Wᵀ,  dW = Xᵀ dY,  db = Σ dY",))
+
+    def cost(self, call: Call) -> Cost:
+        call.check(self, self.d_in)
+        product = 2 * call.rows * self.d_in * self.d_out  # X W; as many for dY W^T and X^T dY
+        bias = call.rows * self.d_out if self.bias else 0
+        return Cost(call.wide(self.d_out), product + bias, 2 * product + bias, call.input_bytes)
 
     def extra_repr(self) -> str:
         return f"{self.d_in}, {self.d_out}" + ("" if self.bias else ", bias=False")

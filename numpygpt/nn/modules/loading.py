@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpygpt.nn.modules.module import Module
 
 ELSEWHERE = {  # what users of PyTorch write -> what to write here
     "parameters": "use params(), a dict of arrays by name; an optimiser takes the model itself: AdamW(model)",
@@ -13,7 +16,7 @@ ELSEWHERE = {  # what users of PyTorch write -> what to write here
     "named_children": "use children()",
     "register_parameter": "use param(name, array) in __init__",
     "register_buffer": "use constant(name, array) in __init__",
-    "requires_grad_": "give the optimiser the part that should learn: AdamW(model.blocks[-1])",
+    "requires_grad": "use requires_grad_(False) to freeze a module, or requires_grad_(False, name) for a part of it",
     "half": "use astype('float16')",
     "float": "use astype('float32')",
     "double": "use astype('float64')",
@@ -29,6 +32,26 @@ def missing(kind: str, name: str) -> str:
         return f"{kind} has no {name}(): {ELSEWHERE[name]}"
     hint = "" if name.startswith("_") else "; if backward() reads it, call the layer first: forward stores it"
     return f"{kind} has no attribute {name!r}{hint}"
+
+
+def found(module: Module, names: Iterable[str]) -> list[tuple[Module, str]]:
+    """(module, attribute) of each parameter with one of these dotted names, or inside a module with one of them; of all
+    parameters without names. ValueError for a name that is neither."""
+    def inside(module: Module, path: str) -> list[tuple[Module, str]]:
+        if path in module._params:
+            return [(module, path)]
+        for name, child in module.children():
+            if path == name:
+                return [(owner, own) for _, owner, own in child._owners()]
+            if path.startswith(f"{name}.") and (deeper := inside(child, path[len(name) + 1 :])):
+                return deeper
+        return []
+
+    found = {name: inside(module, name) for name in names} or {"": [owner[1:] for owner in module._owners()]}
+    if unknown := [name for name in found if name and not found[name]]:
+        raise ValueError(f"{type(module).__name__} has no parameter, and no module with parameters, of the name "
+                         f"{', '.join(map(repr, unknown))}; params() lists the names")
+    return [owner for owners in found.values() for owner in owners]
 
 
 def fitting(kind: str, params: Mapping[str, np.ndarray], state: Any) -> dict[str, np.ndarray]:

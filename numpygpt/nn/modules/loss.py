@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from numpygpt.nn import functional as F
+from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import pieces, rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_array, check_ids, check_width, described
 from numpygpt.nn.modules.embedding import Unembedding
@@ -40,6 +41,12 @@ class CrossEntropyLoss(Module):
         dlogits = F.cross_entropy_backward(self.P.copy(), self.targets, self.ignore_index)
         dlogits *= scale / self.count  # forward: L = total / count
         return dlogits.reshape(self.shape)  # (..., V)
+
+    formula: ClassVar[Formula] = Formula(
+        ("L = mean of -log softmax(logits)[target]",), ("dlogits = (softmax(logits) - onehot) / count",))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        return Cost((), forward=6 * call.size, backward=2 * call.size, cached=call.nbytes + 8 * call.rows)  # P, targets
 
 
 class LinearCrossEntropy(Module):
@@ -88,6 +95,20 @@ class LinearCrossEntropy(Module):
         dE *= scale / self.count
         self.head.embedding.dW += dE
         return dX.reshape(self.shape)  # (..., C)
+
+    formula: ClassVar[Formula] = Formula(
+        ("logits = X Eᵀ,  L = mean of -log softmax(logits)[target]",),
+        ("dlogits = (softmax(logits) - onehot) / count", "dX = dlogits E,  dE = dlogitsᵀ X"))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        (V, C), n = self.head.embedding.W.shape, call.rows
+        call.check(self, C)
+        product = 2 * n * V * C
+        forward = product + 6 * n * V
+        if not call.training:
+            return Cost((), forward)
+        forward += 2 * product  # dX and dE are made here; backward scales them
+        return Cost((), forward, backward=n * C + 2 * V * C, cached=(n + V) * C * call.itemsize)
 
     def zeros(self, E: np.ndarray) -> np.ndarray:
         """Zeros for dE, in the array of the call before: a large one is slow to get from the system at every step."""

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from numpygpt.nn.flat import Flat, flatten, in_place
+from numpygpt.nn.flat import Flat, Storage, arranged, gradient
 from numpygpt.nn.modules.checks import check_array, check_dtype
-from numpygpt.nn.modules.copies import convert, in_forward, replica_memo, without_caches
-from numpygpt.nn.modules.loading import fitting, missing
-from numpygpt.nn.skeleton import blank
+from numpygpt.nn.modules.copies import convert, in_forward, without_caches
+from numpygpt.nn.modules.loading import fitting, found, missing
+from numpygpt.nn.modules.tree import Tree, is_lasting
+from numpygpt.utils.checks import boolean
 
 
-class Module:
+class Module(Tree):
     """A piece of a network with a hand-written gradient.
 
     A subclass writes `forward`, which caches on `self` what the gradient needs, and `backward`, which takes dL/doutput,
-    adds dL/dW to `dW` for each parameter `W`, and returns dL/dinput. It registers each parameter once with `param`;
-    modules held as attributes, or in lists that are attributes, are found by walking the attributes. An attribute
-    that is None or missing until `forward` sets it is a cache: copies and pickles leave it out.
+    adds dL/dW to `dW` for each parameter `W`, and returns dL/dinput. It registers each parameter once with `param`.
+    Modules are found in attributes, and in lists and dicts that are attributes. An attribute that is None or missing
+    until `forward` sets it is a cache: copies and pickles leave it out.
 
         class Scale(Module):
             def __init__(self, size):
-                self.param("g", np.ones(size, np.float32))   # makes self.g and self.dg
+                self.param("g", np.ones(size, np.float32))   # makes self.g, and self.dg when it is first used
             def forward(self, X):
                 self.X = X
                 return X * self.g
@@ -34,11 +35,12 @@ class Module:
                 return dY * self.g
     """
 
-    training: bool = True
     _params: tuple[str, ...] = ()  # names of parameters; the gradient of W is dW
     _constants: tuple[str, ...] = ()  # names of arrays that follow the dtype but are not learned
     _owned: frozenset[str] = frozenset()  # parameters and gradients: assigning to one writes into its array
-    _flat: Flat | None = None
+    _frozen: frozenset[str] = frozenset()  # parameters that do not learn
+    _storage: Storage | None = None  # the contiguous arrays that the parameters are views of
+    _flat: Flat | None = None  # what `flat` returned last
     _caches: Mapping[str, bool] = {}  # attributes that `forward` made -> whether they were None before
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -53,14 +55,14 @@ class Module:
     # -- registration ------------------------------------------------------------------------------------------------
 
     def param(self, name: str, value: np.ndarray) -> None:
-        """Register a parameter: `self.<name>` holds `value`, and `self.d<name>` its gradient, zeros at first."""
+        """Register a parameter: `self.<name>` holds `value`. Its gradient `self.d<name>`, zeros at first, takes no
+        memory until something uses it."""
         if name in self._params:
             raise ValueError(f"{type(self).__name__} has a parameter {name!r} already")
         check_array(f"{type(self).__name__}.{name}", value, floats=True)
         self._params += (name,)
         self._owned |= {name, "d" + name}
         vars(self)[name] = value.view()  # an array of the module's own, which `_replace` may make read-only
-        vars(self)["d" + name] = np.zeros_like(value) if (paper := blank(value.shape, value.dtype)) is None else paper
 
     def constant(self, name: str, value: np.ndarray) -> None:
         """Register an array that is not learned and not saved, but follows `astype` (a table of positions)."""
@@ -74,7 +76,7 @@ class Module:
             if first and not is_lasting(value) and in_forward(self):
                 vars(self)["_caches"] = {**self._caches, name: name in vars(self)}
             vars(self)[name] = value
-        elif value is not (array := getattr(self, name)):  # `layer.dW += ...` assigns dW to itself
+        elif name[1:] not in self._frozen and value is not (array := getattr(self, name)):  # `layer.dW += ...` is dW
             if np.shape(value) != array.shape:
                 raise ValueError(f"{type(self).__name__}.{name} has shape {array.shape}, got {np.shape(value)}")
             array[...] = value
@@ -82,37 +84,29 @@ class Module:
     if not TYPE_CHECKING:  # a type checker should still find misspelt attributes
 
         def __getattr__(self, name: str) -> Any:
+            if name[:1] == "d" and name[1:] in self._params:
+                return gradient(self, name[1:])
             raise AttributeError(missing(type(self).__name__, name))
 
-    # -- walking -----------------------------------------------------------------------------------------------------
+    # -- parameters ---------------------------------------------------------------------------------------------------
 
-    def children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of the modules directly inside, also in lists and dicts, in the order of the attributes."""
-        for name, value in list(vars(self).items()):  # a list: another thread's forward may add caches
-            yield from _modules(name, value)
-
-    def named_modules(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
-        """(dotted name, module) of this module and all inside it; one that is used twice is named once."""
-        seen = set() if seen is None else seen
-        if id(self) in seen:
-            return
-        seen.add(id(self))
-        yield prefix, self
-        for name, child in self.children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name, seen)
-
-    def _named_arrays(self, before: str) -> Iterator[tuple[str, np.ndarray]]:
+    def _owners(self) -> Iterator[tuple[str, Module, str]]:
+        """(dotted name, module that holds it, name of the attribute) of each parameter."""
         for prefix, module in self.named_modules():
             for name in module._params:
-                yield (f"{prefix}.{name}" if prefix else name), getattr(module, before + name)
+                yield (f"{prefix}.{name}" if prefix else name), module, name
+
+    def _learned(self) -> Iterator[tuple[str, Module, str]]:
+        """Those of `_owners` that are not frozen."""
+        return (item for item in self._owners() if item[2] not in item[1]._frozen)
 
     def named_parameters(self) -> Iterator[tuple[str, np.ndarray]]:
         """(dotted name, array) of each parameter."""
-        return self._named_arrays("")
+        return ((name, getattr(owner, own)) for name, owner, own in self._owners())
 
     def named_gradients(self) -> Iterator[tuple[str, np.ndarray]]:
-        """(dotted name of the parameter, array of its gradient) of each parameter."""
-        return self._named_arrays("d")
+        """(dotted name of the parameter, array of its gradient) of each parameter that is not frozen."""
+        return ((name, getattr(owner, "d" + own)) for name, owner, own in self._learned())
 
     def params(self) -> dict[str, np.ndarray]:
         """The parameters by dotted name: live arrays, so that `param -= lr * grad` trains.
@@ -121,42 +115,43 @@ class Module:
         optimiser): then they become read-only, so that no update goes unnoticed to an array that nobody uses.
         """
         self._settle()
-        return dict(self._named_arrays(""))
+        return dict(self.named_parameters())
 
     def grads(self) -> dict[str, np.ndarray]:
-        """The gradients under the names of their parameters: live arrays, as in `params`."""
+        """The gradients under the names of their parameters: live arrays, as in `params`; none of a frozen one."""
         self._settle()
-        return dict(self._named_arrays("d"))
+        return dict(self.named_gradients())
 
     def n_params(self) -> int:
         """How many numbers are learned."""
         return sum(param.size for _, param in self.named_parameters())
 
-    def generators(self) -> dict[str, np.random.Generator]:
-        """The random generators that the modules hold (dropout's), by dotted name; a shared one is named once."""
-        found: dict[int, tuple[str, np.random.Generator]] = {}
-        for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, np.random.Generator):
-                    found.setdefault(id(value), (f"{prefix}.{name}" if prefix else name, value))
-        return dict(found.values())
-
     # -- state -------------------------------------------------------------------------------------------------------
 
     def zero_grad(self) -> None:
         """Clear the gradients. `backward` adds to them."""
-        for grad in self.grads().values():
-            grad.fill(0)
+        for _, owner, own in self._learned():
+            if (grad := gradient(owner, own, make=False)) is not None:
+                grad.fill(0)
 
-    def train(self, mode: bool = True) -> Self:
-        """Training mode: dropout drops. Returns self."""
-        for _, module in self.named_modules():
-            module.training = mode
+    def trains(self, name: str) -> bool:
+        """Whether this layer's parameter `name` learns. If not, `backward` need not compute its gradient."""
+        return name not in self._frozen
+
+    def requires_grad_(self, requires_grad: bool = True, *names: str) -> Self:
+        """Freeze parameters with `requires_grad_(False)`, or let them learn again. Returns self.
+
+        `names` are dotted names of parameters or of modules inside; without names all parameters are meant. A frozen
+        parameter has no gradient and no moments, and no optimiser changes it. Make optimisers and workers afterwards:
+        those that were made before raise an error. Raises ValueError for an unknown name.
+        """
+        requires_grad = boolean("requires_grad", requires_grad)
+        for owner, own in found(self, names):
+            if not requires_grad and (grad := gradient(owner, own, make=False)) is not None:
+                grad.fill(0)  # its place in the flat array, should it learn again
+                del vars(owner)["d" + own]
+            owner._frozen = owner._frozen - {own} if requires_grad else owner._frozen | {own}
         return self
-
-    def eval(self) -> Self:
-        """Evaluation mode: dropout passes everything. Returns self."""
-        return self.train(False)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the parameters by dotted name."""
@@ -181,26 +176,18 @@ class Module:
     # -- contiguous storage and workers ------------------------------------------------------------------------------
 
     def flat(self) -> Flat:
-        """This module's parameters and gradients as two contiguous arrays (see `Flat`); moved there if need be.
+        """What this module learns, as two contiguous arrays (see `Flat`); it is moved there if need be.
 
-        Those of a part of a contiguous module stay where they are: its `Flat` lies in the arrays of the whole.
+        The arrays of a part of a contiguous module stay where they are, in the arrays of the whole.
         """
-        if self._flat is None or not self._flat.holds(self.named_parameters()):
-            self._flat = in_place(self) or flatten(self)
+        if self._flat is None or not self._flat.holds(self):
+            self._flat = arranged(self)
         return self._flat
 
     def _settle(self) -> None:
         """Make the arrays contiguous before they are handed out, so that the first optimiser need not move them."""
-        if len({param.dtype for _, param in self.named_parameters()}) == 1:
+        if len({getattr(owner, own).dtype for _, owner, own in self._learned()}) == 1:
             self.flat()
-
-    def rehome(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
-        """Let each layer's `W` and `dW` be the given arrays (views into larger ones) from now on."""
-        for prefix, module in self.named_modules():
-            for name in module._params:
-                full = f"{prefix}.{name}" if prefix else name
-                module._replace(name, params[full])
-                module._replace("d" + name, grads[full])
 
     def _replace(self, name: str, array: np.ndarray) -> None:
         """Let an attribute be another array. The old one becomes read-only: a write to it would change nothing."""
@@ -210,7 +197,9 @@ class Module:
     # -- copies ------------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_caches(self) | {"_flat": self._flat is not None}
+        for name in self._params:
+            gradient(self, name, make=False)  # the storage is not copied: its gradients travel as attributes
+        return without_caches(self) | {"_flat": self._flat is not None, "_storage": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         contiguous = state.pop("_flat")
@@ -224,29 +213,6 @@ class Module:
 
     def replica(self) -> Self:
         """A twin for another thread: the same parameter arrays, with gradients, caches and generators of its own."""
-        return copy.deepcopy(self, replica_memo(self))
+        from numpygpt.nn.replica import replica  # which knows modules
 
-    # -- printing ----------------------------------------------------------------------------------------------------
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of this layer's line in `repr`."""
-        return ""
-
-    def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.children()]
-        head = f"{type(self).__name__}({self.extra_repr()}"
-        return head + ("\n  " + "\n  ".join(lines) + "\n)" if lines else ")")
-
-
-def is_lasting(value: Any) -> bool:
-    """Whether a value that `forward` makes is more than a cache: a layer or a random generator."""
-    return isinstance(value, np.random.Generator) or any(_modules("", value))
-
-
-def _modules(name: str, value: Any) -> Iterator[tuple[str, Module]]:
-    """The modules that an attribute holds: itself, or those in a list, tuple or dict."""
-    if isinstance(value, Module):
-        yield name, value
-    elif isinstance(value, (list, tuple, dict)):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _modules(f"{name}.{key}", item)
+        return replica(self, spawn=True)

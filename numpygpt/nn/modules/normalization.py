@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import rows, tiny_is_zero
-from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width, flag, number
+from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
+from numpygpt.utils.checks import boolean, number
 
 
 class LayerNorm(Module):
@@ -25,7 +28,7 @@ class LayerNorm(Module):
     dbeta: np.ndarray
 
     def __init__(self, d_model: int, bias: bool = True, *, eps: float = 1e-5, dtype: str = "float32"):
-        (self.d_model,), self.bias = check_sizes(d_model=d_model), flag("bias", bias)
+        (self.d_model,), self.bias = check_sizes(d_model=d_model), boolean("bias", bias)
         self.eps = number("eps", eps)
         if not 0 <= self.eps < math.inf or (self.eps > 0 and check_dtype(dtype).type(self.eps) == 0):
             raise ValueError(f"eps must be 0, or a finite number above it that is not 0 in {dtype}, got {eps}")
@@ -63,6 +66,16 @@ class LayerNorm(Module):
         dXhat -= Xhat * share
         dXhat *= self.rstd
         return dXhat  # (..., C), by now dX
+
+    formula: ClassVar[Formula] = Formula(
+        ("Y = gamma Xhat + beta,  Xhat = (X - mean) rstd",),
+        ("dgamma = Σ dY Xhat,  dbeta = Σ dY,  dXhat = dY gamma",
+         "dX = rstd (dXhat - mean(dXhat) - Xhat mean(dXhat Xhat))"))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        call.check(self, self.d_model)
+        cached = (call.size + call.rows) * call.itemsize  # Xhat and rstd
+        return Cost(call.shape, forward=7 * call.size, backward=11 * call.size, cached=cached)
 
     def extra_repr(self) -> str:
         return f"{self.d_model}" + ("" if self.bias else ", bias=False")

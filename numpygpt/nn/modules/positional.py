@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.skeleton import blank
@@ -35,6 +37,12 @@ class PositionalEmbedding(Module):
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
         self.dW[self.place] += dY.sum(axis=0)  # forward: each sequence adds the same W  so  dW = sum over B of dY
         return dY  # forward: Y = X + ..                                                 and dX = dY
+
+    formula: ClassVar[Formula] = Formula(("Y = X + W[0 : T]",), ("dX = dY,  dW[0 : T] = Σ dY over the batch",))
+
+    def cost(self, call: Call) -> Cost:
+        call.check(self, self.d_model)
+        return Cost(call.shape, forward=call.size, backward=call.size)
 
     def extra_repr(self) -> str:
         return f"{self.max_len}, {self.d_model}"
@@ -67,6 +75,12 @@ class SinusoidalEncoding(Module):
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
         return dY  # forward: Y = X + a constant  so  dX = dY
+
+    formula: ClassVar[Formula] = Formula(("Y = X + P[0 : T],  P of sines and cosines",), ("dX = dY",))
+
+    def cost(self, call: Call) -> Cost:
+        call.check(self, self.d_model)
+        return Cost(call.shape, forward=call.size)
 
     def extra_repr(self) -> str:
         return f"{self.max_len}, {self.d_model}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
+from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.modules.attention import KVCache, MultiHeadAttention
 from numpygpt.nn.modules.feedforward import FeedForward
 from numpygpt.nn.modules.module import Module
@@ -34,3 +37,13 @@ class TransformerBlock(Module):
         dH = dY + self.norm2.backward(self.ffn.backward(dY))
         # forward: H = X + attn(norm1(X)).
         return dH + self.norm1.backward(self.attn.backward(dH))
+
+    formula: ClassVar[Formula] = Formula(
+        ("H = X + attn(norm1(X))", "Y = H + ffn(norm2(H))"),
+        ("dH = dY + norm2.backward(ffn.backward(dY))", "dX = dH + norm1.backward(attn.backward(dH))"))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        n = 2 * call.size  # the two additions
+        return Cost(call.shape, n, n, children=(
+            Child("norm1", self.norm1, call), Child("attn", self.attn, call, residual="norm1"),
+            Child("norm2", self.norm2, call), Child("ffn", self.ffn, call, residual="norm2")))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from numpygpt.nn.modules.checks import number, whole
 from numpygpt.optim.optimizer import Optimizer
+from numpygpt.utils.checks import integer, number
 
 
 def warmup_cosine(step: int, max_lr: float, min_lr: float, warmup: int, decay: int) -> float:
@@ -34,7 +34,7 @@ class WarmupCosineLR:
         if not isinstance(optimizer, Optimizer):
             raise ValueError(f"WarmupCosineLR needs the optimiser first, got {type(optimizer).__name__}: write "
                              "WarmupCosineLR(optimizer, warmup, decay)")
-        warmup, decay = whole("warmup", warmup), whole("decay", decay)
+        warmup, decay = integer("warmup", warmup), integer("decay", decay)
         max_lr, min_lr = number("max_lr", optimizer.lr if max_lr is None else max_lr), number("min_lr", min_lr)
         if not 0 <= warmup <= decay:
             raise ValueError(f"warm-up must be between 0 and the {decay} steps of the decay, got {warmup}"

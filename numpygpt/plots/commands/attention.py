@@ -34,7 +34,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     weights = attention_weights(model, ids)
     plan = layout(len(layers), len(heads))
     figure = new_figure(plan.size)
-    text = style.shorten(one_line(tokenizer.decode(ids).rstrip("\ufffd")), 50)
+    text = style.shorten_middle(one_line(tokenizer.decode(ids).rstrip("\ufffd")), 50)
     labels = token_labels(tokenizer, ids, most=10)
     draw_attention(figure, weights, labels, layers, heads, f"Attention: {source.name}; “{text}”")
     return Drawn(partial(style.save, figure), source.out("attention"), [source.line, *notes])

@@ -16,6 +16,7 @@ from numpygpt.plots.runs import METRICS, load_runs, same_tokens, summary
 from numpygpt.plots.view import COLUMN, default_span
 from numpygpt.training.checkpoint import newest_run
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT, command, display_path
 
 LONGEST = 1e9  # with a larger span 1 - 1 / span would be rounded to 1
 
@@ -49,7 +50,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     draw_curves(figure, runs, args.x, average, drawable(args.title))
     lines = [summary(run, average) for run in runs]
     if not same_tokens(runs):
-        compare = cli.command("plot.py", "compare", *(cli.shown(run.folder) for run in runs))
+        compare = command("plot.py", "compare", *(display_path(run.folder) for run in runs))
         lines.append(f"note: {OTHER_TOKENS} ({compare})")
     folder = runs[0].folder if len(runs) == 1 else runs[0].folder.parent
     return Drawn(partial(style.save, figure), folder / "curves.png", lines)
@@ -71,9 +72,9 @@ def span(text: str) -> float:
 
 def newest() -> Path:
     """The run under runs/ that was written to last; its name is printed."""
-    run = newest_run(cli.ROOT / "runs", METRICS)
+    run = newest_run(ROOT / "runs", METRICS)
     if run is None:
-        train = cli.command("train.py", "quick")
-        raise FileNotFoundError(f"no run under {cli.shown(cli.ROOT / 'runs')} yet; train one first: {train}")
-    print(f"newest run: {cli.shown(run)}")
+        train = command("train.py", "quick")
+        raise FileNotFoundError(f"no run under {display_path(ROOT / 'runs')} yet; train one first: {train}")
+    print(f"newest run: {display_path(run)}")
     return run

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from numpygpt.data import DataLoader
-from numpygpt.inspection.layers import flow
+from numpygpt.inspection.flow import flow
 from numpygpt.plots import style
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from numpygpt.data.given import read_ids
 from numpygpt.inspection.score import TextScores, score_text
-from numpygpt.inspection.surprise import bits_of
 from numpygpt.plots import style
 from numpygpt.plots.drawn import Drawn, NewFigure
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.source import add_run, open_source
 from numpygpt.plots.tokens import Page, draw_tokens, lay_out, size
 from numpygpt.utils import cli
+from numpygpt.utils.paths import display_path
+from numpygpt.utils.units import bits_of
 
 LINES, MOST = 28, 200
 
@@ -34,7 +35,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     if not 1 <= args.lines <= MOST:
         raise ValueError(f"--lines must be between 1 and {MOST}, got {args.lines}")
     if Path(args.file).is_dir():
-        raise ValueError(f"{cli.shown(args.file)} is a folder: the text's file comes first, then the run")
+        raise ValueError(f"{display_path(args.file)} is a folder: the text's file comes first, then the run")
     source = open_source(args.run)
     given = read_ids(source.tokenizer, args.file)
     ids = given.ids
@@ -44,7 +45,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
         n_bytes = len(source.tokenizer.decode(ids[: page.count]).encode("utf-8"))
     with given.noted():
         scored = score_text(source.model, source.tokenizer, given.start, ids[: page.count], n_bytes=n_bytes)
-    name = "standard input" if args.file == "-" else style.shorten(Path(args.file).name, 40)
+    name = "standard input" if args.file == "-" else style.shorten_middle(Path(args.file).name, 40)
     numbers = in_numbers(scored)
     notes = remarks(page, scored, len(ids))
     figure = new_figure(size(page))

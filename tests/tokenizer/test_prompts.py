@@ -9,8 +9,7 @@ from tiny import TEXT, TINY
 from numpygpt.data import Corpus, prepare
 from numpygpt.data.documents import Document
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
-from numpygpt.utils.text import prompt_ids
-from numpygpt.utils.typed import check_stop, escaped, remarks
+from numpygpt.tokenizer.prompts import check_stop, escaped, prompt_ids, remarks
 
 END = "<|endoftext|>"
 CHAR = CharTokenizer().train("To be", (END,))
@@ -71,7 +70,7 @@ def test_a_stop_text_that_may_come_is_taken(tokenizer, text):
 
 @pytest.mark.parametrize(("tokenizer", "text", "said"), [
     (CHAR, "", "empty"), (CHAR, "x", "'x'"), (CHAR, r"\n", r"$'\n'"), (CHAR, "To\n", r"'\n'"), (WORD, "tax", "'a' 'x'"),
-    (LOWER, "To", "--stop to"), (LOWER, "Xy", "'X' 'y'"), (LOWER_BPE, "To", "--stop to"), (BPE, "\udce9", "dce9"),
+    (LOWER, "To", "`stop` to"), (LOWER, "Xy", "'X' 'y'"), (LOWER_BPE, "To", "`stop` to"), (BPE, "\udce9", "dce9"),
 ])  # fmt: skip
 def test_a_stop_text_that_cannot_come_is_refused_with_what_is_lacking(tokenizer, text, said):
     with pytest.raises(ValueError) as refused:
@@ -89,4 +88,4 @@ def test_the_scripts_take_prompts_so(tmp_path):
     done = script("plot.py", "attention", run, "--prompt", f"{END}To", "--out", tmp_path / "a.png")
     assert done.returncode == 0 and "note" not in done.stdout
     done = script("sample.py", run, "--stop", r"\n")
-    assert done.returncode == 2 and r"$'\n'" in done.stderr
+    assert done.returncode == 2 and r"--stop $'\n'" in done.stderr

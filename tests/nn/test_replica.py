@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from numpygpt import nn
-from numpygpt.nn.twin import evaluation, is_patched, twin
+from numpygpt.nn.replica import evaluation, is_patched, replica
 
 
 def test_what_trains_the_model_trains_the_twin(make_gpt, make_batch):
     model, (x, _) = make_gpt(), make_batch()
-    reader = twin(model)
+    reader = replica(model)
     model.wte.W[...] = 0.5
     model.flat().params[-3:] += 1
     np.testing.assert_array_equal(reader(x)[0], model(x)[0])
 
 
 def test_tied_heads_and_shared_modules_stay_shared(make_gpt):
-    reader = twin(make_gpt())
+    reader = replica(make_gpt())
     assert reader.head.embedding is reader.wte and reader.head_loss.head is reader.head
-    assert twin(make_gpt(tie_weights=False)).head.embedding is not reader.wte
+    assert replica(make_gpt(tie_weights=False)).head.embedding is not reader.wte
 
 
 def test_a_forward_in_the_twin_leaves_every_attribute_of_the_model(make_gpt, make_batch):
@@ -28,7 +28,7 @@ def test_a_forward_in_the_twin_leaves_every_attribute_of_the_model(make_gpt, mak
     model.loss(x, y)
     before = [(module, dict(vars(module))) for _, module in model.named_modules()]
     states = {name: rng.bit_generator.state for name, rng in model.generators().items()}
-    reader = twin(model)
+    reader = replica(model)
     reader.loss(x[:1], y[:1])
     assert reader.generators().keys() == states.keys()
     for module, attributes in before:
@@ -41,13 +41,13 @@ def test_a_forward_in_the_twin_leaves_every_attribute_of_the_model(make_gpt, mak
 
 def test_the_twins_generators_draw_what_the_models_would_draw(make_gpt, make_batch):
     model, (x, y) = make_gpt(dropout=0.5), make_batch()
-    reader = twin(model)
+    reader = replica(model)
     assert reader.loss(x, y) == model.loss(x, y)
 
 
 def test_with_gradients_of_its_own_a_twin_goes_back_too(make_gpt, make_batch):
     model, other, (x, y) = make_gpt(), make_gpt(), make_batch()
-    reader = twin(model, grads=True)
+    reader = replica(model)
     for each in (reader, other):
         each.loss(x, y)
         each.backward()
@@ -69,11 +69,12 @@ class Buffered(nn.Module):
 
 
 def test_a_twin_writes_into_no_buffer_of_the_module():
-    inner = nn.Linear(3, 3, rng=0)
     model = nn.FeedForward(3, rng=0)
-    model.fc, model.act = inner, Buffered(inner.b)
+    model.fc = inner = nn.Linear(3, 3, rng=0)
+    model.flat()  # afterwards the arrays stay where they are
+    model.act = Buffered(inner.b)
     Y = model.act(np.ones(3, np.float32))
-    reader = twin(model)
+    reader = replica(model)
     assert reader.act.table is inner.b, "a parameter under another name is still the parameter"
     np.testing.assert_array_equal(reader.act(np.full(3, 5, np.float32)), [10, 10, 10])
     np.testing.assert_array_equal(Y, [2, 2, 2])
@@ -97,7 +98,7 @@ class Odd(nn.Module):
 
 def test_containers_are_copied_with_their_modules():
     model, X = Odd(), np.ones((1, 2), np.float32)
-    reader = twin(model)
+    reader = replica(model)
     np.testing.assert_array_equal(reader(X), Odd()(X))
     assert model.seen == [] and len(reader.seen) == 1
     assert reader.parts["a"][0].parent is reader and reader.parts["b"][1].right == 3
@@ -111,7 +112,7 @@ def test_methods_in_instances_are_bound_to_the_twin_and_functions_are_noticed():
     assert not is_patched(model)
     model.fc.forward = model.fc.forward
     assert not is_patched(model)
-    reader = twin(model)
+    reader = replica(model)
     reader(np.ones((1, 4), np.float32))
     assert reader.fc.forward.__self__ is reader.fc and not hasattr(model.fc, "X")
     model.act.forward = lambda X: X

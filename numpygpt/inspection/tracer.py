@@ -1,4 +1,4 @@
-"""Watching one module tree: what is measured at each call, and taken down in a record a module."""
+"""Trace one module tree: measure each call, and store the results in one record per module."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.inspection.costs import operations
-from numpygpt.inspection.cover import Cover
-from numpygpt.inspection.parts import Parts
+from numpygpt.inspection.patch import MethodPatch
+from numpygpt.inspection.scalars import ScalarParts
 from numpygpt.inspection.stats import Stats, add
-from numpygpt.nn.modules.attention import KVCache
+from numpygpt.inspection.tree import depth, total
+from numpygpt.nn.cost import Call, cost_of
 from numpygpt.nn.modules.module import Module
 from numpygpt.parallel.threads import DataParallel
 
@@ -24,20 +24,20 @@ FORWARD = ("forward", "loss")  # `loss` is GPT's other forward
 
 @dataclass
 class Record:
-    """One module in one traced block: the sum of its calls and, with workers, of its replicas.
+    """One module in one traced block: the sum of its calls, over all workers.
 
-    `output` are the numbers that `forward` returned, `gradient` those that came to `backward`: dL/doutput, of the same
-    shape. Both are None where there were none. A number that is no array, such as a loss, is that of the whole batch.
-    So are shapes, which are those of the last call. Times are seconds of the slowest worker, the modules inside
-    included; the others are of this module alone. Operations are counted as in `costs`, and None where the class is
-    unknown there. `cached` are the bytes of the arrays kept for backward after the last forward; one that two modules
-    keep counts at the first. A module whose call failed has no call counted.
+    output: statistics of what `forward` returned. gradient: statistics of dL/d(output), which `backward` received.
+    Each is None if there was none. Scalars, such as a loss, and shapes describe the whole batch; shapes are from the
+    last call. Times are seconds of the slowest worker and include the modules inside; all else is of this module alone.
+    FLOPs are None if the class does not describe its cost. `cached` is the size in bytes of the arrays held for
+    backward after the last forward; an array that two modules hold counts at the first. A call that failed does not
+    count.
     """
 
     name: str  # dotted; "" is the traced module itself
     kind: str  # class
     depth: int  # modules around it
-    n_params: int = 0  # what it learns itself; a head's own table counts at the head, one tied to it does not
+    n_params: int = 0  # its own; a head's own table counts at the head, a tied one at the embedding
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
     output: Stats | None = None
@@ -46,39 +46,39 @@ class Record:
     backward_calls: int = 0
     forward_seconds: float = 0.0
     backward_seconds: float = 0.0
-    forward_operations: int | None = 0
-    backward_operations: int | None = 0
+    forward_flops: int | None = 0
+    backward_flops: int | None = 0
     cached: int = 0
-    outputs: list[np.ndarray] = field(default_factory=list)  # copies, where `keep` asked for them: one a call
-    gradients: list[np.ndarray] = field(default_factory=list)  # the same of dL/doutput
+    outputs: list[np.ndarray] = field(default_factory=list)  # copies, one per call, if `keep` asked for them
+    gradients: list[np.ndarray] = field(default_factory=list)  # the same of dL/d(output)
 
 
-class Watcher:
-    """Watches one module tree, from one thread at a time."""
+class Tracer:
+    """Traces one module tree, from one thread at a time."""
 
     def __init__(self, root: Module, keep: Callable[[str], bool], parallel: DataParallel | None = None):
         self.modules = dict(root.named_modules())
-        self.ran = dict(self.modules)  # what ran last under each name: the module, or its twin that writes a text
-        self.parts = Parts(root, parallel)
+        self.ran = dict(self.modules)  # what ran last under each name: the module, or its twin that generates a text
+        self.scalars = ScalarParts(root, parallel)
         self.keep = keep
-        self.records: dict[str, Record] = {}  # in the order in which they ran
-        self.went_back: dict[str, None] = {}  # names, in the order in which their backward ran
-        self.arrays: dict[str, dict[int, int]] = {}  # what each module keeps for backward: identity -> bytes
+        self.records: dict[str, Record] = {}  # in forward order
+        self.backward_order: dict[str, None] = {}  # names, in the order in which their backward ran
+        self.arrays: dict[str, dict[int, int]] = {}  # what each module caches: identity of an array -> bytes
         self.stale = True  # whether a forward ran since `arrays` were looked up
-        self.covers: list[Cover] = []
-        self.running: list[tuple[str, str]] = []  # watched calls under way: (name, "forward" or "backward")
-        self.lost = 0.0  # seconds spent on watching
+        self.patches: list[MethodPatch] = []
+        self.running: list[tuple[str, str]] = []  # calls in progress: (name, "forward" or "backward")
+        self.overhead = 0.0  # seconds spent on tracing
 
-    def cover(self) -> None:
+    def start(self) -> None:
         for name, module in self.modules.items():
             for method in (*FORWARD, "backward"):
                 if callable(getattr(type(module), method, None)):
-                    watched = self.forward if method in FORWARD else self.backward
-                    self.covers.append(Cover(module, method, partial(watched, name)))
+                    traced = self.forward if method in FORWARD else self.backward
+                    self.patches.append(MethodPatch(module, method, partial(traced, name)))
 
-    def uncover(self) -> None:
-        while self.covers:
-            self.covers.pop().remove()
+    def stop(self) -> None:
+        while self.patches:
+            self.patches.pop().remove()
         self.look_up()
 
     def record(self, name: str) -> Record:
@@ -92,7 +92,7 @@ class Watcher:
         entered = time.perf_counter()
         record = self.record(name)  # before the modules inside: the order is that of the calls
         record.input_shape = shape_of(first_argument(method, args, kwargs))
-        before = next((a.length for a in (*args, *kwargs.values()) if isinstance(a, KVCache)), 0)
+        before = next((arg.length for arg in (*args, *kwargs.values()) if hasattr(arg, "length")), 0)  # of a KV cache
         runs = getattr(method, "__self__", None)
         self.ran[name] = runs if type(runs) is type(self.modules[name]) else self.modules[name]
         self.stale = True
@@ -102,63 +102,62 @@ class Watcher:
         record.forward_seconds += seconds
         record.output_shape = shape_of(array)
         record.output = add(record.output, stats_of(array))
-        self.parts.forward(name, array)
-        done = operations(self.ran[name], record.input_shape, before)[0] if record.input_shape else None
-        record.forward_operations = total(record.forward_operations, done)
+        self.scalars.forward(name, array)
+        record.forward_flops = total((record.forward_flops, self.flops(record, "forward", before)))
         if self.keep(name):
             record.outputs.append(np.array(array))
-        self.lost += time.perf_counter() - ended
+        self.overhead += time.perf_counter() - ended
         return out
 
     def backward(self, name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if (name, "backward") in self.running:
             return method(*args, **kwargs)
         entered = time.perf_counter()
-        self.look_up()  # before anything is let go of
+        self.look_up()  # before backward releases anything
         record = self.record(name)
-        self.went_back.setdefault(name)
-        given = first_array(first_argument(method, args, kwargs))
-        gradient = stats_of(given)
+        self.backward_order.setdefault(name)
+        received = first_array(first_argument(method, args, kwargs))
+        gradient = stats_of(received)
         if self.keep(name):
-            record.gradients.append(np.array(given))
+            record.gradients.append(np.array(received))
         out, seconds, ended = self.timed((name, "backward"), entered, method, args, kwargs)
         record.gradient = add(record.gradient, gradient)
-        self.parts.backward(name, given)
+        self.scalars.backward(name, received)
         record.backward_calls += 1
         record.backward_seconds += seconds
-        done = operations(self.ran[name], record.input_shape)[1] if record.input_shape else None  # forward unseen
-        record.backward_operations = total(record.backward_operations, done)
-        self.lost += time.perf_counter() - ended
+        record.backward_flops = total((record.backward_flops, self.flops(record, "backward")))
+        self.overhead += time.perf_counter() - ended
         return out
+
+    def flops(self, record: Record, direction: str, before: int = 0) -> int | None:
+        """FLOPs of a call with the record's input shape; None if unknown, or if the trace saw no forward."""
+        module, shape = self.ran[record.name], record.input_shape
+        cost = cost_of(module, Call(shape, training=module.training, before=before)) if shape else None
+        return getattr(cost, direction) if cost else None
 
     def timed(self, call: tuple[str, str], entered: float, method: Callable[..., Any], args: Any,
               kwargs: Any) -> tuple[Any, float, float]:
-        """(what the method returns, its seconds without those that watching took, when it ended)"""
+        """(what the method returns, its seconds without the overhead of tracing, when it ended)"""
         self.running.append(call)
         began = time.perf_counter()
-        self.lost += began - entered
-        lost = self.lost
+        self.overhead += began - entered
+        overhead = self.overhead
         try:
             out = method(*args, **kwargs)
         finally:
             self.running.pop()
         ended = time.perf_counter()
-        return out, ended - began - (self.lost - lost), ended
+        return out, ended - began - (self.overhead - overhead), ended
 
     def look_up(self) -> None:
-        """What the modules keep now, where a forward ran since the last look."""
+        """Look up what the modules cache now, if a forward ran since the last time."""
         if self.stale:
             self.arrays = {name: cached_arrays(module) for name, module in self.ran.items()}
             self.stale = False
 
 
-def depth(name: str) -> int:
-    """How many modules are around the one of this name; the numbers in lists are no modules."""
-    return name.count(".") + 1 - sum(part.isdigit() for part in name.split(".")) if name else 0
-
-
 def first_argument(method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What a method is given first, by place or by name; its default where it is left out."""
+    """The first argument of a call, by position or by name; its default if it was left out."""
     if args:
         return args[0]
     first = next(iter(inspect.signature(method).parameters.values()), None)
@@ -175,25 +174,20 @@ def first_array(out: Any) -> Any:
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
-    """() of a number, and of what is no array."""
+    """() for a scalar, and for anything that is not an array."""
     return getattr(value, "shape", ())
 
 
 def stats_of(value: Any) -> Stats | None:
-    """The numbers of an array or of a number; None of anything else."""
+    """Statistics of an array or a scalar; None for anything else."""
     array = np.asarray(value) if isinstance(value, (np.ndarray, np.generic, float, int)) else None
     return Stats.of(array) if array is not None and array.dtype.kind in "fiub" else None
 
 
-def total(a: int | None, b: int | None) -> int | None:
-    """The sum; unknown where either is."""
-    return None if a is None or b is None else a + b
-
-
 def cached_arrays(module: Module) -> dict[int, int]:
-    """{identity: bytes} of the arrays that this module alone keeps besides parameters, gradients and constants.
+    """{identity: bytes} of the arrays that this module holds besides parameters, gradients and constants.
 
-    A view counts as the array that it looks into: that is what stays in memory.
+    A view counts as the array behind it: that is what stays in memory.
     """
     found: dict[int, int] = {}
     for name, value in vars(module).items():

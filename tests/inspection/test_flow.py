@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpygpt.inspection.layers import common_range, flow
+from numpygpt.inspection.flow import common_range, flow
 from numpygpt.inspection.probe import residual_stream, stream_gradients
 
 
