@@ -338,6 +338,8 @@ def build(page):
             except Exception as error:
                 results.append(Result(region.line, marker, f"{type(error).__name__}: {error}", True))
                 continue
+            if not shown and lines[region.stop : region.stop + 1] not in ([], [""], ["```"], ["<!-- end -->"]):
+                new.append("")  # a new table ends before the text that follows
             problem = difference(shown, new) if new != shown else ""
             results.append(Result(region.line, marker, problem, False))
         if problem and new is not None:
