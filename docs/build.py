@@ -18,8 +18,8 @@ An HTML comment marks a region. The build rewrites what follows it:
     <!-- table layers -->
         A table: the rows of the function `layers` in docs/tables.py. Words after the name are its arguments.
     <!-- rows assets/outputs/speed.md -->
-        A table with some of the rows and columns of the tables in a file (or of a function in docs/tables.py). The page
-        chooses rows by their first cell and columns by their header; columns that the source lacks stay as they are.
+        A table with some of the rows and columns of a table in a file (or of a function in docs/tables.py). The page
+        chooses rows by their first cells and columns by their header. Columns named after a `+` are the page's own.
     <!-- lines assets/outputs/trace.txt '/^Forward/,/^y/' '/^loss/' -->
         A ```text block with excerpts of a file, `...` between them: from one pattern to another, or (`/^loss/,+3`) a
         line and three more.
@@ -219,19 +219,20 @@ def markdown(header, rows):
     return "\n".join([lines[0], "|---" * len(header) + "|", *lines[1:]])
 
 
-def refreshed(shown, *source):
-    """The table `shown`, with the cells that the source knows taken from there."""
+def refreshed(shown, *words):
+    """The table `shown`, its cells taken from the source that `words` name, but for the page's own columns after `+`."""
+    words, own = (list(words), []) if "+" not in words else (words[: words.index("+")], words[words.index("+") + 1 :])
     header, _, *rows = map(cells, shown)
     width = next(k for k in range(1, len(header) + 1) if len({row[:k] for row in rows}) == len(rows))  # of the key
-    for other, others in tables(*source).items():
+    for other, others in tables(*words).items():
         at = places(header, other)
-        if None in at[:width]:
+        if any(i is None and name not in own for i, name in zip(at, header, strict=True)):
             continue
         known = {tuple(row[i] for i in at[:width]): row for row in reversed(others)}
         if all(row[:width] in known for row in rows):
             return markdown(header, [[cell if i is None else known[row[:width]][i]
                                       for i, cell in zip(at, row, strict=True)] for row in rows])
-    raise LookupError(f"{source[0]} has no table with the first column {header[0]!r} and all rows of this one")
+    raise LookupError(f"{words[0]} has no table with all columns and rows of this one")
 
 
 def places(header, other):

@@ -50,7 +50,7 @@ print(1 + 1)
 {quote}
 ```
 
-<!-- rows {table} -->
+<!-- rows {table} + mine -->
 
 | name | mine | b |
 |---|---|---|
