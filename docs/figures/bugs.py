@@ -153,12 +153,14 @@ def panel(ax: Axes, bug: Bug, found: dict[tuple[str, str, int], Result]) -> list
     for name, style in (("AdamW", "-"), ("SGD", ":")):
         for label, key, colour in (("right", bug.right, BLUE), ("wrong", bug.name, VERMILLION)):
             losses = smooth(found[key, name, SEEDS[0]].losses, 15)
-            (line,) = ax.plot(losses, style, color=colour, linewidth=1.3)
-            entries.append((line, f"{label}, {name}"))
+            below = label == "right"  # a wide, pale line, which shows beside the wrong one where both agree
+            (line,) = ax.plot(losses, style, color=colour, linewidth=3.6 if below else 1.1, alpha=0.45 if below else 1,
+                              zorder=2 if below else 3)
+            entries.append((line, f"{'correct' if below else 'with the bug'}, {name}"))
             least, later = min(least, losses.min()), max(later, losses[len(losses) // 4 :].max())
     low, high = (0, 4.4) if least <= 2 else (2, 3 if later < 3 else 4.4)
     ax.set_ylim(low, high)
-    aside(ax, f"from {low} to {high}")
+    aside(ax, f"scale {low} to {high}")
     return entries
 
 
