@@ -31,16 +31,16 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence
 
     Everything is computed from sizes, so a model of any size can be described.
     """
-    V, targets = d.vocab_size, len(d.val) - 1
-    per_step, workers, read = c.batch_size * c.context * c.accumulate, workers_of(c), tokens_read(c, targets)
-    batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate}" if c.accumulate > 1 else "")
+    m, V, targets = c.model, d.vocab_size, len(d.val) - 1
+    per_step, workers, read = c.batch_size * m.max_len * c.accumulate, workers_of(c), tokens_read(c, targets)
+    batches = f"{c.batch_size} x {m.max_len}" + (f" x {c.accumulate}" if c.accumulate > 1 else "")
     passes = c.steps * per_step / len(d.train)
     warmup = f"rises from 0 to {c.lr:g} in {counted(c.warmup, 'warm-up step')}" if c.warmup else f"starts at {c.lr:g}"
     rows = [
         ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, {V:,} different {d.tokenizer.kind} tokens"),
         ("", f"{len(d.train):,} tokens to train on, {len(d.val):,} for validation"),
-        ("model", f"{parameters(c, V):,} parameters: {counted(c.n_layers, 'layer')}, {counted(c.n_heads, 'head')}, "
-                  f"width {c.d_model}, context {c.context}"),
+        ("model", f"{parameters(c, V):,} parameters: {counted(m.n_layers, 'layer')}, {counted(m.n_heads, 'head')}, "
+                  f"width {m.d_model}, context {m.max_len}"),
         ("training", f"{counted(c.steps, 'step')} of {per_step:,} tokens ({batches}), which is "
                      f"{passes:{',.1f' if passes >= 1 else '.2g'}} times the training text"),
         ("", f"learning rate {warmup}, then falls to {c.min_lr:g}"),

@@ -105,7 +105,8 @@ def test_no_text_gives_a_warning_or_a_formula(make_gpt, tmp_path, make):
 def run(tmp_path, make_gpt):
     tokenizer = CharTokenizer().train(TEXT + "日é")
     model = make_gpt(vocab_size=tokenizer.vocab_size, dtype="float32")
-    header = {"model": model.config, "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "x"}, "last": {},
+    header = {"model": model.config.to_dict(), "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "x"},
+              "last": {},
               "best": {}, "config": {}}
     folder = tmp_path / "run$日"
     folder.mkdir()

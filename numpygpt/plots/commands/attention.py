@@ -40,7 +40,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     loaded = load_model(args.run)
     model, tokenizer = loaded.model, loaded.tokenizer
     layers = chosen("layer", args.layer, len(model.blocks))
-    heads = chosen("head", args.head, model.config["n_heads"])
+    heads = chosen("head", args.head, model.config.n_heads)
     ids, notes = given_prompt(tokenizer, args)
     if len(ids) > model.max_len:
         notes.append(f"note: the text has {len(ids):,} tokens; the picture shows the first {model.max_len:,}, the "

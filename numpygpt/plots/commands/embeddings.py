@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from numpygpt.data.inspect import count, token
+from numpygpt.data.statistics import token_counts
 from numpygpt.inspection.neighbours import nearest, principal_components
 from numpygpt.inspection.vocabulary import CLASSES, find_tokens, token_class
 from numpygpt.plots.glyphs import token_label, token_labels
@@ -24,6 +24,7 @@ from numpygpt.plots.loaded import LoadedModel, add_run, load_model
 from numpygpt.plots.output import NewFigure, Output
 from numpygpt.plots.style import COLOURS, FONT, GREY, INK, dress, head, legend, picture
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import token_cell
 
 MAX_ROWS = 20  # tokens in the table, and neighbours of each
 COLOUR = dict(zip(CLASSES, (*COLOURS[:5], COLOURS[6], GREY), strict=True))  # not sky blue: too light for words
@@ -92,7 +93,7 @@ def ranked(loaded: LoadedModel) -> tuple[list[int], str]:
         dataset = loaded.dataset()
     except (FileNotFoundError, ValueError):
         return list(range(loaded.tokenizer.vocab_size)), "the lowest ids"
-    counts = count(dataset.train, dataset.vocab_size)  # (V,)
+    counts = token_counts(dataset.train, dataset.vocab_size)  # (V,)
     order = np.argsort(-counts, kind="stable")
     return order[: max(3, (counts > 0).sum())].tolist(), "the most frequent"
 
@@ -118,8 +119,9 @@ def table(tokenizer: Tokenizer, near: dict[int, tuple[np.ndarray, np.ndarray]]) 
     """Return a line per token: the nearest tokens and the cosines of their vectors."""
     lines = ["nearest by cosine:"]
     for id, (ids, cosines) in near.items():
-        cells = [f"{token(tokenizer, int(other), 12)} {cosine:.2f}" for other, cosine in zip(ids, cosines, strict=True)]
-        lines.append(f"  {token(tokenizer, id, 12):<12} {'   '.join(cells)}")
+        cells = [f"{token_cell(tokenizer, int(other), 12)} {cosine:.2f}"
+                 for other, cosine in zip(ids, cosines, strict=True)]
+        lines.append(f"  {token_cell(tokenizer, id, 12):<12} {'   '.join(cells)}")
     return lines
 
 

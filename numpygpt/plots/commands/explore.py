@@ -7,13 +7,13 @@ from argparse import Namespace
 
 import numpy as np
 
-from numpygpt.data.inspect import LEGENDS
 from numpygpt.inspection.explore import explore
 from numpygpt.inspection.vocabulary import find_tokens
 from numpygpt.models.generate import blas_for
 from numpygpt.plots.explore import page
 from numpygpt.plots.loaded import LoadedModel, add_prompt, add_run, given_prompt, load_model
 from numpygpt.plots.output import NewFigure, Output, write_file
+from numpygpt.tokenizer.display import LEGENDS
 from numpygpt.training.restore import corpus_name
 from numpygpt.utils.colour import LEGEND
 
@@ -55,8 +55,8 @@ def about(loaded: LoadedModel) -> dict[str, list[str]]:
     loss = f", validation loss {header['last']['val_loss']:.3f} nats per token" if header["last"] else ""
     return {
         "facts": [
-            f"{sizes['n_layers']} layers, {sizes['n_heads']} heads, width {sizes['d_model']}, context "
-            f"{sizes['max_len']:,}, {loaded.model.n_params():,} parameters",
+            f"{sizes.n_layers} layers, {sizes.n_heads} heads, width {sizes.d_model}, context "
+            f"{sizes.max_len:,}, {loaded.model.n_params():,} parameters",
             f"trained on {corpus_name(loaded.checkpoint)}{loss}",
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens",
         ],

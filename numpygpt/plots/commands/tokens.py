@@ -17,8 +17,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
-from numpygpt.data.given import read_ids
-from numpygpt.data.inspect import text_tokens
+from numpygpt.data.user_text import read_ids
 from numpygpt.inspection.score import TextScores, score_text
 from numpygpt.plots.glyphs import drawable, drawable_in
 from numpygpt.plots.heat import colour_bar, dark
@@ -26,6 +25,7 @@ from numpygpt.plots.loaded import add_run, load_model
 from numpygpt.plots.output import NewFigure, Output
 from numpygpt.plots.style import FONT, GREY, INK, SIZE, head, picture, shorten_middle
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import text_tokens
 from numpygpt.utils import cli
 from numpygpt.utils.colour import arranged, width
 from numpygpt.utils.paths import display_path
