@@ -18,6 +18,7 @@ import numpy as np
 from numpygpt.data.documents import BLOCK, Document, decoded
 from numpygpt.data.refusals import check_head
 from numpygpt.tokenizer import Tokenizer, checks
+from numpygpt.tokenizer.prompts import prompt_ids, remarks
 from numpygpt.tokenizer.spacing import elements
 from numpygpt.tokenizer.stream import chunks
 from numpygpt.tokenizer.word import UNKNOWN
@@ -90,6 +91,16 @@ def known_text(tokenizer: Tokenizer, text: str, what: str) -> tuple[str, list[st
     parts = re.split(f"({'|'.join(map(re.escape, names))})", text) if names else [text]
     known = "".join(missing.passed(part) if part in names else missing.removed(part) for part in parts)
     return known, missing.notes(what, not known)
+
+
+def read_prompt(tokenizer: Tokenizer, text: str, file: str | None, what: str) -> tuple[str, list[int], list[str]]:
+    """Return a prompt from a text or a file: its text, its ids, and notes on how the model reads it."""
+    notes = remarks("--prompt", text, tokenizer)
+    text, missing = known_text(tokenizer, text if file is None else read_text(file, what), what)
+    ids = prompt_ids(tokenizer, text)
+    if text and (read := tokenizer.decode(ids)) != text:
+        missing.append(f"to this model the text reads {read[:200]!r}")
+    return text, ids, notes + missing
 
 
 def _document(name: str, what: str) -> Document:

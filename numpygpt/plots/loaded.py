@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from numpygpt.data import TokenDataset
-from numpygpt.data.user_text import known_text, read_ids, read_text
+from numpygpt.data.user_text import read_ids, read_prompt
 from numpygpt.models import GPT
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.tokenizer.prompts import remarks
 from numpygpt.training.checkpoint import Checkpoint
-from numpygpt.training.restore import restore, run_config
+from numpygpt.training.restore import describe, restore, run_config
 from numpygpt.utils import cli
 from numpygpt.utils.arguments import text
 from numpygpt.utils.paths import display_path
@@ -37,10 +36,7 @@ class LoadedModel:
     @property
     def line(self) -> str:
         """One line about it, for the terminal."""
-        header = self.checkpoint.header
-        loss = f", validation loss {header['last']['val_loss']:.3f}" if header["last"] else ""
-        path = display_path(self.checkpoint.path)
-        return f"{path}: step {header['step']:,}{loss}, {self.model.n_params():,} parameters"
+        return f"{describe(self.checkpoint, self.tokenizer)}, {self.model.n_params():,} parameters"
 
     def picture_path(self, name: str) -> Path:
         """Where a picture goes by default: beside the checkpoint."""
@@ -75,15 +71,10 @@ def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def given_prompt(tokenizer: Tokenizer, args: argparse.Namespace) -> tuple[np.ndarray, list[str]]:
-    """Return the ids of the prompt, (N,), and notes for the user if they do not give back its text."""
+    """Return the ids of the prompt, (N,), and notes for the user."""
     given_as = "--prompt" if args.prompt_file is None else args.prompt_file
-    text = args.prompt if args.prompt_file is None else read_text(given_as)
-    known, notes = known_text(tokenizer, text, given_as)
-    ids = not_empty(tokenizer.encode_array(known, "all"), given_as)
-    notes += remarks("--prompt", args.prompt or "", tokenizer)
-    if (read := tokenizer.decode(ids)) != known:
-        notes.append(f"to this model the text reads {read[:200]!r}")
-    return ids, [f"note: {note}" for note in notes]
+    text, ids, notes = read_prompt(tokenizer, args.prompt or "", args.prompt_file, given_as)
+    return not_empty(np.array(ids if text else []), given_as), [f"note: {note}" for note in notes]
 
 
 def given_ids(tokenizer: Tokenizer, name: str) -> tuple[np.ndarray, list[str]]:

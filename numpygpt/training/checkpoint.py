@@ -162,12 +162,6 @@ def check_listed(archive: Archive, names: list[str], listed: Any) -> None:
             raise Unsound(f"the array {shorten(name)} is damaged ({what})")
 
 
-def newest_run(runs: Path, name: str) -> Path | None:
-    """The run folder below `runs` whose file `name` was written last, or None."""
-    files = sorted(runs.glob(f"*/{name}"), key=lambda file: file.stat().st_mtime)
-    return files[-1].parent if files else None
-
-
 def find_checkpoint(run: str | Path, prefer: tuple[str, ...] = ("best.npz", "ckpt.npz")) -> Path:
     """The checkpoint that `run` means: the file itself, or the first of `prefer` in that folder."""
     run = Path(run)

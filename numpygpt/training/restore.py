@@ -8,11 +8,12 @@ from pathlib import Path
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
+from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.training.config import SETTINGS, Config
 from numpygpt.training.model_check import check_fits
+from numpygpt.training.runs import newest_run
 from numpygpt.utils.colour import printable
-from numpygpt.utils.paths import ROOT, command, display_path
+from numpygpt.utils.paths import display_path
 
 
 def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
@@ -22,7 +23,7 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
     A run that was stopped early has only evaluated its untrained model: then its last checkpoint is used instead of the
     best. Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
     """
-    run = Path(run or newest())
+    run = Path(run or newest_run("ckpt.npz"))
     checkpoint = load_checkpoint(find_checkpoint(run), only="model/", needs=MODEL_KEYS)
     last = run / "ckpt.npz"
     if checkpoint.header["step"] == 0 and last.is_file():
@@ -68,9 +69,11 @@ def corpus_name(checkpoint: Checkpoint) -> str:
     return printable(str((checkpoint.header["data"] or {}).get("corpus", "a text without a name")))
 
 
-def newest() -> Path:
-    """The run folder under runs/ that was saved most recently."""
-    found = newest_run(ROOT / "runs", "ckpt.npz")
-    if found is None:
-        raise FileNotFoundError(f"there is no trained model yet; train one first: {command('train.py', 'quick')}")
-    return found
+def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
+    """Return one line about a model: its file, step, validation loss, training text and tokenizer."""
+    h = checkpoint.header
+    loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
+    if h["last"] and h["last"]["step"] != h["step"]:
+        loss += f" at step {h['last']['step']:,}"
+    return (f"{display_path(checkpoint.path)}: step {h['step']:,}, {loss}, trained on {corpus_name(checkpoint)}, "
+            f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")

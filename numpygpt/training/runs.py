@@ -1,4 +1,4 @@
-"""Run folders by name: which run a user may have meant, and the command that draws one."""
+"""Run folders by name: the newest one, which one a user may have meant, and the command that draws one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from numpygpt.utils import paths
 from numpygpt.utils.paths import command, display_path
 
 MAX_NAMED = 5  # runs in a message
+
+
+def newest_run(name: str, runs: Path | None = None) -> Path:
+    """Return the run in runs/ whose file `name` was written last. Raises FileNotFoundError if there is none."""
+    runs = runs or paths.ROOT / "runs"
+    files = sorted(runs.glob(f"*/{name}"), key=lambda file: file.stat().st_mtime)
+    if not files:
+        raise FileNotFoundError(f"no run in {display_path(runs)} yet; train one first: {command('train.py', 'quick')}")
+    return files[-1].parent
 
 
 def run_suggestion(run: str | Path) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from numpygpt.plots.runs import METRICS, load_run, load_runs, read_clip, same_tokens, summary, tokens
-from numpygpt.training.checkpoint import newest_run
 from numpygpt.training.metrics import MetricsLog
+from numpygpt.training.runs import newest_run
 
 
 def write(folder, losses=(3.0, 2.0), evals=()):
@@ -73,11 +73,12 @@ def test_what_is_no_run_is_said(tmp_path):
 
 
 def test_the_newest_run_is_the_one_written_to_last(tmp_path):
-    assert newest_run(tmp_path / "gone", METRICS) is None
+    with pytest.raises(FileNotFoundError):
+        newest_run(METRICS, tmp_path / "gone")
     for age, name in enumerate(["b", "c", "a"]):
         os.utime(write(tmp_path / name) / "metrics.jsonl", (1e9 - age, 1e9 - age))
     (tmp_path / "z").mkdir()  # a run folder without numbers is none to draw
-    assert newest_run(tmp_path, METRICS) == tmp_path / "b"
+    assert newest_run(METRICS, tmp_path) == tmp_path / "b"
 
 
 @pytest.mark.parametrize(

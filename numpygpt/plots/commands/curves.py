@@ -17,9 +17,9 @@ from numpygpt.plots.panels import draw_changes, draw_clipped, draw_norm, draw_ra
 from numpygpt.plots.runs import METRICS, RunData, load_run, load_runs, same_tokens, summary
 from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, dress, head, legend, new_figure, picture, save
 from numpygpt.plots.view import COLUMN, default_span, make_view, number_axis
-from numpygpt.training.checkpoint import newest_run
+from numpygpt.training.runs import newest_run
 from numpygpt.utils import cli
-from numpygpt.utils.paths import ROOT, command, display_path
+from numpygpt.utils.paths import command, display_path
 
 MAX_SPAN = 1e9  # with a larger one, 1 - 1 / span would be rounded to 1
 ROW_INCHES = 2.95
@@ -76,10 +76,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
 
 def newest() -> Path:
     """Return the run in runs/ that was written last, and print its name."""
-    run = newest_run(ROOT / "runs", METRICS)
-    if run is None:
-        train = command("train.py", "quick")
-        raise FileNotFoundError(f"no run in {display_path(ROOT / 'runs')} yet; train one first: {train}")
+    run = newest_run(METRICS)
     print(f"newest run: {display_path(run)}")
     return run
 
