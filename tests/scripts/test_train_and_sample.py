@@ -48,8 +48,7 @@ def one_line(done, *words):
 
 def test_training_says_what_it_does_and_learns(run):
     out, text = run
-    for word in ("run ", "data ", "model ", "step ", "machine ", "baseline ", "ln V", "ms a step", "done: 30 steps",
-                 "sample.py", "plot.py", "bits/byte"):
+    for word in ("parameters", "bits/byte", "ms per step", "30 steps", "sample.py", "plot.py", str(out)):
         assert word in text
     metrics = read_metrics(out / "metrics.jsonl")
     assert metrics.train["step"].tolist() == list(range(1, 31))
@@ -66,7 +65,7 @@ def test_training_says_what_it_does_and_learns(run):
 def test_a_run_is_never_overwritten(run, data):
     out, _ = run
     before = (out / "metrics.jsonl").read_bytes()
-    one_line(script("train.py", *TINY, "--data", data, "--out", out), "already holds a run", "--resume")
+    one_line(script("train.py", *TINY, "--data", data, "--out", out), "--resume")
     assert (out / "metrics.jsonl").read_bytes() == before
 
 
@@ -76,7 +75,7 @@ def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(data, run, tmp
     process = subprocess.Popen([sys.executable, ROOT / "train.py", *TINY, *long, "--data", data, "--out", out],
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8")
     for line in process.stdout:
-        if "ms a step" in line:
+        if "ms per step" in line:
             break
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -200,7 +199,7 @@ def test_a_loss_that_is_not_finite_names_the_layer_and_the_last_checkpoint(data,
                   "--optimizer", "sgd", "--warmup", "0")
     assert done.returncode == 2 and "Warning" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
-    assert "is not finite" in last and "layer at fault is" in last and "ckpt.npz" in last and "--lr" in last
+    assert "is not finite" in last and "layer" in last and "ckpt.npz" in last and "3e-03" in last
     assert load_checkpoint(tmp_path / "x" / "ckpt.npz").header["step"] == 0
 
 
@@ -261,7 +260,7 @@ def test_a_resumed_run_says_what_it_changes(run, tmp_path):
     shutil.copytree(run[0], copied)
     done = script("train.py", "--resume", copied, "--steps", 31, "--lr", "2e-2")
     assert done.returncode == 0, done.stderr
-    assert "resumed  at step 30 of 31; steps 30 -> 31; lr 0.01 -> 0.02\n" in done.stdout
+    assert all(word in done.stdout for word in ("step 30 of 31", "steps 30 -> 31", "lr 0.01 -> 0.02"))
 
 
 def test_a_model_beyond_the_memory_is_one_line(data):

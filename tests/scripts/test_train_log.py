@@ -66,7 +66,7 @@ def interrupted(log, data, out, **variables):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8",
                                env=os.environ | variables, start_new_session=True)
     for line in process.stdout:
-        if "ms a step" in line:
+        if "ms per step" in line:
             break
     time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that the run has started too
@@ -110,8 +110,8 @@ def test_a_missing_package_is_one_line_and_no_run_folder(name, data, tmp_path):
     out = tmp_path / "run"
     done = train(*TINY, "--steps", 6, "--data", data, "--out", out, "--log", name, shadow=tmp_path)
     assert done.returncode == 2 and not out.exists()
-    assert done.stderr == (f"train.py: error: --log {name} needs a package that cannot be imported (No module named "
-                           f"'{name}'). In the project's folder: pip install -e \".[{name}]\"\n")
+    assert done.stderr.count("\n") == 1 and f"--log {name}" in done.stderr
+    assert f'pip install -e ".[{name}]"' in done.stderr
 
 
 def test_a_run_is_the_same_with_a_logger_and_its_rows_are_those_of_the_metrics(data, tmp_path):
@@ -121,7 +121,7 @@ def test_a_run_is_the_same_with_a_logger_and_its_rows_are_those_of_the_metrics(d
     variables = {"FAKE_ROWS": str(tmp_path / "rows")}
     done = train(*tiny, tmp_path / "watched", "--log", "wandb", shadow=tmp_path, **variables)
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert "log      https://wandb.test/run\n" in done.stdout
+    assert "https://wandb.test/run" in done.stdout
     plain, watched = (load_checkpoint(tmp_path / name / "ckpt.npz").arrays for name in ("plain", "watched"))
     assert plain.keys() == watched.keys() and all(np.array_equal(plain[name], watched[name]) for name in plain)
     assert samples(tmp_path / "plain") == samples(tmp_path / "watched") != []
@@ -169,8 +169,8 @@ def test_wandb_offline_has_all_of_a_run_that_was_stopped_and_resumed(data, tmp_p
     for row in rows:
         for tag, value in row.items():
             if tag.startswith(("train/", "eval/", "trace/")):
-                got.setdefault(tag, []).append((row["_step"], value))
-    same(got, logged(out))
+                got.setdefault(tag, {})[row["_step"]] = value  # the second session repeats the first
+    same({tag: sorted(values.items()) for tag, values in got.items()}, logged(out))
     (path,) = out.glob(f"wandb/offline-run-*/files/{rows[-1]['curves.path']}")
     assert path.read_bytes() == (out / "curves.png").read_bytes()
 
