@@ -1,9 +1,10 @@
-"""Checkpoints: one `.npz` with a JSON header, whole or not there at all, and no pickle."""
+"""Checkpoints: one `.npz` file with a JSON header, written atomically, without pickle."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,29 +21,30 @@ from numpygpt.utils.files import replacing
 from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import shorten
 
-FORMAT, VERSION = "numpygpt-checkpoint", 2
+FORMAT, VERSION = "numpygpt-checkpoint", 3
+RENAMED = {"ln1": "norm1", "ln2": "norm2", "ln_f": "norm_f"}  # parts of a model: name up to version 2 -> name now
 HEADER = "header"  # the member that holds the JSON
-MOST_HEADER = 16 << 20  # bytes: a vocabulary of a million words fits; read, they may take twenty times as many
+MAX_HEADER = 16 << 20  # bytes: a vocabulary of a million words fits; read, they may take twenty times as many
 
 
 class OtherFormat(Unsound):
-    """A sound file of another format or version."""
+    """An undamaged file of another format or version."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file held: `header`, a dict of JSON values, and `arrays` by name."""
+    """The content of a file: `header`, a dict of JSON values, and `arrays` by name."""
 
     path: Path
     header: dict[str, Any]
     arrays: dict[str, np.ndarray]
-    stamp: tuple[int, ...] = ()  # what the file was when it was read
+    stamp: tuple[int, ...] = ()  # identifies the file that was read
 
     def check_unchanged(self) -> None:
-        """ValueError where the file is no longer the one that was read."""
+        """Raise ValueError if the file was replaced or changed since it was read."""
         if stamp(os.stat(self.path)) != self.stamp:
-            raise ValueError(f"{display_path(self.path)} has changed since it was read: another run went on from it in "
-                             "the meantime; start this command anew")
+            raise ValueError(f"{display_path(self.path)} has changed since it was read: another run resumed from it "
+                             "in the meantime; start this command again")
 
     def group(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays whose names begin with `prefix/`, without it."""
@@ -51,12 +53,12 @@ class Checkpoint:
 
 
 def stamp(found: os.stat_result) -> tuple[int, ...]:
-    """What tells a file from one that has taken its name since."""
+    """Distinguishes a file from one that has replaced it since."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file atomically."""
     with replacing(Path(path)) as file:
         write(file, header, arrays)
 
@@ -71,7 +73,7 @@ def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.nda
 
 
 def json_value(value: Any) -> Any:
-    """What the JSON writer does not know: a NumPy scalar as the Python number that it holds; else ValueError."""
+    """A NumPy scalar as a Python number, for the JSON writer. ValueError for anything else."""
     if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
         return value.item()
     raise ValueError(f"a checkpoint's header holds numbers, strings, lists and dicts, got {type(value).__name__} "
@@ -83,10 +85,10 @@ RUN_KEYS = (*MODEL_KEYS, "tokens", "seconds", "generators", "loader", "optimizer
 
 
 def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (), advice: str = "") -> Checkpoint:
-    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it. `needs` names what its header
-    must have: MODEL_KEYS to sample or begin with, RUN_KEYS to resume. `advice` is what to do if the file is damaged.
+    """Read a checkpoint; with `only`, just the arrays whose names begin with it. `needs` lists the keys that its header
+    must have: MODEL_KEYS to sample or start from, RUN_KEYS to resume. `advice` says what to do if the file is damaged.
 
-    The file may come from a stranger: nothing in it is run, and no size in it is believed (see `archive.py`).
+    The file may be untrusted: nothing in it is executed, and every size in it is checked (see `archive.py`).
     Raises FileNotFoundError, or ValueError for a file that is cut off, damaged, or of another format or version.
     """
     path = Path(path)
@@ -99,7 +101,7 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
         except OtherFormat as error:
             raise ValueError(f"{display_path(path)} has {error}") from error
         except Unsound as error:
-            raise ValueError(f"{display_path(path)} is damaged or no checkpoint of this program: {error}"
+            raise ValueError(f"{display_path(path)} is damaged or not a checkpoint of this program: {error}"
                              f"{advice or instead(path)}") from error
         except MemoryError as error:
             raise ValueError(f"{display_path(path)} does not fit into this machine's memory") from error
@@ -127,14 +129,21 @@ def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarra
     arrays = {name: archive.read(name) for name in names if name.startswith(only)}
     for name, array in arrays.items():
         if name.startswith("model/") and not np.isfinite(array).all():
-            raise Unsound(f"the array {shorten(name)} is not finite, which no run saves")
+            raise Unsound(f"the array {shorten(name)} is not finite, and runs never save such numbers")
+    if header["version"] < 3:
+        arrays = {renamed(name): array for name, array in arrays.items()}
     return header, arrays
+
+
+def renamed(name: str) -> str:
+    """The present name of an array in a file of an older version: a parameter, or a moment of one."""
+    return re.sub(r"[^./]+", lambda part: RENAMED.get(part[0], part[0]), name)
 
 
 def read_header(archive: Archive) -> dict[str, Any]:
     stored = archive.stored.get(HEADER)
-    if stored is None or stored.dtype != np.uint8 or stored.member.file_size > MOST_HEADER:
-        raise Unsound("it has no header, or one that no checkpoint has")
+    if stored is None or stored.dtype != np.uint8 or stored.member.file_size > MAX_HEADER:
+        raise Unsound("it has no valid header")
     try:
         header = strict_json.loads(archive.read(HEADER).tobytes().decode())
     except (ValueError, RecursionError) as error:

@@ -93,7 +93,7 @@ def test_a_file_of_version_1_is_read_and_its_damage_found(tmp_path):
     found = load_checkpoint(path)
     assert found.header == header and np.array_equal(found.arrays["model/wte.W"], ARRAYS["model/wte.W"])
     save_checkpoint(tmp_path / "new.npz", found.header, found.arrays)
-    assert load_checkpoint(tmp_path / "new.npz").header == header | {"version": 2}
+    assert load_checkpoint(tmp_path / "new.npz").header == header | {"version": 3}
     path.write_bytes(path.read_bytes().replace(ARRAYS["model/wte.W"].tobytes(), b"\1" * 24))
     assert "the array 'model/wte.W' is damaged (its checksum is another)" in refused(path)
 
@@ -182,7 +182,7 @@ def test_what_unpacks_to_more_than_the_file_is_refused(path):
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"version": 0}, "version 0, and this program reads numpygpt-checkpoint up to version 2"),
+    ({"version": 0}, "version 0, and this program reads numpygpt-checkpoint up to version 3"),
     ({"version": True}, "version True"),
     ({"format": "x" * 1000}, "x" * 50 + "..."),
     ({"arrays": []}, "is not in its list"),
@@ -283,8 +283,8 @@ def test_a_tokenizer_of_another_size_is_refused(whole, tmp_path):
 
 
 def test_a_header_beyond_all_vocabularies_is_not_read(path, monkeypatch):
-    monkeypatch.setattr("numpygpt.training.checkpoint.MOST_HEADER", 200)
-    assert "it has no header, or one that no checkpoint has" in refused(path)
+    monkeypatch.setattr("numpygpt.training.checkpoint.MAX_HEADER", 200)
+    assert "it has no valid header" in refused(path)
 
 
 def test_what_cannot_be_read_back_is_not_saved(tmp_path):
