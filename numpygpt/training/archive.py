@@ -64,12 +64,17 @@ class Archive:
                 raise Unsound(f"the array {shorten(name)} stands in it twice")
             self.stored[name] = self._described(name, member)
 
-    def read(self, name: str) -> np.ndarray:
-        """The array, once all its bytes have come and have the zip's checksum."""
+    def read(self, name: str, out: np.ndarray | None = None) -> np.ndarray:
+        """The array, all of whose bytes were read and have the zip's checksum. If `out`, an array of its shape and
+        dtype, is given, it is read into that."""
         stored = self.stored[name]
+        if out is not None and (stored.fortran or not out.flags.c_contiguous):
+            out[...] = self.read(name)
+            return out
         with damaged(name), self.zip.open(stored.member) as file:
             read_start(file)
-            array = np.empty(stored.shape[::-1] if stored.fortran else stored.shape, stored.dtype)
+            shape = stored.shape[::-1] if stored.fortran else stored.shape
+            array = np.empty(shape, stored.dtype) if out is None else out
             view = array.reshape(-1).view(np.uint8).data  # the same bytes
             for start in range(0, len(view), AT_ONCE):  # `zipfile` compares the checksum as it reads the last ones
                 view[start : start + AT_ONCE] = file.read(AT_ONCE)  # ValueError for fewer bytes than there should be

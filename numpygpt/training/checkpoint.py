@@ -6,14 +6,14 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from numpygpt.training.archive import Archive, Unsound, write_array
+from numpygpt.training.archive import Archive, Stored, Unsound, write_array
 from numpygpt.training.checkpoint_header import check_header
 from numpygpt.training.runs import run_suggestion
 from numpygpt.utils import strict_json
@@ -25,6 +25,10 @@ FORMAT, VERSION = "numpygpt-checkpoint", 3
 RENAMED = {"ln1": "norm1", "ln2": "norm2", "ln_f": "norm_f"}  # parts of a model: name up to version 2 -> name now
 HEADER = "header"  # the member that holds the JSON
 MAX_HEADER = 16 << 20  # bytes: a vocabulary of a million words fits; read, they may take twenty times as many
+
+
+class Incomplete(Unsound):
+    """An undamaged file that lacks something; the message names it."""
 
 
 class OtherFormat(Unsound):
@@ -84,9 +88,15 @@ MODEL_KEYS = ("step", "last", "best", "config", "model", "tokenizer", "data")
 RUN_KEYS = (*MODEL_KEYS, "tokens", "seconds", "generators", "loader", "optimizer")
 
 
-def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (), advice: str = "") -> Checkpoint:
+# Given a header, and the arrays in the file by name: arrays of the same shapes and dtypes to read some of them into.
+Place = Callable[[dict[str, Any], Mapping[str, Stored]], Mapping[str, np.ndarray]]
+
+
+def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (), advice: str = "",
+                    place: Place = lambda header, stored: {}) -> Checkpoint:
     """Read a checkpoint; with `only`, just the arrays whose names begin with it. `needs` lists the keys that its header
     must have: MODEL_KEYS to sample or start from, RUN_KEYS to resume. `advice` says what to do if the file is damaged.
+    `place` can make the arrays to read into, so that a model is never held twice.
 
     The file may be untrusted: nothing in it is executed, and every size in it is checked (see `archive.py`).
     Raises FileNotFoundError, or ValueError for a file that is cut off, damaged, or of another format or version.
@@ -97,7 +107,9 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
     with open(path, "rb") as file:
         try:
             read_at = stamp(os.fstat(file.fileno()))
-            header, arrays = read(file, only)
+            header, arrays = read(file, only, needs, place)
+        except Incomplete as error:
+            raise ValueError(f"{display_path(path)} lacks {error}: it does not hold a whole model") from error
         except OtherFormat as error:
             raise ValueError(f"{display_path(path)} has {error}") from error
         except Unsound as error:
@@ -105,9 +117,6 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
                              f"{advice or instead(path)}") from error
         except MemoryError as error:
             raise ValueError(f"{display_path(path)} does not fit into this machine's memory") from error
-    missing = [name for name in needs if name not in header]
-    if missing:
-        raise ValueError(f"{display_path(path)} lacks {', '.join(missing)}: it does not hold a whole model")
     return Checkpoint(path, header, arrays, read_at)
 
 
@@ -118,7 +127,8 @@ def instead(path: Path) -> str:
     return f"; the run folder has another checkpoint: try {there[0]}" if there else ""
 
 
-def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read(file: BinaryIO, only: str, needs: tuple[str, ...],
+         place: Place) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(header, arrays), checked against each other. Unsound for anything else."""
     archive = Archive(file)
     header = read_header(archive)
@@ -126,12 +136,14 @@ def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarra
     listed = header.pop("arrays", None)
     if header["version"] > 1:  # version 1 had no list, and the zip's own checksums alone
         check_listed(archive, names, listed)
-    arrays = {name: archive.read(name) for name in names if name.startswith(only)}
+    if missing := [name for name in needs if name not in header]:
+        raise Incomplete(", ".join(missing))
+    now = {name: renamed(name) if header["version"] < 3 else name for name in names if name.startswith(only)}
+    places = place(header, {now[name]: archive.stored[name] for name in now})
+    arrays = {now[name]: archive.read(name, places.get(now[name])) for name in now}
     for name, array in arrays.items():
         if name.startswith("model/") and not np.isfinite(array).all():
             raise Unsound(f"the array {shorten(name)} is not finite, and runs never save such numbers")
-    if header["version"] < 3:
-        arrays = {renamed(name): array for name, array in arrays.items()}
     return header, arrays
 
 
