@@ -51,7 +51,7 @@ class SinusoidalEncoding(Module):
     """Y = X + P[start : start + T] with P[t, 2i] = sin(t / 10000^(2i/C)) / sqrt(C) and P[t, 2i+1] = cos(..) / sqrt(C).
 
     X, Y: (B, T, C). Nothing is learned. Vaswani et al. 2017, sections 3.4 and 3.5: there the token vectors are
-    multiplied by sqrt(C); here the waves are divided by it, as token vectors that start at 0.02 drown in waves of 1.
+    multiplied by sqrt(C); here the waves are divided by it, because waves of 1 would drown vectors of 0.02.
     """
 
     P: np.ndarray
@@ -87,7 +87,7 @@ def waves(P: np.ndarray) -> None:
 
 
 def place(X: np.ndarray, start: int, max_len: int) -> slice:
-    """The positions of X's tokens, X (B, T, C), or ValueError where the last one is past `max_len`."""
+    """The positions of X's tokens, X (B, T, C), or ValueError if the last one is past `max_len`."""
     end = start + X.shape[-2]
     if end > max_len:
         raise ValueError(f"{end} tokens do not fit the context of {max_len}: shorten the input or make max_len larger")
