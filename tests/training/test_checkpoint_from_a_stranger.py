@@ -146,7 +146,7 @@ def test_an_array_put_in_place_of_another_is_found(path):
     (described("(2, 3)", "<c8"), "<c8"),
     (described("(3,)", "|O"), "model/wte.W"),
     (described("(2, 3)", "<f4", "__import__('os')"), "model/wte.W"),
-    (described("(1, 1, 1, 1, 1, 1, 1, 2, 3)"), "(1, 1, 1, 1, 1, 1, 1, 2, 3)"),
+    (described("(1, 1, 1, 1, 1, 1, 1, 2, 3)"), "model/wte.W"),
 ])
 def test_a_shape_that_the_file_does_not_hold_takes_no_memory(path, text, said):
     pack(path, {**dict(contents(path)), "model/wte.W.npy": npy(text, b"\0" * 24)}.items())
@@ -163,7 +163,7 @@ def test_names_that_lead_elsewhere_are_refused(path, name):
 def test_unknown_missing_and_doubled_arrays_are_refused(path):
     members = contents(path)
     pack(path, [*members, ("model/more.npy", dict(members)["model/b.npy"])])
-    assert "the array 'model/more' list" in refused(path)
+    assert "model/more" in refused(path)
     pack(path, [member for member in members if member[0] != "model/b.npy"])
     assert "the array 'model/b' missing" in refused(path)
     with pytest.warns(UserWarning, match="Duplicate"):
