@@ -165,7 +165,7 @@ def test_unknown_missing_and_doubled_arrays_are_refused(path):
     pack(path, [*members, ("model/more.npy", dict(members)["model/b.npy"])])
     assert "model/more" in refused(path)
     pack(path, [member for member in members if member[0] != "model/b.npy"])
-    assert "the array 'model/b' missing" in refused(path)
+    assert "model/b" in refused(path)
     with pytest.warns(UserWarning, match="Duplicate"):
         pack(path, [*members, members[0]])
     assert "twice" in refused(path)
