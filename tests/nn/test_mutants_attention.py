@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from numpygpt.nn import Dropout, FeedForward, MultiHeadAttention, TransformerBlock
+from numpygpt.nn.modules.attention import split_heads
 from numpygpt.verify import gradcheck
+from numpygpt.verify.wrappers import block
 
 
 class AttentionWith(MultiHeadAttention):
@@ -16,7 +18,7 @@ class AttentionWith(MultiHeadAttention):
 
     def backward(self, dY):
         fault, (Q, K, V, P) = self.fault, (self.Q, self.K, self.V, self.weights())
-        dO = self.heads(self.proj.backward(dY))
+        dO = split_heads(self.proj.backward(dY), self.n_heads)
         dV = (P if fault == "weights not transposed" else P.swapaxes(-1, -2)) @ dO
         dP = dO @ V.swapaxes(-1, -2)
         row = 0 if fault == "row sum dropped" else (dP * P).sum(axis=-1, keepdims=True)
@@ -103,7 +105,8 @@ def test_a_skipped_activation_is_caught(normal):
 
 class BlockWith(TransformerBlock):
     def __init__(self, fault):
-        super().__init__(4, 2, 6)
+        parts = block(4, 2, 6)
+        super().__init__(parts.norm1, parts.attn, parts.norm2, parts.ffn)
         self.fault = fault
 
     def backward(self, dY):

@@ -18,8 +18,9 @@ from typing import Any
 
 from numpygpt import nn
 from numpygpt.models import GPT
+from numpygpt.nn import causal_attention
 from numpygpt.nn import functional as F
-from numpygpt.nn.modules import normalization
+from numpygpt.nn.modules import attention, normalization
 from numpygpt.verify.mutation.changes import changes, expressions
 
 
@@ -72,10 +73,12 @@ def targets(name: str = "") -> list[Target]:
                lines=("dlogits", "dX[s]", "dE[v]")),
         Target("LinearCrossEntropy", nn.LinearCrossEntropy.zeros, forward=True),
         Target("LayerNorm", normalization.row_mean),
-        Target("MultiHeadAttention", nn.MultiHeadAttention.scores),
-        Target("MultiHeadAttention", nn.MultiHeadAttention.blocks, lines=("rows", "seen")),
+        Target("MultiHeadAttention", causal_attention.causal_attention_backward),
+        Target("MultiHeadAttention", causal_attention.scores),
+        Target("MultiHeadAttention", causal_attention.tiles, lines=("rows", "seen")),
+        Target("MultiHeadAttention", causal_attention.sum_heads),
         Target("MultiHeadAttention", nn.MultiHeadAttention.split),
-        Target("MultiHeadAttention", nn.MultiHeadAttention.heads),
+        Target("MultiHeadAttention", attention.split_heads),
     ]
     found = [replace(target, function=inspect.unwrap(target.function)) for target in found]  # without decorators
     found.sort(key=lambda target: (target.function.__module__, target.layer))
