@@ -1,7 +1,7 @@
-"""Every layer in its configurations, and small GPTs: what `./test.py` and the tests check by finite differences.
+"""Every layer in its configurations, and small GPTs: the cases that `./test.py` checks by finite differences.
 
-Batch, time and heads are above one, and a head's size is unlike the time, so that a transposed axis cannot hide. The
-"square" ones are there beside them: in these NumPy itself objects to no transposed factor, and the numbers must.
+Batch, time and heads are above one, and the size of a head differs from the time, so that swapped axes are noticed. In
+the "square" cases all sizes are equal: NumPy accepts a transposed factor there, so the numbers must show it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Case = tuple[str, str, Callable[[], Module], tuple[np.ndarray, ...]]  # layer, c
 
 
 def gradient_cases() -> Iterator[Case]:
-    """(layer, configuration, maker of the module, inputs), for `gradcheck(maker(), *inputs)`."""
+    """(layer, configuration, maker of the module, inputs), for `gradcheck(maker(), *inputs)`; simple layers first."""
     rng = np.random.default_rng(42)
     yield from affine_cases(rng)
     yield from pointwise_cases(rng)
@@ -42,7 +42,7 @@ def gradient_cases() -> Iterator[Case]:
 
 def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
     X = rng.standard_normal
-    ids = rng.integers(0, 7, (2, 5))  # (B, T); repeated ids are certain: 10 of 7
+    ids = rng.integers(0, 7, (2, 5))  # (B, T); 10 ids out of 7: some are repeated
     yield "Linear", "rank 2", lambda: Linear(3, 4), (X((5, 3)),)
     yield "Linear", "rank 1", lambda: Linear(3, 4), (X(3),)
     yield "Linear", "rank 2, no bias", lambda: Linear(3, 4, bias=False), (X((5, 3)),)
@@ -67,7 +67,7 @@ def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def pointwise_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """Layers that act on each entry, or on each row, by itself."""
+    """Layers that act on each entry or each row independently."""
     X = rng.standard_normal
     yield "LayerNorm", "rank 1", lambda: LayerNorm(6), (X(6),)
     yield "LayerNorm", "rank 2, no bias", lambda: LayerNorm(6, bias=False), (X((5, 6)),)
@@ -88,7 +88,7 @@ def pointwise_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """Attention, the feed-forward network, and the block that is made of them."""
+    """Attention, the feed-forward network, and the block built from both."""
     X = rng.standard_normal
     limits = {
         "blocks of 2 rows": {"ROWS": 2},
@@ -153,16 +153,18 @@ def loss_cases(rng: np.random.Generator) -> Iterator[Case]:
                partial(Small, partial(fused, 7, 4), loss, LOGIT_ROWS=rows, LOGIT_ENTRIES=entries),
                (X((2, 5, 4)), ignored))
     yield "LinearCrossEntropy", "a larger table before", partial(AfterALargerTable, 7, 4), (X((2, 5, 4)), ignored)
+    yield ("LinearCrossEntropy", "no target left", partial(fused, 7, 4),
+           (np.linspace(-1, 1, 40).reshape(2, 5, 4), np.full((2, 5), -1)))
     yield "LinearCrossEntropy", "square, as many rows", partial(fused, 4, 4), (X((4, 4)), np.array([2, 0, -1, 2]))
 
 
 def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
     x, y = rng.integers(0, 7, (2, 5)), rng.integers(0, 7, (2, 5))
-    y = np.where(np.arange(10).reshape(2, 5) % 4 == 1, -1, y)  # of the two sequences 1 and 2 targets are ignored
+    y = np.where(np.arange(10).reshape(2, 5) % 4 == 1, -1, y)  # ignores 1 and 2 targets of the two sequences
     gpts: list[tuple[str, Callable[..., Module], dict[str, Any]]] = [
         ("tied, gelu, learned", GPT, {}),
         ("untied, relu, learned", GPT, {"tie_weights": False, "activation": "relu"}),
-        # (with 2 heads a hidden number lies within 2h of ReLU's corner, where a finite difference is no slope)
+        # with 2 heads a hidden value is within 2h of ReLU's corner, where a finite difference is not the derivative
         ("relu, sinusoidal, 3 heads", GPT, {"activation": "relu", "positions": "sinusoidal", "n_heads": 3}),
         ("untied, no bias, dropout", GPT, {"tie_weights": False, "bias": False, "dropout": 0.2}),
         ("d_k 4, d_v 2, d_ff 5", GPT, {"d_k": 4, "d_v": 2, "d_ff": 5}),

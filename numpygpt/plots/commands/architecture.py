@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from numpygpt.data.dataset import at_hand, read_meta
+from numpygpt.data.meta import existing_folder, read_meta
 from numpygpt.inspection.blueprint import Blueprint, blueprint
 from numpygpt.models import GPT
 from numpygpt.plots import style
@@ -58,7 +58,7 @@ def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:
     vocab_size = args.vocab_size
     if vocab_size is None:
         try:
-            vocab_size = read_meta(at_hand(Path(config.data)))["vocab_size"]
+            vocab_size = read_meta(existing_folder(Path(config.data)))["vocab_size"]
         except (FileNotFoundError, ValueError) as error:
             raise type(error)(f"{error}; or give the number of tokens with --vocab-size") from error
     model = GPT(replace(config.model, vocab_size=vocab_size))
