@@ -27,7 +27,7 @@ def walk(trainer: Trainer, colour: bool = False) -> str:
     """
     c = trainer.config
     if trainer.step >= c.steps:
-        raise ValueError(f"the run has done all its {c.steps:,} steps, so there is no next step to trace: give it more "
+        raise ValueError(f"the run has done all its {c.steps:,} steps, so it has no next step to trace: give it more "
                          "steps")
     mint, ochre, lavender = BACKGROUNDS
     with restored(trainer), np.errstate(all="ignore"):
