@@ -14,7 +14,7 @@ from numpygpt.training.config import Config
 from numpygpt.training.memory import memory, parameters
 from numpygpt.training.trainer import workers_of
 from numpygpt.training.validation import comparable, tokens_read
-from numpygpt.utils.console import WIDTH, hanging
+from numpygpt.utils.console import MAX_WIDTH, hanging
 from numpygpt.utils.cores import cores
 from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import duration
@@ -23,7 +23,7 @@ NAMES = 9  # columns of a row's name, as in the other lines that a run begins wi
 WORSE = 0.5  # nats per token, by which both losses of a run that diverges are above where they were
 
 
-def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence[str] = ()) -> str:
+def introduction(c: Config, d: TokenDataset, width: int = MAX_WIDTH, notes: Sequence[str] = ()) -> str:
     """The run in a few lines of at most `width` columns: data, model, step, machine, memory, and what its loss means.
 
     All of it is worked out from sizes, so that a model of any size can be described.
