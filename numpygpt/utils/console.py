@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from numpygpt.utils.colour import room
 
-MAX_WIDTH = 100  # columns of a line
+WIDTH = 100  # columns of a line at most
 UNLIMITED = 1 << 30
 
 
@@ -27,7 +27,7 @@ def say(text: str) -> None:
 
 def note(text: str, name: str = "note: ") -> None:
     """Print a line that starts with `name`. On a terminal it is wrapped; in a file it is one line."""
-    say(hanging(name, text, room(sys.stdout, MAX_WIDTH) if sys.stdout.isatty() else UNLIMITED))
+    say(hanging(name, text, room(sys.stdout, WIDTH) if sys.stdout.isatty() else UNLIMITED))
 
 
 def hanging(name: str, text: str, width: int) -> str:
