@@ -41,7 +41,7 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     Raises ValueError for more tokens than the model's context or a page can hold, and for weights that are not finite.
     """
     ids = check_context(model, ids)
-    n_layers, n_heads = len(model.blocks), model.config["n_heads"]
+    n_layers, n_heads = len(model.blocks), model.config.n_heads
     check_size(len(ids), n_layers, n_heads)
     probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, V)
     stream = np.linalg.norm(residual_stream(model, ids).astype(np.float64), axis=-1)  # (L + 1, T)

@@ -86,7 +86,7 @@ def summary(model: Module, batch_size: int = 1, context: int | None = None, *,
 
     For any other module give `input_shape`. Raises ValueError for sizes that do not fit.
 
-        print(summary(GPT(65, 128, 256, 4, 4), 16))
+        print(summary(GPT(vocab_size=65, max_len=128, d_model=256, n_heads=4, n_layers=4), 16))
         print(summary(LayerNorm(256), input_shape=(16, 128, 256)))
     """
     if input_shape is None:

@@ -12,14 +12,12 @@ from numpygpt.data.dataset import at_hand, how_to_make
 from numpygpt.data.recipes import folder_of, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.training.config import Config, filled, fixed_names, given, read_preset
+from numpygpt.training.config import SETTINGS, Config, filled, given, read_preset
 from numpygpt.training.restore import check_model, run_config
 from numpygpt.training.trainer import workers_of
 from numpygpt.utils.lock import check_unlocked
 from numpygpt.utils.paths import command, display_path
 
-SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
-         "bias")  # what parameters of a checkpoint fit into
 JUMP = 0.1  # of the learning rate, beyond which it is worth a note
 
 
@@ -38,7 +36,7 @@ def begun(args: Namespace) -> Start:
         checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
         check_model(checkpoint)
         old = run_config(checkpoint)
-        shape = {name: getattr(old, name) for name in SHAPE}
+        shape = {s.key: s.value(old) for s in SETTINGS if s.of_model and s.fixed and s.key != "dtype"}
         keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
         config = config.changed(shape, display_path(checkpoint.path))
     values = filled(config, flags)
@@ -64,7 +62,7 @@ def resumed(args: Namespace) -> Start:
     checkpoint = load_checkpoint(path, needs=MODEL_KEYS, advice=from_best(path))
     check_model(checkpoint)
     old, flags = run_config(checkpoint), given(args)
-    keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
+    keep_fixed({s.key: s.value(old) for s in SETTINGS if s.fixed}, flags, "a resumed run keeps its")
     if "out" in flags:
         raise ValueError("a resumed run goes on in its own folder: give no --out with --resume")
     values = {"out": str(checkpoint.path.parent.resolve()), "warmup": old.warmup} | flags
@@ -158,8 +156,8 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
         itself = settings is not None and not folder.exists()
         raise FileNotFoundError(f"{error}{', or leave out --dry-run: train.py makes it' if itself else ''}") from error
     shortest = min(len(dataset.train), len(dataset.val))
-    if config.context >= shortest:
-        raise ValueError(f"a context of {config.context:,} needs more than {config.context:,} tokens in each part, and "
+    if (context := config.model.max_len) >= shortest:
+        raise ValueError(f"a context of {context:,} needs more than {context:,} tokens in each part, and "
                          f"{display_path(folder)} has {shortest:,} in the smaller one: give a smaller --context, or a "
                          "longer text to datagen.py")
     return dataset

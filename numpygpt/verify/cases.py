@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from numpygpt.models import GPT
-from numpygpt.nn.modules import attention, loss
+from numpygpt.nn import causal_attention
+from numpygpt.nn.modules import loss
 from numpygpt.nn.modules.activation import GELU, ReLU, Softmax
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.nn.modules.dropout import Dropout
@@ -24,8 +25,7 @@ from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.normalization import LayerNorm
 from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
-from numpygpt.nn.modules.transformer import TransformerBlock
-from numpygpt.verify.wrappers import AfterALargerTable, BothUses, ChunkedGPT, MicroBatches, Small
+from numpygpt.verify.wrappers import AfterALargerTable, BothUses, ChunkedGPT, MicroBatches, Small, block
 
 Case = tuple[str, str, Callable[[], Module], tuple[np.ndarray, ...]]  # layer, configuration, maker, inputs
 
@@ -99,26 +99,36 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
     }
     for name, limit in limits.items():
         yield ("MultiHeadAttention", name,
-               partial(Small, partial(MultiHeadAttention, 6, 2, 4, 2), attention, **limit), (X((3, 5, 6)),))
+               partial(Small, partial(MultiHeadAttention, 6, 2, 4, 2), causal_attention, **limit), (X((3, 5, 6)),))
     yield ("MultiHeadAttention", "square, P made again",
-           partial(Small, partial(MultiHeadAttention, 9, 3), attention, KEEP_WEIGHTS=0), (X((3, 3, 9)),))
+           partial(Small, partial(MultiHeadAttention, 9, 3), causal_attention, KEEP_WEIGHTS=0), (X((3, 3, 9)),))
     layers: list[tuple[str, Callable[..., Module], tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
         ("2 heads of 3", MultiHeadAttention, (6, 2), {}, (2, 5, 6)),
         ("3 heads, d_k 4, d_v 2", MultiHeadAttention, (6, 3), {"d_k": 4, "d_v": 2}, (2, 5, 6)),
         ("no bias", MultiHeadAttention, (6, 2), {"bias": False}, (2, 5, 6)),
         ("no bias, dropout", MultiHeadAttention, (6, 2), {"bias": False, "dropout": 0.3, "rng": 2}, (2, 5, 6)),
         ("square, all of 3", MultiHeadAttention, (9, 3), {}, (3, 3, 9)),
+        ("4 heads, 2 key heads", MultiHeadAttention, (8, 4), {"n_kv_heads": 2}, (2, 5, 8)),
+        ("6 heads, 2 key heads, d_k 4, d_v 2", MultiHeadAttention, (6, 6, 4, 2), {"n_kv_heads": 2}, (3, 5, 6)),
+        ("3 heads, 1 key head, dropout", MultiHeadAttention, (6, 3), {"n_kv_heads": 1, "dropout": 0.3, "rng": 2},
+         (2, 5, 6)),
         ("gelu", FeedForward, (4,), {}, (2, 5, 4)),
-        ("rank 2, relu, 5 wide", FeedForward, (4, 5), {"activation": "relu"}, (5, 4)),
+        ("rank 2, relu, 5 wide", FeedForward, (4, 5), {"activation": ReLU()}, (5, 4)),
         ("no bias, dropout", FeedForward, (4,), {"bias": False, "dropout": 0.3, "rng": 2}, (2, 5, 4)),
         ("square, as many rows", FeedForward, (4, 4), {}, (4, 4)),
-        ("gelu", TransformerBlock, (6, 2), {}, (2, 5, 6)),
-        ("relu, no bias, dropout", TransformerBlock, (6, 2),
-         {"activation": "relu", "bias": False, "dropout": 0.3, "rng": 3}, (2, 5, 6)),
-        ("d_k 4, d_v 2, d_ff 5", TransformerBlock, (6, 2, 5), {"d_k": 4, "d_v": 2}, (2, 5, 6)),
     ]
     for name, kind, sizes, options, shape in layers:
         yield kind.__name__, name, partial(kind, *sizes, **options), (X(shape),)
+    yield ("MultiHeadAttention", "4 heads, 2 key heads, P made again",
+           partial(Small, partial(MultiHeadAttention, 8, 4, n_kv_heads=2), causal_attention, ROWS=2, KEEP_WEIGHTS=0),
+           (X((3, 5, 8)),))
+    blocks: dict[str, dict[str, Any]] = {
+        "gelu": {},
+        "relu, no bias, dropout": {"activation": "relu", "bias": False, "dropout": 0.3, "rng": 3},
+        "d_k 4, d_v 2, d_ff 5": {"d_k": 4, "d_v": 2, "d_ff": 5},
+    }
+    for name, options in blocks.items():
+        yield "TransformerBlock", name, partial(block, 6, 2, **options), (X((2, 5, 6)),)
 
 
 def loss_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -159,6 +169,7 @@ def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
         ("untied, no bias, dropout", GPT, {"tie_weights": False, "bias": False, "dropout": 0.2}),
         ("d_k 4, d_v 2, d_ff 5", GPT, {"d_k": 4, "d_v": 2, "d_ff": 5}),
         ("T below max_len", GPT, {"max_len": 8}),
+        ("4 heads, 2 key heads", GPT, {"d_model": 8, "n_heads": 4, "n_kv_heads": 2}),
         ("chunked loss, tied", ChunkedGPT, {}),
         ("chunked loss, untied", ChunkedGPT, {"tie_weights": False, "positions": "sinusoidal"}),
         ("chunked, dropout", ChunkedGPT, {"dropout": 0.2, "n_layers": 1}),
@@ -171,5 +182,5 @@ def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield "GPT", name, partial(MicroBatches, partial(kind, **single)), (x, y)
     yield "GPT", "chunks of 3 rows", partial(Small, partial(ChunkedGPT, **single), loss,
                                              LOGIT_ROWS=1, LOGIT_ENTRIES=21), (x, y)
-    yield "GPT", "blocks, P made again", partial(Small, partial(GPT, **single), attention,
+    yield "GPT", "blocks, P made again", partial(Small, partial(GPT, **single), causal_attention,
                                                        ROWS=2, KEEP_WEIGHTS=0), (x, y)

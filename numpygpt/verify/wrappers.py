@@ -10,17 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.models import GPT
+from numpygpt.models import GPT, ModelConfig, build
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.modules.transformer import TransformerBlock
+
+
+def block(d_model: int, n_heads: int, d_ff: int | None = None, *, rng: np.random.Generator | int | None = None,
+          **options: Any) -> TransformerBlock:
+    """A block of a GPT, by itself."""
+    config = ModelConfig(vocab_size=0, max_len=1, n_layers=1, d_model=d_model, n_heads=n_heads, d_ff=d_ff, **options)
+    return build.block(config, np.random.default_rng(rng))
 
 
 class ChunkedGPT(Module):
     """A GPT through `GPT.loss`, which computes the head and the loss one chunk of rows at a time."""
 
-    def __init__(self, *sizes: int, **options: Any):
-        self.gpt = GPT(*sizes, **options)
+    def __init__(self, **config: Any):
+        self.gpt = GPT(**config)
 
     def forward(self, x: np.ndarray, y: np.ndarray) -> float:
         return self.gpt.loss(x, y)

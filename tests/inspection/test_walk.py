@@ -29,7 +29,7 @@ def dataset(tmp_path_factory):
 
 
 def trainer(dataset, lively=False, **changes):
-    t = Trainer(Config(**(SMALL | changes)), dataset)
+    t = Trainer(Config.of(**(SMALL | changes)), dataset)
     if lively:  # with fresh weights, attention is even and nothing tells one number from another
         t.model.flat().params[:] += 0.3 * np.random.default_rng(1).standard_normal(len(t.model.flat().params))
     return t

@@ -27,7 +27,8 @@ def ours(name):
 @pytest.mark.parametrize(("activation", "tied"), [("gelu", True), ("relu", False)])
 def test_the_peer_computes_the_same_loss_and_gradients(activation, tied, lively):
     case = Case("tiny", 2, 5, 8, 2, 2, 11, (), activation=activation, tied=tied)
-    model = GPT(case.V, case.T, case.C, case.H, case.L, activation=activation, tie_weights=tied, dtype="float64")
+    model = GPT(vocab_size=case.V, max_len=case.T, d_model=case.C, n_heads=case.H, n_layers=case.L,
+                activation=activation, tie_weights=tied, dtype="float64")
     peer = torch_model(case).double()
     lively(model)
     params, grads = model.params(), model.grads()

@@ -22,11 +22,11 @@ WHAT = ("attention", "gradients", "embeddings", "architecture")
 
 def save_run(folder, data, **changes):
     """A run folder as train.py would leave it, with weights of order one."""
-    model = GPT(data.vocab_size, **(SIZES | changes))
+    model = GPT(vocab_size=data.vocab_size, **(SIZES | changes))
     rng = np.random.default_rng(5)
     for param in model.params().values():
         param += 0.3 * rng.standard_normal(param.shape).astype(param.dtype)
-    header = {"step": 1234, "last": {"step": 1234, "val_loss": 2.5}, "best": {}, "model": model.config,
+    header = {"step": 1234, "last": {"step": 1234, "val_loss": 2.5}, "best": {}, "model": model.config.to_dict(),
               "config": {"data": str(data.folder), "batch_size": 5}, "tokenizer": data.tokenizer.to_dict(),
               "data": {"corpus": "test"}}  # fmt: skip
     folder.mkdir(parents=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from numpygpt.utils.checks import integer
 
-DEFAULTED = ("d_ff", "d_k", "d_v")  # sizes that may be None
+DEFAULTED = ("d_ff", "d_k", "d_v", "n_kv_heads")  # sizes that may be None
 DTYPES = ("float16", "float32", "float64")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:
             vocab_size = read_meta(at_hand(Path(config.data)))["vocab_size"]
         except (FileNotFoundError, ValueError) as error:
             raise type(error)(f"{error}; or say with --vocab-size how many tokens there are") from error
-    model = GPT(**config.model(vocab_size))
+    model = GPT(replace(config.model, vocab_size=vocab_size))
     return model, config.batch_size, f"preset {drawable(Path(args.preset).stem)}", Path("architecture.png")
 
 

@@ -57,8 +57,8 @@ def about(source: Source) -> dict[str, list[str]]:
     loss = f", validation loss {header['last']['val_loss']:.3f} nats a token" if header["last"] else ""
     return {
         "facts": [
-            f"{sizes['n_layers']} layers, {sizes['n_heads']} heads, {sizes['d_model']} wide, context "
-            f"{sizes['max_len']:,}, {source.model.n_params():,} parameters",
+            f"{sizes.n_layers} layers, {sizes.n_heads} heads, {sizes.d_model} wide, context "
+            f"{sizes.max_len:,}, {source.model.n_params():,} parameters",
             f"trained on {corpus_name(source.checkpoint)}{loss}",
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens",
         ],
