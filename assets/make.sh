@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Makes the pictures and outputs that README.md and docs/INSIDE.md show: trains `quick` and three runs to compare, some
-# five minutes on two cores. The page of ./plot.py explore is opened in Chromium for its picture, where there is one.
+# Makes the pictures and outputs that README.md and docs/INSIDE.md show, then writes them into the pages: trains `quick`
+# twice and three runs to compare, some eight minutes on two cores. Chromium, if it is installed, opens the page of
+# ./plot.py explore for its picture.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 outputs=assets/outputs pictures=assets/pictures
 mkdir -p $pictures
 
 ./train.py quick --trace --dry-run | sed '1,/compare tokenizers\.$/d' > $outputs/trace.txt
+./train.py quick | grep -v '^    |' > $outputs/train.txt  # without the samples
+rm -rf runs/plain && mv runs/quick runs/plain
 ./train.py quick --trace-every 20
 ./plot.py runs/quick --out assets/training_curves/quick.png
 ./sample.py runs/quick > $outputs/quick.txt
@@ -42,3 +45,7 @@ with Browser(tempfile.mkdtemp()) as browser:
     browser.open(Path(sys.argv[1]).resolve().as_uri() + "#token=20&layer=1&head=3")
     browser.screenshot(Path(sys.argv[2]))
 PYTHON
+
+python assets/crop.py $pictures/explore.png $pictures/readme_attention.png 0.235 0.605
+python assets/crop.py assets/training_curves/quick.png $pictures/readme_curves.png 0.015 0.265
+python docs/build.py

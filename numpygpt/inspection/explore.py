@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.data.inspect import token_signs
 from numpygpt.inspection.probe import (
     attention_weights,
     check_context,
@@ -26,6 +25,7 @@ from numpygpt.inspection.probe import (
 )
 from numpygpt.models import GPT
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import token_signs
 
 LIKELIEST = 10  # tokens listed after each position
 TARGETS = 3  # losses per position that are traced back: for the next token and the likeliest others

@@ -72,8 +72,8 @@ class Summary:
             f"{root.kind} in training, for an input of {shape(root.input_shape)}", "", table(rows, left=3), "",
             f"memory: parameters {scaled(self.parameter_bytes, 'B')} + gradients {scaled(self.gradient_bytes, 'B')} + "
             f"activations {scaled(self.cached, 'B')} = {scaled(held, 'B')}",
-            "forward, backward: FLOPs, 2 m n k per matrix product; activations: memory cached for backward. What a",
-            "layer computes for its gradients in its forward pass counts as forward",
+            "forward, backward: FLOPs, 2 m n k per matrix product; activations: memory cached for backward",
+            "what a layer computes for its gradients in its forward pass counts as forward",
         ]
         if self.unknown:
             text.append(f"the sums exclude {', '.join(self.unknown)} and everything inside: the class has no `cost`")

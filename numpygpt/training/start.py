@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from numpygpt.data import ProgressBars, TokenDataset, load_corpus, prepare
-from numpygpt.data.dataset import at_hand, how_to_make
-from numpygpt.data.recipes import folder_of, recipe
+from numpygpt.data import TokenDataset, load_corpus, prepare
+from numpygpt.data.meta import existing_folder
+from numpygpt.data.recipes import folder_of, make_command, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.training.config import SETTINGS, Config, filled, given, read_preset
@@ -17,6 +17,7 @@ from numpygpt.training.restore import check_model, run_config
 from numpygpt.training.trainer import workers_of
 from numpygpt.utils.lock import check_unlocked
 from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.progress import ProgressBars
 
 JUMP = 0.1  # of the learning rate, beyond which it is worth a note
 
@@ -136,13 +137,13 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
     """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. If its text
     cannot be fetched, another text is used, in a folder with another name."""
     asked = Path(config.data)
-    folder = at_hand(asked)
+    folder = existing_folder(asked)
     if folder != asked:
         say(f"note: {display_path(asked)} is missing, so {display_path(folder)} is used, which was made because Tiny "
-            f"Shakespeare could not be fetched. To try it again: {how_to_make(asked)}")
+            f"Shakespeare could not be fetched. To try it again: {make_command(asked)}")
     settings = recipe(folder)
     if make and settings is not None and not folder.exists():
-        say(f"{display_path(folder)} is missing: making it, as {how_to_make(folder)} would")
+        say(f"{display_path(folder)} is missing: making it, as {make_command(folder)} would")
         with ProgressBars() as progress:
             corpus = load_corpus(settings.get("dataset", "default"), progress=progress)
             for note in corpus.notes:

@@ -1,28 +1,14 @@
 """The files of docs/exercises: read, taken apart, and run by their marker."""
 
 import ast
-import importlib.util
-import re
 import sys
 
-from numpygpt.utils.paths import ROOT
+from pages import ROOT, load
 
 FOLDER = ROOT / "docs" / "exercises"
 SOLVED = FOLDER / "solutions"
 NAMES = sorted(path.name for path in SOLVED.glob("[0-9]*.py"))
 NUMBER = {name: int(name[:2]) for name in NAMES}
-DOC = ROOT / "docs" / "EXERCISES.md"
-TEXT = DOC.read_text(encoding="utf-8")
-SHOWN = re.findall(r"^```text\n(.*?)^```", TEXT, re.S | re.M)  # what the page says is printed
-
-
-def load(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 MARKER = load(FOLDER / "marker.py", "exercises_marker_for_tests")
 sys.modules["marker"] = MARKER  # what the exercises import
 

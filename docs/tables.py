@@ -1,0 +1,151 @@
+"""The tables that docs/build.py makes from the code. Each function returns rows of cells; the first row is the header."""
+
+import ast
+import inspect
+import re
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from numpygpt import GPT, nn, trace
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def layers():
+    """README: every layer of numpygpt.nn with its formulas, a link to its code and one to its derivation."""
+    table = [("layer", "forward", "backward", "derived")]
+    for name in sorted(nn.__all__, key=str.lower):
+        kind = getattr(nn, name)
+        if isinstance(kind, type) and hasattr(kind, "formula"):
+            path = Path(inspect.getsourcefile(kind)).relative_to(ROOT)
+            table.append((f"[`{name}`]({path})", lines(kind.formula.forward), lines(kind.formula.backward),
+                          derivation(name)))
+    return table
+
+
+def lines(formulas):
+    return "<br>".join(formulas).replace("|", "\\|")
+
+
+def derivation(name):
+    """A link to the section of the textbook that quotes the layer, preferably the one with its name."""
+    quoted, found = re.compile(rf"<!-- quote \S+ (?:.* )?({name}\.|{re.escape(name.lower())}_backward)"), []
+    for page in sorted((ROOT / "docs" / "backprop").glob("*.md")):
+        title = ""
+        for line in page.read_text(encoding="utf-8").splitlines():
+            title = line[3:] if line.startswith("## ") else title
+            if quoted.match(line):
+                found.append((title != name, f"[{title}](docs/backprop/{page.name}#{title.lower().replace(' ', '-')})"))
+    return min(found, default=("", ""))[1]
+
+
+def facing():
+    """docs/backprop/model.md: every module of a GPT in the order of the forward pass, its formulas and shapes."""
+    sizes = {"B": 2, "T": 3, "C": 8, "F": 5, "V": 7}
+    names = {size: letter for letter, size in sizes.items()} | {24: "3C"}
+    model = GPT(vocab_size=7, max_len=9, d_model=8, n_heads=2, n_layers=1, d_ff=5, dropout=0.1, seed=0)
+    x, y = np.random.default_rng(0).integers(0, 7, (2, 2, 3))
+    with trace(model) as t:
+        model(x, targets=y)
+        model.backward()
+    table = [("module", "forward: read down", "gives", "backward: read up", "gets dY of shape")]
+    for record in t:
+        kind = getattr(nn, record.kind, None) or GPT
+        shape = "(" + ", ".join(names[size] for size in record.output_shape) + ")" if record.output_shape else "number"
+        path = Path("../..") / Path(inspect.getsourcefile(kind)).relative_to(ROOT)
+        module = record.name.replace("blocks.0", "blocks.i") or record.kind
+        table.append((f"[`{module}`]({path})", lines(kind.formula.forward), shape, lines(kind.formula.backward), shape))
+    return table
+
+
+def memory(*presets):
+    """docs/backprop/model.md: the bytes that each module caches for backward, in training of a preset."""
+    columns = [cached(preset) for preset in presets]
+    return [("module", *presets), *((f"`{name.replace('blocks.0', 'blocks.i')}`", *(f"{column[name]:,}"
+                                    for column in columns)) for name in columns[0])]
+
+
+def cached(preset):
+    from numpygpt.training.config import read_preset
+
+    config = read_preset(preset)
+    model = GPT(**config.model(65))
+    x = np.zeros((config.batch_size, config.context), int)
+    with trace(model) as t:
+        model.loss(x, x)
+    return {record.name: record.cached for record in t}
+
+
+def cases():
+    """docs/GRADIENTS.md: what ./test.py --gradients checks. The errors that it prints depend on the machine."""
+    from numpygpt.verify.cases import gradient_cases
+
+    table, total = [("layer", "configuration", "parameters", "inputs", "entries checked")], 0
+    for layer, configuration, make, inputs in gradient_cases():
+        params, floats = make().params(), [X for X in inputs if X.dtype.kind == "f"]
+        entries = sum(array.size for array in [*params.values(), *floats])
+        table.append((layer, configuration, len(params), len(floats), f"{entries:,}"))
+        total += entries
+    return [*table, ("all", f"{len(table) - 1} cases", "", "", f"{total:,}")]
+
+
+@cache
+def made():
+    from numpygpt.verify.mutation.mutants import mutants, targets
+
+    return {target.name: list(mutants(target)) for target in targets()}
+
+
+def mutants():
+    """docs/GRADIENTS.md: how many mutants ./test.py --mutants makes of each function."""
+    from numpygpt.verify.mutation.equivalent import EQUIVALENT
+
+    same = defaultdict(int)
+    for function, _, _ in EQUIVALENT:
+        same[function] += 1
+    table = [(f"`{name}`", len(found), same[name] or "") for name, found in made().items()]
+    return [("function", "mutants", "equivalent to the original"), *table,
+            ("all", sum(row[1] for row in table), len(EQUIVALENT))]
+
+
+def equivalent():
+    """docs/GRADIENTS.md: the mutants that compute the same, each with the reason."""
+    from numpygpt.verify.mutation.equivalent import EQUIVALENT
+
+    return [("function", "line", "changed to", "why it computes the same"),
+            *((f"`{function}`", f"`{before}`", f"`{after}`", reason)
+              for (function, before, after), reason in EQUIVALENT.items())]
+
+
+def imports():
+    """docs/ARCHITECTURE.md: which packages each one imports from; with a star, only inside functions."""
+    found = defaultdict(lambda: defaultdict(set))
+    package = ROOT / "numpygpt"
+    folders = {path.name for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    for path in package.rglob("*.py"):
+        own = path.relative_to(package).parts[0]
+        for module, inside in imported(ast.parse(path.read_text(encoding="utf-8"))):
+            other = module.split(".")[1] if module.startswith("numpygpt.") else ""
+            if own in folders and other in folders - {own}:
+                found[own][other].add(inside)
+    order = ["utils", "nn", "tokenizer", "optim", "parallel", "models", "data", "verify", "inspection", "plots",
+             "training"]
+    return [("package", "imports"),
+            *((f"`{name}`", ", ".join(f"`{other}`{'*' * all(found[name][other])}"
+                                      for other in order if other in found[name]))
+              for name in sorted(folders, key=lambda name: (order.index(name) if name in order else 99, name)))]
+
+
+def imported(node, inside=False):
+    """(module, whether inside a function) of each import that is run."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.Import):
+            yield from ((alias.name, inside) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield from ((f"{child.module}.{alias.name}", inside) for alias in child.names)
+        yield from imported(child, inside or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)))
