@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Peak memory of writing text with a model of GPT-2's size (124M parameters in float32, random weights).
+"""Measure the peak memory of decoding with GPT-2 124M: float32, random weights.
 
     python benchmarks/memory.py
 
-The weights are 0.5 GB. A model that only writes has no gradients, and its weights are never held twice.
+The weights take 0.5 GB. A model that only decodes needs no gradients, and its weights are never held twice.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.speed import peak_memory  # noqa: E402
-from numpygpt.models import GPT  # noqa: E402
+from benchmarks.common import peak_memory
+from numpygpt.models import GPT
+from numpygpt.utils import cli
 
 TOKENS = 100
 
 
 def main() -> None:
-    model = GPT(50257, 1024, 768, 12, 12)
+    cli.ArgumentParser(description=__doc__).parse_args()
+    model = GPT(vocab_size=50257, max_len=1024, d_model=768, n_heads=12, n_layers=12)
     made = peak_memory()
     model.generate([[0]], TOKENS)
     print(f"{model.n_params() / 1e6:.0f}M parameters, {4e-9 * model.n_params():.2f} GB")
@@ -29,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)
