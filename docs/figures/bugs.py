@@ -146,7 +146,7 @@ VALUES: tuple[Any, ...] = (lambda run: run.losses[-30:].mean(), lambda run: run.
 
 
 def panel(ax: Axes, bug: Bug, found: dict[tuple[str, str, int], Result]) -> list[Any]:
-    """The training loss that is reported, of the first seed, right and wrong: from 0, or close up where none is low."""
+    """Draw the training loss of the first seed, correct and with the bug, on a scale from 0 only if a loss is low."""
     dress(ax, "", "", "")
     ax.set_title(bug.name, loc="left", fontsize=FONT - 1, color=INK)
     entries, least, later = [], np.inf, 0.0  # the lowest loss, the highest after a quarter of the steps
