@@ -8,7 +8,6 @@
 """
 
 from numpygpt import startup
-from numpygpt.utils.paths import display_path
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it reports missing packages in one line
@@ -19,20 +18,21 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
-from numpygpt.training.config import add_flags, presets
+from numpygpt.training.flags import add_flags, presets
 from numpygpt.training.folder import clear_leftovers, closed
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.memory import check_memory
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.report import introduction
 from numpygpt.training.run import RunLoop
-from numpygpt.training.start import begun, changes, check_free, open_data, resumed
+from numpygpt.training.start import changes, check_free, new_run, open_data, resume_run
 from numpygpt.training.validation import eval_tokens
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, room
 from numpygpt.utils.console import WIDTH, note, say
 from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.lock import locked
+from numpygpt.utils.paths import display_path
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -54,14 +54,14 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    config, checkpoint, notes = resumed(args) if args.resume else begun(args)
+    config, checkpoint, notes = resume_run(args) if args.resume else new_run(args)
     out = Path(config.out)
     check_logger(config.log)  # before any work is done
-    dataset = open_data(config, make=not args.dry_run, say=say)
+    dataset = open_data(config, make=not args.dry_run, say=lambda text: say(cli.with_flags(text)))
     # The data folder is another text's if Tiny Shakespeare could not be fetched.
     found = {"data": str(dataset.folder), "eval_tokens": eval_tokens(config, len(dataset.val) - 1)}
     config = config.changed(found, "flags")
-    print(introduction(config, dataset, room(sys.stdout, WIDTH), notes), flush=True)
+    print(introduction(config, dataset, room(sys.stdout, WIDTH), map(cli.with_flags, notes)), flush=True)
     check_memory(config, dataset.vocab_size)
     if args.dry_run and not (checkpoint or args.trace):
         return 0  # before the model takes memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +26,7 @@ LEGEND = ("train: mean loss since the previous line. val: loss on the validation
           "perplexity: e^val. Use bits/byte to compare tokenizers.")
 
 
-def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence[str] = ()) -> str:
+def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable[str] = ()) -> str:
     """Describe the run in a block of at most `width` columns: data, model, training, machine, and where it is saved.
 
     Everything is computed from sizes, so a model of any size can be described.
