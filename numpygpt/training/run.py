@@ -43,11 +43,8 @@ class RunLoop:
 
     def __init__(self, trainer: Trainer, out: Path, log: MetricsLog, loggers: Sequence[Logger] = (),
                  draw_curves: Callable[[Path], Path] | None = None):
-        self.trainer = trainer
-        self.config = trainer.config
-        self.out = out
-        self.log = log
-        self.loggers = loggers
+        self.trainer, self.config = trainer, trainer.config
+        self.out, self.log, self.loggers = out, log, loggers
         self.draw_curves = draw_curves
         self.files = RunFiles(trainer, out, log)
         self.data = DataFiles(trainer.dataset)
@@ -100,12 +97,11 @@ class RunLoop:
 
     def remember(self) -> None:
         """Read the metrics of earlier sessions, for the next line and for the warnings."""
-        metrics = read_metrics(self.out / "metrics.jsonl")
-        self.history, self.losses = past_evaluations(metrics, self.trainer.last.get("step", -1))
+        last = self.trainer.last.get("step", -1)
+        self.history, self.losses = past_evaluations(read_metrics(self.out / "metrics.jsonl"), last)
 
     def stop(self, signum: int, frame: Any) -> None:
-        """Stop after this step. A second Ctrl-C stops at once. An evaluation, which may take minutes, is abandoned: the
-        resumed run begins with it."""
+        """Stop after this step; a second Ctrl-C stops at once. An evaluation is abandoned: a resumed run repeats it."""
         self.stopping = True
         if sys.stderr.isatty():  # not through Python's buffers, which this may have interrupted
             os.write(sys.stderr.fileno(), b"\nstopping after this step; press Ctrl-C again to stop at once\n")
@@ -145,12 +141,10 @@ class RunLoop:
             logger.metrics(kind, t.step, {"tokens": t.tokens, "seconds": t.seconds, **values})
 
     def evaluate(self) -> None:
-        """Measure the validation loss, save checkpoints, print a line and a short sample; or nothing if the run is
-        stopped meanwhile.
+        """Measure the validation loss, save checkpoints, print a line and a sample. If stopped meanwhile, do nothing.
 
-        Every evaluation reads the same tokens, so that their losses compare and the lowest is the best. The evaluation
-        after the last step also reads the whole validation split: that is the run's validation loss.
-        """
+        Every evaluation reads the same tokens, so their losses compare and the lowest is the best. The last evaluation
+        also reads the whole validation split: that is the run's validation loss."""
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
         losses = self.validation.losses(lambda: self.stopping, whole=t.step == c.steps)
         if self.stopping:
@@ -160,8 +154,7 @@ class RunLoop:
         sampled = {"sampled_loss": losses[0][1]} if len(losses) > 1 else {}
         t.last = {"step": t.step, "val_loss": loss, **sampled}
         best = not t.best or comparable(t.last) < comparable(t.best)
-        if best:
-            t.best = t.last
+        t.best = t.last if best else t.best
         t.seconds = time.perf_counter() - self.began
         self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)),
                     tokens_evaluated=read, **sampled)
@@ -218,10 +211,9 @@ class RunLoop:
                 f"    {self.files.resume()}")
             return
         speed = f", {1e3 * median(self.step_times):,.0f} ms per step" if self.step_times else ""
-        failed = diverged(self.history, t.dataset.vocab_size)
         note(f"{t.step:,} steps in {duration(t.seconds)}{speed}; "
              f"{result(t.last, t.best, self.validation.tokens)} ({display_path(self.out / 'best.npz')})",
-             "done, but the run has diverged: " if failed else "done: ")
+             "done, but the run has diverged: " if diverged(self.history, t.dataset.vocab_size) else "done: ")
         if not self.step_times:
             say(f"nothing was left to train; to train longer: {self.files.resume()} --steps N")
         say(f"next: {command('sample.py', run)}   and   {curves_command(self.out)}")
