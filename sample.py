@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
-from numpygpt.data.given import known_text, read_ids, read_text
+from numpygpt.data.user_text import known_text, read_ids, read_text
 from numpygpt.inspection.explain import Explanation, legend
 from numpygpt.inspection.score import score_text
 from numpygpt.inspection.score_report import COLUMNS, report

@@ -1,46 +1,55 @@
 #!/usr/bin/env python3
-"""Prove the gradients, then run the tests.
+"""Check every gradient, then run the tests.
 
-First a table: every layer in its configurations, and whole GPTs, against finite differences in float64, every entry of
-every parameter and input. Then the pytest suite, or those of its files and folders that are named. Words after -- go
-to pytest as they are: ./test.py -- -k attention
+First, finite differences check every layer in its configurations and whole GPTs: every entry of every parameter and
+input, in float64. Then pytest runs the tests, except the slow ones (documents, browser, scripts in processes of their
+own, fuzzing, kills): --slow runs these. Name files or folders to run all of their tests and no others. Arguments after
+-- go to pytest: ./test.py tests/nn -- -k attention
 
-With --mutants the check itself is checked: each arithmetic line of each backward pass is made wrong in every way that
-is known to happen, and the table must notice. See docs/GRADIENTS.md.
+--mutants checks the check: it makes every arithmetic line of every backward pass wrong, one change at a time, and the
+table of gradients must notice. See docs/GRADIENTS.md.
 """
 
 from numpygpt import startup
-from numpygpt.utils.paths import ROOT, command
 
 if __name__ == "__main__":
-    startup.begin("matplotlib", "pytest")  # before the other imports: it says in one line what is not installed
+    startup.begin("matplotlib", "pytest")  # before the other imports: it reports missing packages in one line
 
 import os
 import subprocess
 import sys
+import tempfile
 from argparse import Namespace
+from functools import partial
 
 from numpygpt.utils import cli
+from numpygpt.utils.paths import ROOT, command
 from numpygpt.verify import gradcheck
 from numpygpt.verify.cases import gradient_cases
 
 TOLERANCE = 1e-6
+# Tests run in two processes. These folders are one half of the work, or a little less; the other process runs the rest.
+FIRST_HALF = [f"tests/{name}" for name in ("plots", "inspection", "tokenizer", "browser", "docs")]
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    alone = parser.add_mutually_exclusive_group()
-    alone.add_argument("--gradients", action="store_true", help="the table alone, for a change to one backward")
-    alone.add_argument("--mutants", nargs="?", const="", metavar="NAME",
-                       help="change every line of the backward passes, or those of one layer or module, in turn, and "
-                            "list the changes that the table would not notice")
-    parser.add_argument("pytest", nargs="*", help="tests/... to run, or after -- any arguments for pytest")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--slow", action="store_true", help="run only the slow tests")
+    mode.add_argument("--gradients", action="store_true", help="check the gradients only")
+    mode.add_argument("--mutants", nargs="?", const="", metavar="NAME",
+                      help="list the changes of the backward passes, or of one layer or module, that the gradient "
+                           "check does not notice")
+    parser.add_argument("pytest", nargs="*", metavar="tests/...", help="test files or folders; arguments for pytest "
+                        "after --")
     words = sys.argv[1:] if argv is None else argv
     end = words.index("--") if "--" in words else len(words)
+    if "-k" in words[:end]:
+        parser.error(f"arguments for pytest go after --: {command('test.py', '--', *words)}")
     args = parser.parse_args(words[:end])
     for word in args.pytest:
         if not (word and os.path.exists(ROOT / word.split("::")[0])):
-            parser.error(f"there is no test file or folder {word!r}; for the tests with a word in their names: "
+            parser.error(f"no test file or folder {word!r}; to choose tests by a word in their names: "
                          f"{command('test.py', '--', '-k', word)}")
     args.pytest += words[end + 1 :]
     return args
@@ -49,17 +58,43 @@ def parse(argv: list[str] | None = None) -> Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if args.mutants is not None:
-        from numpygpt.verify.mutation import verdicts  # here, as the table alone needs none of it
+        from numpygpt.verify.mutation import verdicts  # here, because the gradient check alone does not need it
 
-        return 1 if verdicts.table(args.mutants, TOLERANCE) else 0
-    wrong = table()
-    if args.gradients or wrong:
-        return 1 if wrong else 0
-    return subprocess.run([sys.executable, "-m", "pytest", *args.pytest], cwd=ROOT).returncode
+        return 1 if verdicts.table(args.mutants, TOLERANCE, partial(print, flush=True)) else 0
+    if args.gradients:
+        return 1 if table() else 0
+    if args.pytest:  # a file, a folder or a word is named: all tests of that name, in one process
+        return 1 if table() else pytest(args.pytest).wait()
+    return tests("slow" if args.slow else "not slow")
+
+
+def tests(mark: str) -> int:
+    """Run the tests with this mark in two processes. The output of the second one is printed at the end.
+
+    The gradients are checked first, unless only slow tests are wanted. If one is wrong, no test runs.
+    """
+    with tempfile.TemporaryFile() as output:
+        second = pytest(["-m", mark, *(f"--ignore={folder}" for folder in FIRST_HALF)], output)
+        try:
+            if mark != "slow" and table():
+                return 1
+            status = pytest(["-m", mark, *FIRST_HALF]).wait()
+            status = second.wait() or status
+        finally:
+            second.kill()  # no effect if it has ended
+            second.wait()
+        output.seek(0)
+        print(output.read().decode(errors="replace"), end="", flush=True)
+    return status
+
+
+def pytest(arguments: list[str], output=None) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, stdout=output,
+                            stderr=subprocess.STDOUT if output else None)
 
 
 def table() -> int:
-    """Print a row for each case, and what is wrong with those that fail. Returns how many do."""
+    """Print a row for each case and the errors of those that fail. Returns how many failed."""
     print(f"{'layer':<20} {'configuration':<25} {'checked':<24} {'entries':>7} {'largest error':>14}")
     entries = cases = 0
     failed = []
@@ -75,8 +110,8 @@ def table() -> int:
         entries, cases = entries + report.entries, cases + 1
         if not report.ok:
             failed.append(f"\n{layer}, {configuration}\n{report}")
-    print(f"{entries:,} entries in {cases} cases; the largest error allowed is {TOLERANCE:.0e} of a tensor's largest "
-          f"gradient: {'all pass' if not failed else f'{len(failed)} FAIL'}", flush=True)
+    print(f"{entries:,} entries in {cases} cases, largest error allowed {TOLERANCE:.0e} (relative): "
+          f"{'all pass' if not failed else f'{len(failed)} FAIL'}", flush=True)
     print("\n".join(failed), end="")
     return len(failed)
 

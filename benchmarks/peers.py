@@ -15,9 +15,8 @@ import numpy as np
 
 from benchmarks.cases import Case
 from numpygpt import GPT
-from numpygpt.nn import MultiHeadAttention
-from numpygpt.nn.functional import pieces
-from numpygpt.nn.modules.attention import KEEP_WEIGHTS
+from numpygpt.nn import causal_attention
+from numpygpt.nn.functional import row_slices
 from numpygpt.nn.modules.loss import LOGIT_ENTRIES, chunk_rows
 from numpygpt.optim import AdamW, clip_grad_norm
 from numpygpt.parallel.threads import DataParallel, blas_threads
@@ -45,7 +44,8 @@ def timed(step: Step, seconds: float, min_calls: int = 1) -> list[float]:
 
 def training(case: Case, workers: int | None = None) -> tuple[DataParallel, Step]:
     """Return our workers and a function that does one training step with them."""
-    model = GPT(case.V, case.T, case.C, case.H, case.L, activation=case.activation, tie_weights=case.tied)
+    model = GPT(vocab_size=case.V, max_len=case.T, d_model=case.C, n_heads=case.H, n_layers=case.L,
+                activation=case.activation, tie_weights=case.tied)
     parallel = DataParallel(model, workers)
     optimizer = AdamW(model, LR, BETAS, EPS, DECAY)
     x, y = batch(case)
@@ -64,7 +64,7 @@ def training(case: Case, workers: int | None = None) -> tuple[DataParallel, Step
 def numpygpt(case: Case) -> Step:
     if not case.decode:
         return training(case)[1]
-    model = GPT(case.V, case.T, case.C, case.H, case.L)
+    model = GPT(vocab_size=case.V, max_len=case.T, d_model=case.C, n_heads=case.H, n_layers=case.L)
     return lambda: model.generate(np.zeros((1, 1), int), case.T - 1, temperature=1.0).shape[1] - 1
 
 
@@ -82,7 +82,6 @@ def products(case: Case) -> Step:
     N, b, D = B * T // workers, B // workers, C // case.H
     inputs = [{n: array(N, n) for n in {C, 3 * C, 4 * C}} for _ in range(workers)]
     heads = [[array(b, case.H, T, D) for _ in range(3)] for _ in range(workers)]
-    mha = MultiHeadAttention(C, case.H)
 
     def shard(i: int) -> None:
         X, (Q, K, V_) = inputs[i], heads[i]
@@ -91,19 +90,19 @@ def products(case: Case) -> Step:
                 _ = X[m] @ w  # forward
                 _ = X[n] @ w.T  # dX
                 _ = X[m].T @ X[n]  # dW
-            for s, r, seen in mha.blocks(b, T, T):
+            for s, r, seen in causal_attention.tiles((b, case.H, 1, T, D), T):
                 P = Q[s, :, r] @ K[s, :, seen].swapaxes(-1, -2)  # scores
                 _ = P @ V_[s, :, seen]  # output
                 _ = Q[s, :, r] @ V_[s, :, seen].swapaxes(-1, -2)  # dP
                 _ = P @ K[s, :, seen]  # dQ
                 for _ in range(2):  # dK, dV
                     _ = P.swapaxes(-1, -2) @ Q[s, :, r]
-                if T > KEEP_WEIGHTS:
+                if T > causal_attention.KEEP_WEIGHTS:
                     _ = Q[s, :, r] @ K[s, :, seen].swapaxes(-1, -2)  # scores again
-        for s in pieces(N, 1, chunk_rows(V)):
+        for s in row_slices(N, 1, chunk_rows(V)):
             logits = X[C][s] @ E.T
             _ = logits @ E
-            for v in pieces(V, C, LOGIT_ENTRIES):
+            for v in row_slices(V, C, LOGIT_ENTRIES):
                 _ = logits[:, v].T @ X[C][s]
 
     def step() -> int:

@@ -31,17 +31,18 @@ from benchmarks.cases import CASES, Case, check_names
 from benchmarks.common import markdown, row, seconds, show
 from benchmarks.peers import missing, timed, training
 from numpygpt.data import DataLoader
-from numpygpt.nn.modules import attention, loss
+from numpygpt.nn import causal_attention
+from numpygpt.nn.modules import loss
 from numpygpt.optim import optimizer
 from numpygpt.parallel.threads import blas_threads
 from numpygpt.utils import cli
 from numpygpt.utils.cores import cores
 
 IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (ours is last)
-    ("char", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
-    ("quick", attention, "SCORE_ENTRIES", (1, 1 << 30, attention.SCORE_ENTRIES)),
-    ("long", attention, "ROWS", (1024, 32, 64, 256, attention.ROWS)),
-    ("long", attention, "KEEP_WEIGHTS", (512, attention.KEEP_WEIGHTS)),
+    ("char", causal_attention, "SCORE_ENTRIES", (1, 1 << 30, causal_attention.SCORE_ENTRIES)),
+    ("quick", causal_attention, "SCORE_ENTRIES", (1, 1 << 30, causal_attention.SCORE_ENTRIES)),
+    ("long", causal_attention, "ROWS", (1024, 32, 64, 256, causal_attention.ROWS)),
+    ("long", causal_attention, "KEEP_WEIGHTS", (512, causal_attention.KEEP_WEIGHTS)),
     ("bpe", loss, "LOGIT_ROWS", (1, 2048, loss.LOGIT_ROWS)),
     ("gpt2", loss, "LOGIT_ROWS", (1, loss.LOGIT_ROWS)),
     ("char", optimizer, "CACHE_ENTRIES", (1 << 15, 1 << 26, optimizer.CACHE_ENTRIES)),

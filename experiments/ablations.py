@@ -66,7 +66,7 @@ def unscaled(path: Path, flags: list[str]) -> Path:
         trainer = Trainer(config, open_data(config, make=True, say=partial(print, file=sys.stderr)))
         for name, param in trainer.model.params().items():
             if name.endswith("proj.W"):
-                param *= math.sqrt(2 * trainer.config.n_layers)
+                param *= math.sqrt(2 * trainer.config.model.n_layers)
         path.parent.mkdir(parents=True, exist_ok=True)
         trainer.save_model(path)
     return path

@@ -10,7 +10,7 @@ train() {
   python - "$@" <<'PYTHON'
 import sys
 from experiments.runs import train_run
-from numpygpt.utils.cli import ROOT
+from numpygpt.utils.paths import ROOT
 train_run(ROOT / "runs" / sys.argv[1], *sys.argv[2:], "--eval-tokens", "-1")
 PYTHON
 }

@@ -1,4 +1,4 @@
-"""Step 4. Functions of each entry by itself."""
+"""Step 4. Activations: element-wise functions."""
 
 import numpy as np
 from marker import Module, gradcheck, mark
@@ -14,7 +14,7 @@ class ReLU(Module):
         return np.maximum(X, 0)
 
     def backward(self, dY):  # dY: (...)
-        raise NotImplementedError("the slope is 1 where X is positive and 0 elsewhere")
+        raise NotImplementedError("the slope is 1 if X is positive, and 0 otherwise")
 
 
 class GELU(Module):

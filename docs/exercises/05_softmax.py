@@ -1,11 +1,11 @@
-"""Step 5. Softmax: every output of a row depends on every input of it."""
+"""Step 5. Softmax: every output of a row depends on every input of the row."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark
 
 
 class Softmax(Module):
-    """Y_i = exp(X_i) / sum_j exp(X_j) on the last axis. X, Y: (..., C)."""
+    """Y_i = exp(X_i) / sum_j exp(X_j), along the last axis. X, Y: (..., C)."""
 
     def forward(self, X):
         E = np.exp(X - X.max(axis=-1, keepdims=True))  # the maximum cancels; exp cannot overflow

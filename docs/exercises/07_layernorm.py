@@ -1,4 +1,4 @@
-"""Step 7. LayerNorm: each row moved to mean 0 and scaled to variance 1."""
+"""Step 7. LayerNorm: each row is shifted to mean 0 and scaled to variance 1."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark
@@ -19,7 +19,7 @@ class LayerNorm(Module):
         return self.gamma * self.Xhat + self.beta
 
     def backward(self, dY):  # dY: (..., C)
-        raise NotImplementedError("X_j has three ways to the output: its own place, the row's mean, the row's variance")
+        raise NotImplementedError("X_j has three paths to the output: directly, by the row's mean, by its variance")
 
 
 def checks():

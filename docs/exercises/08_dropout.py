@@ -1,11 +1,11 @@
-"""Step 8. Dropout: a random mask in training, nothing in evaluation."""
+"""Step 8. Dropout: a random mask in training, no change in evaluation."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark
 
 
 class Dropout(Module):
-    """In training Y = X mask, the mask 0 with probability p and else 1/(1 - p); in evaluation Y = X."""
+    """In training Y = X mask, where mask is 0 with probability p, otherwise 1/(1 - p); in evaluation Y = X."""
 
     def __init__(self, p=0.1, *, rng=None):
         self.p, self.rng = p, np.random.default_rng(rng)
@@ -18,7 +18,7 @@ class Dropout(Module):
         return X if self.mask is None else X * self.mask
 
     def backward(self, dY):  # dY: (...)
-        raise NotImplementedError("the mask is a constant factor; in evaluation there is none")
+        raise NotImplementedError("the mask is a constant factor; in evaluation mode there is no mask")
 
 
 def checks():

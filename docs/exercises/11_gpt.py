@@ -1,4 +1,4 @@
-"""Step 11. The whole model of your own layers. It learns one batch by heart."""
+"""Step 11. The whole model, built from your own layers. It overfits one batch."""
 
 import numpy as np
 from marker import Module, gradcheck, mark, step
@@ -11,7 +11,7 @@ LayerNorm, Dropout, Block = step(__file__, 7).LayerNorm, step(__file__, 8).Dropo
 
 
 class GPT(Module):
-    """ids (B, T), targets (B, T) -> loss. Table, positions, dropout, blocks, LayerNorm, the table as head, loss."""
+    """ids (B, T), targets (B, T) -> loss. Embedding, positions, dropout, blocks, LayerNorm, tied head, loss."""
 
     def __init__(self, vocab_size, max_len, d_model, n_heads, n_layers, *, dropout=0.0, rng=None):
         rng = np.random.default_rng(rng)
@@ -30,11 +30,11 @@ class GPT(Module):
         return self.loss(self.head(self.norm_f(X)), targets)
 
     def backward(self, scale=1.0):  # ids have no gradient, so nothing is returned
-        raise NotImplementedError("the line of forward read from the right; the last block goes first")
+        raise NotImplementedError("the calls of forward in reverse order; the last block goes first")
 
 
 def overfit(steps=150):
-    """The loss on one batch, before and after."""
+    """Return ln V, and the loss on one batch before and after training."""
     text = "To be, or not to be, that is the question."
     vocabulary = sorted(set(text))
     ids = np.array([vocabulary.index(letter) for letter in text])
@@ -56,7 +56,7 @@ def checks():
     know_nothing, first, last = overfit()
     yield (f"the first loss, {first:.2f}, is about ln V = {know_nothing:.2f}",
            abs(first - know_nothing) < 0.3 or "it should be: the model knows nothing yet")
-    yield f"the last loss, {last:.3f}, is about 0", last < 0.05 or "a batch of 40 letters should be learned by heart"
+    yield f"the last loss, {last:.3f}, is about 0", last < 0.05 or "the model should memorise a batch of 40 letters"
 
 
 if __name__ == "__main__":

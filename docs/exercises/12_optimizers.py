@@ -1,4 +1,4 @@
-"""Step 12. From gradients to the next parameters: SGD with momentum, and Adam."""
+"""Step 12. Optimisers, from gradients to the next parameters: SGD with momentum, and Adam."""
 
 import numpy as np
 from marker import close, mark, step
@@ -15,14 +15,14 @@ class SGD:
         self.params, self.grads, self.lr, self.momentum = model.params(), model.grads(), lr, momentum
         self.v = {name: np.zeros_like(p) for name, p in self.params.items()}
 
-    def step(self):  # change the arrays in place: the model holds the same ones
+    def step(self):  # change the arrays in place: they are the model's own
         raise NotImplementedError("update v, then p, for every name; `p -= ...` changes the model's own array")
 
 
 class Adam:
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr mhat / (sqrt(vhat) + eps).
 
-    m and v start as 0, and step t divides them by 1 - b1^t and 1 - b2^t to undo that: mhat, vhat. The first t is 1.
+    m and v start as 0. To correct for that, step t divides them by 1 - b1^t and 1 - b2^t: mhat, vhat. The first t is 1.
     """
 
     def __init__(self, model, lr, betas=(0.9, 0.999), eps=1e-8):
@@ -32,11 +32,11 @@ class Adam:
         self.t = 0
 
     def step(self):
-        raise NotImplementedError("count t up first; keep m and v as they are, and correct copies of them")
+        raise NotImplementedError("increase t first; correct copies of m and v, not m and v themselves")
 
 
 def after(make, steps):
-    """A weight of 1.0 and one of 2.0 after some steps with the gradients 0.5 and -4.0, then half of them, and so on."""
+    """Return two weights, 1.0 and 2.0 at first, after some steps with gradients of 0.5 and -4.0, halved each step."""
     layer = Linear(2, 1).astype("float64")
     layer.W[...] = [[1.0], [2.0]]
     optimizer = make(layer)
@@ -47,7 +47,7 @@ def after(make, steps):
 
 
 def overfit(make, steps=100):
-    """The loss of a small GPT on one batch after some steps."""
+    """Return the loss of a small GPT on one batch after some steps."""
     x, y = np.random.default_rng(1).integers(0, 7, (2, 2, 6))
     model = GPT(7, 6, 16, 2, 1, rng=0)
     optimizer = make(model)
@@ -64,11 +64,11 @@ def checks():
     yield "SGD, second step by hand", close("the weights", after(lambda m: SGD(m, 0.1), 2), [0.88, 2.96])
     yield "Adam, first step by hand", close("the weights", after(lambda m: Adam(m, 0.1), 1), [0.9, 2.1])
     for name, mine, theirs in (("SGD", SGD, lambda m, lr: optim.SGD(m, lr, momentum=0.9)), ("Adam", Adam, optim.Adam)):
-        yield (f"{name}, ten steps like the package's",
+        yield (f"{name}, ten steps equal to the package's",
                close("the weights", after(lambda m, new=mine: new(m, 0.1), 10),
                      after(lambda m, new=theirs: new(m, 0.1), 10)))
     loss = overfit(lambda m: Adam(m, 1e-2))
-    yield f"Adam learns a batch by heart: loss {loss:.3f}", loss < 0.1 or "it should be about 0 after 100 steps"
+    yield f"Adam overfits a batch: loss {loss:.3f}", loss < 0.1 or "it should be about 0 after 100 steps"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Open 1. RMSNorm: LayerNorm without the mean and without beta. Forward is yours as well."""
+"""Open 1. RMSNorm: LayerNorm without the mean and without beta. You write forward too."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark
@@ -11,11 +11,11 @@ class RMSNorm(Module):
         self.eps = eps
         self.param("gamma", np.ones(d_model, np.float32))
 
-    def forward(self, X):  # keep what backward needs
+    def forward(self, X):  # cache what backward needs
         raise NotImplementedError("divide each row by the root of the mean of its squares")
 
     def backward(self, dY):  # dY: (..., C)
-        raise NotImplementedError("LayerNorm's derivation without the mean: which of its three terms stays away?")
+        raise NotImplementedError("LayerNorm's derivation without the mean: which of its three terms disappears?")
 
 
 def checks():

@@ -1,4 +1,4 @@
-"""Open 3. Label smoothing: the target gets 1 - eps of the probability, and all tokens share the rest alike."""
+"""Open 3. Label smoothing: the target gets probability 1 - eps, and the rest is spread evenly over all tokens."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark
@@ -7,17 +7,17 @@ from marker import Module, close, gradcheck, mark
 class SmoothedCrossEntropy(Module):
     """L = mean over the targets that are not -1 of -sum_v Q_v log softmax(X)_v, with Q = (1 - eps) onehot + eps/V.
 
-    X: (..., V) logits, targets: (...) integers, L: a float. `backward(scale)` as in step 6. Forward is yours as well.
+    X: (..., V) logits, targets: (...) integers, L: a float. `backward(scale)` as in step 6. You write forward too.
     """
 
     def __init__(self, eps=0.1):
         self.eps = eps
 
-    def forward(self, X, targets):  # keep what backward needs
-        raise NotImplementedError("-sum(Q log softmax) of each row that counts, and their mean")
+    def forward(self, X, targets):  # cache what backward needs
+        raise NotImplementedError("-sum(Q log softmax) of each row that counts, averaged over these rows")
 
     def backward(self, scale=1.0):  # returns dX of the shape of X
-        raise NotImplementedError("in step 6 the one-hot row was Q: what changes?")
+        raise NotImplementedError("in step 6 Q was the one-hot row: what changes?")
 
 
 def checks():

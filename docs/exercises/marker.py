@@ -1,4 +1,4 @@
-"""What marks the exercises: `mark` runs a file's checks, prints one line for each, and gives the exit status.
+"""Marks the exercises: `mark` runs a file's checks, prints one line for each, and returns the exit status.
 
 A check is a title and a verdict: a gradcheck report, True, or a sentence that says what is wrong.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the exercises run without an install
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the exercises run without installing it
 
 import numpy as np
 
@@ -28,25 +28,25 @@ Checks = Callable[[], Iterator[tuple[str, Report | bool | str]]]
 
 
 def mark(checks: Checks) -> int:
-    """Run the checks up to the first that fails. 0 where all are right, 1 where one is wrong or a blank is left."""
+    """Run the checks until one fails. Return 0 if all are right, 1 if one is wrong or a blank is left."""
     try:
         for title, verdict in checks():
             if verdict is not True and (isinstance(verdict, str) or not verdict):
-                print(f"{title}: WRONG\n{textwrap.indent(told(verdict), '  ')}")
+                print(f"{title}: WRONG\n{textwrap.indent(describe(verdict), '  ')}")
                 return 1
             print(f"{title}: right")
     except NotImplementedError as blank:
         print(f"still blank, {place(blank)}:\n  {blank}")
         return 1
-    except Exception as error:  # whatever a first attempt runs into
+    except Exception as error:  # any error of a first attempt
         print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}{shapes(error)}")
         return 1
     print("All right.")
     return 0
 
 
-def told(verdict: Report | bool | str) -> str:
-    """What is wrong: of a report the tensors that failed, each with its worst entry and, where it shows, the cause."""
+def describe(verdict: Report | bool | str) -> str:
+    """Return what is wrong; for a report, each failed tensor with its worst entry and, if known, the cause."""
     if not isinstance(verdict, Report):
         return str(verdict)
     lines = []
@@ -57,8 +57,10 @@ def told(verdict: Report | bool | str) -> str:
 
 
 def place(error: Exception) -> str:
-    """The file, line and function of an exercise in which the error was raised, or last called what raised it; where a
-    layer's call had ended and what came of it was refused, the function that made it."""
+    """Return the file, line and function of an exercise that raised the error, or that called the code that raised it.
+
+    If a layer's function returned and gradcheck refused its result, return the place of that function.
+    """
     frame, line = innermost(error)
     code = frame.f_code
     if code.co_name == "checks" and (named := re.match(r"(\w+)\.(forward|backward)\b", str(error))):
@@ -69,27 +71,27 @@ def place(error: Exception) -> str:
 
 
 def innermost(error: Exception) -> tuple[FrameType, int]:
-    """The last frame of an exercise on the way to the error, and its line; the last of all where none is there."""
-    raised = [one for one in (error, error.__cause__) if one]  # gradcheck says in its own words what NumPy had raised
-    frames = [frame for one in raised for frame in traceback.walk_tb(one.__traceback__)]
+    """Return the innermost frame that is in an exercise, and its line; without one, the innermost frame of all."""
+    raised = [link for link in (error, error.__cause__) if link]  # gradcheck re-raises NumPy's errors
+    frames = [frame for link in raised for frame in traceback.walk_tb(link.__traceback__)]
     ours = [frame for frame in frames if Path(frame[0].f_code.co_filename).name[:2].isdigit()]
     return (ours or frames)[-1]
 
 
 def shapes(error: Exception) -> str:
-    """A line with the shapes of the arrays at hand, where NumPy refused some in a layer's function; else nothing."""
+    """Return a line with the shapes of the local arrays if NumPy refused some in a layer's function, else nothing."""
     names = innermost(error)[0].f_locals
     layer = names.get("self")
     if not isinstance(error, (ValueError, IndexError)) or error.__cause__ or not isinstance(layer, Module):
         return ""
-    gradients = {f"d{name}" for name in layer._params}  # each of its parameter's shape
+    gradients = {f"d{name}" for name in layer._params}  # they have the shapes of their parameters
     arrays = names | {f"self.{name}": value for name, value in vars(layer).items() if name not in gradients}
     found = [f"{name} {value.shape}" for name, value in arrays.items() if isinstance(value, np.ndarray)]
     return f"\n  shapes: {', '.join(found)}" if found else ""
 
 
 def step(beside: str, number: int) -> ModuleType:
-    """The exercise of this number in the folder of the file `beside`: what you wrote there is used here."""
+    """Load the exercise with this number from the folder of the file `beside`, so that later steps use your code."""
     (path,) = Path(beside).resolve().parent.glob(f"{number:02}_*.py")
     spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
     assert spec and spec.loader
@@ -99,7 +101,7 @@ def step(beside: str, number: int) -> ModuleType:
 
 
 def close(name: str, got: np.ndarray | float, expected: np.ndarray | float, tolerance: float = 1e-6) -> bool | str:
-    """True, or a sentence, for numbers that are known without a gradient check."""
+    """Compare with known numbers: return True, or a sentence that says what is wrong."""
     if np.shape(got) != np.shape(expected):
         return f"{name} has shape {np.shape(got)} and should have {np.shape(expected)}"
     if np.allclose(got, expected, rtol=tolerance, atol=tolerance):

@@ -1,9 +1,9 @@
-"""Trains the package's GPT with your own RMSNorm, SwiGLU and label smoothing in it.
+"""Train the package's GPT with your own RMSNorm, SwiGLU and label smoothing in it.
 
     python docs/exercises/swap.py                       all three of docs/exercises
     python docs/exercises/swap.py rmsnorm swiglu        some of them
-    python docs/exercises/swap.py --all                 the solutions: none, each by itself, all three, on three
-                                                        seeds; writes assets/outputs/exercises.md
+    python docs/exercises/swap.py --all                 the solutions: none, each alone, and all three, on three seeds;
+                                                        writes assets/outputs/exercises.md
 
 Reads data/shakespeare_char, which ./datagen.py makes.
 """
@@ -26,7 +26,7 @@ from numpygpt.utils.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
 SIZES = {"max_len": 32, "d_model": 32, "n_heads": 4, "n_layers": 2}
-BATCH, STEPS, LR, EVALUATED = 12, 800, 1e-2, 8192  # sequences, steps, highest rate, tokens
+BATCH, STEPS, LR, EVALUATED = 12, 800, 1e-2, 8192  # sequences, steps, peak learning rate, tokens
 
 
 def rmsnorm(model: GPT, folder: Path) -> None:
@@ -47,12 +47,12 @@ def smoothing(model: GPT, folder: Path) -> None:
 
 
 def small(model: GPT, folder: Path) -> None:
-    """All matrices drawn anew as GPT-2 draws them, with 0.02, those that were swapped in as well."""
+    """Draw all matrices again with GPT-2's standard deviation, 0.02, including those that were swapped in."""
     model.init_weights(np.random.default_rng(0))
 
 
 def wide(model: GPT, folder: Path) -> None:
-    """The feed-forward networks' first matrices drawn as SwiGLU's, with 1/sqrt(C)."""
+    """Draw the first matrix of each feed-forward network with SwiGLU's standard deviation, 1/sqrt(C)."""
     for i, block in enumerate(model.blocks):
         block.ffn.fc.W = np.random.default_rng(i).standard_normal(block.ffn.fc.W.shape) / SIZES["d_model"] ** 0.5
 
@@ -65,7 +65,7 @@ ROWS = {"nothing": [], "nothing, but W1 starts at 1/sqrt(C)": ["wide"], "RMSNorm
 
 
 def trained(names: list[str], folder: Path, data: TokenDataset, steps: int = STEPS, seed: int = 0) -> tuple[GPT, float]:
-    """The model, and its loss on the first validation tokens: plain cross-entropy, whatever it was trained with."""
+    """Train a model; return it and its plain cross-entropy on validation tokens, whatever its criterion was."""
     model = GPT(data.vocab_size, **SIZES, seed=seed)
     for name in names:
         (SWAPS | CONTROLS)[name](model, folder)
@@ -74,7 +74,7 @@ def trained(names: list[str], folder: Path, data: TokenDataset, steps: int = STE
     loader = DataLoader(data.train, BATCH, SIZES["max_len"], seed)
     for _ in range(steps):
         x, y = loader.next_batch()
-        model(x, targets=y)  # by way of model.criterion; model.loss(x, y) has a loss of its own
+        model(x, targets=y)  # uses model.criterion; model.loss(x, y) does not
         model.backward()
         clip_grad_norm(model, 1.0)
         optimizer.step()
@@ -88,7 +88,7 @@ def trained(names: list[str], folder: Path, data: TokenDataset, steps: int = STE
 
 
 def table(data: TokenDataset, steps: int = STEPS, seeds: tuple[int, ...] = (0, 1, 2)) -> str:
-    """The solutions: a row for each choice, a column for each seed."""
+    """Return the table of the solutions: a row for each choice, a column for each seed."""
     lines = ["| swapped in | parameters | " + " | ".join(f"seed {seed}" for seed in seeds) + " |",
              "|---" * (2 + len(seeds)) + "|"]
     for label, names in ROWS.items():
@@ -100,9 +100,9 @@ def table(data: TokenDataset, steps: int = STEPS, seeds: tuple[int, ...] = (0, 1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help=f"any of {', '.join(SWAPS)}; without one, all three")
-    parser.add_argument("--solutions", action="store_true", help="the layers of docs/exercises/solutions")
-    parser.add_argument("--all", action="store_true", help="the solutions: none, each by itself, all three")
+    parser.add_argument("names", nargs="*", metavar="LAYER", help=f"any of {', '.join(SWAPS)}; without one, all three")
+    parser.add_argument("--solutions", action="store_true", help="use the layers of docs/exercises/solutions")
+    parser.add_argument("--all", action="store_true", help="train with the solutions: none, each alone, all three")
     args = parser.parse_args()
     if unknown := set(args.names) - set(SWAPS):
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(SWAPS)}")

@@ -1,7 +1,7 @@
-"""Trains a small character model right, and with each bug of docs/backprop/bugs.md in turn.
+"""Train a small character model correctly, and with each bug of docs/backprop/bugs.md.
 
 Reads data/shakespeare_char, which ./datagen.py makes; writes assets/outputs/bugs.md and assets/pictures/bugs.png.
-Each bug is trained with AdamW and with SGD on two seeds, 800 steps a run, a process for each core.
+Each bug is trained with AdamW and with SGD on two seeds, 800 steps per run, one process per core.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ OPTIMIZERS = {"AdamW": lambda model: AdamW(model, 1e-2, (0.9, 0.99), weight_deca
 
 
 class Bug(NamedTuple):
-    """How a model or its training is made wrong, and which right run it is compared with."""
+    """How a model or its training is broken, and the correct run to compare it with."""
 
     name: str
-    swap: tuple[type, type] | None = None  # layers of the first kind become layers of the second
+    swap: tuple[type, type] | None = None  # replace layers of the first class by the second
     right: str = "right"
     model: type[GPT] = GPT
     zero_grad: bool = True
@@ -71,9 +71,9 @@ BUGS = (
 
 
 class Result(NamedTuple):
-    losses: np.ndarray  # of each training batch, as the run itself reports it
-    reported: float  # the validation loss that the run's own code works out
-    true: float  # that of its weights in the right model
+    losses: np.ndarray  # of each training batch, as the run reports it
+    reported: float  # validation loss, computed by the run's own (broken) code
+    true: float  # validation loss of its weights in the correct model
 
 
 def trained(bug: Bug, optimizer: str, seed: int, folder: Path = DEFAULT_FOLDER, steps: int = STEPS) -> Result:
@@ -103,7 +103,7 @@ def trained(bug: Bug, optimizer: str, seed: int, folder: Path = DEFAULT_FOLDER, 
 
 
 def targets(bug: Bug, x: np.ndarray, y: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-    """The targets of a batch; with a generator, those beyond a random length of each sequence are -1: padding."""
+    """Return the targets of a batch. With a generator, pad each sequence with -1 after a random length."""
     y = (y if bug.shifted else x).copy()
     if rng is not None:
         y[np.arange(y.shape[1]) >= rng.integers(1, y.shape[1] + 1, (len(y), 1))] = -1
@@ -129,7 +129,7 @@ def all_runs() -> dict[tuple[str, str, int], Result]:
 
 
 def table(found: dict[tuple[str, str, int], Result]) -> str:
-    """What the page quotes: each number the mean over the seeds."""
+    """Return the table of docs/backprop/bugs.md; each number is the mean over the seeds."""
     head = [f"{name}: {what}" for name in OPTIMIZERS for what in ("last training losses", "validation as reported",
                                                                  "its weights in the right model")]
     lines = [f"| run | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
@@ -178,7 +178,7 @@ def draw(found: dict[tuple[str, str, int], Result], path: Path) -> None:
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     start = time.perf_counter()
     found = all_runs()
     (ROOT / "assets/outputs/bugs.md").write_text(table(found), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Four optimisers on one small character model, each at five learning rates, with and without warm-up and clipping.
+"""Train a small character model with four optimisers, at five learning rates, with and without warm-up and clipping.
 
 Reads data/shakespeare_char, which ./datagen.py makes; writes assets/outputs/optimizers.md and
-assets/pictures/optimizers.png. 88 runs of 400 steps, a process for each core.
+assets/pictures/optimizers.png. 88 runs of 400 steps, one process per core.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the figure is drawn without an install
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: it runs without installing it
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,8 +73,8 @@ class Task(NamedTuple):
 
 
 class Result(NamedTuple):
-    losses: np.ndarray  # of each training batch; nan from where a step was not finite
-    val: float  # mean over the first EVALUATED validation tokens; nan likewise
+    losses: np.ndarray  # of each training batch; nan from the first step that was not finite
+    val: float  # mean over the first EVALUATED validation tokens; nan if the run diverged
     seconds: float  # of processor time
 
 
@@ -108,7 +108,7 @@ def evaluated(model: GPT, tokens: np.ndarray) -> float:
 
 
 def all_runs() -> dict[Task, Result]:
-    """The grid on seed 0, then the best rate of each optimiser on two seeds more."""
+    """Train the grid on seed 0, then each optimiser at its best learning rate on two more seeds."""
     grid = [Task(name, lr, variant) for name in MAKERS for variant in VARIANTS for lr in RATES[name]]
     with ProcessPoolExecutor(cores()) as pool:
         found = dict(zip(grid, pool.map(trained, grid), strict=True))
@@ -117,15 +117,15 @@ def all_runs() -> dict[Task, Result]:
 
 
 def best(found: dict[Task, Result], name: str, variant: str = BOTH) -> Task:
-    """The run of the grid with the lowest validation loss."""
+    """Return the run of the grid with the lowest validation loss."""
     tasks = [Task(name, lr, variant) for lr in RATES[name]]
     return min(tasks, key=lambda task: math.inf if math.isnan(found[task].val) else found[task].val)
 
 
 def tables(found: dict[Task, Result]) -> str:
-    """What the page quotes."""
-    lines = ["| optimiser | best rate | training loss, last 50 steps | validation loss | with two other seeds |",
-             "|---|---|---|---|---|"]
+    """Return the tables of docs/OPTIMIZERS.md."""
+    head = "optimiser", "best learning rate", "training loss, last 50 steps", "validation loss", "with two other seeds"
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name in MAKERS:
         task = best(found, name)
         others = ", ".join(f"{found[task._replace(seed=seed)].val:.3f}" for seed in (1, 2))
@@ -142,8 +142,8 @@ def tables(found: dict[Task, Result]) -> str:
 
 
 def curves(ax: Axes, found: dict[Task, Result]) -> None:
-    """Training losses, each optimiser at its best rate."""
-    dress(ax, "Each at its best rate", "step", "training loss, mean of 20")
+    """Draw the training loss of each optimiser at its best learning rate."""
+    dress(ax, "Each at its best learning rate", "step", "training loss, mean of 20 steps")
     entries = []
     for name in MAKERS:
         task = best(found, name)
@@ -154,7 +154,7 @@ def curves(ax: Axes, found: dict[Task, Result]) -> None:
 
 
 def sweep(ax: Axes, found: dict[Task, Result], lines: dict[str, list[Task]], looks: dict[str, dict]) -> None:
-    """Validation loss against the learning rate; a cross at the top where a run diverged."""
+    """Draw validation loss against learning rate; a cross at the top marks a run that diverged."""
     ax.set_xscale("log")
     top, entries, crosses = 3.5, [], 0
     for label, tasks in lines.items():
@@ -178,19 +178,20 @@ def draw(found: dict[Task, Result], path: Path) -> None:
     panels = figure.subplots(2, 2)
     curves(panels[0, 0], found)
     ax = panels[0, 1]
-    dress(ax, "What the rate does", "highest learning rate", "validation loss")
+    dress(ax, "Effect of the learning rate", "peak learning rate", "validation loss")
     sweep(ax, found, {name: [Task(name, lr, BOTH) for lr in RATES[name]] for name in MAKERS},
           {name: {"color": COLOURS[name]} for name in MAKERS})
+    # other colours than those of the optimisers
     looks = dict(zip(VARIANTS, ({"color": BLACK}, {"color": ORANGE, "linestyle": "--"}, {"color": SKY},
-                                {"color": GREY, "linestyle": "--"}), strict=True))  # none of them an optimiser's
+                                {"color": GREY, "linestyle": "--"}), strict=True))
     for ax, name in zip(panels[1], ("SGD, momentum 0.9", "Adam"), strict=True):
-        dress(ax, f"{name}: with and without", "highest learning rate", "validation loss")
+        dress(ax, f"{name}: with and without", "peak learning rate", "validation loss")
         sweep(ax, found, {variant: [Task(name, lr, variant) for lr in RATES[name]] for variant in VARIANTS}, looks)
     save(figure, path)
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = all_runs()
     (ROOT / "assets/outputs/optimizers.md").write_text(tables(found), encoding="utf-8")
     draw(found, ROOT / "assets/pictures/optimizers.png")

@@ -1,4 +1,4 @@
-"""The paths of four optimisers in a narrow valley, L(x, y) = ((x - 1)^2 + 50 (y - 0.4)^2) / 2.
+"""Draw the paths of four optimisers in a narrow valley, L(x, y) = ((x - 1)^2 + 50 (y - 0.4)^2) / 2.
 
 Writes assets/pictures/valley.png, or the file that --out names.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the figure is drawn without an install
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: it runs without installing it
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,13 +32,13 @@ OPTIMIZERS: dict[str, tuple[str, Callable[[Module], Optimizer]]] = {
 
 
 def height(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The loss."""
+    """Return the loss."""
     (a, b), (x0, y0) = CURVATURE[0], LOWEST[0]
     return (a * (x - x0) ** 2 + b * (y - y0) ** 2) / 2
 
 
 class Point(Module):
-    """A model that is nothing but two parameters, W = [[x, y]]: a matrix, so that it is decayed."""
+    """A model of two parameters, W = [[x, y]]. It is a matrix, so that weight decay applies."""
 
     W: np.ndarray
     dW: np.ndarray
@@ -54,7 +54,7 @@ class Point(Module):
 
 
 def path(make: Callable[[Module], Optimizer], steps: int = STEPS) -> np.ndarray:
-    """(steps + 1, 2): where the optimiser has been."""
+    """Return the points that the optimiser visits: (steps + 1, 2)."""
     point = Point()
     optimizer, places = make(point), [point.W[0].copy()]
     for _ in range(steps):
@@ -66,7 +66,7 @@ def path(make: Callable[[Module], Optimizer], steps: int = STEPS) -> np.ndarray:
 
 
 def draw_path(ax: Axes, name: str) -> list[Any]:
-    """One panel; returns what the legend explains."""
+    """Draw one panel; return the entries of the legend."""
     colour, make = OPTIMIZERS[name]
     places = path(make)
     x, y = np.meshgrid(np.linspace(-0.15, 1.5, 200), np.linspace(0, 0.82, 200))
@@ -80,13 +80,14 @@ def draw_path(ax: Axes, name: str) -> list[Any]:
     ax.grid(False)
     ax.set_xlim(-0.15, 1.5)
     ax.set_ylim(0, 0.82)
-    ax.set_aspect("equal")  # so that Adam's 45 degrees are
+    ax.set_aspect("equal")  # so that Adam's 45 degrees look like 45 degrees
     return marks
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "assets/pictures/valley.png", help="the picture's file")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "assets/pictures/valley.png", metavar="FILE",
+                        help="picture to write")
     out = parser.parse_args().out.absolute()
     figure = new_figure((11.0, 6.6))
     for ax, name in zip(figure.subplots(2, 2).flat, OPTIMIZERS, strict=True):

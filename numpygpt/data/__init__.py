@@ -4,20 +4,19 @@ from numpygpt.data.corpora import Corpus, load_corpus
 from numpygpt.data.dataloader import DataLoader, eval_batches
 from numpygpt.data.dataset import TokenDataset
 from numpygpt.data.inputs import read_corpus
-from numpygpt.data.prepare import prepare
-from numpygpt.data.progress import ProgressBars
+from numpygpt.data.prepare import Recipe, prepare
 from numpygpt.data.recipes import DEFAULT_FOLDER
-from numpygpt.data.summary import summary
+from numpygpt.data.statistics import statistics
 
 __all__ = [
     "DEFAULT_FOLDER",
     "Corpus",
     "DataLoader",
-    "ProgressBars",
+    "Recipe",
     "TokenDataset",
     "eval_batches",
     "load_corpus",
     "prepare",
     "read_corpus",
-    "summary",
+    "statistics",
 ]

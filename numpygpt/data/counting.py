@@ -1,4 +1,4 @@
-"""The first way through a corpus: how much text there is, which text it is, and which characters each part has."""
+"""The first pass over a corpus: its hash, its size, and the characters of each part."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.data.documents import END
 from numpygpt.data.oddities import Oddities
 from numpygpt.data.repeats import Repeats
-from numpygpt.data.split import PARTS, Reading, Source
+from numpygpt.data.split import PARTS, PassRecord, SplitCorpus
+from numpygpt.data.streams import END
 from numpygpt.tokenizer.stream import Special, chunks
 
-CODES = 0x110000  # code points
+CODE_POINTS = 0x110000
 
 
 class Counts:
-    """What there is of a corpus, in all and in each part.
+    """Counts over a corpus, in total and for each part.
 
-    `total` is the number of documents; `documents` counts in each part those that have text there, so that one which
-    is cut through counts in both. `characters` and `bytes` (of UTF-8) are those of the text after cleaning. With
-    `tally`, `tallied` is how often each character occurs, by code point, in lower case if so wanted. (CODES,)
+    `total` is the number of documents. `documents` counts for each part the documents with text in it, so a document
+    that the split cuts counts in both. `characters` and `bytes` (of UTF-8) are counted after cleaning. With `tally`,
+    `tallied` is how often each character occurs, by code point (lower-cased if `lowercase`). (CODE_POINTS,)
     """
 
-    def __init__(self, source: Source, tally: bool = False, lowercase: bool = False) -> None:
-        self.oddities = Oddities()
-        self.reading = Reading(self.oddities)
+    def __init__(self, source: SplitCorpus, tally: bool = False, lowercase: bool = False) -> None:
+        self.record = PassRecord(Oddities())
         self.total = 0
         corpus = source.corpus
         self.repeats = Repeats() if corpus.separator is not None or len(corpus.documents) > 1 else None
         self.documents, self.characters, self.bytes = (dict.fromkeys(PARTS, 0) for _ in range(3))
-        self.tallied = {part: np.zeros(CODES if tally else 0, dtype=np.int64) for part in PARTS}
-        pieces = self._counted(source.parts("reading", self.reading))
+        self.tallied = {part: np.zeros(CODE_POINTS if tally else 0, dtype=np.int64) for part in PARTS}
+        pieces = self._counted(source.parts("reading", self.record))
         if tally:
             self._tally(pieces, lowercase)
         else:
@@ -41,17 +40,17 @@ class Counts:
 
     @property
     def several(self) -> bool:
-        """Whether documents are parted by END."""
+        """Whether END separates documents."""
         return self.total > 1
 
-    def described(self) -> dict[str, Any]:
-        """What meta.json says of the text, and of each part less its tokens."""
-        whole = {"sha256": self.reading.sha256, "documents": self.total}
-        names = ("documents", "characters", "bytes")
-        return {**whole, **{part: {name: getattr(self, name)[part] for name in names} for part in PARTS}}
+    def to_meta(self) -> dict[str, Any]:
+        """Return meta.json's record of the text and of each part, without its tokens."""
+        parts = {part: {"documents": self.documents[part], "characters": self.characters[part],
+                        "bytes": self.bytes[part]} for part in PARTS}  # fmt: skip
+        return {"sha256": self.record.sha256, "documents": self.total, **parts}
 
     def _counted(self, pieces: Iterable[tuple[str, str | Special]]) -> Iterator[str | Special]:
-        """The pieces, and before the text of each document in a part, the part's name as if it were a special token."""
+        """Yield the pieces, and the part's name as a special token before each document's text in a part."""
         begun: set[str] = set()  # the parts that have text of this document
         for part, piece in pieces:
             if isinstance(piece, str):
@@ -72,7 +71,7 @@ class Counts:
 
     def _tally(self, pieces: Iterable[str | Special], lowercase: bool) -> None:
         part = PARTS[0]
-        for chunk in chunks(pieces):  # cut where a word ends, since a Greek capital sigma looks at what follows it
+        for chunk in chunks(pieces):  # cut at the end of a word: how a Greek capital sigma is lowered depends on it
             texts: dict[str, list[str]] = {name: [] for name in PARTS}
             for piece in chunk:
                 if isinstance(piece, str):
@@ -86,6 +85,5 @@ class Counts:
 
 
 def characters(tallied: np.ndarray) -> list[str]:
-    """Those that occur, in order."""
+    """Return the characters that occur, in order."""
     return [chr(code) for code in np.flatnonzero(tallied)]
-

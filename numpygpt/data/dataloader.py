@@ -1,4 +1,4 @@
-"""Batches of token windows: drawn at random for training, and each token once, in order, for evaluation."""
+"""Batches of token windows: in random order for training; every token once, in order, for evaluation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class DataLoader:
         x       [1 2 3] [4 5 6]                        windows lie end to end, in a random order,
         y       [2 3 4] [5 6 7]                        so an epoch shows no token twice
 
-    Epoch e draws its offset in [0, T) and its order from `default_rng([seed, e])` and nothing else, so two integers,
-    the epoch and the position in it, say where a run stands. Every epoch starts at another offset: the model meets
-    each token in many places of the context. With `shuffle=False` windows come in order from offset 0.
+    Epoch e draws its offset in [0, T) and its order from `default_rng([seed, e])` only, so the epoch and the position
+    in it describe where a run is. Each epoch starts at another offset, so the model sees each token at many positions
+    of the context. With `shuffle=False` windows come in order from offset 0.
 
-    A batch that reaches the end of an epoch takes the rest of its windows from the next. x and y: (B, T) int64.
-    Raises `ValueError` when `tokens`, a one-dimensional array of integers, has fewer than T + 1.
+    A batch at the end of an epoch takes the rest of its windows from the next. x and y: (B, T) int64. Raises
+    `ValueError` if `tokens`, a one-dimensional array of integers, has fewer than T + 1.
     """
 
     def __init__(self, tokens: np.ndarray, batch_size: int, context: int, seed: int = 0, shuffle: bool = True):
@@ -35,23 +35,23 @@ class DataLoader:
 
     def _start_epoch(self, epoch: int, position: int) -> None:
         self.epoch, self.position = epoch, position
-        self._order: np.ndarray | None = None  # starts of this epoch's windows: made when the first is asked for
+        self._order: np.ndarray | None = None  # starts of this epoch's windows, made when first needed
 
     @property
     def order(self) -> np.ndarray:
-        """The starts of this epoch's windows, in the order in which they come. (W,)"""
+        """The starts of this epoch's windows, in order. (W,)"""
         if self._order is None:
             T, N = self.context, len(self.tokens)
             if self.shuffle:
                 rng = np.random.default_rng([self.seed, self.epoch])
-                offset = int(rng.integers(min(T, N - T)))  # N - T: a text just long enough keeps one whole window
+                offset = int(rng.integers(min(T, N - T)))  # N - T: the shortest text keeps one whole window
                 self._order = rng.permutation(np.arange(offset, N - T, T))
             else:
                 self._order = np.arange(0, N - T, T)
         return self._order
 
     def next_batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next x and y, (B, T) each."""
+        """Return the next x and y, (B, T) each."""
         starts = np.empty(self.batch_size, dtype=np.int64)
         filled = 0
         while filled < self.batch_size:
@@ -69,36 +69,34 @@ class DataLoader:
             yield self.next_batch()
 
     def state_dict(self) -> dict[str, int]:
-        """Where the loader stands: the epoch, and how many of its windows have been given out."""
+        """Return the epoch, and how many of its windows were used."""
         return {"epoch": self.epoch, "position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from where `state_dict()` was taken; tokens, context, seed and shuffle must be what they were then."""
+        """Resume where `state_dict()` was taken, with the same tokens, context, seed and shuffle."""
         if not isinstance(state, Mapping):
-            raise ValueError(f"a loader's state is a dict with the keys epoch and position, got {state!r:.80}")
+            raise ValueError(f"state must be a dict with the keys epoch and position, got {state!r:.80}")
         if set(state) != {"epoch", "position"}:
-            raise ValueError(f"a loader's state has the keys epoch and position, not {', '.join(sorted(state))}")
+            raise ValueError(f"state must have the keys epoch and position, got {', '.join(sorted(state))}")
         epoch, position = integer("epoch", state["epoch"]), integer("position", state["position"])
         if epoch < 0 or position < 0:
-            raise ValueError(f"a loader's epoch and position are at least 0, not {epoch} and {position}")
+            raise ValueError(f"epoch and position must be at least 0, got {epoch} and {position}")
         before = self.epoch, self.position
         self._start_epoch(epoch, position)
         if position > len(self.order):
             windows = len(self.order)
             self._start_epoch(*before)
-            raise ValueError(
-                f"position {position} lies beyond epoch {epoch}, which has {windows} windows: "
-                "the state is of other tokens, another context or another seed"
-            )
+            raise ValueError(f"position {position} is beyond epoch {epoch}, which has {windows} windows: the state is "
+                             "of other tokens, another context or another seed")
 
 
 def eval_batches(tokens: np.ndarray, batch_size: int, context: int,
                  at_most: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches (x, y), (B, T) int64, whose targets are every token after the first exactly once, in order.
+    """Yield batches (x, y), (B, T) int64, whose targets are every token after the first exactly once, in order.
 
-    The windows are the same at every call. The last one is filled up with 0 in x and -1 in y, which the loss ignores;
-    the last batch has as many rows as there are windows left. With `at_most`, a number of targets, only as many windows
-    are taken as hold them, spread evenly over the tokens. Raises `ValueError` for fewer than two tokens.
+    The windows are the same at every call. The last window is padded with 0 in x and -1 in y, which the loss ignores.
+    The last batch has as many rows as windows are left. `at_most` limits the number of targets: so many windows are
+    spread evenly over the tokens. Raises `ValueError` for fewer than two tokens.
     """
     batch_size, context = integer("batch_size", batch_size), integer("context", context)
     tokens = _checked(tokens, batch_size, context, least=2)  # checked now, not lazily
@@ -109,7 +107,7 @@ def eval_batches(tokens: np.ndarray, batch_size: int, context: int,
 
 
 def count_targets(targets: int, context: int, at_most: int) -> int:
-    """How many of `targets` `eval_batches` reads with `at_most`, which is rounded up to whole windows."""
+    """Return how many of `targets` `eval_batches` reads with `at_most`, rounded up to whole windows."""
     return min(targets, -(-max(at_most, 1) // context) * context)
 
 
@@ -126,7 +124,7 @@ def _eval_batches(tokens: np.ndarray, B: int, T: int) -> Iterator[tuple[np.ndarr
 
 
 def _spread_batches(tokens: np.ndarray, B: int, T: int, taken: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The first of each of `taken` runs of neighbouring windows: never the last window, which may not be whole."""
+    """The first window of each of `taken` runs of windows; never the last window, which may be padded."""
     windows = -(-(len(tokens) - 1) // T)
     starts = np.arange(taken) * windows // taken * T
     for first in range(0, taken, B):
@@ -135,14 +133,12 @@ def _spread_batches(tokens: np.ndarray, B: int, T: int, taken: int) -> Iterator[
 
 
 def _checked(tokens: np.ndarray, batch_size: int, context: int, least: int) -> np.ndarray:
-    tokens = np.asarray(tokens)  # of a memmap: a plain view of it, which indexes faster
+    tokens = np.asarray(tokens)  # a plain view of a memmap indexes faster
     if batch_size < 1 or context < 1:
-        raise ValueError(f"batch size and context are at least 1, not {batch_size} and {context}")
+        raise ValueError(f"batch_size and context must be at least 1, got {batch_size} and {context}")
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
-        raise ValueError(f"tokens are one row of integers, not {tokens.dtype} of shape {tokens.shape}")
+        raise ValueError(f"tokens must be one row of integers, got {tokens.dtype} of shape {tokens.shape}")
     if len(tokens) < least:
-        raise ValueError(
-            f"{len(tokens):,} tokens are too few: a context of {context} needs at least {least:,}; "
-            "use a longer text or a smaller context"
-        )
+        raise ValueError(f"{len(tokens):,} tokens are too few: a context of {context} needs at least {least:,}; use a "
+                         "longer text or a smaller context")
     return tokens

@@ -1,30 +1,32 @@
-"""How a text is encoded: names of encodings, and which of them a text that cannot be read probably has.
+"""Encodings: their names, and a guess which of them a text has that cannot be read.
 
-A reading is judged by its letters. In the right encoding, most letters are the common ones of some language, and they
-stand where that language has them: an é beside a Latin letter, a Cyrillic letter never.
+A guess is scored by its letters. In the right encoding, most letters are common in some language, and they appear where
+that language has them: an é next to a Latin letter, a Cyrillic letter never.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from encodings.aliases import aliases
 
 from numpygpt.utils.text import suggestion
 
-LETTERS = 3000  # so many letters that are not ASCII are judged
-PLAIN = re.compile(rb"[\x00\t\n\f\r -~]*")
-RUN = 4  # so many in a row that are not ASCII are not Latin
+MAX_LETTERS = 3000  # letters beyond ASCII that are scored
+ASCII_OR_NUL = re.compile(rb"[\x00\t\n\f\r -~]*")
+MIN_RUN = 4  # so many letters beyond ASCII in a row are not Latin
 LIKELY, UNLIKELY = 0.5, 0.25  # scores, of at most 1
-SIMILAR = 0.85  # a second reading with this part of the best score could be the right one as well
+SIMILAR = 0.85  # a second guess with this part of the best score could be right, too
 
 
 @dataclass(frozen=True)
 class Script:
-    """Letters of a language or two. `usual`: the part of a text's letters that are `common`. Latin letters stand beside
-    ASCII letters, letters of other alphabets do not, and Chinese, Japanese and Korean characters (`wide`) may."""
+    """Letters of a language or two. `usual`: the part of a text's letters that are `common`.
+
+    Latin letters appear next to ASCII letters, letters of other alphabets do not, and Chinese, Japanese and Korean
+    characters (`wide`) may.
+    """
 
     common: str
     usual: float = 0.7
@@ -41,11 +43,11 @@ TRADITIONAL = SIMPLIFIED.translate(str.maketrans(
     "这来国个说们为时会着过学对后么没于还发当无开头见经动两长样现将与进里",
     "這來國個說們為時會著過學對後麼沒於還發當無開頭見經動兩長樣現將與進裡",
 ))  # fmt: skip
-QUOTES = "\u2018\u2019\u201c\u201d\u201e\u2013\u2014\u2026\xa0"  # and dashes, dots and the space that does not break
+QUOTES = "\u2018\u2019\u201c\u201d\u201e\u2013\u2014\u2026\xa0"  # and dashes, dots and the no-break space
 WESTERN = Script("éèàùçêâîôûëïüöäßñáíóúãõåæøœìòÿ«»€°£§·¡¿©®™•½" + QUOTES, latin=True)
 CENTRAL = Script("ąćęłńóśźżáčďěéíňřšťúůýžőűăâîşţäöüôß" + QUOTES, latin=True)
 CYRILLIC = Script("оеаинтсрвлкм")
-# Earlier encodings win where the readings are equally good.
+# Of equally good guesses the earlier encoding wins.
 ENCODINGS: dict[str, Script] = {
     "utf-8": Script("", 0),
     "cp1252": WESTERN,
@@ -70,35 +72,35 @@ ENCODINGS: dict[str, Script] = {
     "cp949": Script("이다는을가의에고하지를은도한로사어기아나자리서그니시인대게라수일", 0.3, wide=True),
 }
 RELATED = {"iso8859-1": "cp1252", "iso8859-15": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932",
-           "euc_kr": "cp949", "cp950": "big5", "mac-roman": "macintosh", "euc_jp": "euc-jp"}  # judged by this script
+           "euc_kr": "cp949", "cp950": "big5", "mac-roman": "macintosh", "euc_jp": "euc-jp"}  # scored by that script
 
 
 def check_encoding(name: str) -> str:
-    """Python's name of this encoding; ValueError with the nearest name if it has no such encoding."""
+    """Return Python's name of the encoding; raise ValueError with a similar name if there is none."""
     found = _codec(name)
     if found is None:
         known = filter(_codec, sorted({*aliases, *aliases.values(), "latin-1", "utf-8", "utf-16", "utf-32"}))
-        raise ValueError(f"no encoding is called {name!r}{suggestion(name.lower(), known)}; "
-                         "usual ones are utf-8, utf-16, latin-1 and cp1252")
-    return "utf-8" if found == "utf-8-sig" else found  # the mark is dropped here, whatever the encoding
+        raise ValueError(f"there is no encoding {name!r}{suggestion(name.lower(), known)}; "
+                         "usual encodings are utf-8, utf-16, latin-1 and cp1252")
+    return "utf-8" if found == "utf-8-sig" else found  # `decoded` drops the mark in every encoding
 
 
 def _codec(name: str) -> str | None:
-    """Python's name of this encoding; None if it has no such encoding of text."""
+    """Return Python's name of the encoding, or None if there is no such encoding of text."""
     try:
-        text = codecs.getincrementaldecoder(name)().decode(b"")  # of "zip" this is not a text, and of "rot13" an error
+        text = codecs.getincrementaldecoder(name)().decode(b"")  # not a str for "zip", and an error for "rot13"
         return codecs.lookup(name).name if isinstance(text, str) else None
     except (LookupError, ValueError, TypeError):
         return None
 
 
-def by_units(head: bytes) -> str | None:
-    """The encoding of UTF-16 or UTF-32 text without a byte order mark that begins with `head`, or None.
+def wide_encoding(head: bytes) -> str | None:
+    """Return the encoding of UTF-16 or UTF-32 text without a byte order mark that starts with `head`, or None.
 
-    Such a text has a byte of 0 in many of its characters, which no other text has. If its other bytes are ASCII
-    text, every second byte is 0: with fewer of them, it is ASCII text that was damaged.
+    Such a text has a byte of 0 in many of its characters, and no other text has any. If its other bytes are ASCII,
+    every second byte is 0: with fewer zeros it is damaged ASCII.
     """
-    if b"\x00" not in head or (PLAIN.fullmatch(head) and head.count(0) < 0.4 * len(head)):
+    if b"\x00" not in head or (ASCII_OR_NUL.fullmatch(head) and head.count(0) < 0.4 * len(head)):
         return None
     for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
         try:
@@ -114,14 +116,16 @@ def by_units(head: bytes) -> str | None:
 
 
 def ranked(sample: bytes, but: str = "") -> list[tuple[float, str]]:
-    """(score, encoding) of each `but` one that reads `sample` without an error, the best first."""
-    found = [(judged(sample, name), name) for name in ENCODINGS if name != RELATED.get(but, but) or name == "cp1252"]
+    """Return (score, encoding) for each encoding except `but` that reads `sample` without an error, best first."""
+    found = [(score(sample, name), name) for name in ENCODINGS if name != RELATED.get(but, but) or name == "cp1252"]
     return sorted((row for row in found if row[0] >= 0), key=lambda row: -row[0])
 
 
-def judged(sample: bytes, encoding: str) -> float:
-    """How well this encoding's reading fits its script, from 0 to 1; -1 if it cannot be read or judged, and for UTF-8,
-    which nothing else looks like, 1 if it can be read."""
+def score(sample: bytes, encoding: str) -> float:
+    """Return how well `sample` fits the encoding's script, from 0 to 1, or -1 if it cannot be read or scored.
+
+    UTF-8 scores 1 if it can be read, because nothing else looks like it.
+    """
     script = ENCODINGS.get(RELATED.get(encoding, encoding))
     if script is None or (encoding == "utf-8" and not nearly_utf8(sample)):
         return -1
@@ -132,33 +136,28 @@ def judged(sample: bytes, encoding: str) -> float:
     except UnicodeDecodeError:
         return -1
     fits, letters = 0.0, 0
-    for before, run, after in _runs(text):
+    for found in re.finditer(r"[^\x00-\x7f]+", text):  # each run of characters beyond ASCII, with its neighbours
+        start, end = found.span()
+        before, run, after = text[start - 1 : start] if start else " ", found[0], text[end : end + 1] or " "
         for char, left, right in zip(run, before + run, run[1:] + after, strict=False):
             if not script.wide or char.isalpha():
                 letters += 1
-                fits += _fits(script, left, char, right) if len(run) < RUN or not script.latin else 0
-        if letters >= LETTERS:
+                fits += _fits(script, left, char, right) if len(run) < MIN_RUN or not script.latin else 0
+        if letters >= MAX_LETTERS:
             break
     return min(1.0, fits / letters / script.usual) if letters else 0.0
 
 
 def nearly_utf8(sample: bytes) -> bool:
-    """Whether of ten characters that are not ASCII at least nine are UTF-8."""
+    """Return whether at least nine of ten characters beyond ASCII are UTF-8."""
     text = sample.decode("utf-8", errors="surrogateescape")
     wrong = len(re.findall("[\udc80-\udcff]", text))
     return sum(not char.isascii() for char in text) - wrong >= 9 * wrong
 
 
-def _runs(text: str) -> Iterator[tuple[str, str, str]]:
-    """Each run of characters that are not ASCII, between its neighbours."""
-    for found in re.finditer(r"[^\x00-\x7f]+", text):
-        start, end = found.span()
-        yield text[start - 1 : start] if start else " ", found[0], text[end : end + 1] or " "
-
-
 def _fits(script: Script, before: str, char: str, after: str) -> float:
-    known = char in script.common
-    if not known and (script.wide or char.lower() not in script.common):
+    common = char in script.common
+    if not common and (script.wide or char.lower() not in script.common):
         return 0.0
     if script.wide:
         return 1.0
@@ -166,7 +165,7 @@ def _fits(script: Script, before: str, char: str, after: str) -> float:
     ascii = any(other.isascii() for other in beside)
     if script.latin and char.isalpha():
         odd = (char.isupper() and before.islower()) or (beside and not ascii)
-        return 0.0 if odd else 1.0 if known else 0.8
-    if script.latin:  # a mark: not within a word, but for an apostrophe
+        return 0.0 if odd else 1.0 if common else 0.8
+    if script.latin:  # a sign: never within a word, except an apostrophe
         return 0.0 if len(beside) == 2 and char != "\u2019" else 1.0
-    return 0.0 if ascii else 1.0 if known else 0.5  # in most texts capitals are few
+    return 0.0 if ascii else 1.0 if common else 0.5  # most texts have few capitals

@@ -1,29 +1,40 @@
-"""The data folders that the presets name, and the settings with which datagen.py makes each: where one is missing,
-train.py makes it in the same way."""
+"""The data folders of the presets, and the commands that make a data folder or train on it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from numpygpt.data.corpora import CORPORA
 from numpygpt.utils.paths import ROOT, command, display_path
 
+TOKENIZERS = ("char", "word", "bpe")  # those that are trained on the text
 DEFAULT_FOLDER = ROOT / "data" / "shakespeare_char"  # what ./datagen.py makes and ./train.py reads with no arguments
-RECIPES: dict[str, dict[str, Any]] = {
+RECIPES: dict[str, dict[str, Any]] = {  # folder: datagen.py's arguments; train.py makes a missing folder in this way
     "shakespeare_char": {},
     "shakespeare_word": {"tokenizer": "word", "vocab_size": 6551},
     "shakespeare_bpe": {"tokenizer": "bpe", "vocab_size": 6551},
     "hamlet_alnum": {"dataset": "hamlet", "clean": "alnum", "context": 16, "out": "data/hamlet_alnum"},
 }
-
 PRESETS = {"shakespeare_word": "word", "shakespeare_bpe": "bpe", "hamlet_alnum": "hamlet"}  # the first with that data
-# The corpora that are used if Tiny Shakespeare cannot be fetched, and how the names of their folders begin: so a folder
-# of another text never has the name of the real one, which can be made as soon as it can be fetched.
+# Corpora that replace Tiny Shakespeare if it cannot be fetched, and how their folders' names start. A folder of another
+# text never has the real folder's name, so the real one can be made as soon as it can be fetched.
 INSTEAD = {"shakespeare": "plays", "pydoc": "pydoc"}
 
 
-def training(folder: Path, context: int | None = None) -> str:
-    """The command that trains on `folder`, in a run folder of its own; `context`, if it is not the default."""
+def recipe(folder: Path) -> dict[str, Any] | None:
+    """Return datagen.py's arguments for a preset's `folder`, or None for any other folder."""
+    folder = folder.resolve()
+    return RECIPES.get(folder.name) if folder.parent == DEFAULT_FOLDER.parent.resolve() else None
+
+
+def folder_of(corpus: str, folder: Path) -> Path:
+    """Return the folder for `corpus` if it replaces the default text, whose place is `folder`."""
+    return folder.with_name(folder.name.replace("shakespeare", INSTEAD.get(corpus, "shakespeare"), 1))
+
+
+def train_command(folder: Path, context: int | None = None) -> str:
+    """Return the command that trains on `folder`, in its own run folder; `context`: unless it is the default."""
     more = () if context is None else ("--context", context)
     if folder.resolve() == DEFAULT_FOLDER.resolve():
         return command("train.py", *more)
@@ -33,21 +44,21 @@ def training(folder: Path, context: int | None = None) -> str:
     return command("train.py", "--data", display_path(folder), "--out", out, *more)
 
 
-def recipe(folder: Path) -> dict[str, Any] | None:
-    """The settings that make `folder`, by the names of datagen.py's flags, or None: it is no preset's."""
+def make_command(folder: Path, *more: str) -> str:
+    """Return the command that makes `folder`, as far as its name tells."""
+    if (settings := recipe(folder)) is not None:
+        flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+        return command("datagen.py", *flags, *more)
     folder = folder.resolve()
-    return RECIPES.get(folder.name) if folder.parent == DEFAULT_FOLDER.parent.resolve() else None
+    start, _, kind = folder.name.rpartition("_")
+    corpus = {name: corpus for corpus, name in INSTEAD.items()}.get(start, start)
+    if folder.parent == DEFAULT_FOLDER.parent and corpus in CORPORA and kind in TOKENIZERS:
+        return command("datagen.py", "--dataset", corpus, "--tokenizer", kind, *more)
+    if folder.exists() and not more:  # a text, or a folder of something else, which must stay as it is
+        text = display_path(folder) if folder.is_file() else "FILE"
+        return command("datagen.py", "--input", text, "--out", display_path(DEFAULT_FOLDER.parent / folder.stem))
+    return command("datagen.py", "--input", "FILE", "--out", display_path(folder), *more)
 
 
-def folder_of(corpus: str, folder: Path) -> Path:
-    """The folder for `corpus`, if it is used in place of the default text, which belongs in `folder`."""
-    return folder.with_name(folder.name.replace("shakespeare", INSTEAD.get(corpus, "shakespeare"), 1))
-
-
-def making(folder: Path, *more: str) -> str | None:
-    """The command that makes a preset's folder, or None for another one."""
-    settings = recipe(folder)
-    if settings is None:
-        return None
-    flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
-    return command("datagen.py", *flags, *more)
+def rebuild_hint(folder: Path) -> str:
+    return f"make the folder again with {make_command(folder, '--force')}"

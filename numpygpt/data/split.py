@@ -1,4 +1,4 @@
-"""Which part of a corpus is kept from training: its end, or every so many-th of its documents."""
+"""Which part of a corpus is held out for validation: its end, or every n-th document."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from fractions import Fraction
 from math import floor
 from typing import Any
 
-from numpygpt.data.clean import cleaned
 from numpygpt.data.corpora import Corpus
-from numpygpt.data.documents import END, Cut, Piece, tidied
 from numpygpt.data.oddities import Oddities
+from numpygpt.data.streams import END, Cut, Piece, cleaned, tidied
 from numpygpt.tokenizer.stream import Special
 
 SPLITS = ("position", "document")
 PARTS = ("train", "val")
 
 
-class Reading:
-    """One way through a corpus: what it has told when it is done.
+class PassRecord:
+    """Records hash, number of documents and place of the cut during one pass over a corpus.
 
-    `sha256`: of the documents' UTF-8 as it was read, with the byte 0xFF, which no UTF-8 has, between two;
-    `ends`: how often a document ended, empty ones too; `at_byte`: where the corpus was cut. `oddities` sees all text.
+    `sha256`: of the documents' UTF-8 as it was read, with the byte 0xFF, which no UTF-8 has, between two; `ends`: how
+    many documents ended, empty ones too; `at_byte`: where the corpus was cut. `oddities` sees all text.
     """
 
     def __init__(self, oddities: Oddities | None = None) -> None:
@@ -37,7 +36,7 @@ class Reading:
         return self._digest.hexdigest()
 
     def watch(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
-        """The same pieces, taken note of."""
+        """Yield the same pieces and record them."""
         for piece in pieces:
             if isinstance(piece, Cut):
                 self.at_byte = piece.at
@@ -56,12 +55,12 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A corpus as it goes into a data folder, cleaned and split. It is read anew each time, and never held.
+class SplitCorpus:
+    """A corpus, cleaned and split. Every pass reads it again; it is never held.
 
-    By position, everything from one byte on is validation; by document, document i (from 0 on) where
+    By position, everything from one byte on is validation. By document, document i (from 0 on) is validation if
     floor((i + 1) f) > floor(i f): with f = 0.1 the tenth, the twentieth and so on. The documents with the numbers
-    `left_out`, in order, go nowhere: they are validation documents that the training part has as well.
+    `left_out` (sorted) are in neither part: they are validation documents that the training part has, too.
     """
 
     corpus: Corpus
@@ -71,16 +70,15 @@ class Source:
     progress: Callable[[str, int, int], object] | None = None
     left_out: Sequence[int] = ()
 
-    def parts(self, what: str, reading: Reading | None = None) -> Iterator[tuple[str, str | Special]]:
-        """(part, piece) for all of it; `what` names the work in the bar."""
+    def parts(self, what: str, record: PassRecord | None = None) -> Iterator[tuple[str, str | Special]]:
+        """Yield (part, piece) for all of it; `what` names the work in the progress bar."""
         size = self.corpus.size
         cut = int(size * (1 - self.val_fraction)) if self.by == "position" else None
         pieces = self.corpus.pieces(cut, self._report(what, size))
-        pieces = reading.watch(pieces) if reading else pieces
-        fraction = Fraction(str(self.val_fraction))  # 0.1 is meant, and not the binary number next to it
-        part, number = self._part(0, fraction), 0
+        pieces = record.watch(pieces) if record else pieces
+        part, number = self._part(0), 0
         numbers = iter(self.left_out)
-        out = next(numbers, -1)  # the next document that goes nowhere
+        out = next(numbers, -1)  # the next document that is left out
         for piece in tidied(cleaned(pieces) if self.clean else pieces):
             if isinstance(piece, Cut):
                 part = "val"
@@ -90,18 +88,20 @@ class Source:
             if piece == END:
                 out = next(numbers, -1) if number == out else out
                 number += 1
-                part = self._part(number, fraction) if self.by == "document" else part
+                part = self._part(number) if self.by == "document" else part
 
-    def part(self, name: str, what: str, ends: bool, reading: Reading | None = None) -> Iterator[str | Special]:
-        """The pieces of one part; without `ends`, no END."""
-        for part, piece in self.parts(what, reading):
+    def part(self, name: str, what: str, ends: bool, record: PassRecord | None = None) -> Iterator[str | Special]:
+        """Yield the pieces of one part, without END unless `ends`."""
+        for part, piece in self.parts(what, record):
             if part == name and (ends or isinstance(piece, str)):
                 yield piece
             elif (name, part, self.by) == ("train", "val", "position"):
-                return  # there is no more
+                return  # no more of it follows
 
-    def _part(self, number: int, fraction: Fraction) -> str:
-        return "val" if self.by == "document" and floor((number + 1) * fraction) > floor(number * fraction) else "train"
+    def _part(self, number: int) -> str:
+        fraction = Fraction(str(self.val_fraction))  # 0.1, not the nearest binary number
+        is_val = self.by == "document" and floor((number + 1) * fraction) > floor(number * fraction)
+        return "val" if is_val else "train"
 
     def _report(self, what: str, size: int) -> Callable[[int], None]:
         done = 0
@@ -114,8 +114,8 @@ class Source:
 
         return read
 
-    def described(self) -> dict[str, Any]:
-        """What meta.json says of the split, less the place."""
+    def to_meta(self) -> dict[str, Any]:
+        """Return meta.json's record of the split, without the place of the cut."""
         split: dict[str, Any] = {"by": self.by, "val_fraction": self.val_fraction}
         if self.by == "document":
             every = 1 / Fraction(str(self.val_fraction))

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from numpygpt.data.inspect import token_signs
 from numpygpt.inspection.surprise import fitted, padded, painted, percent, scale, sign_rows
 from numpygpt.models.generate import Sampling, probabilities
 from numpygpt.nn.functional import softmax_lse
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import token_signs
 from numpygpt.utils.colour import faint, listed, width
 from numpygpt.utils.units import bits_of
 

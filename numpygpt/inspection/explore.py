@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.data.inspect import token_signs
 from numpygpt.inspection.probe import (
     attention_weights,
     check_context,
@@ -26,6 +25,7 @@ from numpygpt.inspection.probe import (
 )
 from numpygpt.models import GPT
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import token_signs
 
 LIKELIEST = 10  # tokens listed after each position
 TARGETS = 3  # losses per position that are traced back: for the next token and the likeliest others
@@ -41,7 +41,7 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     Raises ValueError for more tokens than the model's context or a page can hold, and for weights that are not finite.
     """
     ids = check_context(model, ids)
-    n_layers, n_heads = len(model.blocks), model.config["n_heads"]
+    n_layers, n_heads = len(model.blocks), model.config.n_heads
     check_size(len(ids), n_layers, n_heads)
     probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, V)
     stream = np.linalg.norm(residual_stream(model, ids).astype(np.float64), axis=-1)  # (L + 1, T)

@@ -37,7 +37,7 @@ def eval_twin(model: GPT) -> Iterator[GPT]:
     finally:
         with signals_wait():
             model.flat().grads[...] = grads
-            model.loss_from = ""  # the layers now cache this pass, so no earlier loss can go back
+            model.undo_loss = None  # the layers now cache this pass, so no earlier loss can go back
 
 
 def check_context(model: GPT, ids: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from numpygpt.inspection.probe import eval_twin
 from numpygpt.models import GPT
 from numpygpt.nn.finite import check_logits
-from numpygpt.nn.functional import pieces, softmax_lse, tiny_is_zero
+from numpygpt.nn.functional import row_slices, softmax_lse, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.tokenizer import Tokenizer
@@ -69,7 +69,7 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
     starts = np.append(np.arange(0, N - size, stride), N - size)  # (windows,); the last one ends with the text
     fresh = np.append(0, starts[:-1] + size)  # (windows,): the first position that no earlier window predicted from
     with eval_twin(model) as reader:
-        for batch in pieces(len(starts), size, BATCH_TOKENS):
+        for batch in row_slices(len(starts), size, BATCH_TOKENS):
             at = starts[batch, None] + np.arange(size)  # (B, T): positions in the text
             X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in text order
             predict(reader, X, found, int(fresh[batch][0]))
@@ -81,7 +81,7 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
 def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
     """Fill in the predictions of the hidden states X (n, C) at the positions from `first` on, some rows at a time."""
     targets = found.ids[first + 1 : first + 1 + len(X)]  # (n,)
-    for s in pieces(len(X), 1, chunk_rows(model.wte.n)):
+    for s in row_slices(len(X), 1, chunk_rows(model.wte.n)):
         logits = model.head(X[s])  # (rows, V)
         check_logits(logits, model.named_parameters())
         logits -= logits.max(axis=-1, keepdims=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.data.inspect import text_tokens, token_signs
 from numpygpt.inspection.score import TextScores
 from numpygpt.inspection.surprise import (
     background,
@@ -22,6 +21,7 @@ from numpygpt.inspection.surprise import (
     sign_rows,
 )
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import text_tokens, token_signs
 from numpygpt.utils.colour import arranged, bold, listed, token_lines, width
 from numpygpt.utils.units import bits_of
 

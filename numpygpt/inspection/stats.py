@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpygpt.nn.functional import pieces
+from numpygpt.nn.functional import row_slices
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Stats:
         with np.errstate(all="ignore"):
             mean = flat.mean(dtype=np.float64)
             squares = 0.0
-            for piece in pieces(len(flat), 1):  # a float64 copy of the whole array would be twice its size
+            for piece in row_slices(len(flat), 1):  # a float64 copy of the whole array would be twice its size
                 away = flat[piece] - mean
                 squares += float(away @ away)
             return cls(len(flat), float(mean), squares, float(flat.min()), float(flat.max()),

@@ -72,8 +72,8 @@ class Summary:
             f"{root.kind} in training, for an input of {shape(root.input_shape)}", "", table(rows, left=3), "",
             f"memory: parameters {scaled(self.parameter_bytes, 'B')} + gradients {scaled(self.gradient_bytes, 'B')} + "
             f"activations {scaled(self.cached, 'B')} = {scaled(held, 'B')}",
-            "forward, backward: FLOPs, 2 m n k per matrix product; activations: memory cached for backward. What a",
-            "layer computes for its gradients in its forward pass counts as forward",
+            "forward, backward: FLOPs, 2 m n k per matrix product; activations: memory cached for backward",
+            "what a layer computes for its gradients in its forward pass counts as forward",
         ]
         if self.unknown:
             text.append(f"the sums exclude {', '.join(self.unknown)} and everything inside: the class has no `cost`")
@@ -86,7 +86,7 @@ def summary(model: Module, batch_size: int = 1, context: int | None = None, *,
 
     For any other module give `input_shape`. Raises ValueError for sizes that do not fit.
 
-        print(summary(GPT(65, 128, 256, 4, 4), 16))
+        print(summary(GPT(vocab_size=65, max_len=128, d_model=256, n_heads=4, n_layers=4), 16))
         print(summary(LayerNorm(256), input_shape=(16, 128, 256)))
     """
     if input_shape is None:

@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
-from numpygpt.data.inspect import LEGENDS
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import LEGENDS
 from numpygpt.utils.colour import BLACK, DARK, LEGEND, SCALE, WHITE, paint, width
 
 DIGITS = string.digits + string.ascii_lowercase

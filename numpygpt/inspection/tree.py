@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from numpygpt.nn.cost import Call, cost_of
 from numpygpt.nn.modules.module import Module
 
 
@@ -63,6 +64,12 @@ def alike(rows: Iterable[AnyNamed], key: Callable[[AnyNamed], Any]) -> list[list
             groups.append([row])
     runs = itertools.groupby(groups, lambda g: [(row.name.removeprefix(g[0].name), key(row)) for row in g])
     return [list(run) for _, run in runs]
+
+
+def is_idle(module: Module, input_shape: tuple[int, ...]) -> bool:
+    """Whether the module returns its input unchanged in training, as dropout with p = 0 does."""
+    cost = cost_of(module, Call(input_shape))
+    return cost is not None and not (cost.forward or cost.cached or cost.children or cost.output != input_shape)
 
 
 def total(numbers: Iterable[int | None]) -> int | None:

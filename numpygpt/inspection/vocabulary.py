@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from numpygpt.data.inspect import token_signs
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import token_signs
 from numpygpt.utils.colour import signs
 
 CLASSES = ("small letters", "capital letters", "after a space", "digits", "white space", "punctuation", "other")

@@ -98,9 +98,9 @@ def as_array(context: ArrayLike) -> np.ndarray:
 
 
 def new_caches(model: GPT, batch: int) -> list[KVCache]:
-    """Empty caches, one a block, with room for the model's whole context."""
-    dtype = model.wte.W.dtype
-    return [KVCache(batch, b.attn.n_heads, model.max_len, b.attn.d_k, b.attn.d_v, dtype) for b in model.blocks]
+    """Empty caches, one per block, with room for the model's whole context."""
+    dtype, layers = model.wte.W.dtype, [block.attn for block in model.blocks]
+    return [KVCache(batch, attn.n_kv_heads, model.max_len, attn.d_k, attn.d_v, dtype) for attn in layers]
 
 
 def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
@@ -118,7 +118,7 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, s
     """
     if context.ndim != 2 or context.shape[1] == 0:
         raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
-    check_ids(context, model.config["vocab_size"])
+    check_ids(context, model.config.vocab_size)
     max_new_tokens, seed = integer("max_new_tokens", max_new_tokens), integer("seed", seed)
     slide, stop = integer("slide", slide), None if stop is None else integer("stop", stop)
     if max_new_tokens < 0:

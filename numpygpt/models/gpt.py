@@ -3,79 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from numpygpt.models import generate
+from numpygpt.models import build, generate
+from numpygpt.models.config import ModelConfig
 from numpygpt.nn import init
 from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import check_dtype, check_sizes, described
+from numpygpt.nn.modules.checks import described
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.modules.normalization import LayerNorm
-from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
-from numpygpt.nn.modules.transformer import TransformerBlock
-from numpygpt.utils.checks import boolean, integer, number
-
-POSITIONS = {"learned": PositionalEmbedding, "sinusoidal": SinusoidalEncoding}
+from numpygpt.nn.skeleton import in_skeleton
+from numpygpt.utils.checks import integer
 
 
 class GPT(Module):
-    """A decoder-only transformer: ids (B, T) -> logits (B, T, V), and the mean loss in nats a token.
+    """A decoder-only transformer: ids (B, T) -> logits (B, T, V), and the mean loss in nats per token.
 
     wte (token vectors) -> positions -> dropout -> n_layers x TransformerBlock -> norm_f -> head.
-    GPT-2's shape (Radford et al. 2019): pre-norm blocks, tied head, tanh-GELU. `d_ff` defaults to 4 d_model; `d_k` and
-    `d_v`, the head sizes, to d_model / n_heads; `positions` is "learned" or "sinusoidal"; `seed` draws the weights.
-    Raises ValueError for sizes that do not fit each other.
+    `GPT(ModelConfig(...))`, or `GPT(vocab_size=..., ...)` with the same fields. The defaults are GPT-2's architecture
+    (Radford et al. 2019): pre-norm blocks, tied head, tanh-GELU. `seed` draws the weights. Raises ValueError for sizes
+    that do not fit each other.
     """
 
     ignore_index = -1  # a target with this value does not count
-    loss_from = ""  # what the last loss came from: "logits", "chunks", or nothing to go back from
-    _caches: Mapping[str, bool] = {"loss_from": False}  # a copy has no loss to go back from
+    _caches: Mapping[str, bool] = {"undo_loss": True}  # a copy has no loss to go back from
 
-    def __init__(self, vocab_size: int, max_len: int, d_model: int, n_heads: int, n_layers: int,
-                 d_ff: int | None = None, *, d_k: int | None = None, d_v: int | None = None, dropout: float = 0.0,
-                 activation: str = "gelu", positions: str = "learned", tie_weights: bool = True, bias: bool = True,
-                 seed: int = 0, dtype: str = "float32"):
-        vocab_size, max_len, d_model, n_heads, n_layers, d_ff, d_k, d_v = check_sizes(
-            vocab_size=vocab_size, max_len=max_len, d_model=d_model, n_heads=n_heads, n_layers=n_layers, d_ff=d_ff,
-            d_k=d_k, d_v=d_v)
-        dropout, bias = number("dropout", dropout), boolean("bias", bias)
-        tie_weights = boolean("tie_weights", tie_weights)
-        seed, dtype = integer("seed", seed), check_dtype(dtype).name
-        if seed < 0:
+    def __init__(self, config: ModelConfig | None = None, *, seed: int = 0, **fields: Any):
+        c = self.config = complete(config, fields)
+        if (seed := integer("seed", seed)) < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        self.config: dict[str, Any] = {
-            "vocab_size": vocab_size, "max_len": max_len, "d_model": d_model, "n_heads": n_heads, "n_layers": n_layers,
-            "d_ff": d_ff, "d_k": d_k, "d_v": d_v, "dropout": dropout, "activation": activation, "positions": positions,
-            "tie_weights": tie_weights, "bias": bias, "seed": seed, "dtype": dtype,
-        }
-        if not isinstance(positions, str) or positions not in POSITIONS:
-            raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, got {positions!r}")
         rng = np.random.default_rng(seed)
-        self.max_len = max_len
-        self.wte = Embedding(vocab_size, d_model, rng=rng, dtype=dtype)
-        self.wpe = POSITIONS[positions](max_len, d_model, dtype=dtype)
-        self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
-        self.blocks = [
-            TransformerBlock(d_model, n_heads, d_ff, d_k=d_k, d_v=d_v, activation=activation, bias=bias,
-                             dropout=dropout, rng=rng, dtype=dtype)
-            for _ in range(n_layers)
-        ]
-        self.norm_f = LayerNorm(d_model, bias, dtype=dtype)
-        self.head = Unembedding(vocab_size, d_model, tied=self.wte if tie_weights else None, rng=rng, dtype=dtype)
+        self.max_len = c.max_len
+        self.wte = Embedding(c.vocab_size, c.d_model, rng=rng, dtype=c.dtype)
+        self.wpe = build.positions(c, np.random.default_rng(0))
+        self.dropout = Dropout(c.dropout, rng=rng.spawn(1)[0])
+        self.blocks = [build.block(c, rng) for _ in range(c.n_layers)]
+        self.norm_f = build.norm(c)
+        tied = self.wte if c.tie_weights else None
+        self.head = Unembedding(c.vocab_size, c.d_model, tied=tied, rng=rng, dtype=c.dtype)
         self.criterion = CrossEntropyLoss(self.ignore_index)
         self.head_loss = LinearCrossEntropy(self.head, self.ignore_index)
-        self.init_weights(rng)
-        self.flat()
+        self.undo_loss: Callable[[GPT, float], np.ndarray] | None = None  # from the last loss back to the hidden states
+        if not in_skeleton():
+            self.init_weights(rng)
+            self.flat()
 
     def init_weights(self, rng: np.random.Generator) -> None:
         """GPT-2's: matrices from N(0, 0.02^2), and those that write into the residual stream, two a block, smaller by
@@ -88,7 +69,7 @@ class GPT(Module):
 
     def astype(self, dtype: np.typing.DTypeLike) -> Self:
         super().astype(dtype)
-        self.config["dtype"] = str(np.dtype(dtype))
+        self.config = replace(self.config, dtype=np.dtype(dtype).name)
         return self
 
     # -- forward and backward ----------------------------------------------------------------------------------------
@@ -99,7 +80,7 @@ class GPT(Module):
         if getattr(x, "ndim", 0) != 2:
             raise ValueError("token ids must be an integer array of shape (B, T), got "
                              f"{x.shape if hasattr(x, '__array_function__') else described(x)}")
-        self.loss_from = ""  # the layers' caches will be those of x: an earlier loss has nothing to go back from
+        self.undo_loss = None  # the layers' caches are about to be those of x: an earlier loss cannot go back
         X = self.wte(x)  # (B, T, C)
         X = self.wpe(X, caches[0].length if caches else 0)
         X = self.dropout(X)
@@ -114,14 +95,14 @@ class GPT(Module):
         if targets is None:
             return logits, None
         loss = self.criterion(logits, targets)
-        self.loss_from = "logits"
+        self.undo_loss = from_logits
         return logits, loss
 
     @exclusive
     def loss(self, x: np.ndarray, y: np.ndarray) -> float:
         """The loss alone, without ever holding all logits: the faster way to train."""
         loss = self.head_loss(self.hidden(x), y)
-        self.loss_from = "chunks"
+        self.undo_loss = from_chunks
         return loss
 
     @exclusive
@@ -130,13 +111,10 @@ class GPT(Module):
 
         Once after `loss`, or after `forward` with targets; else RuntimeError.
         """
-        loss_from, self.loss_from = self.loss_from, ""  # once, also if an error or an interrupt ends it half-way
-        if not loss_from:
+        undo_loss, self.undo_loss = self.undo_loss, None  # once, also if an error or an interrupt ends it half-way
+        if undo_loss is None:
             raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) or forward(x, targets=y)")
-        if loss_from == "logits":
-            dX = self.head.backward(self.criterion.backward(scale))  # (B, T, C)
-        else:
-            dX = self.head_loss.backward(scale)
+        dX = undo_loss(self, scale)  # (B, T, C)
         dX = self.norm_f.backward(dX)
         for block in reversed(self.blocks):
             dX = block.backward(dX)
@@ -184,3 +162,25 @@ class GPT(Module):
 
     def extra_repr(self) -> str:
         return f"{self.n_params():,} parameters"
+
+
+def complete(config: ModelConfig | None, fields: dict[str, Any]) -> ModelConfig:
+    """The given configuration, or the one that `fields` describe. ValueError unless its vocabulary is known."""
+    if config is None:
+        config = ModelConfig(**fields)
+    elif fields or not isinstance(config, ModelConfig):
+        raise ValueError("GPT takes a ModelConfig, or the fields of one by name: GPT(vocab_size=65, max_len=128, "
+                         f"d_model=256, n_heads=4, n_layers=4); got {config!r:.80}")
+    if config.vocab_size < 1:
+        raise ValueError(f"vocab_size must be at least 1, got {config.vocab_size}")
+    return config
+
+
+def from_logits(model: GPT, scale: float) -> np.ndarray:
+    """scale * dL/d(hidden) (B, T, C) of a loss that `forward` returned."""
+    return model.head.backward(model.criterion.backward(scale))
+
+
+def from_chunks(model: GPT, scale: float) -> np.ndarray:
+    """scale * dL/d(hidden) (B, T, C) of a loss that `loss` returned."""
+    return model.head_loss.backward(scale)

@@ -23,8 +23,8 @@ def alone(thing: object) -> Iterator[None]:
         if _users.setdefault(key, me) != me:  # one step: of two threads, one gets it
             outermost = False  # the entry belongs to the other thread
             raise RuntimeError(f"another thread is using this {type(thing).__name__}, whose layers store what "
-                               "backward() needs: let one thread at a time call it, or give each thread its own "
-                               "model.replica(); generate() and stream() may run in any thread")
+                               "backward() needs: call it from one thread at a time, or give each thread its own "
+                               "model.replica(). generate() and stream() may run in any thread")
         yield
     finally:
         if outermost:

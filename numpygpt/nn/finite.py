@@ -19,14 +19,14 @@ def not_finite(named: Iterable[tuple[str, np.ndarray]]) -> str | None:
 def check_logits(logits: np.ndarray, params: Iterable[tuple[str, np.ndarray]]) -> None:
     """Raise NotFinite if the logits (..., V) give no probabilities. The message names the parameter that is the cause.
 
-    A head of a user's own may forbid tokens with -inf, while the parameters are finite and a token is left.
+    A user's own head may forbid tokens with -inf, as long as the parameters are finite and one token is left.
     """
     if np.isfinite(logits).all():
         return
     name = not_finite(params)
     if name is not None:
         raise NotFinite(f"the model's output is not finite, because the parameter {name} is not: its training "
-                        "diverged; take an earlier checkpoint, or train with a lower learning rate")
+                        "diverged. Use an earlier checkpoint, or train with a lower learning rate")
     if not np.isfinite(logits.max(axis=-1)).all():
         raise NotFinite("the model's output is not finite, although its parameters are: a layer overflows, or divides "
-                        "by zero; numpygpt.training.diagnose.first_not_finite finds the first one")
+                        "by zero. numpygpt.training.diagnose.first_not_finite finds the first such layer")

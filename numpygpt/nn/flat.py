@@ -120,14 +120,14 @@ def arranged(module: Module) -> Flat:
     storage = learned[0][1]._storage if learned else Storage(np.empty(0, np.float32))  # everything is frozen
     if storage is None or any(owner._storage is not storage or getattr(owner, own).base is not storage.params
                               for _, owner, own in learned):
-        storage = moved(learned)
+        storage = moved(module, learned)
     layout = {name: (place_of(getattr(owner, own)), getattr(owner, own).shape) for name, owner, own in learned}
     layout = dict(sorted(layout.items(), key=lambda item: item[1][0].start))
     return Flat(storage, layout, max((place.stop for place, shape in layout.values() if len(shape) >= 2), default=0))
 
 
-def moved(learned: list[tuple[str, Module, str]]) -> Storage:
-    """Move parameters, given as (dotted name, module, attribute), and their gradients to a new storage.
+def moved(module: Module, learned: list[tuple[str, Module, str]]) -> Storage:
+    """Move what a module learns, and frozen parameters that lie in no storage, to a new one. Gradients move along.
 
     They move one by one and each old array is freed before the next one moves, so a model is never held twice.
     """
@@ -138,13 +138,16 @@ def moved(learned: list[tuple[str, Module, str]]) -> Storage:
                          f"dtype: call astype, for example model.astype('{dtype}')")
     for _, owner, own in learned:
         gradient(owner, own, make=False)  # gradients in the old storages become attributes, while they can be found
-    storage = Storage(np.empty(sum(getattr(owner, own).size for _, owner, own in learned), dtype))
+    parts = [(owner, own) for _, owner, own in module._owners() if own not in owner._frozen or (
+        owner._storage is None and getattr(owner, own).dtype == dtype)]
+    parts.sort(key=lambda part: getattr(*part).ndim < 2)  # a stable sort: matrices first, in the order of the model
+    storage = Storage(np.empty(sum(getattr(*part).size for part in parts), dtype))
     start = 0
-    for _, owner, own in sorted(learned, key=lambda item: getattr(item[1], item[2]).ndim < 2):  # a stable sort
+    for owner, own in parts:
         place = slice(start, start + getattr(owner, own).size)
         move(owner, own, storage, place)
         start = place.stop
-    for _, owner, _ in learned:
+    for owner, _ in parts:
         owner._storage = storage
     return storage
 

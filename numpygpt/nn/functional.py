@@ -1,6 +1,6 @@
 """Each formula once, as a pair: the function and its hand-derived gradient. All act on the last axis of any rank.
 
-A `*_backward` takes dY = dL/doutput and what the forward kept, and returns dL/dinput.
+A `*_backward` takes dY = dL/doutput and what the forward function cached, and returns dL/dinput.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ GELU_CUBIC = 0.044715
 CACHE_ENTRIES = 1 << 18  # a piece of 1 MB: small enough for the L2 cache, large enough that calls are few
 
 
-# A decorator: what is too small for the dtype becomes 0, and not an error, even if the caller asks NumPy for errors.
-# Softmax and GELU rely on it. Overflow and invalid operations are reported as the caller wishes.
+# A decorator: a number too small for the dtype becomes 0, even if the caller asked NumPy to raise an error for it.
+# Softmax and GELU rely on this. Overflow and invalid operations are still handled as the caller wishes.
 tiny_is_zero = np.errstate(under="ignore")
 
 
@@ -25,8 +25,8 @@ def rows(X: np.ndarray) -> np.ndarray:
     return X.reshape(-1, X.shape[-1])
 
 
-def pieces(n: int, width: int, entries: int = CACHE_ENTRIES) -> Iterator[slice]:
-    """Slices that cut `n` rows of `width` entries into runs of about `entries` entries."""
+def row_slices(n: int, width: int, entries: int = CACHE_ENTRIES) -> Iterator[slice]:
+    """Slices that cut `n` rows of `width` entries into runs of about `entries` entries each."""
     step = max(1, entries // max(1, width))
     return (slice(start, start + step) for start in range(0, n, step))
 
@@ -41,9 +41,10 @@ def softmax(X: np.ndarray) -> np.ndarray:
 
 @tiny_is_zero
 def softmax_lse(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(softmax(X), log sum exp X), both along the last axis, the second kept as an axis of one. Overwrites X.
+    """(softmax(X), log sum exp X), both along the last axis; the second keeps it as an axis of length 1.
+    Overwrites X.
 
-    Subtracting the maximum changes nothing but keeps exp from overflowing.
+    Subtracting the maximum does not change the result, and keeps exp from overflowing.
     """
     top = X.max(axis=-1, keepdims=True)
     X -= top
@@ -71,7 +72,7 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray, ignore_index: int = -
     counted = targets != ignore_index
     P = logits
     P -= logits.max(axis=-1, keepdims=True)  # (N, V)
-    # An ignored target may be no index at all (-1), so index 0 stands in for it and its loss is left out of the sum.
+    # An ignored target may be an invalid index (-1): index 0 is read instead, and its loss is left out of the sum.
     picked = P[np.arange(len(targets)), np.where(counted, targets, 0)]  # (N,)
     np.exp(P, out=P)
     total = P.sum(axis=-1, keepdims=True)  # (N, 1)
@@ -97,7 +98,7 @@ def cross_entropy_backward(P: np.ndarray, targets: np.ndarray, ignore_index: int
 
 @tiny_is_zero
 def gelu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(gelu(X), its slope ∂Y/∂X). The slope is taken here, while tanh u is at hand; the gradient needs no more.
+    """(gelu(X), its slope ∂Y/∂X). The slope is computed here, where tanh u is known; the gradient needs nothing else.
 
     Y = X h with h = (1 + tanh u)/2. As tanh' = 1 - tanh^2, ∂h/∂u = 2 h (1 - h), hence ∂Y/∂X = h + X ∂h/∂u ∂u/∂X
     = h (1 + (1 - h) w) with w = 2 X ∂u/∂X = 2 s X (1 + 3 c X^2). Hendrycks and Gimpel 2016, section 2.
@@ -124,14 +125,14 @@ def gelu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @tiny_is_zero
 def gelu_backward(dY: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """dX = dY ∂Y/∂X, entry by entry."""
+    """dX = dY ∂Y/∂X, element-wise."""
     return dY * slope
 
 
 def _in_cache(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """The arrays, all of one shape, in matching pieces small enough to stay in cache through many passes."""
+    """The arrays, all of one shape, in slices of rows that are small enough to stay in the cache."""
     flat = [rows(array) for array in arrays]
-    for piece in pieces(*flat[0].shape):
+    for piece in row_slices(*flat[0].shape):
         yield tuple(array[piece] for array in flat)
 
 

@@ -21,9 +21,14 @@ def skeleton() -> Iterator[None]:
         _skeleton.reset(token)
 
 
+def in_skeleton() -> bool:
+    """Whether a `skeleton` block is open."""
+    return _skeleton.get()
+
+
 def blank(shape: tuple[int, ...], dtype: np.typing.DTypeLike) -> np.ndarray | None:
     """An array without memory of its own, which cannot be written to, inside `skeleton`; else None."""
-    if not _skeleton.get():
+    if not in_skeleton():
         return None
     try:
         return np.broadcast_to(np.zeros((), dtype), shape)

@@ -14,7 +14,7 @@ from numpygpt.utils.checks import number
 class Adam(Optimizer):
     """m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;  p <- p - lr mhat / (sqrt(vhat) + eps).
 
-    mhat = m / (1 - b1^t) and vhat = v / (1 - b2^t) undo the start from zero. Kingma and Ba 2015, algorithm 1.
+    mhat = m / (1 - b1^t) and vhat = v / (1 - b2^t) undo the bias of a start from zero. Kingma and Ba 2015, alg. 1.
     Parameters: `params`, `lr`, `betas` each in [0, 1), `eps`. Raises ValueError for a value out of range.
     """
 
@@ -56,7 +56,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay: first p <- p - lr weight_decay p, on matrices alone, then Adam's step.
+    """Adam with decoupled weight decay: first p <- p - lr weight_decay p, on matrices only, then Adam's step.
 
     Biases, gains and shifts are not decayed. Loshchilov and Hutter 2019, algorithm 2. `weight_decay` is at least 0.
     """

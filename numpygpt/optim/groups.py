@@ -31,8 +31,10 @@ class Modules(Module):
 
 def as_module(params: Any, user: str) -> Module:
     """The module, or several modules as one; ValueError for anything else, such as `model.params()`."""
-    parts = dict(selected(params, user)).keys()
-    return next(iter(parts)) if len(parts) == 1 else Modules(list(parts))
+    parts = list(dict(selected(params, user)))
+    within = {inside for part in parts for _, inside in part.named_modules() if inside is not part}
+    roots = [part for part in parts if part not in within] or parts
+    return roots[0] if len(roots) == 1 else Modules(roots)
 
 
 def grouped(params: Params, user: str, keys: tuple[str, ...]) -> tuple[Module, list[tuple[list[str], dict[str, Any]]]]:

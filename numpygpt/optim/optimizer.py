@@ -96,8 +96,8 @@ class Optimizer:
         """ValueError for parameters that cannot be trained: in float16 most updates and gradients round to 0."""
         if self.flat.params.dtype == np.float16:
             raise ValueError("a float16 model cannot be trained: gradients below 6e-8, and updates below 0.05 % of a "
-                             "parameter, are lost. Train in float32, with model.astype('float32'), and convert the "
-                             "trained model with astype('float16')")
+                             "parameter, are lost. Train it in float32 (model.astype('float32')) and convert it with "
+                             "astype('float16') afterwards")
 
     def check_rounded(self, name: str, value: float, least: float, below: float = math.inf) -> None:
         """ValueError unless `value`, in the parameters' dtype, is at least `least` and below `below`."""
@@ -110,7 +110,7 @@ class Optimizer:
                              + ": change it, or use model.astype('float64')")
 
     def make_moments(self) -> None:
-        """The running arrays, as long as the flat ones: memory is taken for the entries that are written."""
+        """The running arrays, with the places of the flat ones. Only entries that are written take memory."""
         for name in self.moments:
             setattr(self, name, np.zeros(self.flat.params.shape, self.flat.params.dtype))
 
@@ -163,13 +163,13 @@ class Optimizer:
         return {name: view for name, view in self.flat.views(flat).items() if name in names}
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy gets the moments by the names of the parameters: its model's arrays may have another order."""
+        """A copy gets the moments by parameter name, because its model's arrays may have another order."""
         self.check_in_place()
         moments = {moment: self.views(getattr(self, moment)) for moment in self.moments}
         return {key: value for key, value in vars(self).items() if key not in ("flat", *moments)} | {"_copied": moments}
 
     def __getattr__(self, name: str) -> Any:
-        """The arrays of a copy, which are made when one of them is first needed: by then its model is complete."""
+        """The arrays of a copy. They are made when one of them is first needed: by then its model is complete."""
         if "_copied" not in vars(self) or name not in ("flat", *self.moments):
             hint = ": set optimizer.lr, or use optimizer.groups" if name == "param_groups" else ""
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
@@ -193,15 +193,15 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave. Raises ValueError where it is of another optimiser or another model."""
+        """Restore a `state_dict`. Raises ValueError if it belongs to another optimiser or another model."""
         if not isinstance(state, Mapping) or set(state) != {"steps", *self.moments}:
             keys = sorted(map(str, state)) if isinstance(state, Mapping) else [f"the type {type(state).__name__}"]
             raise ValueError(f"the state has {', '.join(keys)}, and {type(self).__name__} needs "
-                             f"{', '.join(sorted(('steps', *self.moments)))}: it is of another optimiser")
+                             f"{', '.join(sorted(('steps', *self.moments)))}: it belongs to another optimiser")
         steps = integer("the state's steps", state["steps"])
         check("the state's steps", steps, steps >= 0, "at least 0")
         params, arrays = self.views(self.flat.params), {}
-        for moment in self.moments:  # all are looked at before one is taken over
+        for moment in self.moments:  # all are checked before one is restored
             try:
                 arrays[moment] = fitting(moment, params, state[moment])
             except ValueError as error:

@@ -1,4 +1,4 @@
-"""Several threads at work on one batch."""
+"""Several threads that share one batch."""
 
 from numpygpt.parallel.blas import blas_threads
 from numpygpt.parallel.threads import DataParallel

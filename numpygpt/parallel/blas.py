@@ -1,4 +1,4 @@
-"""How many threads BLAS may use. The number belongs to the process: every thread's products obey it."""
+"""How many threads BLAS may use. The number belongs to the process: it holds for the products of every thread."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def blas() -> list[Any]:
 
 
 class _Limits:
-    """The `with` blocks that are open now, in all threads. The smallest of their limits holds; the last one restores.
+    """The open `with` blocks of all threads. The smallest of their limits holds, and the last block restores.
 
-    Blocks of several threads may end in any order. If each restored what it found, the last could leave a limit behind.
+    Blocks of several threads may end in any order. If each restored the number that it found, the last to end could
+    leave a limit behind.
     """
 
     def __init__(self) -> None:

@@ -21,21 +21,22 @@ from numpygpt.utils.signals import signals_wait
 
 __all__ = ["THREADS", "DataParallel", "blas_threads"]
 
-THREADS = "numpygpt-worker"  # what the names of all workers' threads begin with
+THREADS = "numpygpt-worker"  # the names of all workers' threads begin with this
 
 
 class DataParallel:
-    """A model whose batch is cut into shards, a thread each: same loss, same gradients, all cores busy.
+    """A model whose batch is split into shards, one per thread: same loss, same gradients, all cores busy.
 
-    NumPy lets go of the interpreter's lock inside its loops and matrix products, so threads run side by side. The first
-    worker is the model itself; the others are replicas that share its parameters and have caches, gradients and random
-    generators of their own. `backward` sums the gradients into the model's, in a fixed order: with the same seed and
-    the same number of workers a run repeats to the last bit. While the workers run, BLAS is held to one thread each,
-    and set back afterwards. An error or an interrupt goes up when every worker has ended; the next loss starts clean.
+    NumPy releases the interpreter's lock inside its loops and matrix products, so threads run side by side. The first
+    worker is the model itself. The others are replicas that share its parameters and have their own caches, gradients
+    and random generators. `backward` sums the gradients into the model's in a fixed order: with the same seed and the
+    same number of workers, a run repeats to the last bit. While the workers run, BLAS uses one thread for each of them.
+    An error or an interrupt is raised when every worker has ended, and the next loss starts clean.
 
         parallel = DataParallel(model, workers=2)
         loss = parallel.loss(x, y)
-        parallel.backward()          # model.grads() are now those of the whole batch
+        parallel.backward()                       # model.grads() are now the gradients of the whole batch
+        optimizer.step(parallel.map_slices)       # the same threads update the parameters
 
     `workers` defaults to the number of cores. Close it, or use it in a `with`, to end its threads. They start at the
     first use, and again in a forked process, which does not inherit them. A copy (deepcopy, pickle) gets its own.
@@ -50,13 +51,14 @@ class DataParallel:
         if workers > 1 and is_patched(model):
             raise ValueError("a function has replaced a method in one of this model's layers, and the replicas would "
                              "use the same function: use workers=1, or write a layer of your own")
-        self.model, self.workers, self.flat = model, workers, model.flat()
+        self.model: Any = model  # with a `loss` and a `backward`
+        self.workers, self.flat = workers, model.flat()
         self.replicas = [model, *(model.replica() for _ in range(workers - 1))]
         self.grads = [replica.flat().grads for replica in self.replicas]  # each one's, as one array
         self.modes = [[module for _, module in replica.named_modules()] for replica in self.replicas]
         self.pool: ThreadPoolExecutor | None = None
         self.process, self.closed = os.getpid(), False
-        self.weights: list[tuple[Any, float]] = []  # (replica, its part of the targets) of the last loss
+        self.weights: list[tuple[Any, float]] = []  # (replica, its fraction of the targets) of the last loss
         self.ready = False  # whether that loss is complete, so that backward may follow
         self.unfinished = False  # whether a backward failed, and has left gradients in the replicas
 
@@ -86,14 +88,14 @@ class DataParallel:
 
     @exclusive
     def backward(self, scale: float = 1.0) -> None:
-        """Add scale * dloss/dW to the model's gradients. Once after `loss`; else RuntimeError."""
+        """Add scale * dloss/dW to the model's gradients. Once after `loss`; otherwise RuntimeError."""
         self.check_open()
         ready, self.ready = self.ready, False
         weights, self.weights = self.weights, []
         if not ready:
-            raise RuntimeError("backward() needs a loss to go back from: call loss(x, y) first")
+            raise RuntimeError("backward() needs a loss: call loss(x, y) first")
         grads, others = self.grads[0], self.grads[1 : len(weights)]  # the model's own; replicas with a shard
-        if self.unfinished:  # what an earlier backward left behind when it failed is not of this batch
+        if self.unfinished:  # an earlier backward failed and left gradients of another batch
             for left in self.grads[1:]:
                 for run in self.flat.runs():
                     left[run].fill(0)
@@ -105,7 +107,7 @@ class DataParallel:
 
     @exclusive
     def map(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-        """[function(item) for item in items], an item a thread, with one BLAS thread each and the caller's errstate.
+        """[function(item) for item in items], one thread per item, with one BLAS thread each and the caller's errstate.
 
         All threads have ended when it returns or raises. A signal, such as Ctrl-C, waits until then.
         """
@@ -129,7 +131,7 @@ class DataParallel:
     def check_open(self) -> None:
         """RuntimeError after `close`, unless there is a single worker, which needs no threads."""
         if self.closed and self.workers > 1:
-            raise RuntimeError("this DataParallel is closed and has no threads any more: make a new one with "
+            raise RuntimeError("this DataParallel is closed and has no threads: make a new one with "
                                "DataParallel(model, workers)")
 
     def threads(self) -> ThreadPoolExecutor:
@@ -140,7 +142,7 @@ class DataParallel:
         return self.pool
 
     def map_slices(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
-        """[function(item) for item in items], many items dealt out in runs of neighbours, one run a worker."""
+        """[function(item) for item in items], for many items: each worker gets a run of neighbours."""
         edges = [len(items) * i // self.workers for i in range(self.workers + 1)]
         runs = [items[a:b] for a, b in itertools.pairwise(edges)]
         return [result for run in self.map(lambda run: [function(item) for item in run], runs) for result in run]
@@ -151,7 +153,7 @@ class DataParallel:
                 for name, rng in replica.generators().items()}
 
     def close(self) -> None:
-        """End the threads. What needs them raises RuntimeError from now on."""
+        """End the threads. Calls that need them raise RuntimeError from now on."""
         self.closed = True
         if self.pool is not None and self.process == os.getpid():
             self.pool.shutdown()
@@ -179,7 +181,7 @@ def remade(model: Any, workers: int, states: dict[str, Any], closed: bool) -> Da
 
 
 def wait_for(futures: list[Future]) -> None:
-    """Return when all have ended. An exception that another thread throws into this one goes up only then."""
+    """Return when all have ended. An exception that another thread raises in this one waits until then."""
     try:
         wait(futures)
     finally:

@@ -1,172 +1,182 @@
-"""The model as boxes from ids to loss: values go down, gradients come up, and one block stands for all."""
+"""The model as nested boxes from ids to loss: values go down, gradients come up. Beside them, the formulas."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
+from functools import lru_cache
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.textpath import TextPath
 
 from numpygpt.inspection.blueprint import Blueprint, Part
 from numpygpt.plots.style import BLUE, FONT, GREY, INK, VERMILLION, head
 
-WIDTH = 9.4  # inches, as are all places below; y grows downwards
-LEFT, RIGHT = 0.85, 4.45  # of the boxes
-DOWN, UP = 1.2, 4.1  # of the arrows, forward and backward
-SKIP_DOWN, SKIP_UP = 0.55, 4.68  # of the residual stream's, which go past the layers
-WORDS = 4.95  # where the gradients' formulas begin
-LINE, PAD, GAP = 0.19, 0.1, 0.36  # a line of text; above and below it in a box; between two boxes
-TOP = 1.4  # of the first box: above it are the title and what the colours and letters mean
-FILL = {"learned": "#E8F1F8", "fixed": "#F4F4F4", "block": "#FAFAF5"}
+WIDTH = 9.4  # inches, as all places below; y grows downwards
+LEFT, RIGHT = 0.25, 4.95  # of the boxes
+FORMULAS = 5.2  # where the column of formulas begins
+TOP = 1.05  # of the first box, below the title and the legend
+LINE, BOX, GAP, FORK = 0.19, 0.28, 0.3, 0.22  # a line of text, a box, the gaps between boxes and below a header
+INDENT = 0.13, 0.36  # of the boxes inside a box, without and with residual connections
+COLUMN = 62  # letters in a line of formulas
+FILL = {"learned": "#E3EEF7", "fixed": "#F4F4F4", "container": "#FAFAF5"}
 SMALL = FONT - 1
-
-
-class Sheet:
-    """Where the drawing has come to, from top to bottom."""
-
-    def __init__(self, ax: Axes):
-        self.ax, self.y = ax, TOP
-
-    def box(self, part: Part) -> tuple[float, float]:
-        """A layer, and at its right its gradient. (top, foot)"""
-        top, lines = self.y, 1 + len(part.forward)
-        foot = top + 2 * PAD + LINE * max(lines, len(part.backward))
-        frame(self.ax, LEFT, top, RIGHT, foot, FILL["learned" if part.n_params else "fixed"])
-        short = part.name.removeprefix("blocks.0.")
-        self.words(LEFT + 0.1, top + PAD, f"{short}", weight="bold")
-        self.words(LEFT + 0.2 + 0.085 * len(short), top + PAD, part.kind, colour=GREY)
-        if part.n_params:
-            self.words(RIGHT - 0.1, top + PAD, f"{part.n_params:,}", ha="right")
-        for i, line in enumerate(part.forward, 1):
-            self.words(LEFT + 0.1, top + PAD + LINE * i, line, colour=BLUE)
-        if part.inside:
-            self.words(RIGHT - 0.1, top + PAD + 2 * LINE, part.inside, ha="right")
-        middle = (top + foot) / 2
-        for i, line in enumerate(part.backward):
-            self.words(WORDS, middle + LINE * (i - len(part.backward) / 2), line, colour=VERMILLION)
-        self.y = foot
-        return top, foot
-
-    def arrows(self, label: str, size: float = GAP, backward: bool = True) -> float:
-        """To the next box, down and up, and between them what goes there. The y of its middle."""
-        arrow(self.ax, DOWN, self.y, self.y + size, BLUE)
-        if backward:
-            arrow(self.ax, UP, self.y + size, self.y, VERMILLION)
-        middle = self.y + size / 2
-        font = SMALL if len(label) <= 36 else SMALL * 36 / len(label)
-        self.words((DOWN + UP) / 2, middle, label, ha="center", va="center", size=font)
-        self.y += size
-        return middle
-
-    def heads(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Q, K and V beside each other, each with its own way down and up."""
-        width = (RIGHT - LEFT) / 3
-        top, foot = self.y + 0.24, self.y + 0.24 + 2 * PAD + 2 * LINE
-        for i, (name, shape) in enumerate(shapes.items()):
-            x = LEFT + width * (i + 0.5)
-            frame(self.ax, x - width / 2 + 0.04, top, x + width / 2 - 0.04, foot, "white")
-            self.words(x, top + PAD, name, ha="center", weight="bold")
-            words = numbers(shape)
-            self.words(x, top + PAD + LINE, words, ha="center", size=SMALL * min(1, 16 / len(words)))
-            for above, below in ((self.y, top), (foot, foot + 0.24)):
-                arrow(self.ax, x - 0.2, above, below, BLUE)
-                arrow(self.ax, x + 0.2, below, above, VERMILLION)
-        self.y = foot + 0.24
-
-    def skip(self, fork: float, top: float, foot: float) -> None:
-        """The residual stream past a branch, from where it parts at y = `fork` to the addition's box, and back."""
-        at = (top + foot) / 2
-        self.ax.plot([DOWN, SKIP_DOWN, SKIP_DOWN], [fork, fork, at], color=BLUE, linewidth=1.6)
-        arrow(self.ax, SKIP_DOWN, at, at, BLUE, to=LEFT)
-        self.ax.plot([RIGHT, SKIP_UP, SKIP_UP], [at, at, fork], color=VERMILLION, linewidth=1.6)
-        arrow(self.ax, SKIP_UP, fork, fork, VERMILLION, to=UP)
-
-    def words(self, x: float, y: float, text: str, colour: str = INK, ha: str = "left", va: str = "top",
-              weight: str = "normal", size: float = SMALL) -> None:
-        self.ax.text(x, y, text, color=colour, ha=ha, va=va, fontweight=weight, fontsize=size, parse_math=False)
-
-
-def height(plan: Blueprint) -> float:
-    """Of the figure, in inches: what the drawing takes."""
-    return draw(Sheet(Figure().add_axes((0, 0, 1, 1))), plan)
 
 
 def draw_architecture(figure: Figure, plan: Blueprint, title: str) -> None:
     """In a figure WIDTH inches wide and `height(plan)` high."""
     figure.set_layout_engine("none")
-    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(height(plan), 0))
+    total = height(plan)
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(total, 0))
     ax.set_axis_off()
-    draw(Sheet(ax), plan)
+    draw(ax, plan)
     head(figure, title)
-    figure.suptitle(figure.get_suptitle(), y=1 - 0.15 / height(plan))
+    figure.suptitle(figure.get_suptitle(), y=1 - 0.15 / total)
 
 
-def draw(sheet: Sheet, plan: Blueprint) -> float:
-    """All of it; how far down it goes."""
-    parts = plan.parts
-    explain(sheet, plan)
-    sheet.words(DOWN, sheet.y - 0.05, "ids (B, T) = " + numbers(parts["wte"].shape[:2]), va="bottom")
-    sheet.arrows("", backward=False)
-    sheet.box(parts["wte"])
-    sheet.arrows(label(parts["wte"]))
-    sheet.box(parts["wpe"])
-    draw_block(sheet, plan)
-    sheet.arrows(label(parts["blocks.0.add2"]), 0.5)
-    for name in ("norm_f", "head", "criterion"):
-        sheet.box(parts[name])
-        sheet.arrows(label(parts[name]) if name != "criterion" else "L, one number; dL/dL = 1")
-    count(sheet, plan)
-    return sheet.y
+def height(plan: Blueprint) -> float:
+    """Of the figure, in inches."""
+    return draw(Figure().add_axes((0, 0, 1, 1)), plan)
 
 
-def explain(sheet: Sheet, plan: Blueprint) -> None:
-    """What the colours, the letters and the numbers mean."""
-    sheet.words(LEFT, 0.45, "↓ forward: values, their shapes between the arrows", BLUE)
-    sheet.words(WORDS, 0.45, "↑ backward: dX is dL/dX, and has the shape of X", VERMILLION)
-    for i, (letter, (size, what)) in enumerate(plan.sizes.items()):
-        sheet.words(LEFT + 2.1 * (i % 4), 0.45 + LINE * (1.2 + i // 4), f"{letter} = {size:,}  {what}")
-    sheet.words(RIGHT - 0.1, TOP + GAP - 0.04, "parameters", ha="right", va="bottom", colour=GREY)
+def draw(ax: Axes, plan: Blueprint) -> float:
+    """Draw everything. Returns the y of its end."""
+    words(ax, LEFT, 0.5, "↓ forward: values, with their shapes", BLUE)
+    words(ax, LEFT + 2.75, 0.5, "↑ backward: gradients of the same shapes", VERMILLION)
+    words(ax, WIDTH - LEFT, 0.5, "numbers in the boxes: parameters", GREY, ha="right")
+    boxes = Boxes(ax)
+    boxes.arrows(LEFT, RIGHT, f"ids {shape(plan.input_shape)}", backward=False)
+    seen: set[str] = set()
+    for part in plan.parts:
+        boxes.part(part, LEFT, RIGHT, expand=not kinds(part) <= seen)  # a block like an earlier one stays closed
+        seen |= kinds(part)
+        boxes.arrows(LEFT, RIGHT, shape(part.shape) if part.shape else "L, one number; dL/dL = 1")
+    end = max(boxes.y, draw_formulas(ax, plan)) + 0.15
+    counts = {**plan.counts, "all": sum(plan.counts.values())}
+    text = "parameters:  " + ",  ".join(f"{name} {count:,}" for name, count in counts.items())
+    words(ax, WIDTH / 2, end, text, ha="center", size=fitting(text, WIDTH - 2 * LEFT))
+    return end + LINE + 0.12
 
 
-def draw_block(sheet: Sheet, plan: Blueprint) -> None:
-    """From the values above the first block to those that leave it."""
-    parts = {name.removeprefix("blocks.0."): part for name, part in plan.parts.items()}
-    top = sheet.y + 0.25
-    each = plan.counts["blocks"] // plan.n_layers
-    times = f"block: {plan.n_layers} of them, one after the other" if plan.n_layers > 1 else "block: one"
-    sheet.words(WORDS, top + 0.08, times, weight="bold")
-    sheet.words(WORDS, top + 0.08 + LINE, f"{each:,} parameters" + " each" * (plan.n_layers > 1))
-    fork = sheet.arrows(label(parts["wpe"]), 0.9)
-    sheet.box(parts["norm1"])
-    sheet.arrows(label(parts["norm1"]))
-    sheet.box(parts["attn.qkv"])
-    sheet.heads({name: plan.heads[name] for name in "QKV"})
-    sheet.box(parts["attn"])
-    sheet.arrows(label(parts["attn"]))
-    sheet.box(parts["attn.proj"])
-    sheet.arrows(label(parts["attn.proj"]))
-    sheet.skip(fork, *sheet.box(parts["add1"]))
-    fork = sheet.arrows(label(parts["add1"]), 0.5)
-    for name in ("norm2", "ffn.fc", "ffn.act", "ffn.proj"):
-        sheet.box(parts[name])
-        sheet.arrows(label(parts[name]))
-    sheet.skip(fork, *sheet.box(parts["add2"]))
-    frame(sheet.ax, 0.3, top, WIDTH - 0.2, sheet.y + 0.12, FILL["block"], zorder=0)
+def draw_formulas(ax: Axes, plan: Blueprint) -> float:
+    """Each class once: its name, its forward lines, its backward lines. Returns the y of the end."""
+    y = TOP - 0.25
+    for kind, formula in plan.formulas.items():
+        words(ax, FORMULAS, y, kind[:COLUMN], weight="bold")
+        y += LINE
+        lines = [(line, BLUE) for line in formula.forward] + [(line, VERMILLION) for line in formula.backward] \
+            if formula else [("the class has no formula", GREY)]
+        for line, colour in lines:
+            for text in textwrap.wrap(line, COLUMN, subsequent_indent="    "):
+                words(ax, FORMULAS + 0.12, y, text, colour)
+                y += LINE
+        y += 0.12
+    return y
 
 
-def count(sheet: Sheet, plan: Blueprint) -> None:
-    """Learned numbers by component, and all of them."""
-    sheet.y += 0.1
-    for i, (name, size) in enumerate([*plan.counts.items(), ("all parameters", sum(plan.counts.values()))]):
-        x = LEFT + 1.4 * i
-        sheet.words(x, sheet.y, f"{plan.n_layers} {name}" if name == "blocks" else name, weight="bold")
-        sheet.words(x, sheet.y + LINE, f"{size:,}")
-    sheet.y += 2 * LINE + 0.2
+class Boxes:
+    """Draws boxes and arrows from top to bottom; `y` is where the next one goes."""
+
+    def __init__(self, ax: Axes):
+        self.ax, self.y = ax, TOP - 0.3
+
+    def part(self, part: Part, left: float, right: float, expand: bool = True) -> None:
+        inside = part.inside if expand else ()
+        top = self.y
+        self.title(part, left, right)
+        self.y += BOX
+        if inside:
+            self.inside(inside, left, right)
+        fill = "container" if inside else "learned" if part.n_params else "fixed"
+        frame(self.ax, left, top, right, self.y, FILL[fill], zorder=part.name.count(".") / 10)
+
+    def title(self, part: Part, left: float, right: float) -> None:
+        """Name, class and sizes at the left; the number of parameters at the right."""
+        own = part.name.rpartition(".")[2] if not part.name.rpartition(".")[2].isdigit() else part.name
+        count = f"{part.n_params:,}" if part.n_params else f"uses {part.shared}" if part.shared else ""
+        kind = f"{part.kind}  {part.details}" if part.details else part.kind
+        if part.repeats > 1:
+            kind, count = f"{kind}, {part.repeats} of them", f"{count} each"
+        y, name = self.y + BOX / 2, wide(own, "bold") + 0.1
+        size = SMALL * min(1, (right - left - 0.4 - wide(count)) / (name + wide(kind)))
+        words(self.ax, left + 0.1, y, own, weight="bold", va="center", size=size)
+        words(self.ax, left + 0.1 + name * size / SMALL, y, kind, GREY, va="center", size=size)
+        words(self.ax, right - 0.1, y, count, ha="right", va="center")
+
+    def inside(self, parts: Iterable[Part], left: float, right: float) -> None:
+        """The parts inside a box, with the residual connections around them."""
+        parts = list(parts)
+        indent = INDENT[any(part.residual for part in parts)]
+        inner = left + indent, right - indent
+        before: dict[str, float] = {}  # own name of a part -> the middle of the arrows into it
+        middle = self.arrows(*inner, "", FORK)
+        for i, part in enumerate(parts):
+            before[part.name.rpartition(".")[2]] = middle
+            self.part(part, *inner)
+            last = i == len(parts) - 1
+            middle = self.arrows(*inner, "" if last else shape(part.shape), FORK if last else GAP)
+            if part.residual in before:
+                self.residual(left, right, *inner, before[part.residual], middle)
+
+    def arrows(self, left: float, right: float, label: str, gap: float = GAP, backward: bool = True) -> float:
+        """To the next box, down and up, with a label between them. Returns the y of the middle."""
+        arrow(self.ax, down(left), self.y, self.y + gap, BLUE)
+        if backward:
+            arrow(self.ax, up(right), self.y + gap, self.y, VERMILLION)
+        middle = self.y + gap / 2
+        size = fitting(label, right - left - 1)
+        words(self.ax, (LEFT + RIGHT) / 2, middle, label, ha="center", va="center", size=size)
+        self.y += gap
+        return middle
+
+    def residual(self, left: float, right: float, inner_left: float, inner_right: float, fork: float,
+                 join: float) -> None:
+        """The stream around a branch, from `fork` to the addition at `join`, and its gradient back."""
+        for side, x, colour in ((left + 0.14, down(inner_left), BLUE), (right - 0.14, up(inner_right), VERMILLION)):
+            self.ax.plot([x, side, side, x], [fork, fork, join, join], color=colour, linewidth=1.4, zorder=5)
+            at = join if colour == BLUE else fork  # where two values, or two gradients, are added
+            self.ax.add_patch(Circle((x, at), 0.065, facecolor="white", edgecolor=colour, linewidth=1.2, zorder=6))
+            words(self.ax, x, at, "+", colour, ha="center", va="center_baseline", weight="bold", size=SMALL - 1)
 
 
-def label(part: Part) -> str:
-    return f"{part.letters} = {numbers(part.shape)}"
+def kinds(part: Part) -> set[str]:
+    """The classes of a part and of all inside it."""
+    return {part.kind}.union(*map(kinds, part.inside))
+
+
+def down(left: float) -> float:
+    """The x of the arrows down, in a box with this left side."""
+    return left + 0.35
+
+
+def up(right: float) -> float:
+    return right - 0.35
+
+
+def shape(sizes: Iterable[int]) -> str:
+    return f"({', '.join(map(str, sizes))})"
+
+
+def fitting(text: str, room: float) -> float:
+    """The largest font size, at most SMALL, at which the text has room."""
+    return SMALL * min(1, room / max(wide(text), 1e-9))
+
+
+@lru_cache
+def wide(text: str, weight: str = "normal") -> float:
+    """The width of a text in inches, at the size SMALL."""
+    if not text.strip():
+        return 0.0
+    plain = text.replace("$", "S")  # a dollar sign would start a formula
+    return TextPath((0, 0), plain, size=SMALL, prop=FontProperties(weight=weight)).get_extents().width / 72
+
+
+def words(ax: Axes, x: float, y: float, text: str, colour: str = INK, ha: str = "left", va: str = "top",
+          weight: str = "normal", size: float = SMALL) -> None:
+    ax.text(x, y, text, color=colour, ha=ha, va=va, fontweight=weight, fontsize=size, parse_math=False, zorder=7)
 
 
 def frame(ax: Axes, left: float, top: float, right: float, foot: float, colour: str, zorder: float = 1) -> None:
@@ -174,11 +184,6 @@ def frame(ax: Axes, left: float, top: float, right: float, foot: float, colour: 
                                 facecolor=colour, edgecolor=GREY, linewidth=0.9, zorder=zorder))  # fmt: skip
 
 
-def arrow(ax: Axes, x: float, start: float, end: float, colour: str, to: float | None = None) -> None:
-    """Up or down at x, or with `to` sideways."""
-    ax.annotate("", (x if to is None else to, end), (x, start),
-                arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0})
-
-
-def numbers(shape: Iterable[int]) -> str:
-    return f"({', '.join(map(str, shape))})"
+def arrow(ax: Axes, x: float, start: float, end: float, colour: str) -> None:
+    ax.annotate("", (x, end), (x, start), zorder=5,
+                arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0})

@@ -7,8 +7,8 @@ from functools import cache
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from numpygpt.data.inspect import token_signs
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import token_signs
 from numpygpt.utils.colour import number_of, printable, signs
 
 

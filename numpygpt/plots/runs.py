@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.data.dataset import read_meta
+from numpygpt.data.meta import read_meta
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.series import smooth
 from numpygpt.training.config import read_toml

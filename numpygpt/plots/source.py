@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from numpygpt.data import TokenDataset
-from numpygpt.data.given import known_text, read_ids, read_text
+from numpygpt.data.user_text import known_text, read_ids, read_text
 from numpygpt.models import GPT
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer

@@ -14,11 +14,11 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
-from numpygpt.data.inspect import text_tokens
 from numpygpt.inspection.score import TextScores
 from numpygpt.plots.glyphs import drawable_in
 from numpygpt.plots.style import FONT, GREY, INK, SIZE, head
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import text_tokens
 from numpygpt.utils.colour import arranged, width
 
 COLUMNS, FEWEST = 80, 60  # cells of a line at most; a text of shorter lines has fewer cells, and larger letters

@@ -24,9 +24,9 @@ from numpygpt.tokenizer.stream import Pieces, count, runs
 BYTES = [bytes([byte]) for byte in range(256)]
 RUN = 1 << 16  # characters cut into pieces at a time: few enough to stay in the processor's cache
 AT_ONCE = 1 << 22  # characters whose new pieces are merged together
-LONGEST = 1024  # characters of a piece to learn from: a longer one, such as a text without spaces, is cut
+MAX_PIECE = 1024  # characters of a piece to learn from: a longer one, such as a text without spaces, is cut
 LONG = 64  # bytes: a longer piece would keep all others waiting, and is merged by itself
-MUCH = 1 << 14  # bytes of long pieces, which then are merged together, rank by rank
+MIN_LINKED = 1 << 14  # bytes of long pieces, which then are merged together, rank by rank
 
 
 class BPETokenizer(Tokenizer):
@@ -63,7 +63,7 @@ class BPETokenizer(Tokenizer):
 
         `text` may come in pieces, and `workers` processes count its words (see `ordered_map`): memory grows with the
         number of different words; beyond half a million the rarest are dropped, and `dropped` says how many. A piece
-        longer than LONGEST is learned from in parts; `cut` counts those of full length.
+        longer than MAX_PIECE is learned from in parts; `cut` counts those of full length.
         `progress(done, total)` is called every few merges and at the end.
         """
         names = checks.special_names(special_tokens)
@@ -71,7 +71,7 @@ class BPETokenizer(Tokenizer):
         checks.at_least("min_freq", min_freq, 1)
         counts = count(partial(_pieces, lowercase=self.lowercase), text, workers)
         self.dropped = counts.dropped
-        self.cut = sum(times for piece, times in counts.items() if len(piece) == LONGEST)
+        self.cut = sum(times for piece, times in counts.items() if len(piece) == MAX_PIECE)
         pieces = {piece.encode("utf-8"): times for piece, times in counts.items()}
         del counts
         merges = learn_merges(pieces, vocab_size - 256 - len(names), min_freq, progress)
@@ -131,7 +131,7 @@ class BPETokenizer(Tokenizer):
         if short.size:
             together, lengths[short] = self._table.apply(b"".join(pieces[k] for k in short), sizes[short])
             ids.append(together)
-        if self._in_order and sizes[long].sum() > MUCH:
+        if self._in_order and sizes[long].sum() > MIN_LINKED:
             linked = LongPieces(self._table, b"".join(pieces[k] for k in long), sizes[long])
             together, lengths[long] = linked.merged(self._ranks, self._made)
             ids.append(together)
@@ -179,12 +179,12 @@ def _latin_1(token: str) -> bytes:
 
 
 def _pieces(text: str, lowercase: bool) -> Iterator[str]:
-    """The pieces to learn from. A long piece is counted in parts of LONGEST characters."""
+    """The pieces to learn from. A long piece is counted in parts of MAX_PIECE characters."""
     for piece in pretokenize(text.lower() if lowercase else text):
-        if len(piece) < LONGEST:
+        if len(piece) < MAX_PIECE:
             yield piece
         else:
-            yield from (piece[start : start + LONGEST] for start in range(0, len(piece), LONGEST))
+            yield from (piece[start : start + MAX_PIECE] for start in range(0, len(piece), MAX_PIECE))
 
 
 def tokens_and_merges(

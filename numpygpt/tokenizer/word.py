@@ -17,7 +17,7 @@ from numpygpt.tokenizer.stream import Pieces, count
 from numpygpt.utils.text import shorten
 
 UNKNOWN = "<unk>"
-LONGEST = 1024  # characters of a word: what is longer is a text without spaces, and comes once
+MAX_WORD = 1024  # characters of a word: what is longer is a text without spaces, and comes once
 
 
 class WordTokenizer(Tokenizer):
@@ -50,7 +50,7 @@ class WordTokenizer(Tokenizer):
 
         `text` may come in pieces. `vocab_size` bounds the whole vocabulary, `min_freq` drops rarer words; either adds
         `<unk>` if it drops any. `dropped` says how many times a rare word was given up for memory (see `count`), and
-        `overlong` how many words were longer than LONGEST, which are not learned.
+        `overlong` how many words were longer than MAX_WORD, which are not learned.
         """
         names = checks.special_names(special_tokens)
         checks.at_least("min_freq", min_freq, 1)
@@ -59,14 +59,14 @@ class WordTokenizer(Tokenizer):
             checks.at_least("vocab_size", vocab_size, least, " (white space, special tokens, <unk> and one word)")
         counts = count(partial(_words, lowercase=self.lowercase), text, workers)
         self.dropped = counts.dropped
-        self.overlong = sum(times for word, times in counts.items() if len(word) > LONGEST)
-        if all(word.isspace() or len(word) > LONGEST for word in counts):
-            long = f"{self.overlong:,} of more than {LONGEST:,} characters" if self.overlong else ""
+        self.overlong = sum(times for word, times in counts.items() if len(word) > MAX_WORD)
+        if all(word.isspace() or len(word) > MAX_WORD for word in counts):
+            long = f"{self.overlong:,} of more than {MAX_WORD:,} characters" if self.overlong else ""
             raise ValueError(f"the text has no words to learn, only {long or 'white space or nothing'}; give a text "
                              "that has words, or use another kind of tokenizer for a text without spaces")
         for marker in MARKERS:
             counts.pop(marker, None)
-        learned = (word for word in counts if counts[word] >= min_freq and len(word) <= LONGEST)
+        learned = (word for word in counts if counts[word] >= min_freq and len(word) <= MAX_WORD)
         words = sorted(learned, key=lambda word: (-counts[word], word))
         size = len(MARKERS) + len(words) + len(names)
         lost = len(words) < len(counts) or counts.dropped or (vocab_size or size) < size
@@ -162,5 +162,5 @@ class WordTokenizer(Tokenizer):
 
 
 def _words(text: str, lowercase: bool) -> Iterator[str]:
-    """The words to count. An overlong one is cut to LONGEST + 1 characters, so that it still counts as overlong."""
-    return (word if len(word) <= LONGEST else word[: LONGEST + 1] for word in spacing.words(text, lowercase))
+    """The words to count. An overlong one is cut to MAX_WORD + 1 characters, so that it still counts as overlong."""
+    return (word if len(word) <= MAX_WORD else word[: MAX_WORD + 1] for word in spacing.words(text, lowercase))

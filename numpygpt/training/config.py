@@ -5,48 +5,43 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from numpygpt.models.config import ModelConfig
+from numpygpt.nn.modules.dropout import check_probability
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT, display_path
 from numpygpt.utils.text import shorten, suggestion
 
-LARGEST = 1 << 63  # a whole number must fit NumPy's integers
-# What is made one by one would fill the memory before any of it is found too large.
-MOST = {"n_layers": 10_000, "workers": 256, "accumulate": 65_536}
-MOST_TOKENS = 1 << 48  # in a batch
-MOST_DECAY = 2  # of lr times weight_decay: from there on |1 - lr weight_decay| is 1 or more
-MOST_BYTES, MOST_IN_LINE = 1 << 16, 1 << 12  # of a TOML file: a key of a thousand parts takes the parser minutes
+MAX_INTEGER = 1 << 63  # a whole number must fit NumPy's integers
+MAX = {"workers": 256, "accumulate": 65_536}  # made one by one: a false value would fill the memory
+MAX_TOKENS = 1 << 48  # per batch
+MAX_DECAY = 2  # of lr times weight_decay: from there on |1 - lr weight_decay| is 1 or more
+MAX_TOML_BYTES, MAX_TOML_LINE = 1 << 16, 1 << 12  # a key of a thousand parts takes the parser minutes
+
+DEFAULT_MODEL = ModelConfig(vocab_size=0, n_layers=4, n_heads=4, d_model=256, max_len=128, dropout=0.1)
 
 
 def setting(default: Any, why: str, choices: tuple[str, ...] = (), fixed: bool = False) -> Any:
-    """A field with the text that `--help` shows; one that is `fixed` cannot change when a run is resumed."""
-    return field(default=default, metadata={"why": why, "choices": choices, "fixed": fixed})
+    """A field with the text that `--help` shows; a `fixed` one cannot change when a run is resumed."""
+    return field(default=default, metadata={"why": why, "choices": choices, "key": "", "fixed": fixed})
 
 
 @dataclass(frozen=True)
 class Config:
-    """One run. Raises ValueError where values contradict each other. The defaults are the preset `shakespeare_char`."""
+    """One run. Raises ValueError for values that contradict each other. The defaults are the preset `shakespeare_char`.
+
+    In files and flags all settings stand side by side under their keys, the model's among them (see `SETTINGS`).
+    `Config.of(d_model=64, steps=100)` makes a configuration from such keys.
+    """
 
     data: str = setting("data/shakespeare_char", "the data folder that datagen.py made")
-    out: str = setting("", "the run folder; runs/PRESET where none is given")
+    out: str = setting("", "the run folder; the default is runs/PRESET")
 
-    n_layers: int = setting(4, "blocks: more see more abstract patterns, each costs the same time", fixed=True)
-    n_heads: int = setting(4, "attention heads: how many things a position can look at in each block", fixed=True)
-    d_model: int = setting(256, "width of the model: time and parameters grow with its square", fixed=True)
-    d_ff: int = setting(0, "width inside the feed-forward layers; 0 means 4 d_model, as in GPT-2", fixed=True)
-    d_k: int = setting(0, "size of a head's queries and keys; 0 means d_model / n_heads", fixed=True)
-    d_v: int = setting(0, "size of a head's values; 0 means d_model / n_heads", fixed=True)
-    context: int = setting(128, "tokens that the model sees at once", fixed=True)
-    activation: str = setting("gelu", "in the feed-forward layers; relu is cheaper", ("gelu", "relu"), fixed=True)
-    positions: str = setting("learned", "how a token's place is told", ("learned", "sinusoidal"), fixed=True)
-    tie_weights: bool = setting(True, "one table for token vectors and head: fewer parameters", fixed=True)
-    bias: bool = setting(True, "biases in linear layers and LayerNorm, as in GPT-2", fixed=True)
-    dropout: float = setting(0.1, "share of activations dropped in training, against overfitting")
-    dtype: str = setting("float32", "float64 is for studies and twice as slow", ("float32", "float64"), fixed=True)
+    model: ModelConfig = DEFAULT_MODEL
 
     steps: int = setting(8000, "updates of the parameters")
     batch_size: int = setting(16, "sequences in a batch: more make a steadier gradient and a slower step", fixed=True)
@@ -78,84 +73,111 @@ class Config:
     seed: int = setting(1337, "draws the weights, the batches, the dropout masks and the samples", fixed=True)
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.metadata["choices"] and value not in f.metadata["choices"]:
-                raise ValueError(f"{f.name} must be one of {', '.join(f.metadata['choices'])}, got {value!r}")
-        at_least = {1: ("n_layers", "n_heads", "d_model", "context", "steps", "batch_size", "accumulate", "eval_every"),
-                    0: ("d_ff", "d_k", "d_v", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens",
-                        "trace_every", "workers", "seed"),
-                    -1: ("eval_tokens",)}
-        for least, names in at_least.items():
+        for s in SETTINGS:
+            check_value(s, s.value(self))
+        for least, names in MIN.items():
             for name in names:
                 if not least <= getattr(self, name) < float("inf"):
                     raise ValueError(f"{name} must be at least {least}, got {shorten(getattr(self, name))}")
-        for name, most in MOST.items():
+        for name, most in MAX.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name} must be at most {most:,}, got {shorten(getattr(self, name))}")
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if type(value) is int and value >= LARGEST:
-                raise ValueError(f"{f.name} must be below 2^63, got {shorten(value)}")
-            if type(value) is str and any("\ud800" <= char <= "\udfff" for char in value):
-                raise ValueError(f"{f.name} is kept in config.toml, which is UTF-8, and {shorten(value)} is not: "
-                                 "rename that folder")
-            if type(value) is str and not value.isprintable():
-                raise ValueError(f"{f.name} must be without control signs, got {shorten(value)}")
-        if self.batch_size * self.context > MOST_TOKENS:
-            raise ValueError(f"batch_size {self.batch_size} times context {self.context} is more tokens than any "
+        if self.batch_size * self.model.max_len > MAX_TOKENS:
+            raise ValueError(f"batch_size {self.batch_size} times context {self.model.max_len} is more tokens than any "
                              "machine holds")
-        for name in ("dropout", "beta1", "beta2", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        for name in ("beta1", "beta2", "momentum"):
+            check_probability(name, getattr(self, name))
         if not (self.skip_spikes == 0 or 1 < self.skip_spikes < float("inf")):
-            raise ValueError(f"skip_spikes must be above 1, or 0 to leave out no step, got {self.skip_spikes}")
-        if not (self.d_k and self.d_v) and self.d_model % self.n_heads:
-            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}: change one, or give "
-                             "both d_k and d_v")
+            raise ValueError(f"skip_spikes must be above 1, or 0 to skip no step, got {self.skip_spikes}")
         if not self.min_lr <= self.lr < float("inf"):
             raise ValueError(f"lr {self.lr} must be finite and at least min_lr {self.min_lr}: lower min_lr with it")
         if self.warmup > self.steps:
-            raise ValueError(f"warmup {self.warmup} is more than the run's {self.steps} steps: give a smaller --warmup")
-
-        if self.optimizer == "adamw" and self.lr * self.weight_decay >= MOST_DECAY:
+            raise ValueError(f"warmup {self.warmup} is more than the run's {self.steps} steps: give a smaller warmup")
+        if self.optimizer == "adamw" and self.lr * self.weight_decay >= MAX_DECAY:
             decay = self.lr * self.weight_decay
             raise ValueError(f"lr {self.lr:g} times weight_decay {self.weight_decay:g} is {decay:g}, and must be below "
-                             f"{MOST_DECAY}: each step of AdamW multiplies matrices by 1 minus this, so they would "
+                             f"{MAX_DECAY}: each step of AdamW multiplies matrices by 1 minus this, so they would "
                              "grow without end; lower one of the two")
 
-    def model(self, vocab_size: int) -> dict[str, Any]:
-        """The arguments of `GPT` for this run."""
-        return {"vocab_size": vocab_size, "max_len": self.context, "d_model": self.d_model, "n_heads": self.n_heads,
-                "n_layers": self.n_layers, "d_ff": self.d_ff or None, "d_k": self.d_k or None, "d_v": self.d_v or None,
-                "dropout": self.dropout, "activation": self.activation, "positions": self.positions,
-                "tie_weights": self.tie_weights, "bias": self.bias, "seed": self.seed, "dtype": self.dtype}
+    @classmethod
+    def of(cls, **values: Any) -> Config:
+        """The default configuration with the settings `values`, by key."""
+        return cls().changed(values)
 
     def to_dict(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """Every setting by key."""
+        return {s.key: s.value(self) for s in SETTINGS}
 
-    def changed(self, values: dict[str, Any], where: str) -> Config:
-        """A copy with `values` in place. Raises ValueError for an unknown name or a value of the wrong type; `where`
-        says whose they are."""
-        types = {f.name: str(f.type) for f in fields(self)}
+    def changed(self, values: dict[str, Any], where: str = "") -> Config:
+        """A copy with other settings, by key; `where` names their origin in a message. Raises ValueError for an unknown
+        key or a value of the wrong type."""
+        where, known = where and f"{where}: ", {s.key: s for s in SETTINGS}
+        parts: dict[bool, dict[str, Any]] = {True: {}, False: {}}
         for name, value in values.items():
-            if name not in types:
-                raise ValueError(f"{where}: unknown key {shorten(name)}{suggestion(name, types)}")
-            if types[name] == "float" and type(value) is int and abs(value) < LARGEST:
-                values = {**values, name: float(value)}
-            elif type(value).__name__ != types[name]:
-                raise ValueError(f"{where}: {name} must be {ARTICLES[types[name]]}, got {shorten(value)}")
+            if name not in known:
+                raise ValueError(f"{where}unknown key {shorten(name)}{suggestion(name, known)}")
+            s = known[name]
+            if s.kind == "float" and type(value) is int and abs(value) < MAX_INTEGER:
+                value = float(value)
+            elif type(value).__name__ != s.kind:
+                raise ValueError(f"{where}{name} must be {ARTICLES[s.kind]}, got {shorten(value)}")
+            parts[s.of_model][s.field] = None if s.zero_is_none and value == 0 else value
         try:
-            return replace(self, **values)
+            return replace(self, model=replace(self.model, **parts[True]), **parts[False])
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise ValueError(f"{where}{error}") from None
 
     def to_toml(self) -> str:
         """Every field as TOML, with its reason as a comment."""
-        return "".join(f"{f.name} = {toml_value(getattr(self, f.name))}  # {f.metadata['why']}\n" for f in fields(self))
+        return "".join(f"{s.key} = {toml_value(s.value(self))}  # {s.why}\n" for s in SETTINGS)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What files and flags know of one field of Config, or of the ModelConfig inside."""
+
+    key: str  # in files; the flag is --key with dashes
+    field: str
+    of_model: bool
+    kind: str  # "int", "float", "str" or "bool"
+    zero_is_none: bool  # files and flags write 0 for None
+    why: str
+    choices: tuple[str, ...]
+    fixed: bool
+
+    def value(self, config: Config) -> Any:
+        """Its value in files."""
+        found = getattr(config.model if self.of_model else config, self.field)
+        return 0 if found is None else found
+
+
+def _settings() -> Iterator[Setting]:
+    for owner in fields(Config):
+        for f in fields(ModelConfig) if owner.name == "model" else (owner,):
+            if f.metadata:
+                kind = str(f.type).removesuffix(" | None")
+                yield Setting(f.metadata["key"] or f.name, f.name, owner.name == "model", kind, kind != f.type,
+                              f.metadata["why"], f.metadata["choices"], f.metadata["fixed"])
+
+
+SETTINGS = tuple(_settings())
+MIN = {1: ("steps", "batch_size", "accumulate", "eval_every"),
+       0: ("warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every", "workers", "seed"),
+       -1: ("eval_tokens",)}
 ARTICLES = {"int": "a whole number", "float": "a number", "str": "a text in quotes", "bool": "true or false"}
+
+
+def check_value(s: Setting, value: Any) -> None:
+    """ValueError unless the value is one of the choices, and can be kept in config.toml."""
+    if s.choices and value not in s.choices:
+        raise ValueError(f"{s.key} must be one of {', '.join(s.choices)}, got {value!r}")
+    if type(value) is int and value >= MAX_INTEGER:
+        raise ValueError(f"{s.key} must be below 2^63, got {shorten(value)}")
+    if type(value) is str and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError(f"{s.key} is stored in config.toml, which is UTF-8, and {shorten(value)} is not: rename that "
+                         "folder")
+    if type(value) is str and not value.isprintable():
+        raise ValueError(f"{s.key} must not contain control characters, got {shorten(value)}")
 
 
 def toml_value(value: Any) -> str:
@@ -164,11 +186,11 @@ def toml_value(value: Any) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The values in the file. ValueError or RecursionError for what no configuration is."""
+    """The values in the file. ValueError or RecursionError if it is not TOML of a reasonable size."""
     with open(path, "rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES or max(map(len, content.split(b"\n"))) > MOST_IN_LINE:
-        raise ValueError(f"it has more than {MOST_BYTES:,} bytes, or more than {MOST_IN_LINE:,} in a line")
+        content = file.read(MAX_TOML_BYTES + 1)
+    if len(content) > MAX_TOML_BYTES or max(map(len, content.split(b"\n"))) > MAX_TOML_LINE:
+        raise ValueError(f"it has more than {MAX_TOML_BYTES:,} bytes, or more than {MAX_TOML_LINE:,} in a line")
     return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))  # some editors put a mark in front
 
 
@@ -184,15 +206,15 @@ def read_preset(name: str) -> Config:
     try:
         values = read_toml(path)
     except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
-        raise ValueError(f"{display_path(path)} is not TOML, or none of a configuration's: {error}") from error
+        raise ValueError(f"{display_path(path)} is not a valid configuration file: {error}") from error
     config = Config().changed(filled(Config(), values), display_path(path))
     return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
 
 
 def filled(base: Config, values: dict[str, Any]) -> dict[str, Any]:
-    """`values`, which are to replace those of `base`, and with them the values that must follow if they are left out.
+    """`values`, which are to replace those of `base`, and the values that follow from them unless they are given.
 
-    The warm-up keeps its part of the steps. The last learning rate keeps its part of lr once lr is below it.
+    The warm-up keeps its fraction of the steps. Once lr is below min_lr, min_lr keeps its fraction of lr.
     """
     more: dict[str, float] = {}
     steps, lr = values.get("steps"), values.get("lr")
@@ -213,24 +235,20 @@ def presets() -> Iterator[tuple[str, str]]:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every field: `--d-model 128`, `--no-bias`. What is not given is absent from the parsed arguments."""
     group = parser.add_argument_group("settings (each has the preset's value; the default shown is shakespeare_char's)")
-    for f in fields(Config):
-        flag, why = "--" + f.name.replace("_", "-"), f.metadata["why"].replace("%", "%%")
-        options: dict[str, Any] = {"dest": f.name, "default": argparse.SUPPRESS}
-        options["help"] = f"{why} (default: {f.default})" if f.default != "" else why
-        if f.type == "bool":
+    defaults = Config().to_dict()
+    for s in SETTINGS:
+        flag, why, default = "--" + s.key.replace("_", "-"), s.why.replace("%", "%%"), defaults[s.key]
+        options: dict[str, Any] = {"dest": s.key, "default": argparse.SUPPRESS}
+        options["help"] = f"{why} (default: {default})" if default != "" else why
+        if s.kind == "bool":
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
         else:
-            options["metavar"] = "|".join(f.metadata["choices"]) or {"int": "N", "float": "X"}.get(str(f.type), "PATH")
-            text = str if f.metadata["choices"] else cli.name
-            group.add_argument(flag, type={"int": int, "float": float, "str": text}[str(f.type)], **options)
+            options["metavar"] = "|".join(s.choices) or {"int": "N", "float": "X"}.get(s.kind, "PATH")
+            text = str if s.choices else cli.name
+            group.add_argument(flag, type={"int": int, "float": float, "str": text}[s.kind], **options)
 
 
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags. Paths are the user's: relative to the current folder."""
-    values = {f.name: getattr(arguments, f.name) for f in fields(Config) if hasattr(arguments, f.name)}
+    values = {s.key: getattr(arguments, s.key) for s in SETTINGS if hasattr(arguments, s.key)}
     return values | {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}
-
-
-def fixed_names() -> Iterable[str]:
-    """The fields that a resumed run cannot change."""
-    return (f.name for f in fields(Config) if f.metadata["fixed"])

@@ -1,15 +1,18 @@
-"""How much memory training takes, worked out from shapes before any of it is taken."""
+"""How much memory training needs, computed from shapes before any of it is allocated."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from numpygpt.inspection.summary import Row, summary
-from numpygpt.models.shapes import OnPaper
+from numpygpt.models.gpt import GPT
 from numpygpt.nn.modules.loss import chunk_rows
+from numpygpt.nn.skeleton import skeleton
 from numpygpt.training.config import Config
+from numpygpt.training.model_check import table_entries
 from numpygpt.training.trainer import moments_of, workers_of
 from numpygpt.utils.memory import available
 
@@ -17,14 +20,20 @@ INTERPRETER = 60e6  # bytes that Python, NumPy and the buffers of BLAS take befo
 HOLES = 1.1, 1.3  # what the allocator takes from the system, divided by what one thread, or several, ask it for
 
 
+def one_block(c: Config, vocab_size: int) -> GPT:
+    """The model with one block in place of all, which are alike, and without memory for its arrays."""
+    with skeleton():
+        return GPT(replace(c.model, vocab_size=vocab_size, n_layers=1))
+
+
 def rows_of(c: Config, vocab_size: int) -> list[Row]:
-    """The modules of the model on paper, with one block in place of all, which are alike."""
-    return summary(OnPaper(**c.model(vocab_size) | {"n_layers": 1}), c.batch_size).rows
+    """The modules of the model, with one block in place of all."""
+    return summary(one_block(c, vocab_size), c.batch_size).rows
 
 
 def times(row: Row, c: Config) -> int:
     """How often the model has this module."""
-    return c.n_layers if row.name.startswith("blocks.0") else 1
+    return c.model.n_layers if row.name.startswith("blocks.0") else 1
 
 
 def parameters(c: Config, vocab_size: int) -> int:
@@ -40,18 +49,17 @@ def memory(c: Config, vocab_size: int) -> float:
 def arrays_of(c: Config, vocab_size: int) -> float:
     """Bytes of arrays at the peak of a step: parameters, gradients and moments, the cached activations, and what a step
     makes while the arrays of the step before are still there."""
-    rows, workers, size = rows_of(c, vocab_size), workers_of(c), np.dtype(c.dtype).itemsize
+    rows, workers, size = rows_of(c, vocab_size), workers_of(c), np.dtype(c.model.dtype).itemsize
     n_params = sum(row.n_params * times(row, c) for row in rows)
     arrays = n_params * size * (1 + moments_of(c) + workers)  # each worker has gradients of its own
-    arrays += (workers - 1) * vocab_size * c.d_model * size  # and collects the head's in one more array
-    if c.positions == "sinusoidal":
-        arrays += c.context * c.d_model * size
+    arrays += (workers - 1) * vocab_size * c.model.d_model * size  # and collects the head's in one more array
+    arrays += table_entries(one_block(c, vocab_size)) * size
     cached = sum((row.cached or 0) * times(row, c) for row in rows)
-    tokens = c.batch_size * c.context
+    tokens = c.batch_size * c.model.max_len
     logits = size * vocab_size * min(tokens, workers * chunk_rows(vocab_size))
     layers = (size * (math.prod(row.input_shape or ()) + math.prod(row.output_shape or ())) + (row.cached or 0)
               for row in rows if row.name != "head_loss")
-    made = 3 * size * tokens * c.d_model + max(logits, *layers)  # the residual stream, and the widest layer
+    made = 3 * size * tokens * c.model.d_model + max(logits, *layers)  # the residual stream, and the widest layer
     return arrays + cached + made
 
 

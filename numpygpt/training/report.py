@@ -28,16 +28,17 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Sequence
 
     All of it is worked out from sizes, so that a model of any size can be described.
     """
-    per_step, V, targets = c.batch_size * c.context * c.accumulate, d.vocab_size, len(d.val) - 1
-    batches = f"{c.batch_size} x {c.context}" + (f" x {c.accumulate} batches" if c.accumulate > 1 else "")
+    m, V, targets = c.model, d.vocab_size, len(d.val) - 1
+    per_step = c.batch_size * m.max_len * c.accumulate
+    batches = f"{c.batch_size} x {m.max_len}" + (f" x {c.accumulate} batches" if c.accumulate > 1 else "")
     workers, read, passes = workers_of(c), tokens_read(c, targets), c.steps * per_step / len(d.train)
     rows = [
         ("run", f"{display_path(c.out)}, seed {c.seed}"),
         ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, {d.tokenizer.kind} tokens, vocabulary {V:,}; "
                  f"{len(d.train):,} tokens for training, {len(d.val):,} for validation"),
-        ("model", f"{parameters(c, V):,} parameters: {counted(c.n_layers, 'layer')}, {counted(c.n_heads, 'head')}, "
-                  f"width {c.d_model}, context {c.context}, {c.activation}, {c.positions} positions, "
-                  f"{'tied' if c.tie_weights else 'untied'} head"),
+        ("model", f"{parameters(c, V):,} parameters: {counted(m.n_layers, 'layer')}, {counted(m.n_heads, 'head')}, "
+                  f"width {m.d_model}, context {m.max_len}, {m.activation}, {m.positions} positions, "
+                  f"{'tied' if m.tie_weights else 'untied'} head"),
         ("steps", f"{c.steps:,} of {per_step:,} tokens ({batches}): {passes:{',.1f' if passes >= 1 else '.2g'}} times "
                   "through the training text"),
         ("rate", f"learning rate from 0 to {c.lr:g} in {counted(c.warmup, 'step')} (warm-up), then to {c.min_lr:g} "

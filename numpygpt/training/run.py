@@ -43,7 +43,7 @@ class Run:
         self.files = RunFiles(trainer, out, log)
         self.data = DataFiles(trainer.dataset)
         self.validation = Validation(trainer, self.data)
-        self.clock = Clock(self.config.batch_size * self.config.context * self.config.accumulate)
+        self.clock = Clock(self.config.batch_size * self.config.model.max_len * self.config.accumulate)
         self.stopping = False
         self.began = time.perf_counter() - trainer.seconds  # earlier sessions count
         self.step_times: list[float] = []

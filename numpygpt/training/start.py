@@ -7,19 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from numpygpt.data import ProgressBars, TokenDataset, load_corpus, prepare
-from numpygpt.data.dataset import at_hand, how_to_make
-from numpygpt.data.recipes import folder_of, recipe
+from numpygpt.data import TokenDataset, load_corpus, prepare
+from numpygpt.data.meta import existing_folder
+from numpygpt.data.recipes import folder_of, make_command, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.training.config import Config, filled, fixed_names, given, read_preset
+from numpygpt.training.config import SETTINGS, Config, filled, given, read_preset
 from numpygpt.training.restore import check_model, run_config
 from numpygpt.training.trainer import workers_of
 from numpygpt.utils.lock import check_unlocked
 from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.progress import ProgressBars
 
-SHAPE = ("n_layers", "n_heads", "d_model", "d_ff", "d_k", "d_v", "context", "activation", "positions", "tie_weights",
-         "bias")  # what parameters of a checkpoint fit into
 JUMP = 0.1  # of the learning rate, beyond which it is worth a note
 
 
@@ -38,7 +37,7 @@ def begun(args: Namespace) -> Start:
         checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
         check_model(checkpoint)
         old = run_config(checkpoint)
-        shape = {name: getattr(old, name) for name in SHAPE}
+        shape = {s.key: s.value(old) for s in SETTINGS if s.of_model and s.fixed and s.key != "dtype"}
         keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
         config = config.changed(shape, display_path(checkpoint.path))
     values = filled(config, flags)
@@ -64,7 +63,7 @@ def resumed(args: Namespace) -> Start:
     checkpoint = load_checkpoint(path, needs=MODEL_KEYS, advice=from_best(path))
     check_model(checkpoint)
     old, flags = run_config(checkpoint), given(args)
-    keep_fixed({name: getattr(old, name) for name in fixed_names()}, flags, "a resumed run keeps its")
+    keep_fixed({s.key: s.value(old) for s in SETTINGS if s.fixed}, flags, "a resumed run keeps its")
     if "out" in flags:
         raise ValueError("a resumed run goes on in its own folder: give no --out with --resume")
     values = {"out": str(checkpoint.path.parent.resolve()), "warmup": old.warmup} | flags
@@ -138,13 +137,13 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
     """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. If its text
     cannot be fetched, another text is used, in a folder with another name."""
     asked = Path(config.data)
-    folder = at_hand(asked)
+    folder = existing_folder(asked)
     if folder != asked:
         say(f"note: {display_path(asked)} is missing, so {display_path(folder)} is used, which was made because Tiny "
-            f"Shakespeare could not be fetched. To try it again: {how_to_make(asked)}")
+            f"Shakespeare could not be fetched. To try it again: {make_command(asked)}")
     settings = recipe(folder)
     if make and settings is not None and not folder.exists():
-        say(f"{display_path(folder)} is missing: making it, as {how_to_make(folder)} would")
+        say(f"{display_path(folder)} is missing: making it, as {make_command(folder)} would")
         with ProgressBars() as progress:
             corpus = load_corpus(settings.get("dataset", "default"), progress=progress)
             for note in corpus.notes:
@@ -158,8 +157,8 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
         itself = settings is not None and not folder.exists()
         raise FileNotFoundError(f"{error}{', or leave out --dry-run: train.py makes it' if itself else ''}") from error
     shortest = min(len(dataset.train), len(dataset.val))
-    if config.context >= shortest:
-        raise ValueError(f"a context of {config.context:,} needs more than {config.context:,} tokens in each part, and "
+    if (context := config.model.max_len) >= shortest:
+        raise ValueError(f"a context of {context:,} needs more than {context:,} tokens in each part, and "
                          f"{display_path(folder)} has {shortest:,} in the smaller one: give a smaller --context, or a "
                          "longer text to datagen.py")
     return dataset

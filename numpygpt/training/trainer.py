@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,12 @@ class Trainer:
 
     def __init__(self, config: Config, dataset: TokenDataset):
         self.config, self.dataset = config, dataset
-        self.model = GPT(**config.model(dataset.vocab_size))
+        self.model = GPT(replace(config.model, vocab_size=dataset.vocab_size), seed=config.seed)
         self.workers = workers_of(config)
         self.parallel = DataParallel(self.model, self.workers)
         self.optimizer = make_optimizer(self.model, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
-        self.loader = DataLoader(dataset.train, config.batch_size, config.context, config.seed,
+        self.loader = DataLoader(dataset.train, config.batch_size, config.model.max_len, config.seed,
                                  shuffle=config.batches == "random")
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.last: dict[str, float] = {}
@@ -100,10 +101,10 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
-        most = np.finfo(c.dtype).max
+        most = np.finfo(c.model.dtype).max
         if not c.clip and "v" in self.optimizer.moments and norm > math.sqrt(most):  # v holds squares of the gradient
             raise NotFinite(f"the gradient of step {self.step + 1} has the norm {norm:.1e}, whose square is above the "
-                            f"largest {c.dtype}, {most:.1e}: Adam would never move its parameters again. Clip it")
+                            f"largest {c.model.dtype}, {most:.1e}: Adam would never move its parameters again. Clip it")
         lr = self.optimizer.lr
         with signals_wait():  # a step is taken and counted, or neither
             skipped = self.spikes is not None and self.spikes.is_spike(norm)
@@ -113,14 +114,14 @@ class Trainer:
             self.optimizer.zero_grad()
             self.schedule.step()
             self.step += 1
-            self.tokens += c.batch_size * c.context * c.accumulate
+            self.tokens += c.batch_size * c.model.max_len * c.accumulate
         numbers = {"loss": loss, "grad_norm": norm, "lr": lr}
         return numbers | {"skipped": int(skipped)} if self.spikes else numbers
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says of the run and what sampling needs, without the parameters."""
         return {"step": self.step, "tokens": self.tokens, "seconds": self.seconds, "last": self.last,
-                "best": self.best, "config": self.config.to_dict(), "model": self.model.config,
+                "best": self.best, "config": self.config.to_dict(), "model": self.model.config.to_dict(),
                 "tokenizer": self.dataset.tokenizer.to_dict(), "data": identity(self.dataset)}
 
     def save(self, path: Any) -> None:

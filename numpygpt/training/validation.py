@@ -25,9 +25,9 @@ REFRESH = 0.1  # seconds between two looks of the bar
 
 def tokens_read(c: Config, targets: int) -> int:
     """How many of the `targets` of the validation part each evaluation reads; the one after the last step reads all."""
-    batch = c.batch_size * c.context
+    batch = c.batch_size * c.model.max_len
     wanted = c.eval_tokens or max(min(c.eval_every, c.steps) * c.accumulate * batch // PART, LEAST * batch)
-    return targets if wanted < 0 else count_targets(targets, c.context, wanted)
+    return targets if wanted < 0 else count_targets(targets, c.model.max_len, wanted)
 
 
 def eval_tokens(c: Config, targets: int) -> int:
@@ -68,7 +68,7 @@ class Validation:
         found = []
         for size in sizes:
             c, d = self.trainer.config, self.trainer.dataset
-            batches = self.data.checked(eval_batches(d.val, c.batch_size, c.context, size))
+            batches = self.data.checked(eval_batches(d.val, c.batch_size, c.model.max_len, size))
             batches = takewhile(lambda _: not stopping(), self.shown(batches, size))
             found.append((size, evaluate(self.trainer.parallel, batches)))
         return found

@@ -16,7 +16,7 @@ from numpygpt import __version__
 from numpygpt.utils import arguments
 from numpygpt.utils.colour import printable
 from numpygpt.utils.hints import hint
-from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.paths import command, display_path, quoted
 from numpygpt.utils.text import suggestion
 
 name, number = arguments.name, arguments.number
@@ -169,7 +169,7 @@ def with_flags(message: str) -> str:
 
     def flag(found: re.Match[str]) -> str:
         name, value = found[1].replace("_", "-"), (found[2] or "").strip("\"'")
-        return f"--{name} {value}" if value not in ("", "True") else f"--{name}"
+        return f"--{name} {quoted(value)}" if value not in ("", "True") else f"--{name}"
 
     return re.sub(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`", flag, message)
 

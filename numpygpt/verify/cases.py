@@ -1,7 +1,7 @@
-"""Every layer in its configurations, and small GPTs: what `./test.py` and the tests check by finite differences.
+"""Every layer in its configurations, and small GPTs: the cases that `./test.py` checks by finite differences.
 
-Batch, time and heads are above one, and a head's size is unlike the time, so that a transposed axis cannot hide. The
-"square" ones are there beside them: in these NumPy itself objects to no transposed factor, and the numbers must.
+Batch, time and heads are above one, and the size of a head differs from the time, so that swapped axes are noticed. In
+the "square" cases all sizes are equal: NumPy accepts a transposed factor there, so the numbers must show it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from numpygpt.models import GPT
-from numpygpt.nn.modules import attention, loss
+from numpygpt.nn import causal_attention
+from numpygpt.nn.modules import loss
 from numpygpt.nn.modules.activation import GELU, ReLU, Softmax
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.nn.modules.dropout import Dropout
@@ -24,14 +25,13 @@ from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.normalization import LayerNorm
 from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
-from numpygpt.nn.modules.transformer import TransformerBlock
-from numpygpt.verify.wrappers import AfterALargerTable, BothUses, ChunkedGPT, MicroBatches, Small
+from numpygpt.verify.wrappers import AfterALargerTable, BothUses, ChunkedGPT, MicroBatches, Small, block
 
 Case = tuple[str, str, Callable[[], Module], tuple[np.ndarray, ...]]  # layer, configuration, maker, inputs
 
 
 def gradient_cases() -> Iterator[Case]:
-    """(layer, configuration, maker of the module, inputs), for `gradcheck(maker(), *inputs)`."""
+    """(layer, configuration, maker of the module, inputs), for `gradcheck(maker(), *inputs)`; simple layers first."""
     rng = np.random.default_rng(42)
     yield from affine_cases(rng)
     yield from pointwise_cases(rng)
@@ -42,7 +42,7 @@ def gradient_cases() -> Iterator[Case]:
 
 def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
     X = rng.standard_normal
-    ids = rng.integers(0, 7, (2, 5))  # (B, T); repeated ids are certain: 10 of 7
+    ids = rng.integers(0, 7, (2, 5))  # (B, T); 10 ids out of 7: some are repeated
     yield "Linear", "rank 2", lambda: Linear(3, 4), (X((5, 3)),)
     yield "Linear", "rank 1", lambda: Linear(3, 4), (X(3),)
     yield "Linear", "rank 2, no bias", lambda: Linear(3, 4, bias=False), (X((5, 3)),)
@@ -67,7 +67,7 @@ def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def pointwise_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """Layers that act on each entry, or on each row, by itself."""
+    """Layers that act on each entry or each row independently."""
     X = rng.standard_normal
     yield "LayerNorm", "rank 1", lambda: LayerNorm(6), (X(6),)
     yield "LayerNorm", "rank 2, no bias", lambda: LayerNorm(6, bias=False), (X((5, 6)),)
@@ -88,7 +88,7 @@ def pointwise_cases(rng: np.random.Generator) -> Iterator[Case]:
 
 
 def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
-    """Attention, the feed-forward network, and the block that is made of them."""
+    """Attention, the feed-forward network, and the block built from both."""
     X = rng.standard_normal
     limits = {
         "blocks of 2 rows": {"ROWS": 2},
@@ -99,26 +99,36 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
     }
     for name, limit in limits.items():
         yield ("MultiHeadAttention", name,
-               partial(Small, partial(MultiHeadAttention, 6, 2, 4, 2), attention, **limit), (X((3, 5, 6)),))
+               partial(Small, partial(MultiHeadAttention, 6, 2, 4, 2), causal_attention, **limit), (X((3, 5, 6)),))
     yield ("MultiHeadAttention", "square, P made again",
-           partial(Small, partial(MultiHeadAttention, 9, 3), attention, KEEP_WEIGHTS=0), (X((3, 3, 9)),))
+           partial(Small, partial(MultiHeadAttention, 9, 3), causal_attention, KEEP_WEIGHTS=0), (X((3, 3, 9)),))
     layers: list[tuple[str, Callable[..., Module], tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
         ("2 heads of 3", MultiHeadAttention, (6, 2), {}, (2, 5, 6)),
         ("3 heads, d_k 4, d_v 2", MultiHeadAttention, (6, 3), {"d_k": 4, "d_v": 2}, (2, 5, 6)),
         ("no bias", MultiHeadAttention, (6, 2), {"bias": False}, (2, 5, 6)),
         ("no bias, dropout", MultiHeadAttention, (6, 2), {"bias": False, "dropout": 0.3, "rng": 2}, (2, 5, 6)),
         ("square, all of 3", MultiHeadAttention, (9, 3), {}, (3, 3, 9)),
+        ("4 heads, 2 key heads", MultiHeadAttention, (8, 4), {"n_kv_heads": 2}, (2, 5, 8)),
+        ("6 heads, 2 key heads, d_k 4, d_v 2", MultiHeadAttention, (6, 6, 4, 2), {"n_kv_heads": 2}, (3, 5, 6)),
+        ("3 heads, 1 key head, dropout", MultiHeadAttention, (6, 3), {"n_kv_heads": 1, "dropout": 0.3, "rng": 2},
+         (2, 5, 6)),
         ("gelu", FeedForward, (4,), {}, (2, 5, 4)),
-        ("rank 2, relu, 5 wide", FeedForward, (4, 5), {"activation": "relu"}, (5, 4)),
+        ("rank 2, relu, 5 wide", FeedForward, (4, 5), {"activation": ReLU()}, (5, 4)),
         ("no bias, dropout", FeedForward, (4,), {"bias": False, "dropout": 0.3, "rng": 2}, (2, 5, 4)),
         ("square, as many rows", FeedForward, (4, 4), {}, (4, 4)),
-        ("gelu", TransformerBlock, (6, 2), {}, (2, 5, 6)),
-        ("relu, no bias, dropout", TransformerBlock, (6, 2),
-         {"activation": "relu", "bias": False, "dropout": 0.3, "rng": 3}, (2, 5, 6)),
-        ("d_k 4, d_v 2, d_ff 5", TransformerBlock, (6, 2, 5), {"d_k": 4, "d_v": 2}, (2, 5, 6)),
     ]
     for name, kind, sizes, options, shape in layers:
         yield kind.__name__, name, partial(kind, *sizes, **options), (X(shape),)
+    yield ("MultiHeadAttention", "4 heads, 2 key heads, P made again",
+           partial(Small, partial(MultiHeadAttention, 8, 4, n_kv_heads=2), causal_attention, ROWS=2, KEEP_WEIGHTS=0),
+           (X((3, 5, 8)),))
+    blocks: dict[str, dict[str, Any]] = {
+        "gelu": {},
+        "relu, no bias, dropout": {"activation": "relu", "bias": False, "dropout": 0.3, "rng": 3},
+        "d_k 4, d_v 2, d_ff 5": {"d_k": 4, "d_v": 2, "d_ff": 5},
+    }
+    for name, options in blocks.items():
+        yield "TransformerBlock", name, partial(block, 6, 2, **options), (X((2, 5, 6)),)
 
 
 def loss_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -143,20 +153,23 @@ def loss_cases(rng: np.random.Generator) -> Iterator[Case]:
                partial(Small, partial(fused, 7, 4), loss, LOGIT_ROWS=rows, LOGIT_ENTRIES=entries),
                (X((2, 5, 4)), ignored))
     yield "LinearCrossEntropy", "a larger table before", partial(AfterALargerTable, 7, 4), (X((2, 5, 4)), ignored)
+    yield ("LinearCrossEntropy", "no target left", partial(fused, 7, 4),
+           (np.linspace(-1, 1, 40).reshape(2, 5, 4), np.full((2, 5), -1)))
     yield "LinearCrossEntropy", "square, as many rows", partial(fused, 4, 4), (X((4, 4)), np.array([2, 0, -1, 2]))
 
 
 def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
     x, y = rng.integers(0, 7, (2, 5)), rng.integers(0, 7, (2, 5))
-    y = np.where(np.arange(10).reshape(2, 5) % 4 == 1, -1, y)  # of the two sequences 1 and 2 targets are ignored
+    y = np.where(np.arange(10).reshape(2, 5) % 4 == 1, -1, y)  # ignores 1 and 2 targets of the two sequences
     gpts: list[tuple[str, Callable[..., Module], dict[str, Any]]] = [
         ("tied, gelu, learned", GPT, {}),
         ("untied, relu, learned", GPT, {"tie_weights": False, "activation": "relu"}),
-        # (with 2 heads a hidden number lies within 2h of ReLU's corner, where a finite difference is no slope)
+        # with 2 heads a hidden value is within 2h of ReLU's corner, where a finite difference is not the derivative
         ("relu, sinusoidal, 3 heads", GPT, {"activation": "relu", "positions": "sinusoidal", "n_heads": 3}),
         ("untied, no bias, dropout", GPT, {"tie_weights": False, "bias": False, "dropout": 0.2}),
         ("d_k 4, d_v 2, d_ff 5", GPT, {"d_k": 4, "d_v": 2, "d_ff": 5}),
         ("T below max_len", GPT, {"max_len": 8}),
+        ("4 heads, 2 key heads", GPT, {"d_model": 8, "n_heads": 4, "n_kv_heads": 2}),
         ("chunked loss, tied", ChunkedGPT, {}),
         ("chunked loss, untied", ChunkedGPT, {"tie_weights": False, "positions": "sinusoidal"}),
         ("chunked, dropout", ChunkedGPT, {"dropout": 0.2, "n_layers": 1}),
@@ -169,5 +182,5 @@ def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield "GPT", name, partial(MicroBatches, partial(kind, **single)), (x, y)
     yield "GPT", "chunks of 3 rows", partial(Small, partial(ChunkedGPT, **single), loss,
                                              LOGIT_ROWS=1, LOGIT_ENTRIES=21), (x, y)
-    yield "GPT", "blocks, P made again", partial(Small, partial(GPT, **single), attention,
+    yield "GPT", "blocks, P made again", partial(Small, partial(GPT, **single), causal_attention,
                                                        ROWS=2, KEEP_WEIGHTS=0), (x, y)

@@ -1,43 +1,41 @@
-"""Finite differences against a module's backward: is the gradient that was derived by hand the right one?"""
+"""Compare a module's backward with finite differences: is the gradient that was derived by hand correct?"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from numpygpt.nn.modules.module import Module
-from numpygpt.verify.causes import explain
-from numpygpt.verify.shares import differences
-from numpygpt.verify.words import explained, missing_sum, promoted
+from numpygpt.verify.explain import Fault, likely_cause, missing_sum
 
-STREAM = 2  # drawn from `seed` alone, G would be the very input that a user draws from default_rng(seed)
-FLOOR = 1e-4  # a tensor whose gradient is below this share of the largest one is held to that, not to its own noise
+STREAM = 2  # with `seed` alone, G would equal an input that the caller drew from default_rng(seed)
+FLOOR = 1e-4  # smallest scale of a tensor's error, as a fraction of the largest gradient of all tensors
 
 
 @dataclass(frozen=True)
 class Check:
-    """One tensor's result: the largest error over all entries, relative to the tensor's scale, and where it is."""
+    """The result for one tensor: its largest error, relative to the tensor's scale, and where that error is."""
 
     name: str
     kind: str  # "parameter" or "input"
     entries: int
     error: float
     index: tuple[int, ...]
-    expected: float  # by finite differences, at `index`
-    got: float  # by backward, at `index`
-    cause: str = ""  # which entries are wrong, and why, where the numbers show it
-    dtype: str = "float64"  # of what backward gave, which is that of what came in
+    expected: float  # finite difference at `index`
+    got: float  # result of backward at `index`
+    cause: str = ""  # which entries are wrong, and the likely cause
+    dtype: str = "float64"  # of the gradient that backward returned
 
 
 @dataclass(frozen=True)
 class Report:
-    """The checks of one module. True in a condition when all of them passed; `print` shows a line a tensor."""
+    """The checks of one module: true if all of them passed. `print` shows one line per tensor."""
 
     module: str
     checks: tuple[Check, ...]
@@ -45,11 +43,7 @@ class Report:
 
     @property
     def failures(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if self.wrong(check) or check.dtype != "float64")
-
-    def wrong(self, check: Check) -> bool:
-        """Whether its numbers are."""
-        return not check.error <= self.tolerance  # not >: NaN is
+        return tuple(check for check in self.checks if not check.error <= self.tolerance or check.dtype != "float64")
 
     @property
     def ok(self) -> bool:
@@ -67,14 +61,14 @@ class Report:
         return self.ok
 
     def __str__(self) -> str:
-        lines = [f"{self.module}: {'all right' if self.ok else 'WRONG'} ({self.entries} entries)"]
+        lines = [f"{self.module}: {'all correct' if self.ok else 'WRONG'} ({self.entries} entries)"]
         for check in self.checks:
             line = f"  {check.name:<24} {check.kind:<9} {check.entries:>6} entries   error {check.error:.1e}"
-            if self.wrong(check):
-                place = ", ".join(map(str, check.index))
-                line += f"   WRONG at [{place}]: expected {check.expected:.8g}, got {check.got:.8g}"
+            if not check.error <= self.tolerance:  # `not <=` instead of `>`: true for NaN as well
+                index = ", ".join(map(str, check.index))
+                line += f"   WRONG at [{index}]: expected {check.expected:.8g}, got {check.got:.8g}"
             elif check.dtype != "float64":
-                line += f"   WRONG dtype: expected float64, got {check.dtype}"
+                line += f"   WRONG dtype: expected float64, got {check.dtype} (is there a cast?)"
             lines.append(line)
             lines += ["    " + check.cause] if check.cause else []
         return "\n".join(lines)
@@ -82,25 +76,23 @@ class Report:
 
 def gradcheck(module: Module, *inputs: Any, seed: int = 0, eps: float = 1e-4, tolerance: float = 1e-6,
               randomize: bool = True) -> Report:
-    """Compare every entry of every parameter's and float input's gradient with finite differences, in float64.
+    """Compare the gradient of every parameter and float input with finite differences, element-wise, in float64.
 
-    With out = module(*inputs) (its last item, where it returns several) and a random G of its shape, the scalar is
-    f = sum(G * out) and backward(G) must give df/dW, df/dX. The numerical derivative is the fourth-order central one,
-    (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h with h = `eps`.
+    Let out = module(*inputs), or its last item if it returns several, and let G be random and of the same shape. The
+    scalar f = sum(G * out) has the gradients that backward(G) must give. The finite difference is the fourth-order
+    central one, (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h with h = `eps`.
 
-    The module itself is left alone: a float64 copy is checked, its parameters drawn anew with entries of order one
-    (with small ones an error hides under the tolerance) unless `randomize=False`. Inputs are passed read-only, the
-    gradients start from noise, so that `=` for `+=` fails, and random generators start alike at each call, so that
-    dropout keeps its mask. What backward returns must be float64 too. The error of a tensor is max |got - expected|
-    over the largest entry of either (and over at least FLOOR of the largest gradient of all). Where one is wrong,
-    `str(report)` says which entries, and the usual cause if the numbers show one.
+    A float64 copy is checked. Its parameters are drawn again with entries of order one, because small weights hide
+    errors below the tolerance; `randomize=False` keeps them. Inputs are read-only. Gradients start from noise, so that
+    `=` for `+=` fails. Random generators restart at each call, so that dropout keeps its mask. A tensor's error is
+    max |got - expected| over the largest entry of either (at least FLOOR times the largest gradient of all), and its
+    gradient must be float64. `str(report)` says which entries are wrong and, if possible, why.
     """
     return Comparison(module, *inputs, seed=seed, eps=eps, randomize=randomize).report(tolerance)
 
 
 class Comparison:
-    """A float64 copy of a module, and the gradients that finite differences say it has: to check backward once, or
-    with one change after another in it, for the price of one check."""
+    """A float64 copy of a module and its finite differences, computed once for any number of versions of backward."""
 
     def __init__(self, module: Module, *inputs: Any, seed: int = 0, eps: float = 1e-4, randomize: bool = True):
         rng = np.random.default_rng([seed, STREAM])
@@ -114,93 +106,115 @@ class Comparison:
         self.fresh = copy.deepcopy(twin)
         self.run = _Runner(twin, self.arrays)
         shape = np.shape(self.run())
-        self.G = _read_only(rng.standard_normal(shape)) if shape else float(rng.standard_normal())
+        G = rng.standard_normal(shape)
+        self.G = np.broadcast_to(G, shape) if shape else float(G)  # a read-only view
         self.tensors = {f"X{i}": x for i, x in enumerate(self.arrays) if x.dtype.kind == "f"} | twin.params()
 
     @cached_property
     def expected(self) -> dict[str, np.ndarray]:
-        """df/dx of every tensor, by finite differences."""
-        return {name: differences(lambda: np.asarray(np.sum(self.G * self.run())), x, self.eps)
-                for name, x in self.tensors.items()}
+        """df/dx of every tensor x, by finite differences."""
+        return {name: self.slopes(name, np.sum) for name in self.tensors}
 
-    def got(self, around: Callable[[], AbstractContextManager[Any]] = nullcontext) -> dict[str, np.ndarray]:
-        """What a forward and a backward pass give; `around()` is entered for the backward pass.
+    def slopes(self, name: str, reduce: Callable[[np.ndarray], Any]) -> np.ndarray:
+        """d reduce(G * out)/dx for the tensor `name`: the axes of x, then those of reduce's result."""
+        return differences(lambda: np.asarray(reduce(np.asarray(self.G * self.run()))), self.tensors[name], self.eps)
 
-        A forward pass goes before, as it does in training: what it leaves in the layers must not count.
-        """
+    def got(self, during: Callable[[], AbstractContextManager[Any]] = nullcontext) -> dict[str, np.ndarray]:
+        """The gradients from a forward and a backward pass; `during()` is entered for the backward pass."""
         twin = copy.deepcopy(self.fresh)
         run = _Runner(twin, self.arrays)
         for name, grad in twin.grads().items():
             grad[...] = self.noise[name]
+        run()  # as in training, where a forward pass came before: what it leaves in the layers must have no effect
         run()
-        run()
-        with around():
-            with explained(f"{self.name}.backward", twin.params()):
+        with during():
+            with _noted():
                 returned = twin.backward(self.G)
             got = _input_gradients(self.name, self.arrays, returned)
         return got | {name: grad - self.noise[name] for name, grad in twin.grads().items()}
 
-    def report(self, tolerance: float, around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    def report(self, tolerance: float, during: Callable[[], AbstractContextManager[Any]] = nullcontext,
                causes: bool = True) -> Report:
-        """The comparison of `got` with `expected`; `causes=False` leaves out why a tensor is wrong."""
-        got, expected, params = self.got(around), self.expected, self.twin.params()
+        """Compare `got` with `expected`. Without `causes`, do not look for the reason why a tensor is wrong."""
+        got = self.got(during)
         if not any(x.size for x in self.tensors.values()):
-            raise ValueError(f"{self.name} has nothing to check: no parameter, and no entry in a float input")
-        floor = FLOOR * max((np.abs(value).max(initial=0) for value in expected.values()), default=0)
+            raise ValueError(f"{self.name} has nothing to check: no parameters and no entries in a float input")
+        floor = FLOOR * max((np.abs(value).max(initial=0) for value in self.expected.values()), default=0)
+        floor = max(floor, np.finfo(np.float64).tiny)
         checks = []
-        for name in self.tensors:
-            check = _compare(name, "parameter" if name in params else "input", got[name], expected[name], floor)
+        for name, expected in self.expected.items():
+            check = _compare(name, "parameter" if name in self.noise else "input", got[name], expected, floor)
             if causes and not check.error <= tolerance:
-                check = replace(check, cause=explain(self, name, got[name], tolerance, floor))
-            elif causes and check.dtype != "float64":
-                check = replace(check, cause=promoted(name, check.dtype))
+                scale = max(np.abs(expected).max(), floor)
+                fault = Fault(got[name], expected, tolerance * scale, np.asarray(self.G), self.noise.get(name),
+                              self.arrays, self.tensors, partial(self.slopes, name))
+                check = replace(check, cause=likely_cause(fault))
             checks.append(check)
         return Report(self.name, tuple(checks), tolerance)
 
 
+def differences(f: Callable[[], np.ndarray], x: np.ndarray, h: float) -> np.ndarray:
+    """df/dx for each entry of x, which is moved in place and restored: the axes of x, then those of f."""
+    out = None
+    for i in np.ndindex(*x.shape):
+        before = x[i]
+        values = []
+        for step in (h, -h, 2 * h, -2 * h):
+            x[i] = before + step
+            values.append(f())
+        x[i] = before
+        slope = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * h)
+        out = np.empty((*x.shape, *np.shape(slope))) if out is None else out
+        out[i] = slope
+    return np.empty(x.shape) if out is None else out
+
+
 class _Runner:
-    """Calls the module again and again under the same conditions: read-only inputs, generators at the same state."""
+    """Calls the module under the same conditions each time: read-only inputs, generators in the same state."""
 
     def __init__(self, module: Module, arrays: list[np.ndarray]):
-        self.module, self.inputs = module, [_read_only(x) for x in arrays]
+        self.module, self.inputs = module, [np.broadcast_to(x, x.shape) for x in arrays]  # read-only views
         self.states = [(rng, rng.bit_generator.state) for rng in module.generators().values()]
 
     def __call__(self) -> Any:
         for rng, state in self.states:
             rng.bit_generator.state = state
-        with explained(f"{type(self.module).__name__}.forward", {}):
+        with _noted():
             out = self.module(*self.inputs)
         return out[-1] if isinstance(out, tuple) else out
 
 
-def _read_only(X: np.ndarray) -> np.ndarray:
-    view = X.view()
-    view.flags.writeable = False
-    return view
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Add the two rules that are broken most often to a layer's ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        error.add_note("gradcheck passes read-only arrays, because a layer must not change its arguments. A gradient "
+                       "has the shape of its array, so sum over the axes along which that was broadcast.")
+        raise
 
 
 def _input_gradients(module: str, arrays: list[np.ndarray], returned: Any) -> dict[str, np.ndarray]:
-    """What backward returned, by name of the float input that it belongs to."""
-    names = [f"X{i}" for i, x in enumerate(arrays) if x.dtype.kind == "f"]
+    """The arrays that backward returned, under the names of the float inputs. ValueError if count or shape is wrong."""
+    named = {f"X{i}": x for i, x in enumerate(arrays) if x.dtype.kind == "f"}
     grads = [g for g in (returned if isinstance(returned, tuple) else (returned,)) if g is not None]
-    if len(grads) != len(names):
-        wanted = ("return dX, or a tuple with one for each float input" if names else
-                  "ids have no gradient: return nothing" if arrays else "return nothing")
-        raise ValueError(f"{module}.backward returned {len(grads)} gradients for {len(names)} float inputs: {wanted}")
-    for name, grad in zip(names, grads, strict=True):
-        if np.shape(grad) != arrays[int(name[1:])].shape:
-            raise ValueError(f"{module}.backward returned d{name} of shape {np.shape(grad)}, but {name} "
-                             f"has shape {arrays[int(name[1:])].shape}: a gradient has the shape of its tensor"
-                             + missing_sum(np.shape(grad), arrays[int(name[1:])].shape))
-    return dict(zip(names, map(np.asarray, grads), strict=True))
+    if len(grads) != len(named):
+        wanted = ("return dX, or a tuple with one gradient for each float input" if named else
+                  "integer inputs have no gradient, so return None" if arrays else "return None")
+        raise ValueError(f"{module}.backward returned {len(grads)} gradients for {len(named)} float inputs: {wanted}")
+    for (name, x), grad in zip(named.items(), grads, strict=True):
+        if np.shape(grad) != x.shape:
+            raise ValueError(f"{module}.backward returned d{name} of shape {np.shape(grad)}, but {name} has shape "
+                             f"{x.shape}: both must be equal{missing_sum(np.shape(grad), x.shape)}")
+    return dict(zip(named, map(np.asarray, grads), strict=True))
 
 
 def _compare(name: str, kind: str, got: np.ndarray, expected: np.ndarray, floor: float) -> Check:
-    difference = np.abs(got - expected)
+    difference, dtype = np.abs(got - expected), str(got.dtype)
     if not difference.size:
-        return Check(name, kind, 0, 0.0, (), 0.0, 0.0, dtype=str(got.dtype))
+        return Check(name, kind, 0, 0.0, (), 0.0, 0.0, dtype=dtype)
     index = tuple(int(i) for i in np.unravel_index(difference.argmax(), difference.shape))
-    scale = max(np.abs(expected).max(), np.abs(got).max(), floor, np.finfo(np.float64).tiny)
+    scale = max(np.abs(expected).max(), np.abs(got).max(), floor)
     error = float(difference[index] / scale) if np.isfinite(difference[index]) else np.inf
-    return Check(name, kind, difference.size, error, index, float(expected[index]), float(got[index]),
-                 dtype=str(got.dtype))
+    return Check(name, kind, difference.size, error, index, float(expected[index]), float(got[index]), dtype=dtype)

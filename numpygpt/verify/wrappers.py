@@ -1,25 +1,34 @@
-"""Modules around the layers: other ways to use one, for `gradient_cases`."""
+"""Modules that use a layer in another way, for `gradient_cases`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
-from numpygpt.models import GPT
+from numpygpt.models import GPT, ModelConfig, build
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.modules.transformer import TransformerBlock
+
+
+def block(d_model: int, n_heads: int, d_ff: int | None = None, *, rng: np.random.Generator | int | None = None,
+          **options: Any) -> TransformerBlock:
+    """A block of a GPT, by itself."""
+    config = ModelConfig(vocab_size=0, max_len=1, n_layers=1, d_model=d_model, n_heads=n_heads, d_ff=d_ff, **options)
+    return build.block(config, np.random.default_rng(rng))
 
 
 class ChunkedGPT(Module):
-    """A GPT by way of `GPT.loss`, which takes the head and the loss a chunk of rows at a time."""
+    """A GPT through `GPT.loss`, which computes the head and the loss one chunk of rows at a time."""
 
-    def __init__(self, *sizes: int, **options: Any):
-        self.gpt = GPT(*sizes, **options)
+    def __init__(self, **config: Any):
+        self.gpt = GPT(**config)
 
     def forward(self, x: np.ndarray, y: np.ndarray) -> float:
         return self.gpt.loss(x, y)
@@ -29,8 +38,7 @@ class ChunkedGPT(Module):
 
 
 class MicroBatches(Module):
-    """The mean loss of the sequences of a batch, one after another, each with a backward of its own that adds its half
-    of the gradients: accumulation. Every layer must add to what is there."""
+    """The mean loss of a batch, one sequence at a time (gradient accumulation): every layer must add."""
 
     def __init__(self, make: Callable[[], Module]):
         self.gpt = make()
@@ -50,7 +58,7 @@ class MicroBatches(Module):
 
 
 class BothUses(Module):
-    """logits = E[ids] E^T: a table that is read by the embedding and by the head tied to it, as in a GPT."""
+    """logits = E[ids] E^T: one table used by the embedding and by the head, as in a GPT with tied weights."""
 
     def __init__(self, n: int, d_model: int):
         self.embedding = Embedding(n, d_model)
@@ -64,7 +72,7 @@ class BothUses(Module):
 
 
 class AfterALargerTable(Module):
-    """The head and its loss in one, directly after a pass with a larger table, whose array for dE does not fit."""
+    """The fused head and loss after a pass with a larger table, whose array for dE has the wrong size."""
 
     def __init__(self, n: int, d_model: int):
         self.fused = LinearCrossEntropy(Unembedding(n, d_model))
@@ -81,17 +89,24 @@ class AfterALargerTable(Module):
 
 
 class Small(Module):
-    """A module that runs with other limits than those of its file (rows of a block, entries of a chunk), so that small
-    inputs need several blocks and a ragged last one."""
+    """A module that runs with smaller limits than those of its file (rows per tile, entries per chunk), so that small
+    inputs need several tiles and a partial last one."""
 
-    def __init__(self, make: Callable[[], Module], file: Any, **limits: int):
-        self.file, self.limits = file.__name__, limits  # its name, since a module that is checked is copied
+    def __init__(self, make: Callable[[], Module], file: ModuleType, **limits: int):
+        self.file, self.limits = file.__name__, limits  # the name, because a module that is checked is copied
         with self.limited():
             self.inner = make()
 
-    def limited(self) -> AbstractContextManager[Any]:
-        changes: dict[str, Any] = dict(self.limits)
-        return mock.patch.multiple(self.file, **changes)
+    @contextmanager
+    def limited(self) -> Iterator[None]:
+        """Within this context the constants of the file have the values of `limits`."""
+        constants = vars(sys.modules[self.file])
+        before = {name: constants[name] for name in self.limits}
+        constants.update(self.limits)
+        try:
+            yield
+        finally:
+            constants.update(before)
 
     def forward(self, *inputs: np.ndarray) -> Any:
         with self.limited():

@@ -45,7 +45,8 @@ class Case:
     def __init__(self, text, path, title="Inside a test", target=None, kind=CharTokenizer):
         tokenizer = kind().train(f"{text} xyz")
         self.text, self.path, self.tokenizer = text, path, tokenizer
-        self.model = GPT(tokenizer.vocab_size, 128, 12, HEADS, LAYERS, seed=1)
+        self.model = GPT(vocab_size=tokenizer.vocab_size, max_len=128, d_model=12, n_heads=HEADS, n_layers=LAYERS,
+                         seed=1)
         rng = np.random.default_rng(2)
         for param in self.model.params().values():
             param += 0.4 * rng.standard_normal(param.shape).astype(param.dtype)

@@ -4,8 +4,7 @@ import random
 
 import pytest
 
-from numpygpt.data.clean import clean_alnum, cleaned
-from numpygpt.data.documents import END, Cut
+from numpygpt.data.streams import END, Cut, clean_alnum, cleaned
 
 
 @pytest.mark.parametrize(

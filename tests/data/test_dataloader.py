@@ -129,9 +129,9 @@ def test_the_shortest_text_is_context_plus_one():
 @pytest.mark.parametrize(
     ("tokens", "batch", "context", "message"),
     [
-        (np.arange(9), 0, 4, "at least 1, not 0 and 4"),
-        (np.arange(9), 2, 0, "at least 1, not 2 and 0"),
-        (np.arange(9.0), 2, 4, "one row of integers, not float64"),
+        (np.arange(9), 0, 4, "at least 1, got 0 and 4"),
+        (np.arange(9), 2, 0, "at least 1, got 2 and 0"),
+        (np.arange(9.0), 2, 4, "float64"),
         (np.arange(10).reshape(2, 5), 2, 4, r"shape \(2, 5\)"),
     ],
 )
@@ -144,9 +144,9 @@ def test_refuses_what_is_no_token_row(tokens, batch, context, message):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({"epoch": 1}, "keys epoch and position, not epoch"),
+        ({"epoch": 1}, "got epoch"),
         ({"epoch": -1, "position": 0}, "at least 0"),
-        ({"epoch": 0, "position": 99}, "position 99 lies beyond epoch 0, which has 1[34] windows"),
+        ({"epoch": 0, "position": 99}, "position 99.*epoch 0.* 1[34] windows"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(state, message):

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from numpygpt.data import documents
-from numpygpt.data.documents import END, Cut, Document, decoded, separated, tidied
+from numpygpt.data.documents import Document, decoded
 from numpygpt.data.encodings import check_encoding
+from numpygpt.data.streams import END, Cut, separated, tidied
 
 TEXT = "naïve 日本語 \U0001f600 e\u0301\r\n" * 3
 
@@ -93,7 +94,7 @@ def test_utf16_without_a_mark_must_say_its_order(tmp_path, block):
 def test_encodings_are_checked_by_name():
     assert check_encoding("latin1") == check_encoding("L1") == "iso8859-1"
     for name, near in (("utf9", "utf"), ("latni-1", "latin-1"), ("utf-166", "utf-16")):
-        with pytest.raises(ValueError, match=f"no encoding is called '{name}'; did you mean {near}.*; usual ones"):
+        with pytest.raises(ValueError, match=f"'{name}'; did you mean {near}"):
             check_encoding(name)
     for name in ("base64", "zip", "rot13", "undefined", "hex", "", "a\0b"):  # no encodings of text
         with pytest.raises(ValueError):

@@ -1,7 +1,6 @@
 """What is counted in a text and said: names of special tokens, control characters, lost letters."""
 
 import re
-import shlex
 
 import pytest
 
@@ -39,7 +38,7 @@ def test_the_separator_that_is_named_makes_documents(tmp_path, monkeypatch, name
     prepare(read_corpus([tmp_path / "a.txt"]), tmp_path / "one", context=16, say=said.append)
     (note,) = [line for line in said if name in line]
     assert "30 times" in note
-    separator = shlex.split(re.search(r"--separator (\S+)", note)[0])[1]
+    separator = re.search(r'`separator="(.+)"`', note)[1]
     said.clear()
     corpus = read_corpus([tmp_path / "a.txt"], separator=separator)
     dataset = prepare(corpus, tmp_path / "two", context=16, say=said.append)
@@ -51,7 +50,7 @@ def test_a_name_of_a_chat_is_noted_without_a_separator(tmp_path):
     said = []
     prepare(read_corpus([tmp_path / "a.txt"]), tmp_path / "one", context=16, say=said.append)
     (note,) = [line for line in said if "<|im_start|> 20 times" in line]
-    assert "<|im_end|> 20 times" in note and "--separator" not in note
+    assert "<|im_end|> 20 times" in note and "`separator" not in note
 
 
 def test_controls_and_lost_letters_are_counted(tmp_path):

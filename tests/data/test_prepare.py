@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import re
 import sys
 import zlib
 from dataclasses import replace
@@ -10,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from numpygpt.data import TokenDataset, documents, load_corpus, prepare, read_corpus, summary
-from numpygpt.data.clean import clean_alnum
+from numpygpt.data import TokenDataset, documents, load_corpus, prepare, read_corpus, statistics
 from numpygpt.data.corpora import Corpus
-from numpygpt.data.documents import END, Document
+from numpygpt.data.documents import Document
+from numpygpt.data.streams import END, clean_alnum
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
 from numpygpt.tokenizer.formats import byte_alphabet
 
@@ -79,8 +80,7 @@ def test_the_vocabulary_is_learned_on_the_training_part_only(tmp_path):
     assert "x" not in "".join(map(dataset.tokenizer.token_text, range(4)))
     assert dataset.tokenizer.special_tokens == {"<unk>": 4} and dataset.vocab_size == 5
     (note,) = said
-    assert note.startswith("note: <unk> stands for what only the validation part has: 4 of its characters ('!' 'x' 'y'")
-    assert note.endswith(", 40 times in all")
+    assert " 4 " in note and "('!' 'x' 'y' 'z')" in note and " 40 " in note and "<unk>" in note
     assert int((dataset.val == 4).sum()) == 40 and not (dataset.train == 4).any()
 
 
@@ -120,7 +120,7 @@ def test_a_vocabulary_that_dwarfs_the_text_is_warned_of(tmp_path):
         settings.append(changes)
         return "the command"
 
-    dataset, said = make(tmp_path, text, tokenizer="word", again=again)
+    dataset, said = make(tmp_path, text, tokenizer="word", advise=again)
     warning = next(line for line in said if line.startswith("warning: "))
     tokens = len(dataset.train)
     assert f"{dataset.vocab_size:,} vocabulary entries for {tokens:,} training tokens" in warning
@@ -130,7 +130,7 @@ def test_a_vocabulary_that_dwarfs_the_text_is_warned_of(tmp_path):
 def test_fewer_merges_than_asked_for_are_told(tmp_path):
     dataset, said = make(tmp_path, tokenizer="bpe", vocab_size=5000)
     assert dataset.vocab_size < 5000
-    assert f"note: no pair was left that occurs often enough: {dataset.vocab_size:,} entries, not 5,000" in said
+    assert any(f" {dataset.vocab_size:,} " in line and "5,000" in line for line in said)
 
 
 @pytest.mark.parametrize(
@@ -155,22 +155,22 @@ def test_a_text_too_short_is_refused_with_the_numbers(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"tokenizer": "chars"}, "no tokenizer is called 'chars'"),
-        ({"clean": "html"}, "no cleaning is called 'html'"),
-        ({"val_fraction": 0}, "between 0 and 1, and 0 does not"),
-        ({"val_fraction": 1.5}, "between 0 and 1, and 1.5 does not"),
-        ({"split": "documents"}, "no split is called 'documents'; did you mean document\\?: there is position and doc"),
-        ({"workers": 0}, "the number of workers is at least 1, not 0"),
-        ({"tokenizer": "nowhere/tokenizer.json"}, "no tokenizer is called 'nowhere/tokenizer.json'.*the path of a tok"),
-        ({"tokenizer": "cahr"}, "no tokenizer is called 'cahr'; did you mean char"),
-        ({"tokenizer": "gpt2"}, "needs --tokenizer-files DIR, the folder with the files vocab.bpe and encoder.json.*https://"),
-        ({"tokenizer_files": "x"}, "--tokenizer-files belongs to --tokenizer gpt2; char takes none"),
-        ({"split": "document"}, "needs several documents, and this corpus is one"),
-        ({"context": 0}, "the context is at least 1, not 0"),
-        ({"tokenizer": "bpe", "vocab_size": 0}, "the vocabulary size is at least 1, not 0"),
-        ({"tokenizer": "word", "min_freq": 0}, "the min-freq is at least 1, not 0"),
-        ({"vocab_size": 100}, "takes no vocabulary size"),
-        ({"min_freq": 2}, "takes no vocabulary size and no min-freq"),
+        ({"tokenizer": "chars"}, "'chars'"),
+        ({"clean": "html"}, "clean.*'html'"),
+        ({"val_fraction": 0}, "val_fraction.*got 0$"),
+        ({"val_fraction": 1.5}, "val_fraction.*1.5"),
+        ({"split": "documents"}, "split.*'documents'; did you mean document"),
+        ({"workers": 0}, "workers.*at least 1, got 0"),
+        ({"tokenizer": "nowhere/tokenizer.json"}, "'nowhere/tokenizer.json'.*tokenizer.json"),
+        ({"tokenizer": "cahr"}, "'cahr'; did you mean char"),
+        ({"tokenizer": "gpt2"}, "tokenizer_files.*vocab.bpe and encoder.json.*https://"),
+        ({"tokenizer_files": "x"}, "tokenizer_files.*gpt2.*char"),
+        ({"split": "document"}, "several documents"),
+        ({"context": 0}, "context.*at least 1, got 0"),
+        ({"tokenizer": "bpe", "vocab_size": 0}, "vocab_size.*at least 1, got 0"),
+        ({"tokenizer": "word", "min_freq": 0}, "min_freq.*at least 1, got 0"),
+        ({"vocab_size": 100}, "char.*vocab_size"),
+        ({"min_freq": 2}, "char.*min_freq"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, settings, message):
@@ -190,14 +190,14 @@ def test_another_tokenizer_needs_force(tmp_path):
 
 def test_the_summary_has_the_numbers(tmp_path):
     dataset, _ = make(tmp_path, "aé" * 500)
-    lines = summary(dataset).splitlines()
+    lines = statistics(dataset).splitlines()
     assert lines[0] == "corpus      tale: tale.txt"
     assert "1,000 characters, 1,500 bytes" in lines[1]
     assert "2 entries (char" in lines[2]
     assert "900 tokens" in lines[3] and "100 tokens, the last 10 %" in lines[4]
     assert "1.00 characters, 1.50 bytes" in lines[5]
     dataset, _ = make(tmp_path / "b", "Aé. " * 500, lowercase=True, clean="alnum")
-    assert "bytes after clean\n" in summary(dataset) and "(char, lower case, learned" in summary(dataset)
+    assert "bytes after clean\n" in statistics(dataset) and "(char, lower case, " in statistics(dataset)
 
 
 def test_a_named_corpus_goes_all_the_way(tmp_path):
@@ -284,7 +284,7 @@ def test_documents_are_chosen_evenly(tmp_path, fraction, chosen):
     assert found == [texts[i] for i in chosen]
     every = 10 if fraction == 0.1 else 2 if fraction == 0.5 else pytest.approx(10 / 3)
     assert dataset.meta["split"] == {"by": "document", "val_fraction": fraction, "every": every}
-    assert f"{len(chosen)} of 30 documents" in summary(dataset) and "30 documents, " in summary(dataset)
+    assert f"{len(chosen)} of 30 documents" in statistics(dataset) and "30 documents, " in statistics(dataset)
 
 
 def test_no_document_for_validation(tmp_path):
@@ -296,7 +296,7 @@ def test_a_separator_that_never_comes_is_told(tmp_path):
     (tmp_path / "x.txt").write_text("abc " * 200)
     said = []
     prepare(read_corpus([tmp_path / "x.txt"], separator="###"), tmp_path / "out", context=16, say=said.append)
-    assert said == ["note: the separator '###' stands nowhere in the text"]
+    assert ["'###'" in line for line in said] == [True]
 
 
 def test_nothing_of_the_validation_part_is_in_a_vocabulary(tmp_path):
@@ -323,12 +323,12 @@ def test_a_tokenizer_from_a_file_is_used_as_it_is(tmp_path):
     dataset, said = make(tmp_path, [f"another text {i} " * 80 for i in range(3)], tokenizer=tmp_path / "mine.json")
     (warning,) = said
     for number in ("300", f"{len(dataset.train):,}", f"{len(dataset.train) / 300:.1f}", "20"):
-        assert f" {number} " in warning
+        assert re.search(rf"\b{number}\b", warning)
     assert (dataset.folder / "tokenizer.json").read_bytes() == (tmp_path / "mine.json").read_bytes()
-    assert dataset.meta["tokenizer"]["from"].endswith("/mine.json") and "/mine.json)" in summary(dataset)
+    assert dataset.meta["tokenizer"]["from"].endswith("/mine.json") and "/mine.json)" in statistics(dataset)
     for flag in ({"vocab_size": 300}, {"min_freq": 1}, {"lowercase": True}):
-        name = next(iter(flag)).replace("_", "-")
-        with pytest.raises(ValueError, match=f"--{name} does not apply: the vocabulary of .*/mine"):
+        (name,) = flag
+        with pytest.raises(ValueError, match=f"{name}.*/mine"):
             make(tmp_path, tokenizer=tmp_path / "mine.json", **flag)
     BPETokenizer().train("other " * 80, 300, special_tokens=(END.name,)).save(tmp_path / "mine.json")
     with pytest.raises(ValueError):
@@ -379,13 +379,13 @@ def test_gpt2(tmp_path):
 def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     (tmp_path / "x.txt").write_text("abc " * 200)
     module = sys.modules["numpygpt.data.prepare"]
-    learn = module.learn
+    train = module.train
 
     def meanwhile(*arguments):
         (tmp_path / "x.txt").write_text("abd " * 200 + "abc")
-        return learn(*arguments)
+        return train(*arguments)
 
-    monkeypatch.setattr(module, "learn", meanwhile)
+    monkeypatch.setattr(module, "train", meanwhile)
     with pytest.raises(RuntimeError):
         prepare(read_corpus([tmp_path / "x.txt"]), tmp_path / "out", "bpe", context=16)
     assert [path.name for path in tmp_path.iterdir()] == ["x.txt"]

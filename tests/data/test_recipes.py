@@ -9,10 +9,9 @@ from running import script
 from tiny import TINY, make_data
 
 from numpygpt.data import Corpus, TokenDataset, prepare
-from numpygpt.data.dataset import at_hand
-from numpygpt.data.meta import how_to_make
-from numpygpt.data.recipes import DEFAULT_FOLDER, RECIPES, making, recipe, training
-from numpygpt.data.vocabulary import given_tokenizer
+from numpygpt.data.meta import existing_folder
+from numpygpt.data.recipes import DEFAULT_FOLDER, RECIPES, make_command, recipe, train_command
+from numpygpt.data.vocabulary import load_by_name
 from numpygpt.training import start
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.config import read_preset
@@ -29,17 +28,17 @@ def test_the_data_of_every_preset_can_be_made(preset):
 
 def test_the_preset_that_is_named_reads_the_folder():
     for name in RECIPES:
-        words = shlex.split(training(DEFAULT_FOLDER.parent / name))
+        words = shlex.split(train_command(DEFAULT_FOLDER.parent / name))
         preset = words[-1] if not words[-1].endswith("train.py") else "shakespeare_char"
         assert Path(read_preset(preset).data) == DEFAULT_FOLDER.parent / name
-    own = shlex.split(training(ROOT / "data" / "mine"))
+    own = shlex.split(train_command(ROOT / "data" / "mine"))
     assert own[-4:] == ["--data", "data/mine", "--out", "runs/mine"]
-    assert shlex.split(training(ROOT / "data" / "mine", 8))[-2:] == ["--context", "8"]
+    assert shlex.split(train_command(ROOT / "data" / "mine", 8))[-2:] == ["--context", "8"]
 
 
 def test_other_folders_have_no_recipe():
     for folder in (ROOT / "data" / "mine", ROOT / "other" / "shakespeare_char", Path("shakespeare_word")):
-        assert recipe(folder) is None and making(folder) is None
+        assert recipe(folder) is None
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -48,7 +47,7 @@ def test_the_command_that_is_printed_means_the_same_settings(name):
     datagen = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(datagen)
     folder = DEFAULT_FOLDER.parent / name
-    words = shlex.split(making(folder))
+    words = shlex.split(make_command(folder))
     config = datagen.parse(words[words.index(next(word for word in words if word.endswith("datagen.py"))) + 1 :])
     defaults = vars(datagen.parse([]))
     given = {key: value for key, value in vars(config).items() if value != defaults[key] and key != "out"}
@@ -93,21 +92,20 @@ def test_a_text_that_is_used_instead_has_a_folder_of_its_own(corpus, name, tmp_p
 
     real = tmp_path / "data" / "shakespeare_char"
     monkeypatch.setattr("numpygpt.data.recipes.DEFAULT_FOLDER", real)
-    monkeypatch.setattr("numpygpt.data.meta.DEFAULT_FOLDER", real)
     monkeypatch.setattr(start, "load_corpus", load_corpus)
     config = read_preset("quick").changed({"data": str(real), "context": 16}, "test")
-    assert at_hand(real) == real
+    assert existing_folder(real) == real
     dataset = start.open_data(config, make=True, say=said.append)
     assert dataset.folder == tmp_path / "data" / name and dataset.meta["corpus"] == corpus and not real.exists()
-    assert TokenDataset.load(real).folder == at_hand(real) == dataset.folder
-    tokenizer = given_tokenizer(str(real / "tokenizer.json"), None).tokenizer
+    assert TokenDataset.load(real).folder == existing_folder(real) == dataset.folder
+    tokenizer = load_by_name(str(real / "tokenizer.json"), None).tokenizer
     assert tokenizer.to_dict() == dataset.tokenizer.to_dict()
-    assert at_hand(tmp_path / "mine") == tmp_path / "mine"
+    assert existing_folder(tmp_path / "mine") == tmp_path / "mine"
     said.clear()
     for make in (True, False):
         assert start.open_data(config, make=make, say=said.append).folder == dataset.folder
-    assert len(asked) == 1 and len(said) == 2 and making(real) in said[0] and name in said[0]
-    words = shlex.split(how_to_make(dataset.folder))
+    assert len(asked) == 1 and len(said) == 2 and make_command(real) in said[0] and name in said[0]
+    words = shlex.split(make_command(dataset.folder))
     assert words[-4:] == ["--dataset", corpus, "--tokenizer", "char"]
     prepare(load_corpus("default", None), real, context=16)
     said.clear()
@@ -118,7 +116,7 @@ def test_a_text_of_the_users_is_not_taken_for_the_one_that_is_used_instead(tmp_p
     real = tmp_path / "data" / "shakespeare_char"
     monkeypatch.setattr("numpygpt.data.recipes.DEFAULT_FOLDER", real)
     prepare(Corpus.of("plays", TEXT, "plays.txt"), tmp_path / "data" / "plays_char", context=8)
-    assert at_hand(real) == real
+    assert existing_folder(real) == real
 
 
 def test_a_run_keeps_the_folder_that_it_was_trained_on(tmp_path, monkeypatch):

@@ -154,7 +154,7 @@ def test_the_likely_encoding_is_named_and_its_line_shown(tmp_path, encoding, lin
     with pytest.raises(ValueError, match=r"a\.txt.*8.*0") as error:
         for _ in read_corpus([path]).pieces():
             pass
-    flag = re.search(r"--encoding (\S+)$", str(error.value))[1]
+    flag = re.search(r'`encoding="(\S+)"`$', str(error.value))[1]
     assert line in str(error.value) and line.encode(encoding).decode(flag) == line
     with read_corpus([path], flag) as corpus:  # and the flag works
         assert line in "".join(piece for piece in corpus.pieces() if isinstance(piece, str))
@@ -168,7 +168,7 @@ def test_utf16_and_utf32_are_recognised(tmp_path, name, text, given):
     (tmp_path / "a.txt").write_bytes(text.encode(name))
     if name == given:
         return
-    with pytest.raises(ValueError, match=rf"a\.txt is not .*--encoding {name}$"):
+    with pytest.raises(ValueError, match=rf'a\.txt is not .*`encoding="{name}"`$'):
         read_corpus([tmp_path / "a.txt"], given)
     assert next(iter(read_corpus([tmp_path / "a.txt"], name).pieces())) == text
 
@@ -187,7 +187,7 @@ def test_an_encoding_that_is_advised_is_one_of_text(name):
 def test_a_byte_order_mark_of_another_order_or_width_is_refused(tmp_path, encoding, given):
     path, family = tmp_path / "a.txt", encoding[:6]
     path.write_bytes(("\ufeff" + TEXT).encode(encoding))
-    with pytest.raises(ValueError, match=rf"a\.txt is not {given.upper()}\b.*--encoding {family}$"):
+    with pytest.raises(ValueError, match=rf'a\.txt is not {given.upper()}\b.*`encoding="{family}"`$'):
         read_corpus([path], given)
     for name in (family, encoding):
         assert next(iter(read_corpus([path], name).pieces())) == TEXT
@@ -200,14 +200,14 @@ def test_a_wrong_encoding_that_reads_without_an_error_is_noted(tmp_path, encodin
     line = LINES[encoding][0]
     (tmp_path / "a.txt").write_bytes(f"{line}\n".encode(encoding) * 5)
     (note,) = read_corpus([tmp_path / "a.txt"], given).notes
-    assert f"--encoding {encoding}" in note and line in note
+    assert f'`encoding="{encoding}"`' in note and line in note
 
 
 @pytest.mark.parametrize("given", ["latin-1", "cp1252", "cp850", "utf-16-le"])
 def test_utf8_read_as_another_is_noted(tmp_path, given):
     (tmp_path / "a.txt").write_text("Größe, Füße\n" * 10, encoding="utf-8")
     (note,) = read_corpus([tmp_path / "a.txt"], given).notes
-    assert "UTF-8" in note.upper() and "--encoding" in note
+    assert "UTF-8" in note.upper() and "`encoding`" in note
 
 
 @pytest.mark.skipif(not shutil.which("iconv"), reason="there is no iconv")
@@ -217,7 +217,7 @@ def test_damaged_utf8_is_no_other_encoding_and_can_be_mended(tmp_path):
     with pytest.raises(ValueError, match="0xe9.*303.*21") as error:
         for _ in read_corpus([path]).pieces():
             pass
-    assert "--encoding" not in str(error.value)
+    assert "`encoding" not in str(error.value)
     command = re.search(r"iconv .*", str(error.value))[0]
     subprocess.run(command, shell=True, stderr=subprocess.DEVNULL)
     assert (tmp_path / "a b.txt.utf8").read_text(encoding="utf-8") == "Größe, café\n" * 20 + "caf x\n" + "Größe\n" * 20

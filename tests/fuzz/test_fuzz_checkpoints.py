@@ -21,12 +21,12 @@ from numpygpt.training.config import Config
 from numpygpt.training.restore import restore
 
 TOKENIZER = CharTokenizer().train("abcde")
-MODEL = GPT(5, 3, 4, 2, 1, 4)
+MODEL = GPT(vocab_size=5, max_len=3, d_model=4, n_heads=2, n_layers=1, d_ff=4)
 ARRAYS = {f"model/{name}": param for name, param in MODEL.params().items()}
 ARRAYS |= {"optimizer/m/wte.W": np.ones((5, 4), np.float32)}
-CONFIG = Config(n_layers=1, n_heads=2, d_model=4, d_ff=4, context=3).to_dict()
+CONFIG = Config.of(n_layers=1, n_heads=2, d_model=4, d_ff=4, context=3).to_dict()
 FIELDS = {"step": 3, "tokens": 90, "seconds": 0.5, "last": {"step": 3, "val_loss": 1.5}, "best": None, "config": CONFIG,
-          "model": MODEL.config, "tokenizer": TOKENIZER.to_dict(), "data": {"corpus": "x", "sha256": "0"},
+          "model": MODEL.config.to_dict(), "tokenizer": TOKENIZER.to_dict(), "data": {"corpus": "x", "sha256": "0"},
           "generators": {"batches": np.random.default_rng(1).bit_generator.state},
           "loader": {"epoch": 1, "position": 8}, "optimizer": {"name": "adamw", "steps": 3}}  # fmt: skip
 
@@ -113,7 +113,7 @@ def test_fields_of_the_header(place, data):
     found = opened(place, packed(MEMBERS | {"header.npy": file.getvalue()}), restore)
     if found is not None:
         model, tokenizer, _checkpoint = found
-        assert tokenizer.vocab_size == model.config["vocab_size"] == 5
+        assert tokenizer.vocab_size == model.config.vocab_size == 5
         assert all(np.array_equal(param, ARRAYS[f"model/{name}"]) for name, param in model.params().items())
 
 

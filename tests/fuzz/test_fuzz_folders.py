@@ -19,7 +19,7 @@ from numpygpt.tokenizer import CharTokenizer
 from numpygpt.training.config import Config, read_preset
 from numpygpt.training.metrics import read_metrics
 
-TOML = "# A preset.\n" + Config(d_model=64, n_heads=2, lr=1e-3).to_toml()
+TOML = "# A preset.\n" + Config.of(d_model=64, n_heads=2, lr=1e-3).to_toml()
 VALUES = ["0", "-1", "1", "2", "1.5", "nan", "-inf", "inf", "1e999", "1e-999", "9" * 400, "9" * 5000, "0x" + "f" * 9000,
           "true", '""', '"a"', '"\\u0000"', '"\\n"', '"../../x"', '"""a\nb"""', "'\\'", "[]", "{}", "{a = 1}", "1_000",
           "1979-05-27", "07:32:00", "[" * 900 + "]" * 900, "[" * 4000, "[" * 30_000, "{a=" * 900,

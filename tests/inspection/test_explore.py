@@ -141,7 +141,7 @@ def test_the_model_stays_as_it_was(make_gpt, tokenizer):
 def test_the_default_shape_fits_into_two_megabytes_of_json():
     """Its width does not matter: no number of the page has it."""
     text = "".join(map(chr, range(33, 98)))
-    model = GPT(65, 128, 16, 4, 4)
+    model = GPT(vocab_size=65, max_len=128, d_model=16, n_heads=4, n_layers=4)
     ids = np.random.default_rng(0).integers(0, 65, 128)
     data = explore(model, CharTokenizer().train(text), ids)
     assert 500_000 < len(json.dumps(data, allow_nan=False)) < 1_200_000  # the page itself has about 40,000 bytes more

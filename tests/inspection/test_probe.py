@@ -25,7 +25,7 @@ def norm(X, p, name):
 def plain(model, ids):
     """(attention (L, H, T, T), residual stream (L + 1, T, C), probabilities (T, V)), one row and one head at a time."""
     p, config, T = model.params(), model.config, len(ids)
-    H, d_k, d_v = config["n_heads"], model.blocks[0].attn.d_k, model.blocks[0].attn.d_v
+    H, d_k, d_v = config.n_heads, model.blocks[0].attn.d_k, model.blocks[0].attn.d_v
     X = np.stack([p["wte.W"][id] + p["wpe.W"][t] for t, id in enumerate(ids)])
     stream, attention = [X], np.zeros((len(model.blocks), H, T, T))
     for i in range(len(model.blocks)):

@@ -8,7 +8,8 @@ import pytest
 
 from numpygpt import GPT, gradcheck, nn, summary, trace
 from numpygpt.inspection.tables import COLUMNS, digits, indented, scaled, shape, table
-from numpygpt.nn.modules import attention
+from numpygpt.nn import causal_attention
+from numpygpt.verify.wrappers import block
 
 SIZES = {"vocab_size": 65, "max_len": 64, "d_model": 48, "n_heads": 4, "n_layers": 2}
 MODELS = {
@@ -25,13 +26,13 @@ MODELS = {
 
 
 def batch(model, shape):
-    return np.random.default_rng(0).integers(0, model.config["vocab_size"], shape)
+    return np.random.default_rng(0).integers(0, model.config.vocab_size, shape)
 
 
 @pytest.mark.parametrize("kept", [1024, 32], ids=["weights kept", "weights made again"])
 @pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
 def test_the_bytes_kept_are_those_that_a_forward_pass_takes(changes, kept, monkeypatch):
-    monkeypatch.setattr(attention, "KEEP_WEIGHTS", kept)
+    monkeypatch.setattr(causal_attention, "KEEP_WEIGHTS", kept)
     model = GPT(**(SIZES | changes))
     expected = summary(model, 6).cached
     gc.collect()
@@ -49,7 +50,7 @@ def test_the_bytes_kept_are_those_that_a_forward_pass_takes(changes, kept, monke
 @pytest.mark.parametrize("kept", [1024, 32], ids=["weights kept", "weights made again"])
 @pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
 def test_each_row_is_what_a_trace_of_the_module_measures(changes, kept, monkeypatch):
-    monkeypatch.setattr(attention, "KEEP_WEIGHTS", kept)
+    monkeypatch.setattr(causal_attention, "KEEP_WEIGHTS", kept)
     model = GPT(**(SIZES | changes))
     expected = summary(model, 3, 40)
     with trace(model) as t:
@@ -72,7 +73,8 @@ def test_parameters_are_counted_once(tied):
 
 
 def test_a_large_model_takes_no_time_and_no_memory():
-    model = GPT(50257, 1024, 12, 12, 12)  # GPT-2 but for its width, at a batch that would keep gigabytes
+    # GPT-2 but for its width, at a batch that would keep gigabytes
+    model = GPT(vocab_size=50257, max_len=1024, d_model=12, n_heads=12, n_layers=12)
     tracemalloc.start()
     try:
         text = str(summary(model, 64))
@@ -93,7 +95,7 @@ def test_the_model_may_be_in_either_mode_and_is_left_as_it_was():
 
 
 def test_the_table_is_narrow_its_columns_are_aligned_and_its_totals_are_those_of_all_blocks():
-    model = GPT(50257, 64, 24, 2, 12, dropout=0.1)
+    model = GPT(vocab_size=50257, max_len=64, d_model=24, n_heads=2, n_layers=12, dropout=0.1)
     s = summary(model, 1000)
     text = str(s)
     assert all(len(line) <= COLUMNS for line in text.splitlines())
@@ -120,7 +122,7 @@ def test_blocks_that_are_alike_are_one_row_and_others_are_not(n_layers):
 
 
 def test_a_bare_layer_is_worked_out_for_the_shape_of_its_input():
-    layer = nn.FeedForward(8, 20, activation="relu")
+    layer = nn.FeedForward(8, 20, activation=nn.ReLU())
     s = summary(layer, input_shape=(3, 5, 8))
     with trace(layer) as t:
         layer.backward(layer(np.ones((3, 5, 8), np.float32)))
@@ -164,7 +166,7 @@ def test_a_batch_that_does_not_fit_is_an_error(arguments, message):
 
 
 LAYERS = [nn.Linear(8, 4), nn.LayerNorm(8), nn.PositionalEmbedding(9, 8), nn.SinusoidalEncoding(9, 8),
-          nn.TransformerBlock(8, 2)]
+          block(8, 2)]
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)

@@ -169,7 +169,7 @@ def test_writing_a_text_is_many_calls(make_gpt):
 
 
 def test_the_print_has_forward_backward_and_totals_in_narrow_aligned_columns():
-    model = GPT(50257, 64, 24, 2, 12, dropout=0.1, d_ff=1000)
+    model = GPT(vocab_size=50257, max_len=64, d_model=24, n_heads=2, n_layers=12, dropout=0.1, d_ff=1000)
     x = np.random.default_rng(0).integers(0, 50257, (4, 64))
     with trace(model) as t:
         model.loss(x, x)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from numpygpt.data.inspect import token_signs
 from numpygpt.inspection.vocabulary import CLASSES, find_tokens, token_class
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
+from numpygpt.tokenizer.display import token_signs
 
 TEXT = "The cat, the café and the \\n 42 cats\tof \"Ünal\".\nThe·end of the the cat 日\n"
 

@@ -9,7 +9,6 @@ import pytest
 from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.probe import attention_weights
 from numpygpt.inspection.walk import walk
-from numpygpt.inspection.walk.backward import backwards
 from numpygpt.inspection.walk.lines import Lines, cell, number
 from numpygpt.nn.functional import softmax
 from numpygpt.training import Trainer
@@ -29,7 +28,7 @@ def dataset(tmp_path_factory):
 
 
 def trainer(dataset, lively=False, **changes):
-    t = Trainer(Config(**(SMALL | changes)), dataset)
+    t = Trainer(Config.of(**(SMALL | changes)), dataset)
     if lively:  # with fresh weights, attention is even and nothing tells one number from another
         t.model.flat().params[:] += 0.3 * np.random.default_rng(1).standard_normal(len(t.model.flat().params))
     return t
@@ -102,21 +101,16 @@ def test_colour_changes_no_word(dataset):
     assert re.sub("\x1b\\[[0-9;]*m", "", coloured) == plain
 
 
-def test_a_model_of_four_layers_takes_a_few_screens(dataset):
-    assert 100 <= walked(trainer(dataset, n_layers=4)).count("\n") <= 160
-
-
 def test_the_batch_is_the_coming_one_and_targets_are_one_later(dataset):
     text = walked(trainer(dataset, accumulate=2))
     lines = part(text, "Forward")
     x, y = trainer(dataset, accumulate=2).next_batches()[-1]
-    assert row(lines, "x") == f"(3,10) token ids: {len(x)} sequences of 10 tokens".split()
+    assert row(lines, "x")[0] == "(3,10)" and {str(len(x)), "10"} < set(row(lines, "x"))
     assert row(lines, "x[0]  ids") == [str(id) for id in x[0, :8]]
     assert row(lines, "y[0]  targets") == [str(id) for id in y[0, :8]] == row(lines, "x[0]  ids")[1:] + [str(x[0, 8])]
     shown = [line.split()[2:] for line in lines if line.startswith("      as text")]
     letters = [[dataset.tokenizer.decode([id]).replace(" ", "·") for id in ids[0, :8]] for ids in (x, y)]
     assert shown == letters
-    assert "the last of the 2 batches" in text
 
 
 def test_the_loss_is_that_of_the_step_and_stands_beside_a_guess(dataset):
@@ -126,7 +120,7 @@ def test_the_loss_is_that_of_the_step_and_stands_beside_a_guess(dataset):
     loss = row(part(text, "Forward"), "loss")
     assert float(loss[0]) == pytest.approx(numbers["loss"], abs=6e-7)
     V = dataset.vocab_size
-    assert " ".join(loss[1:]) == f"mean -ln(chance of the right token); blind guess: ln {V} = {math.log(V):.6f}"
+    assert loss[-1] == f"{math.log(V):.6f}"  # of a uniform guess
     update = part(text, "Update")
     assert close(row(update, "gradient norm")[0], numbers["grad_norm"])
     assert close(row(update, "learning rate")[0], numbers["lr"])
@@ -146,11 +140,11 @@ def test_the_numbers_forward_are_those_of_the_layers(dataset, changes):
         ffn = block.ffn(block.norm2(X + attn))
         if i == 0:
             outputs |= {"blocks.0.norm1": block.norm1(X), "blocks.0.attn.qkv": block.attn.qkv(block.norm1(X))}
-            outputs |= {"blocks.0  H": X + attn, "blocks.0.ffn.act": block.ffn.act(block.ffn.fc(block.norm2(X + attn)))}
+            outputs |= {"  + attn": X + attn, "blocks.0.ffn.act": block.ffn.act(block.ffn.fc(block.norm2(X + attn)))}
         else:
             outputs |= {f"blocks.{i}.attn": attn, f"blocks.{i}.ffn": ffn}
         X = X + attn + ffn
-        outputs[f"blocks.{i}  Y" if i == 0 else f"blocks.{i}"] = X
+        outputs[f"blocks.{i}"] = X
     outputs["norm_f"] = model.norm_f(X)
     outputs["head"] = logits = model.head(outputs["norm_f"])
     for name, array in outputs.items():
@@ -159,10 +153,10 @@ def test_the_numbers_forward_are_those_of_the_layers(dataset, changes):
         assert float(shown[1]) == pytest.approx(float(array.mean()), rel=6e-3, abs=1e-6), name
         assert close(shown[2], array.std()), name
     act = outputs["blocks.0.ffn.act"]
-    assert f"GELU: {(abs(act) < 0.01).mean():.1%} within 0.01 of 0, {(act < 0).mean():.1%} below" in "\n".join(lines)
+    assert re.search(f"{(abs(act) < 0.01).mean():.1%} .* {(act < 0).mean():.1%}", " ".join(" ".join(lines).split()))
     chances = np.take_along_axis(softmax(logits), y[..., None], -1)
     text = "\n".join(lines)
-    assert f"chance of the right token: {chances.mean():.2%} on average" in text
+    assert f" {chances.mean():.2%} " in text
     last, (ids, targets) = softmax(logits[-3, 7]), (batches[-1][0][0], batches[-1][1][0])  # x[0] of the last batch
     shown = (dataset.tokenizer.decode([id]).replace(" ", "·") for id in (ids[7], targets[7], last.argmax()))
     token, right, best = shown
@@ -173,7 +167,7 @@ def test_the_numbers_forward_are_those_of_the_layers(dataset, changes):
         shown = row(lines, f"  {name}")
         assert shown[0] == "(3,2,10,4)"
         assert close(shown[1], array.mean()) and close(shown[2], array.std()), name
-    assert "1/sqrt(d_k) = 1/sqrt(4) = 0.5000" in text
+    assert "1/sqrt(4) = 0.5000" in text
 
 
 def test_attention_is_that_of_the_chosen_token(dataset):
@@ -225,23 +219,19 @@ def test_the_two_uses_of_the_tied_table_are_told_apart(dataset):
         tied.gradients(tied.next_batches()), untied.gradients(untied.next_batches())
     head, lookups, both = (np.linalg.norm(grad) for grad in (untied.model.head.embedding.dW, untied.model.wte.dW,
                                                              tied.model.wte.dW))
-    found = re.search(r"two uses.* norm\s+(\S+), and that of the\s+lookups,\s+norm\s+(\S+);\s+together\s+(\S+)", text)
-    assert [float(n) for n in found.groups()] == pytest.approx([head, lookups, both], rel=1e-3)
+    numbers = [float(n) for n in re.findall(r"\d\S*\d", text.split("wte.W is used twice")[1])]
+    assert numbers == pytest.approx([head, lookups, both], rel=1e-3)
 
 
 def test_gradients_come_in_the_order_of_the_backward_calls(dataset):
     lines = part(walked(trainer(dataset)), "Back")
-    names = [found[1] for line in lines if (found := re.match(r"([a-z]\S*(  dH)?) +\(", line))]
-    last = ["", ".ffn.dropout", ".ffn.proj", ".ffn.act", ".ffn.fc", ".norm2", "  dH", ".attn.proj", ".attn.qkv",
-            ".norm1"]
-    first = [name for name in last if name != ".ffn.dropout"]
-    assert names == ["loss", "head", "norm_f", *(f"blocks.1{name}" for name in last),
-                     *(f"blocks.0{name}" for name in first), "dropout", "wpe", "wte"]
-
-
-def test_names_are_put_in_backward_order_with_parents_first():
-    forward = ["a", "b.0", "b.0.x", "b.0.x.u", "b.0.x.v", "b.0.y", "b.1", "b.10", "c"]
-    assert backwards(forward) == ["c", "b.10", "b.1", "b.0", "b.0.y", "b.0.x", "b.0.x.v", "b.0.x.u", "a"]
+    names = [found[1] for line in lines if (found := re.match(r"([a-z]\S*) +\(", line))]
+    block = ["", ".ffn", ".ffn.dropout", ".ffn.proj", ".ffn.act", ".ffn.fc", ".norm2", ".attn", ".attn.dropout",
+             ".attn.proj", ".attn.qkv", ".norm1"]
+    assert names == ["loss", "head", "norm_f", *(f"blocks.{i}{name}" for i in (1, 0) for name in block), "dropout",
+                     "wpe", "wte"]
+    idle = part(walked(trainer(dataset, dropout=0.0)), "Back")
+    assert not any("dropout" in line for line in idle)
 
 
 def test_dlogits_is_softmax_minus_onehot_over_all_targets(dataset):
@@ -255,7 +245,7 @@ def test_dlogits_is_softmax_minus_onehot_over_all_targets(dataset):
         total += (P**2).sum() / 60**2
     shown = row(lines, "head")
     assert shown[0] == f"(3,10,{dataset.vocab_size})" and close(shown[1], math.sqrt(total))
-    assert " ".join(shown[2:]) == "dlogits = (softmax - onehot) / 60 targets"
+    assert "60" in shown  # targets
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
@@ -276,24 +266,23 @@ def test_ratios_are_the_true_change_of_the_weights(dataset, changes):
         change = np.linalg.norm(t.model.params()[name].astype(float) - before[name])
         assert close(norm, weight) and close(step, change), name
         assert ratio == "-" if not weight else close(ratio, change / weight), name
-    assert "-: the parameter was all 0 before." in lines
 
 
 def test_clipping_and_the_learning_rate_are_explained(dataset):
     t = trainer(dataset, clip=0.01, warmup=4)
     with t.parallel:
         text, numbers = " ".join(walk(t).split()), t.update()
-        assert f"above --clip 0.01, so all times 0.01/norm = {number(0.01 / numbers['grad_norm'])}" in text
-        assert "warm-up: step 1 of 4 takes 1/4 of --lr 0.01" in text
+        assert f"0.01/norm = {number(0.01 / numbers['grad_norm'])}" in text
+        assert "step 1 of 4 takes 1/4 of 0.01" in text
         for _ in range(4):
             t.update()
         assert "step 6 on the cosine from 0.01 (step 4) to 0.001 (step 12)" in walk(t)
-    assert "within --clip 1000, so left as they are" in walked(trainer(dataset, clip=1000.0))
-    assert "clipping is off" in walked(trainer(dataset, clip=0.0))
+    assert "clip 1000" in walked(trainer(dataset, clip=1000.0))
+    assert "/norm" not in walked(trainer(dataset, clip=0.0)).split("step/norm")[0]
 
 
 def test_a_step_that_is_small_for_its_learning_rate_is_said_to_be_so(dataset):
-    assert "after the warm-up it will be 5000 times as high" in walked(trainer(dataset, warmup=5000, steps=6000))
+    assert "5000 times" in walked(trainer(dataset, warmup=5000, steps=6000))
     assert "tiny" not in walked(trainer(dataset, warmup=3))
     assert "tiny" not in walked(trainer(dataset, warmup=0, lr=1e-6, min_lr=0.0))
 

@@ -223,8 +223,8 @@ def test_numbers_of_numpy_become_pythons_and_are_saved(tmp_path):
     types = {type(value) for value in model.config.values() if not isinstance(value, str)}
     assert types <= {int, float, bool, type(None)}
     assert json.loads(json.dumps(model.config)) == model.config
-    assert model.config["dropout"] == 0.5 and model.config["d_ff"] == 12 and model.config["tie_weights"] is False
-    assert model.blocks[0].ffn.fc.d_out == 12 and GPT(**model.config).n_params() == model.n_params()
+    assert model.config.dropout == 0.5 and model.config.d_ff == 12 and model.config.tie_weights is False
+    assert model.blocks[0].ffn.fc.d_out == 12 and GPT(model.config).n_params() == model.n_params()
     header = {"step": np.int64(3), "loss": np.float32(0.5), "flag": np.bool_(True), "list": [np.int16(1)]}
     save_checkpoint(tmp_path / "a.npz", header, {"a": [1.0, 2.0]})
     found = load_checkpoint(tmp_path / "a.npz")

@@ -77,12 +77,12 @@ def test_greedy_texts_of_four_threads_are_those_of_one(make_gpt):
 
 def train(model, make_batch, workers, steps=8):
     runner = DataParallel(model, workers) if workers else model
-    optimizer, losses = AdamW(runner, lr=0.01), []
+    optimizer, losses = AdamW(model, lr=0.01), []
     for seed in range(steps):
         optimizer.zero_grad()
         losses.append(runner.loss(*make_batch(shape=(4, 6), seed=seed)))
         runner.backward()
-        optimizer.step()
+        optimizer.step(runner.map_slices) if workers else optimizer.step()
     if workers:
         runner.close()
     return losses, model.state_dict()

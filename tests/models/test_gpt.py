@@ -11,7 +11,7 @@ from numpygpt import GPT
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("vocab_size", [65, 1000])
 def test_the_first_loss_is_about_that_of_guessing(vocab_size, tie_weights):
-    model = GPT(vocab_size, 32, 48, 4, 3, tie_weights=tie_weights)
+    model = GPT(vocab_size=vocab_size, max_len=32, d_model=48, n_heads=4, n_layers=3, tie_weights=tie_weights)
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, vocab_size, (2, 8, 32))
     # Fresh logits have a deviation s of about 0.02 sqrt(48) = 0.14, which adds about s^2/2 = 0.01 to ln V; the mean
@@ -72,7 +72,7 @@ def test_no_gradient_reaches_a_position_behind_the_last_target(make_gpt, make_ba
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
 def test_positions_do_not_drown_the_tokens_of_a_fresh_model(positions):
     """At the width of `quick`, what two tokens at one place differ by is a good part of what goes into the blocks."""
-    model = GPT(50, 64, 128, 4, 1, positions=positions)
+    model = GPT(vocab_size=50, max_len=64, d_model=128, n_heads=4, n_layers=1, positions=positions)
     X = model.wpe(model.wte(np.arange(50).repeat(64).reshape(50, 64)))  # one token at every place, for each token
     assert X.std(axis=0).mean() > 0.25 * X.std()
 
@@ -105,7 +105,8 @@ def test_micro_batches_weighted_by_their_targets_are_the_whole_batch(sizes, make
                                                                 (True, "sinusoidal", True), (True, "learned", False)])
 def test_the_number_of_parameters_is_the_formula(tie_weights, positions, bias):
     V, T, C, L = 13, 7, 8, 3
-    model = GPT(V, T, C, 2, L, tie_weights=tie_weights, positions=positions, bias=bias)
+    model = GPT(vocab_size=V, max_len=T, d_model=C, n_heads=2, n_layers=L, tie_weights=tie_weights,
+                positions=positions, bias=bias)
     matrices = V * C * (1 if tie_weights else 2) + (T * C if positions == "learned" else 0) + L * 12 * C * C
     gains, shifts = L * 2 * C + C, L * (3 * C + C + 4 * C + C + 2 * C) + C
     assert model.n_params() == matrices + gains + (shifts if bias else 0)
@@ -122,13 +123,14 @@ def test_a_tied_table_is_one_parameter_with_two_uses(make_gpt):
 
 
 def test_the_seed_decides_the_weights():
-    one, same, other = (GPT(11, 6, 8, 2, 2, seed=seed) for seed in (3, 3, 4))
+    one, same, other = (GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2, seed=seed) for seed in (3, 3,
+                                                                                                                4))
     np.testing.assert_array_equal(one.flat().params, same.flat().params)
     assert not np.allclose(one.wte.W, other.wte.W)
 
 
 def test_residual_projections_start_smaller():
-    model = GPT(65, 32, 128, 4, 8)
+    model = GPT(vocab_size=65, max_len=32, d_model=128, n_heads=4, n_layers=8)
     for block in model.blocks:
         # 16,384 draws or more: their deviation is known to 0.6 %
         assert block.attn.proj.W.std() == pytest.approx(0.02 / 4, rel=0.03)
@@ -139,7 +141,7 @@ def test_residual_projections_start_smaller():
 
 def test_the_config_makes_the_same_model_again(make_gpt):
     model = make_gpt(tie_weights=False, d_k=3, activation="relu", positions="sinusoidal", dropout=0.1, fresh=True)
-    np.testing.assert_array_equal(GPT(**model.config).flat().params, model.flat().params)
+    np.testing.assert_array_equal(GPT(model.config).flat().params, model.flat().params)
 
 
 def test_repr_shows_layers_and_size(make_gpt):

@@ -5,12 +5,12 @@ import pytest
 
 WRONG = {
     "vocab_size": ({"vocab_size": 0}, "vocab_size must be at least 1, got 0"),
-    "max_len": ({"max_len": -1}, "max_len must be at least 1, got -1"),
+    "max_len": ({"max_len": -1}, "max_len.*-1"),
     "n_heads": ({"n_heads": 0}, "n_heads must be at least 1, got 0"),
     "n_layers": ({"n_layers": 0}, "n_layers must be at least 1, got 0"),
     "heads do not divide": ({"n_heads": 3}, "d_model 8 is not divisible by n_heads 3"),
     "positions": ({"positions": "rope"}, "positions must be one of learned, sinusoidal, got 'rope'"),
-    "activation": ({"activation": "tanh"}, "activation must be one of relu, gelu, got 'tanh'"),
+    "activation": ({"activation": "tanh"}, "activation.*gelu, relu.*'tanh'"),
     "dropout": ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
 }
 
@@ -83,7 +83,7 @@ def test_ids_of_another_rank_are_an_error(x, make_gpt):
 def test_only_floating_point_types_are_taken_and_astype_is_remembered(make_gpt):
     with pytest.raises(ValueError, match="dtype.*float32"):
         make_gpt(dtype="int32")
-    assert make_gpt(dtype="float32").astype("float64").config["dtype"] == "float64"
+    assert make_gpt(dtype="float32").astype("float64").config.dtype == "float64"
 
 
 def test_an_empty_batch_has_a_loss_of_zero(make_gpt, make_batch):

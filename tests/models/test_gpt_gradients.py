@@ -124,7 +124,7 @@ FAULTS = {
 @pytest.mark.parametrize("wrap", [lambda model: model, ChunkedLoss], ids=["forward", "loss"])
 @pytest.mark.parametrize("fault", [keep, *FAULTS], ids=lambda fault: fault.__name__)
 def test_a_fault_in_the_models_backward_is_caught(fault, wrap):
-    model = GPT(7, 3, d_model=3, n_heads=2, n_layers=2, d_ff=2, d_k=1, d_v=1)
+    model = GPT(vocab_size=7, max_len=3, d_model=3, n_heads=2, n_layers=2, d_ff=2, d_k=1, d_v=1)
     fault(model)
     failed = {failure.name.removeprefix("model.") for failure in gradcheck(wrap(model), X, Y).failures}
     assert FAULTS.get(fault, set()) <= failed

@@ -14,7 +14,7 @@ from numpygpt.parallel.threads import DataParallel
 @pytest.mark.parametrize("config", [{}, {"tie_weights": False, "positions": "sinusoidal", "activation": "relu"}],
                          ids=["learned, tied, gelu", "sinusoidal, untied, relu"])
 def test_one_batch_is_learned_by_heart(config):
-    model = GPT(11, 8, 32, 4, 2, seed=0, **config)
+    model = GPT(vocab_size=11, max_len=8, d_model=32, n_heads=4, n_layers=2, seed=0, **config)
     x, y = np.random.default_rng(0).integers(0, 11, (2, 4, 8))
     optimizer = AdamW(model, lr=0.01, betas=(0.9, 0.95))
     for _ in range(80):
@@ -32,7 +32,7 @@ def test_one_batch_is_learned_by_heart(config):
 @pytest.mark.parametrize("way", ["forward", "loss"])
 def test_the_loop_of_a_learner_reduces_the_loss(way):
     """As in the README: no optimiser, the live arrays alone."""
-    model = GPT(11, 8, 16, 2, 1)
+    model = GPT(vocab_size=11, max_len=8, d_model=16, n_heads=2, n_layers=1)
     x, y = np.random.default_rng(0).integers(0, 11, (2, 4, 8))
     lr, losses = 0.5, []
     for _ in range(20):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpygpt.models.generate import Sampling, new_caches, next_logits, sample
-from numpygpt.nn.modules import attention
+from numpygpt.nn import causal_attention
 
 CONFIGS = {
     "as it comes": {}, "sinusoidal": {"positions": "sinusoidal"}, "untied": {"tie_weights": False},
@@ -21,7 +21,7 @@ CONFIGS = {
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_cached_logits_are_those_of_the_whole_sequence(config, rows, steps, dtype, tolerance, make_gpt, make_batch,
                                                        monkeypatch):
-    monkeypatch.setattr(attention, "ROWS", rows)  # with 2, a piece of three tokens after others is two blocks
+    monkeypatch.setattr(causal_attention, "ROWS", rows)  # with 2, a piece of three tokens after others is two blocks
     model, (x, _) = make_gpt(dtype=dtype, **config).eval(), make_batch()
     logits, _ = model(x)
     caches, end = new_caches(model, 3), 0

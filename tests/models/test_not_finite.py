@@ -61,7 +61,8 @@ def broken(request, tmp_path, make_gpt):
     tokenizer = CharTokenizer().train(TEXT)
     model = make_gpt(vocab_size=tokenizer.vocab_size, max_len=8, dtype="float32")
     model.params()[request.param].flat[-1] = BROKEN[request.param]
-    header = {"model": model.config, "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "hamlet"},
+    header = {"model": model.config.to_dict(), "tokenizer": tokenizer.to_dict(), "step": 7,
+              "data": {"corpus": "hamlet"},
               "last": {"step": 7, "val_loss": 1.5}, "best": {}, "config": {}}
     save_checkpoint(tmp_path / "ckpt.npz", header, {f"model/{name}": p for name, p in model.params().items()})
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")

@@ -12,6 +12,7 @@ from numpygpt.inspection.score import score
 from numpygpt.models.generate import Sampling, probabilities, sample
 from numpygpt.nn import functional as F
 from numpygpt.parallel.threads import DataParallel
+from numpygpt.verify.wrappers import block
 
 HOWS = [{"temperature": 0.1}, {"temperature": 1e-20}, {"temperature": 1e-29}, {"temperature": 0.1, "top_k": 3},
         {"temperature": 0.05, "top_p": 0.5}, {"temperature": 1e-3, "top_k": 5, "top_p": 0.999}, {"top_p": 1e-30},
@@ -74,7 +75,7 @@ def test_gelu_in_its_tails_and_close_to_zero():
 @pytest.mark.parametrize("keep", [True, False])
 def test_attention_with_a_mask_and_scores_far_apart(keep, lively, monkeypatch):
     if not keep:
-        monkeypatch.setattr("numpygpt.nn.modules.attention.KEEP_WEIGHTS", 2)
+        monkeypatch.setattr("numpygpt.nn.causal_attention.KEEP_WEIGHTS", 2)
     layer = lively(nn.MultiHeadAttention(8, 2, rng=0))
     X = 8 * np.random.default_rng(0).standard_normal((2, 7, 8)).astype(np.float32)
     layer(X)
@@ -86,7 +87,7 @@ LAYERS = {
     "Linear": lambda: nn.Linear(4, 4, rng=0), "LayerNorm": lambda: nn.LayerNorm(4), "GELU": nn.GELU, "ReLU": nn.ReLU,
     "Softmax": nn.Softmax, "Dropout": lambda: nn.Dropout(0.3, rng=0), "FeedForward": lambda: nn.FeedForward(4, rng=0),
     "MultiHeadAttention": lambda: nn.MultiHeadAttention(4, 2, rng=0),
-    "TransformerBlock": lambda: nn.TransformerBlock(4, 2, rng=0), "Unembedding": lambda: nn.Unembedding(6, 4, rng=0),
+    "TransformerBlock": lambda: block(4, 2, rng=0), "Unembedding": lambda: nn.Unembedding(6, 4, rng=0),
     "PositionalEmbedding": lambda: nn.PositionalEmbedding(3, 4, rng=0),
     "SinusoidalEncoding": lambda: nn.SinusoidalEncoding(3, 4),
 }

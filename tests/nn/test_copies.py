@@ -16,7 +16,7 @@ copies = pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
 
 
 def gpt(dropout=0.0):
-    return GPT(11, 6, 8, 2, 2, dropout=dropout, seed=1)
+    return GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2, dropout=dropout, seed=1)
 
 
 def batch(shape=(4, 6)):
@@ -126,7 +126,7 @@ def test_a_copy_has_no_loss_to_go_back_from(make, way):
 
 
 def test_a_pickle_holds_parameters_and_gradients_and_no_activations():
-    model = GPT(50, 64, 32, 2, 2, seed=1)
+    model = GPT(vocab_size=50, max_len=64, d_model=32, n_heads=2, n_layers=2, seed=1)
     new = len(pickle.dumps(model))
     x, y = np.random.default_rng(0).integers(0, 50, (2, 16, 64))
     model(x, y)

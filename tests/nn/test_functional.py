@@ -99,7 +99,7 @@ def test_relu_and_its_gradient_by_hand():
 ])
 def test_pieces_cover_every_row_once(n, width, entries, expected):
     rows = np.arange(n)
-    cut = [rows[s].tolist() for s in F.pieces(n, width, entries)]
+    cut = [rows[s].tolist() for s in F.row_slices(n, width, entries)]
     assert cut == [list(range(a, b)) for a, b in expected]
 
 

@@ -10,11 +10,13 @@ from numpygpt.nn import (
     FeedForward,
     LinearCrossEntropy,
     MultiHeadAttention,
-    TransformerBlock,
+    ReLU,
     Unembedding,
+    causal_attention,
 )
-from numpygpt.nn.modules import attention, loss
+from numpygpt.nn.modules import loss
 from numpygpt.verify import gradcheck
+from numpygpt.verify.wrappers import block
 
 # B = 2 sequences, H = 2 or 3 heads and T = 4 or 5 tokens: all above one and unlike the head sizes, so that an axis
 # taken for another one cannot pass.
@@ -25,13 +27,15 @@ FLOAT_LAYERS = {
     "attention, d_k below d_v": (MultiHeadAttention(4, 3, d_k=1, d_v=2), (2, 5, 4)),
     "attention, d_k alone given": (MultiHeadAttention(4, 2, d_k=5), (2, 3, 4)),
     "attention, dropout": (MultiHeadAttention(4, 2, dropout=0.3, rng=5), (2, 3, 4)),
+    "attention, shared keys": (MultiHeadAttention(8, 4, n_kv_heads=2), (2, 5, 8)),
+    "attention, one key head": (MultiHeadAttention(6, 3, 4, 5, n_kv_heads=1, dropout=0.3, rng=5), (2, 4, 6)),
     "feed-forward, gelu": (FeedForward(3), (2, 4, 3)),
-    "feed-forward, relu": (FeedForward(3, 5, activation="relu"), (2, 4, 3)),
+    "feed-forward, relu": (FeedForward(3, 5, activation=ReLU()), (2, 4, 3)),
     "feed-forward, no bias": (FeedForward(3, 5, bias=False), (2, 4, 3)),
     "feed-forward, dropout": (FeedForward(3, 5, dropout=0.3, rng=5), (2, 4, 3)),
-    "block": (TransformerBlock(4, 2, 6), (2, 3, 4)),
-    "block, relu, no bias": (TransformerBlock(4, 2, 6, activation="relu", bias=False), (2, 3, 4)),
-    "block, head sizes, dropout": (TransformerBlock(4, 2, 6, d_k=3, d_v=1, dropout=0.2, rng=5), (2, 3, 4)),
+    "block": (block(4, 2, 6), (2, 3, 4)),
+    "block, relu, no bias": (block(4, 2, 6, activation="relu", bias=False), (2, 3, 4)),
+    "block, head sizes, dropout": (block(4, 2, 6, d_k=3, d_v=1, dropout=0.2, rng=5), (2, 3, 4)),
 }
 
 
@@ -104,13 +108,14 @@ def test_attention_in_blocks_of_rows_is_attention(rows, keep, normal, monkeypatc
     plain = lively(MultiHeadAttention(6, 2, dtype="float64"))
     X, dY = normal(3, 7, 6), normal(3, 7, 6)
     Y, dX = plain(X), plain.backward(dY)
-    monkeypatch.setattr(attention, "ROWS", rows)
-    monkeypatch.setattr(attention, "KEEP_WEIGHTS", keep)
+    monkeypatch.setattr(causal_attention, "ROWS", rows)
+    monkeypatch.setattr(causal_attention, "KEEP_WEIGHTS", keep)
     blocked = MultiHeadAttention(6, 2, dtype="float64")
     blocked.load_state_dict(plain.state_dict())
     np.testing.assert_allclose(blocked(X), Y, rtol=1e-12)
-    assert len(blocked.kept) == -(-7 // rows)  # a ragged last block too
-    assert blocked.kept[-1].shape == (3, 2, (7 - 1) % rows + 1, 7 if keep else 1)
+    saved, empty = (blocked.P, blocked.lse) if keep else (blocked.lse, blocked.P)
+    assert len(saved) == -(-7 // rows) and not empty  # a ragged last tile too
+    assert saved[-1].shape == (3, 2, 1, (7 - 1) % rows + 1, 7 if keep else 1)
     np.testing.assert_allclose(blocked.backward(dY), dX, rtol=1e-12, atol=1e-14)
     for name, grad in blocked.grads().items():
         np.testing.assert_allclose(grad, plain.grads()[name], rtol=1e-11, atol=1e-13)
@@ -119,8 +124,8 @@ def test_attention_in_blocks_of_rows_is_attention(rows, keep, normal, monkeypatc
 
 @pytest.mark.parametrize("keep", [0, 100], ids=["weights made again", "weights kept"])
 def test_attention_in_blocks_of_rows_passes_gradcheck(keep, normal, monkeypatch):
-    monkeypatch.setattr(attention, "ROWS", 2)
-    monkeypatch.setattr(attention, "KEEP_WEIGHTS", keep)
+    monkeypatch.setattr(causal_attention, "ROWS", 2)
+    monkeypatch.setattr(causal_attention, "KEEP_WEIGHTS", keep)
     assert gradcheck(MultiHeadAttention(6, 2, d_k=2, d_v=3), normal(2, 5, 6))
 
 
@@ -129,7 +134,7 @@ def test_attention_keeps_memory_that_grows_with_the_context_and_not_with_its_squ
     kept = []
     for T in (2048, 4096):
         layer(np.array(normal(1, T, 8), np.float32))
-        kept.append(sum(array.nbytes for array in (layer.Q.base, layer.O, *layer.kept)))
+        kept.append(sum(array.nbytes for array in (layer.Q.base, layer.O, *layer.P, *layer.lse)))
     assert kept[1] == 2 * kept[0]
 
 
@@ -139,7 +144,7 @@ def test_attention_is_the_same_however_many_sequences_a_piece(entries, normal, m
     X, dY = normal(5, 4, 6), normal(5, 4, 6)
     Y, dX, dW = layer(X), layer.backward(dY), layer.qkv.dW.copy()
     layer.zero_grad()
-    monkeypatch.setattr(attention, "SCORE_ENTRIES", entries)
+    monkeypatch.setattr(causal_attention, "SCORE_ENTRIES", entries)
     np.testing.assert_allclose(layer(X), Y, rtol=1e-12)
     np.testing.assert_allclose(layer.backward(dY), dX, rtol=1e-12)
     np.testing.assert_allclose(layer.qkv.dW, dW, rtol=1e-12)

@@ -17,9 +17,9 @@ from numpygpt.nn import (
     ReLU,
     SinusoidalEncoding,
     Softmax,
-    TransformerBlock,
     Unembedding,
 )
+from numpygpt.verify.wrappers import block
 
 C = 6
 LAYERS = {
@@ -33,7 +33,7 @@ LAYERS = {
     "Dropout": lambda dtype: Dropout(0.5, rng=0),
     "MultiHeadAttention": lambda dtype: MultiHeadAttention(C, 2, dropout=0.5, dtype=dtype),
     "FeedForward": lambda dtype: FeedForward(C, dropout=0.5, dtype=dtype),
-    "TransformerBlock": lambda dtype: TransformerBlock(C, 2, dropout=0.5, dtype=dtype),
+    "TransformerBlock": lambda dtype: block(C, 2, dropout=0.5, dtype=dtype),
     "Unembedding": lambda dtype: Unembedding(C, C, dtype=dtype),
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpygpt.nn import Dropout, FeedForward, LayerNorm, Linear, Module
+from numpygpt.nn import Dropout, FeedForward, LayerNorm, Linear, Module, ReLU
 from numpygpt.optim import SGD
 
 
@@ -99,7 +99,7 @@ def test_generators_are_found_by_name_and_a_shared_one_once():
 def test_repr_shows_the_tree():
     assert repr(Linear(2, 3, bias=False)) == "Linear(2, 3, bias=False)"
     assert repr(LayerNorm(4)) == "LayerNorm(4)"
-    assert repr(FeedForward(2, 3, activation="relu", dropout=0.1)).splitlines() == [
+    assert repr(FeedForward(2, 3, activation=ReLU(), dropout=0.1)).splitlines() == [
         "FeedForward(", "  (fc): Linear(2, 3)", "  (act): ReLU()", "  (proj): Linear(3, 2)",
         "  (dropout): Dropout(0.1)", ")"]
 

@@ -70,7 +70,7 @@ def test_an_adam_step_is_at_most_about_lr_whatever_the_gradients_size(size, eps)
 
 
 def test_a_float16_model_computes_and_its_trained_values_come_from_float32():
-    model = GPT(11, 6, 8, 2, 2, dtype="float16", seed=1)
+    model = GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2, dtype="float16", seed=1)
     x, y = np.random.default_rng(0).integers(0, 11, (2, 4, 6))
     assert model.loss(x, y) == pytest.approx(math.log(11), rel=0.01)
     assert model.generate(x[:, :2], 3, temperature=0).shape == (4, 5)
@@ -93,8 +93,9 @@ def test_a_float16_model_computes_and_its_trained_values_come_from_float32():
 @pytest.mark.parametrize("dtype", ["int32", "complex64", "bool", "float8", np.longdouble, ">f4", object,
                                    np.int64, "S4"])
 def test_other_dtypes_are_refused_everywhere(dtype):
-    for make in (lambda: GPT(11, 6, 8, 2, 1, dtype=dtype), lambda: linear(dtype), lambda: linear().astype(dtype),
-                 lambda: GPT(11, 6, 8, 2, 1).astype(dtype)):
+    for make in (lambda: GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=1, dtype=dtype),
+                 lambda: linear(dtype), lambda: linear().astype(dtype),
+                 lambda: GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=1).astype(dtype)):
         with pytest.raises(ValueError, match="float32"):
             make()
 
@@ -108,7 +109,7 @@ OPTIMIZERS = {"SGD": lambda m: SGD(m, 1e-2, 0.5), "Adam": lambda m: Adam(m, 1e-3
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 def test_moments_that_shrink_to_zero_raise_nothing(make):
     """Token 9 occurs once: afterwards its moments shrink through the subnormal numbers to 0."""
-    model = GPT(11, 6, 8, 2, 1, tie_weights=False, dropout=0.1, seed=1)
+    model = GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=1, tie_weights=False, dropout=0.1, seed=1)
     optimizer = make(model)
     first, later = np.full((2, 2, 6), 9), np.random.default_rng(0).integers(0, 9, (2, 2, 6))
     moments = [getattr(optimizer, moment) for moment in optimizer.moments]

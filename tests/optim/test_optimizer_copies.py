@@ -18,7 +18,7 @@ copies = pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
 
 
 def gpt():
-    return GPT(11, 6, 8, 2, 1, dropout=0.2, seed=1)
+    return GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=1, dropout=0.2, seed=1)
 
 
 def train(model, optimizer, steps=2):

@@ -49,7 +49,7 @@ def program(text, tmp_path, seconds=60):
 def test_in_a_process_of_multiprocessing_it_gives_the_same_loss(start, tmp_path):
     done = program(f"""
 if __name__ == "__main__":
-    parallel = DataParallel(GPT(11, 6, 8, 2, 2), 2)
+    parallel = DataParallel(GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2), 2)
     expected = step(parallel)
     context = multiprocessing.get_context("{start}")
     results = context.Queue()
@@ -64,8 +64,9 @@ if __name__ == "__main__":
 def test_after_a_fork_amid_the_work_of_other_threads_the_child_trains(tmp_path):
     """The fork may come while a thread is in a backward, holds the BLAS limit, or waits for the workers."""
     done = program("""
-parallel, end, bad = DataParallel(GPT(11, 6, 8, 2, 2), 2), threading.Event(), 0
-expected = step(DataParallel(GPT(11, 6, 8, 2, 2), 2))
+parallel, end, bad = DataParallel(GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2),
+                                  2), threading.Event(), 0
+expected = step(DataParallel(GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2), 2))
 
 def train():
     while not end.is_set():
@@ -90,7 +91,7 @@ print(bad)
 def test_the_interpreter_ends_with_live_threads_and_work_after_its_end_is_an_error(tmp_path):
     done = program("""
 import atexit
-parallel = DataParallel(GPT(11, 6, 8, 2, 2), 2)
+parallel = DataParallel(GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2), 2)
 step(parallel)
 
 def late():

@@ -20,14 +20,15 @@ def ours(name):
     if name in NAMES:
         return NAMES[name]
     _, block, layer, kind = name.split(".")
-    kinds = {"weight": "gamma", "bias": "beta"} if layer.startswith("ln") else {"weight": "W", "bias": "b"}
+    kinds = {"weight": "gamma", "bias": "beta"} if layer.startswith("norm") else {"weight": "W", "bias": "b"}
     return f"blocks.{block}.{IN_A_BLOCK[layer]}.{kinds[kind]}"
 
 
 @pytest.mark.parametrize(("activation", "tied"), [("gelu", True), ("relu", False)])
 def test_the_peer_computes_the_same_loss_and_gradients(activation, tied, lively):
     case = Case("tiny", 2, 5, 8, 2, 2, 11, (), activation=activation, tied=tied)
-    model = GPT(case.V, case.T, case.C, case.H, case.L, activation=activation, tie_weights=tied, dtype="float64")
+    model = GPT(vocab_size=case.V, max_len=case.T, d_model=case.C, n_heads=case.H, n_layers=case.L,
+                activation=activation, tie_weights=tied, dtype="float64")
     peer = torch_model(case).double()
     lively(model)
     params, grads = model.params(), model.grads()

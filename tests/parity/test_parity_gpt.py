@@ -34,17 +34,17 @@ class Reference:
         return F.layer_norm(X, X.shape[-1:], self.p[f"{name}.gamma"], self.p.get(f"{name}.beta"))
 
     def attention(self, name, X):
-        H, C = self.config["n_heads"], self.config["d_model"]
-        d_k, d_v = self.config["d_k"] or C // H, self.config["d_v"] or C // H
+        H, C = self.config.n_heads, self.config.d_model
+        d_k, d_v = self.config.d_k or C // H, self.config.d_v or C // H
         QKV = self.linear(f"{name}.qkv", X).split([H * d_k, H * d_k, H * d_v], dim=-1)
         Q, K, V = (part.unflatten(-1, (H, -1)).transpose(1, 2) for part in QKV)  # (B, H, T, D)
         O = F.scaled_dot_product_attention(Q, K, V, is_causal=True)
         return self.linear(f"{name}.proj", O.transpose(1, 2).flatten(2))
 
     def positions(self, T):
-        if self.config["positions"] == "learned":
+        if self.config.positions == "learned":
             return self.p["wpe.W"][:T]
-        C = self.config["d_model"]
+        C = self.config.d_model
         t, i = torch.arange(T, dtype=torch.float64)[:, None], torch.arange(0, C, 2)
         angle = t / 10000 ** (i / C)
         return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1) / C**0.5  # sines and cosines take turns
@@ -52,12 +52,12 @@ class Reference:
     def __call__(self, x, y):
         x, y = torch.tensor(x), torch.tensor(y)
         X = F.embedding(x, self.p["wte.W"]) + self.positions(x.shape[1])
-        for i in range(self.config["n_layers"]):
+        for i in range(self.config.n_layers):
             X = X + self.attention(f"blocks.{i}.attn", self.norm(f"blocks.{i}.norm1", X))
             A = self.linear(f"blocks.{i}.ffn.fc", self.norm(f"blocks.{i}.norm2", X))
-            A = F.gelu(A, approximate="tanh") if self.config["activation"] == "gelu" else F.relu(A)
+            A = F.gelu(A, approximate="tanh") if self.config.activation == "gelu" else F.relu(A)
             X = X + self.linear(f"blocks.{i}.ffn.proj", A)
-        logits = self.norm("norm_f", X) @ self.p["wte.W" if self.config["tie_weights"] else "head.embedding.W"].T
+        logits = self.norm("norm_f", X) @ self.p["wte.W" if self.config.tie_weights else "head.embedding.W"].T
         return logits, F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-1)
 
 

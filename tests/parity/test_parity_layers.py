@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from numpygpt import nn
+from numpygpt.models.registry import ACTIVATIONS
+from numpygpt.verify.wrappers import block
 
 torch = pytest.importorskip("torch")
 Tnn = torch.nn
@@ -98,7 +100,7 @@ def test_multi_head_attention(n_heads, bias, normal, lively):
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_feed_forward(activation, normal, lively):
-    layer = lively(nn.FeedForward(4, 6, activation=activation, dtype="float64"))
+    layer = lively(nn.FeedForward(4, 6, ACTIVATIONS[activation](None), dtype="float64"))
     act = Tnn.ReLU() if activation == "relu" else Tnn.GELU(approximate="tanh")
     twin = Tnn.Sequential(Tnn.Linear(4, 6, dtype=torch.float64), act, Tnn.Linear(6, 4, dtype=torch.float64))
     compare(layer, twin, normal(2, 3, 4), {"fc.W": ("0.weight", True), "fc.b": ("0.bias", False),
@@ -119,7 +121,7 @@ def test_transformer_block_is_pytorchs_pre_norm_encoder_layer(activation, normal
         pairs |= {f"{ours}.gamma": (f"{theirs}.weight", False), f"{ours}.beta": (f"{theirs}.bias", False)}
     for ours, theirs in (("fc", "linear1"), ("proj", "linear2")):
         pairs |= {f"ffn.{ours}.W": (f"{theirs}.weight", True), f"ffn.{ours}.b": (f"{theirs}.bias", False)}
-    compare(lively(nn.TransformerBlock(6, 2, 10, activation=activation, dtype="float64")), twin, normal(2, 5, 6), pairs)
+    compare(lively(block(6, 2, 10, activation=activation, dtype="float64")), twin, normal(2, 5, 6), pairs)
 
 
 @pytest.mark.parametrize("targets", [[[0, 3, 1], [4, 4, 2]], [[0, -1, 1], [-1, 4, -1]]], ids=["all", "some ignored"])

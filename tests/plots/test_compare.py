@@ -52,9 +52,9 @@ def write_data(folder, ratio, train_ratio):
 
 
 def save_model(run, kind="char", special=(), sha="0", name="best.npz", **model):
-    model = GPT(11, 8, 8, 2, 1, **model)
+    model = GPT(vocab_size=11, max_len=8, d_model=8, n_heads=2, n_layers=1, **model)
     header = {
-        "step": 1, "last": {}, "best": {}, "config": {}, "model": model.config,
+        "step": 1, "last": {}, "best": {}, "config": {}, "model": model.config.to_dict(),
         "tokenizer": {"kind": kind, "special_tokens": {token: i for i, token in enumerate(special)}},
         "data": {"corpus": "c", "sha256": sha, "tokenizer_sha256": "1"},
     }  # fmt: skip

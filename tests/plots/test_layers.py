@@ -59,7 +59,7 @@ def columns(parameters):
 
 
 def names(n_layers, tie_weights=True):
-    return list(GPT(5, 4, 4, 2, n_layers, tie_weights=tie_weights).params())
+    return list(GPT(vocab_size=5, max_len=4, d_model=4, n_heads=2, n_layers=n_layers, tie_weights=tie_weights).params())
 
 
 def test_the_parameters_of_a_model_by_layer_in_the_order_of_the_forward_pass():

@@ -131,7 +131,8 @@ def test_letters_fill_their_cells_and_stay_in_the_picture(make_gpt):
 def run(tmp_path, make_gpt):
     tokenizer = CharTokenizer().train(TEXT + "日é")
     model = make_gpt(vocab_size=tokenizer.vocab_size, dtype="float32")
-    header = {"model": model.config, "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "x"}, "last": {},
+    header = {"model": model.config.to_dict(), "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "x"},
+              "last": {},
               "best": {}, "config": {}}
     folder = tmp_path / "run$日"
     folder.mkdir()

@@ -23,48 +23,48 @@ from running import script
 from numpygpt.utils.paths import ROOT
 
 PARSER = parser_of("datagen.py")
-NO_TOKENIZER = "there are char, word, bpe, gpt2, and the path of a tokenizer.json"
-BETWEEN = "the validation fraction lies between 0 and 1, and "
+NO_TOKENIZER = "char, word, bpe, gpt2, or the path of a tokenizer.json"
+BETWEEN = "--val-fraction must be between 0 and 1, got "
 TABLE = {
     "--input": [("text.txt", OK), ("-", OK), ("folder", OK), ("fold*/*.txt", OK),
-                ("", "an --input is empty, as where a shell's variable is not set"), ("nowhere", "no file nowhere"),
-                ("text.tx", "no file text.tx; did you mean text.txt?"), ("dir", "the folder dir has no files"),
-                ("no*.txt", "no file matches 'no*.txt'"), ("empty.txt", "there is no text in empty.txt"),
-                ("one.txt", "the text is too short: 1 characters"), ("utf16.txt", "--encoding utf-16"),
+                ("", "--input is empty"), ("nowhere", "nowhere"),
+                ("text.tx", "text.tx; did you mean text.txt?"), ("dir", "dir"),
+                ("no*.txt", "'no*.txt'"), ("empty.txt", "empty.txt"),
+                ("one.txt", "1 characters"), ("utf16.txt", "--encoding utf-16"),
                 ("latin1.txt", "--encoding cp1252"),
-                ("text.txt/x", "no file text.txt/x"), ("/dev/zero", "is a device, which has no text and no end"),
-                (LONG, "File name too"), (ESCAPE, r"no file matches 'a\x1b[31mb'"), (NEWLINE, r"no file a\u000ab")],
+                ("text.txt/x", "text.txt/x"), ("/dev/zero", "/dev/zero"),
+                (LONG, "File name too"), (ESCAPE, r"'a\x1b[31mb'"), (NEWLINE, r"a\u000ab")],
     "--dataset": [("tinyshakespear", "invalid choice: 'tinyshakespear'")],
-    "--separator": [("\n", OK), ("nowhere", OK), (BYTES, OK), (ESCAPE, OK), ("", "the separator is empty")],
-    "--encoding": [("latin-1", OK), ("utf-16", "--encoding utf-8"), ("", "no encoding is called ''"),
-                   ("uft-8", "no encoding is called 'uft-8'; did you mean utf-8?"), ("zip", "no encoding is called"),
-                   (BYTES, r"no encoding is called 'caf\udce9'"), (LONG, "no encoding is called 'xxx")],
-    "--tokenizer": [("char", OK), ("word", OK), ("bpe", OK), ("bpee", f"did you mean bpe?: {NO_TOKENIZER}"),
-                    ("", f"no tokenizer is called '': {NO_TOKENIZER}"), ("text.txt", "is not a tokenizer file"),
-                    ("empty.txt", "is not a tokenizer file"), ("nowhere.json", "nowhere.json"), (ESCAPE, NO_TOKENIZER),
+    "--separator": [("\n", OK), ("nowhere", OK), (BYTES, OK), (ESCAPE, OK), ("", "--separator")],
+    "--encoding": [("latin-1", OK), ("utf-16", "--encoding utf-8"), ("", "encoding ''"),
+                   ("uft-8", "'uft-8'; did you mean utf-8?"), ("zip", "'zip'"),
+                   (BYTES, r"'caf\udce9'"), (LONG, "'xxx")],
+    "--tokenizer": [("char", OK), ("word", OK), ("bpe", OK), ("bpee", f"did you mean bpe?: give {NO_TOKENIZER}"),
+                    ("", NO_TOKENIZER), ("text.txt", "not a tokenizer file"),
+                    ("empty.txt", "not a tokenizer file"), ("nowhere.json", "nowhere.json"), (ESCAPE, NO_TOKENIZER),
                     ("gpt2", "--tokenizer-files"), (LONG, "xxx")],
     "--tokenizer-files": [("dir", "dir/vocab.bpe is missing"), ("nowhere", "nowhere/vocab.bpe is missing"),
                           ("text.txt", "text.txt/vocab.bpe is missing"), (NEWLINE, r"a\u000ab/vocab.bpe is missing")],
     "--vocab-size": [(256, OK), (10**12, OK), (255, "vocab_size must be an integer of at least 256"),
-                     (1, "at least 256"), (0, "the vocabulary size is at least 1, not 0"), (-1, "not -1")],
-    "--min-freq": [(1, OK), (10**12, OK), (0, "the min-freq is at least 1, not 0"), (-1, "not -1")],
+                     (1, "at least 256"), (0, "--vocab-size must be at least 1, got 0"), (-1, "got -1")],
+    "--min-freq": [(1, OK), (10**12, OK), (0, "--min-freq must be at least 1, got 0"), (-1, "got -1")],
     "--lowercase": [(None, OK)],
     "--clean": [("alnum", OK), ("alnumm", "invalid choice: 'alnumm'")],
-    "--split": [("position", OK), ("document", "a split by document needs several documents"), ("x", "invalid choice")],
-    "--val-fraction": [(0.5, OK), (0, f"{BETWEEN}0 does not"), (1, f"{BETWEEN}1 does not"), (-1, f"{BETWEEN}-1 does"),
-                       ("1.0000001", f"{BETWEEN}1.0000001 does not"), (10**12, f"{BETWEEN}1000000000000 does not"),
-                       ("1e-310", "the text is too short"), ("0.9999999", "the text is too short")],
-    "--context": [(1, OK), (171, OK), (172, "a context of 172 needs 173 tokens in each"), (0, "at least 1, not 0"),
-                  (-1, "at least 1, not -1"), (10**12, "a context of 1000000000000 needs 1,000,000,000,001 tokens")],
-    "--workers": [(1, OK), (0, "the number of workers is at least 1, not 0"), (-1, "at least 1, not -1")],
+    "--split": [("position", OK), ("document", "--split position"), ("x", "invalid choice")],
+    "--val-fraction": [(0.5, OK), (0, f"{BETWEEN}0"), (1, f"{BETWEEN}1"), (-1, f"{BETWEEN}-1"),
+                       ("1.0000001", f"{BETWEEN}1.0000001"), (10**12, f"{BETWEEN}1000000000000"),
+                       ("1e-310", "--val-fraction"), ("0.9999999", "--val-fraction")],
+    "--context": [(1, OK), (171, OK), (172, "172 needs 173 tokens"), (0, "--context must be at least 1, got 0"),
+                  (-1, "got -1"), (10**12, "1000000000000 needs 1,000,000,000,001 tokens")],
+    "--workers": [(1, OK), (0, "--workers must be at least 1, got 0"), (-1, "got -1")],
     "--out": [("new", OK), ("dir", OK), ("new/below/it", OK), (ESCAPE, OK), (NEWLINE, OK), (BYTES, OK),
-              ("text.txt", "text.txt is a file and no folder"), ("folder", "choose another --out"),
+              ("text.txt", "text.txt is a file"), ("folder", "another --out"),
               ("text.txt/x", "Not a directory: text.txt/x"), ("/proc/x", "/proc/x"), (LONG, "File name too long: x"),
-              (".", "holds what is no data folder's"), ("/dev/null", "/dev/null is a file and no folder")],
+              (".", "another --out"), ("/dev/null", "/dev/null is a file")],
     "--force": [(None, OK)],
-    "--inspect": [("data", OK), ("nowhere", "there is no data folder nowhere"), ("text.txt", "text.txt is a file"),
-                  ("dir", "dir is no data folder, it has no meta.json"), (NEWLINE, r"no data folder a\u000ab")],
-    "--text": [("To be", "--text is split by the tokenizer of a data folder: give --inspect DIR with it")],
+    "--inspect": [("data", OK), ("nowhere", "nowhere"), ("text.txt", "text.txt is a file"),
+                  ("dir", "meta.json"), (NEWLINE, r"a\u000ab")],
+    "--text": [("To be", "--inspect DIR")],
 }  # fmt: skip
 BPE = ["--tokenizer", "bpe"]
 BESIDE = {"--vocab-size": BPE, "--min-freq": BPE, "--tokenizer-files": ["--tokenizer", "gpt2"]}
@@ -121,9 +121,9 @@ def test_what_cannot_go_together_is_said(folder):
     base = ["--input", "text.txt", "--out", "out"]
     for arguments, sentence in [
         ([*base, "--dataset", "pydoc"], "not allowed with argument --input"),
-        ([*base, "--input"], "expected at least one argument"), (["--separator", "x"], "give them with --input"),
-        (["--encoding", "latin-1"], "give them with --input"), (["--tokeniser", "bpe"], "did you mean --tokenizer?"),
-        ([*base, "--input", "-", "-"], "names standard input twice"), (["text.txt"], "unknown argument text.txt"),
+        ([*base, "--input"], "--input"), (["--separator", "x"], "--input"),
+        (["--encoding", "latin-1"], "--input"), (["--tokeniser", "bpe"], "did you mean --tokenizer?"),
+        ([*base, "--input", "-", "-"], "standard input"), (["text.txt"], "unknown argument text.txt"),
         ([*base, "--vocab-size", 300], "vocab"), ([*base, "--min-freq", 3], "min"),
     ]:  # fmt: skip
         judged("datagen.py", arguments, sentence, cwd=folder)
@@ -131,7 +131,7 @@ def test_what_cannot_go_together_is_said(folder):
 
 def test_the_output_is_never_the_input(folder):
     """A data folder holds only its own files, so that no text can be written over."""
-    judged("datagen.py", ["--input", "folder", "--context", 4, "--out", "folder"], "choose another --out", cwd=folder)
+    judged("datagen.py", ["--input", "folder", "--context", 4, "--out", "folder"], "another --out", cwd=folder)
     script("datagen.py", "--input", "text.txt", "--context", 4, "--out", "data", cwd=folder)
     judged("datagen.py", ["--input", "data/meta.json", "--context", 4, "--out", "data"], "holds other data", cwd=folder)
 

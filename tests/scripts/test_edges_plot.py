@@ -164,7 +164,7 @@ def test_misspelt_words_get_suggestions(folder):
         (["attention", "run"], "one of the arguments --prompt --prompt-file is required"),
         (["attention", "run", "--prompt", "a", "--prompt-file", "b"], "not allowed with argument --prompt"),
         (["run", "compare"], "as a command it comes first"), (["architecture", "run", "--preset", "quick"], "not both"),
-        (["architecture", "run", "--vocab-size", 9], "--vocab-size goes with --preset"),
+        (["architecture", "run", "--vocab-size", 9], "--vocab-size needs --preset"),
         (["compare"], "the following arguments are required: RUN"),
     ]:  # fmt: skip
         judged("plot.py", arguments, sentence, cwd=folder)

@@ -33,7 +33,8 @@ def save_run(folder, tokenizer, **changes):
     for param in model.params().values():
         param += 0.3 * rng.standard_normal(param.shape).astype(param.dtype)
     folder.mkdir(parents=True)
-    header = {"step": 7, "last": {"step": 7, "val_loss": 2.5}, "best": None, "config": {}, "model": model.config,
+    header = {"step": 7, "last": {"step": 7, "val_loss": 2.5}, "best": None, "config": {},
+              "model": model.config.to_dict(),
               "tokenizer": tokenizer.to_dict(), "data": {"corpus": "<i>verse"}}  # fmt: skip
     save_checkpoint(folder / "best.npz", header, {f"model/{name}": param for name, param in model.params().items()})
     return model

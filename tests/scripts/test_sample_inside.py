@@ -19,7 +19,8 @@ def run(tmp_path, make_gpt):
     """A run folder with a model whose predictions are far from even."""
     tokenizer = CharTokenizer().train(TEXT)
     model = make_gpt(vocab_size=tokenizer.vocab_size, max_len=8, dtype="float32")
-    header = {"model": model.config, "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "hamlet"},
+    header = {"model": model.config.to_dict(), "tokenizer": tokenizer.to_dict(), "step": 7,
+              "data": {"corpus": "hamlet"},
               "last": {"step": 7, "val_loss": 1.5}, "best": {}, "config": {}}
     save_checkpoint(tmp_path / "ckpt.npz", header, {f"model/{name}": p for name, p in model.params().items()})
     return tmp_path
@@ -129,7 +130,8 @@ def test_scoring_takes_no_flag_of_sampling(run, arguments):
 def test_a_model_without_capitals_says_so(run, tmp_path, make_gpt):
     tokenizer = CharTokenizer(lowercase=True).train(TEXT)
     model = make_gpt(vocab_size=tokenizer.vocab_size, max_len=8, dtype="float32")
-    header = {"model": model.config, "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "x"}, "last": {},
+    header = {"model": model.config.to_dict(), "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "x"},
+              "last": {},
               "best": {}, "config": {}}
     save_checkpoint(tmp_path / "small.npz", header, {f"model/{name}": p for name, p in model.params().items()})
     done = sample(tmp_path / "small.npz", "--score", "-", text=TEXT)

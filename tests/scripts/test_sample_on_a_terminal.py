@@ -18,8 +18,8 @@ ESCAPES = "\x1b]\x07\x9b\n"
 def hostile(tmp_path_factory):
     """A model that knows nothing but escapes, in a file that says nothing of its data."""
     tokenizer = CharTokenizer().train(ESCAPES)
-    model = GPT(tokenizer.vocab_size, 6, 8, 2, 1)
-    header = {"step": 1, "last": None, "best": None, "config": {}, "model": model.config, "data": None,
+    model = GPT(vocab_size=tokenizer.vocab_size, max_len=6, d_model=8, n_heads=2, n_layers=1)
+    header = {"step": 1, "last": None, "best": None, "config": {}, "model": model.config.to_dict(), "data": None,
               "tokenizer": tokenizer.to_dict()}
     path = tmp_path_factory.mktemp("hostile") / "h.npz"
     save_checkpoint(path, header, {f"model/{name}": param for name, param in model.params().items()})

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from numpygpt.tokenizer import BPETokenizer, pieces
-from numpygpt.tokenizer.bpe import LONGEST, MUCH
+from numpygpt.tokenizer.bpe import MAX_PIECE, MIN_LINKED
 from numpygpt.tokenizer.merges import apply_merges, learn_merges
 from numpygpt.tokenizer.pretokenize import pretokenize
 
@@ -122,8 +122,8 @@ def test_much_text_without_cuts_has_the_ids_of_the_definition(in_order, monkeypa
     rng = random.Random(7)
     tok = BPETokenizer().train("".join(rng.choices("abcd", k=5000)) + " aaaa bbbb", vocab_size=400)
     tok._in_order = in_order  # else piece by piece
-    letters = "".join(rng.choices("abcdé", k=2 * MUCH))
-    text = f"{'a' * MUCH} {letters} {letters[:99]} the {'-' * 99}"
+    letters = "".join(rng.choices("abcdé", k=2 * MIN_LINKED))
+    text = f"{'a' * MIN_LINKED} {letters} {letters[:99]} the {'-' * 99}"
     expected = []
     for piece in pretokenize(text):
         expected += apply_merges(list(piece.encode()), tok._ranks, tok._made)
@@ -131,12 +131,12 @@ def test_much_text_without_cuts_has_the_ids_of_the_definition(in_order, monkeypa
 
 
 def test_a_text_without_cuts_is_learned_from_in_parts():
-    text = "".join(random.Random(6).choices("abcd", k=5 * LONGEST + 10))
+    text = "".join(random.Random(6).choices("abcd", k=5 * MAX_PIECE + 10))
     tok = BPETokenizer().train(text, vocab_size=300)
-    parts = [text[start : start + LONGEST] for start in range(0, len(text), LONGEST)]
+    parts = [text[start : start + MAX_PIECE] for start in range(0, len(text), MAX_PIECE)]
     assert tok.cut == 5
     assert list(tok._ranks) == learn_merges({part.encode(): 1 for part in parts}, 44)
-    assert BPETokenizer().train(text[: LONGEST - 1]).cut == 0
+    assert BPETokenizer().train(text[: MAX_PIECE - 1]).cut == 0
 
 
 def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):

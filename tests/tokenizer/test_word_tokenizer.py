@@ -6,7 +6,7 @@ import pytest
 
 from numpygpt.tokenizer import WordTokenizer
 from numpygpt.tokenizer.spacing import MARKERS, elements
-from numpygpt.tokenizer.word import LONGEST
+from numpygpt.tokenizer.word import MAX_WORD
 
 
 def shown(text, like=None):
@@ -126,11 +126,11 @@ def test_a_text_without_words_teaches_nothing(text):
 
 
 def test_overlong_words_are_not_learned():
-    long, longest = "a" * (LONGEST + 1), "b" * LONGEST
+    long, longest = "a" * (MAX_WORD + 1), "b" * MAX_WORD
     tok = WordTokenizer().train(f"the {long} cat {longest} {long}{long}")
     assert tok.overlong == 2
     assert [tok.token_text(id) for id in tok.encode(f"the {long} {longest}")] == ["the", "<unk>", longest]
-    with pytest.raises(ValueError, match=f"only 2 of more than {LONGEST:,} characters"):
+    with pytest.raises(ValueError, match=f"only 2 of more than {MAX_WORD:,} characters"):
         WordTokenizer().train(f"{long} {long}b\n")
     assert WordTokenizer().train("the cat").overlong == 0
 

@@ -22,7 +22,7 @@ def dataset(tmp_path_factory):
 
 
 def trainer(dataset, **changes):
-    return Trainer(Config(**(SMALL | changes)), dataset)
+    return Trainer(Config.of(**(SMALL | changes)), dataset)
 
 
 def modes(model):

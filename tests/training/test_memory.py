@@ -28,7 +28,7 @@ def test_the_announced_memory_is_that_of_two_steps(changes, dataset):
     gc.collect()
     tracemalloc.start()
     try:
-        config = Config(**(SIZES | changes))
+        config = Config.of(**(SIZES | changes))
         t = Trainer(config, dataset)
         with t.parallel:
             t.update()
@@ -43,7 +43,8 @@ def test_the_announced_memory_is_that_of_two_steps(changes, dataset):
 def test_a_model_of_any_size_is_worked_out_without_memory_for_it():
     tracemalloc.start()
     try:
-        large = Config(n_layers=10_000, n_heads=4, d_model=4096, positions="sinusoidal", context=1 << 16, batch_size=1)
+        large = Config.of(n_layers=10_000, n_heads=4, d_model=4096, positions="sinusoidal", context=1 << 16,
+                          batch_size=1)
         assert parameters(large, 50_000) == pytest.approx(10_000 * 12 * 4096**2, rel=0.01)
         assert memory(large, 50_000) > 4 * 4 * parameters(large, 50_000)
         peak = tracemalloc.get_traced_memory()[1]
@@ -53,7 +54,7 @@ def test_a_model_of_any_size_is_worked_out_without_memory_for_it():
 
 
 def test_more_memory_than_there_is_to_have_is_refused_with_both_numbers(monkeypatch):
-    config = Config(d_model=128, n_heads=4, context=64, batch_size=12, workers=2)
+    config = Config.of(d_model=128, n_heads=4, context=64, batch_size=12, workers=2)
     needed = memory(config, 65)
     monkeypatch.setattr("numpygpt.training.memory.available", lambda: (needed - INTERPRETER + 1, "this machine"))
     check_memory(config, 65)
@@ -72,7 +73,7 @@ def test_what_does_not_fit_ends_before_a_model_is_made(dry, dataset, tmp_path, m
     done = script("train.py", "quick", "--d-model", 2**20, "--n-layers", 1000, "--data", dataset.folder, "--out",
                   tmp_path / "run", *dry)
     assert done.returncode == 2 and "does not fit into memory" in done.stderr and done.stderr.count("\n") == 1
-    expected = parameters(Config(d_model=2**20, n_layers=1000, context=64), dataset.vocab_size)
+    expected = parameters(Config.of(d_model=2**20, n_layers=1000, context=64), dataset.vocab_size)
     assert f"{expected:,} parameters" in done.stdout
     assert not (tmp_path / "run").exists()
 

@@ -25,7 +25,7 @@ def dataset(tmp_path_factory):
 
 def spiky(dataset, at, **changes):
     """A trainer whose gradients are a thousand times too large at the steps `at`."""
-    t = Trainer(Config(**(SMALL | changes)), dataset)
+    t = Trainer(Config.of(**(SMALL | changes)), dataset)
     plain = t.gradients
 
     def gradients(batches):
@@ -160,4 +160,4 @@ def test_a_look_inside_leaves_the_history_as_it_was(dataset):
 @pytest.mark.parametrize("value", [-1.0, 0.5, 1.0, float("inf"), float("nan")])
 def test_a_factor_that_would_skip_half_of_the_steps_is_refused(value):
     with pytest.raises(ValueError, match="skip_spikes.*1.*0"):
-        Config(skip_spikes=value)
+        Config.of(skip_spikes=value)

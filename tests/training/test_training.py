@@ -28,7 +28,7 @@ def dataset(tmp_path_factory):
 
 
 def trainer(dataset, **changes):
-    return Trainer(Config(**(SMALL | changes)), dataset)
+    return Trainer(Config.of(**(SMALL | changes)), dataset)
 
 
 def run(t, steps):

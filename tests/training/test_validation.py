@@ -40,8 +40,8 @@ def run(data, tmp_path_factory):
     ({"eval_tokens": 129}, 256), ({"eval_tokens": -1}, 10**7), ({"eval_tokens": 10**9}, 10**7),
 ])  # fmt: skip
 def test_an_evaluation_reads_a_tenth_of_what_was_trained_on_or_what_was_asked_for(changes, expected):
-    assert tokens_read(Config(**changes), 10**7) == expected
-    assert tokens_read(Config(**changes), 100) == 100  # never more than there are
+    assert tokens_read(Config.of(**changes), 10**7) == expected
+    assert tokens_read(Config.of(**changes), 100) == 100  # never more than there are
 
 
 @pytest.mark.parametrize("at_most", [1, 8, 9, 50, 99, 100, 10**6])

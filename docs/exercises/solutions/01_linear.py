@@ -1,4 +1,4 @@
-"""Step 1. A product with a matrix: Y = X W."""
+"""Step 1. The linear layer, a matrix product: Y = X W."""
 
 import numpy as np
 from marker import Module, gradcheck, mark
@@ -9,7 +9,7 @@ class Linear(Module):
 
     def __init__(self, d_in, d_out, *, rng=None):
         W = np.random.default_rng(rng).standard_normal((d_in, d_out)) / np.sqrt(d_in)
-        self.param("W", W.astype(np.float32))  # makes self.W, and its gradient self.dW, zeros at first
+        self.param("W", W.astype(np.float32))  # makes self.W, and its gradient self.dW, which starts as zeros
 
     def forward(self, X):
         self.X = X
@@ -25,7 +25,7 @@ def checks():
     rng = np.random.default_rng(1)
     yield "rows, 4 x 3 to 2", gradcheck(Linear(3, 2), rng.standard_normal((4, 3)))
     yield "sequences, 2 x 5 x 3 to 4", gradcheck(Linear(3, 4), rng.standard_normal((2, 5, 3)))
-    yield "square, where a forgotten transpose fits", gradcheck(Linear(3, 3), rng.standard_normal((3, 3)))
+    yield "square: here a forgotten transpose fits", gradcheck(Linear(3, 3), rng.standard_normal((3, 3)))
 
 
 if __name__ == "__main__":

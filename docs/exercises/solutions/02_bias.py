@@ -1,4 +1,4 @@
-"""Step 2. What is broadcast: a bias on every row, and a vector for each position in every sequence."""
+"""Step 2. Broadcasting: a bias is added to every row, and a vector per position to every sequence."""
 
 import numpy as np
 from marker import Module, gradcheck, mark
@@ -19,7 +19,7 @@ class Bias(Module):
 
 
 class Positions(Module):
-    """Y_btc = X_btc + W_tc. X, Y: (B, T, C), W: (max_len, C), of which the first T rows are used."""
+    """Y_btc = X_btc + W_tc. X, Y: (B, T, C), W: (max_len, C); its first T rows are used."""
 
     def __init__(self, max_len, d_model, *, rng=None):
         W = 0.02 * np.random.default_rng(rng).standard_normal((max_len, d_model))

@@ -1,4 +1,4 @@
-"""Step 3. A table that is looked up, and the same table as the head that scores every token."""
+"""Step 3. The token embedding, and the same table as the output head, which scores every token."""
 
 import numpy as np
 from marker import Module, gradcheck, mark
@@ -36,7 +36,7 @@ class Head(Module):
 
 
 class Tied(Module):
-    """Ids to vectors and back to scores: both uses of one table."""
+    """From ids to vectors and back to scores: one table, used twice."""
 
     def __init__(self):
         self.table = Embedding(4, 3)
@@ -54,7 +54,7 @@ def checks():
     yield "each id once", gradcheck(Embedding(4, 3), np.array([2, 0, 3]))
     yield "repeated ids", gradcheck(Embedding(4, 3), np.array([[2, 0, 2], [1, 2, 1]]))
     yield "head alone", gradcheck(Head(Embedding(4, 3)), rng.standard_normal((2, 5, 3)))
-    yield "square, where a forgotten transpose fits", gradcheck(Head(Embedding(3, 3)), rng.standard_normal((3, 3)))
+    yield "square: here a forgotten transpose fits", gradcheck(Head(Embedding(3, 3)), rng.standard_normal((3, 3)))
     yield "tied, both uses of the table", gradcheck(Tied(), np.array([[2, 0, 2], [1, 2, 1]]))
 
 

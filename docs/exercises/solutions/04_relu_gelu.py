@@ -1,4 +1,4 @@
-"""Step 4. Functions of each entry by itself."""
+"""Step 4. Activations: element-wise functions."""
 
 import numpy as np
 from marker import Module, gradcheck, mark

@@ -1,4 +1,4 @@
-"""Step 6. The loss: softmax and the logarithm of the right token's probability, in one."""
+"""Step 6. The loss: softmax and the negative log-probability of the target, in one layer."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark
@@ -19,7 +19,7 @@ class CrossEntropy(Module):
         picked = self.P[self.counted, self.targets[self.counted]]  # (count,)
         return float(-np.log(picked).sum() / self.count)
 
-    def backward(self, scale=1.0):  # scale: the derivative of the final number by this loss
+    def backward(self, scale=1.0):  # scale: the derivative of the final loss with respect to this one
         dX = self.P.copy()
         dX[self.counted, self.targets[self.counted]] -= 1  # P - onehot
         dX[~self.counted] = 0
@@ -37,7 +37,7 @@ def checks():
     layer(np.log([[1.0, 2.0, 1.0], [1.0, 1.0, 2.0], [1.0, 1.0, 1.0]]), np.array([1, 0, -1]))
     expected = [[0.125, -0.25, 0.125], [-0.375, 0.125, 0.25], [0, 0, 0]]
     yield "worked by hand", close("dX", layer.backward(), expected)
-    yield "backward once more", close("dX", layer.backward(2.0), 2 * np.array(expected))
+    yield "backward again, with scale 2", close("dX", layer.backward(2.0), 2 * np.array(expected))
 
 
 if __name__ == "__main__":

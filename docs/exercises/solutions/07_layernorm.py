@@ -1,4 +1,4 @@
-"""Step 7. LayerNorm: each row moved to mean 0 and scaled to variance 1."""
+"""Step 7. LayerNorm: each row is shifted to mean 0 and scaled to variance 1."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark

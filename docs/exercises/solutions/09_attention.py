@@ -1,4 +1,4 @@
-"""Step 9. Causal self-attention of several heads, with your own Linear and Softmax."""
+"""Step 9. Causal multi-head self-attention, with your own Linear and Softmax."""
 
 import numpy as np
 from marker import Module, gradcheck, mark, step
@@ -19,7 +19,7 @@ class Attention(Module):
     def forward(self, X):
         T = X.shape[1]
         self.Q, self.K, self.V = (self.split(part) for part in np.split(self.qkv(X), 3, axis=-1))  # (B, H, T, D) each
-        mask = np.triu(np.full((T, T), -np.inf, X.dtype), k=1)  # a token sees itself and those before it
+        mask = np.triu(np.full((T, T), -np.inf, X.dtype), k=1)  # a token sees itself and earlier tokens
         S = self.Q @ self.K.swapaxes(-1, -2) * self.scale + mask  # (B, H, T, T)
         self.P = self.softmax(S)
         return self.proj(self.join(self.P @ self.V))  # (B, T, C)
@@ -27,7 +27,7 @@ class Attention(Module):
     def backward(self, dY):  # dY: (B, T, C)
         dO = self.split(self.proj.backward(dY))  # (B, H, T, D)
         dV = self.P.swapaxes(-1, -2) @ dO
-        dS = self.softmax.backward(dO @ self.V.swapaxes(-1, -2)) * self.scale  # by the scores before the scale
+        dS = self.softmax.backward(dO @ self.V.swapaxes(-1, -2)) * self.scale  # gradient of the scores before scaling
         dQ = dS @ self.K
         dK = dS.swapaxes(-1, -2) @ self.Q
         return self.qkv.backward(np.concatenate([self.join(part) for part in (dQ, dK, dV)], axis=-1))
@@ -47,7 +47,7 @@ def checks():
     rng = np.random.default_rng(1)
     yield "one head of 3", gradcheck(Attention(3, 1), rng.standard_normal((2, 4, 3)))
     yield "two heads of 3", gradcheck(Attention(6, 2), rng.standard_normal((2, 4, 6)))
-    yield "square, T = D, where a forgotten transpose fits", gradcheck(Attention(6, 2), rng.standard_normal((2, 3, 6)))
+    yield "square, T = D: here a forgotten transpose fits", gradcheck(Attention(6, 2), rng.standard_normal((2, 3, 6)))
 
 
 if __name__ == "__main__":

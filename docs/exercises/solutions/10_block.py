@@ -1,4 +1,4 @@
-"""Step 10. The feed-forward network, and the block: two sub-layers, each with a way around it."""
+"""Step 10. The feed-forward network, and the block: two sub-layers, each with a residual connection."""
 
 import numpy as np
 from marker import Module, gradcheck, mark, step
@@ -8,7 +8,7 @@ LayerNorm, Attention = step(__file__, 7).LayerNorm, step(__file__, 9).Attention
 
 
 class FeedForward(Module):
-    """Y = gelu(X W1 + b1) W2 + b2. X, Y: (..., C), the middle 4 C wide."""
+    """Y = gelu(X W1 + b1) W2 + b2. X, Y: (..., C); the hidden layer has width 4 C."""
 
     def __init__(self, d_model, d_ff=None, *, rng=None):
         rng, d_ff = np.random.default_rng(rng), d_ff or 4 * d_model

@@ -1,4 +1,4 @@
-"""Open 1. RMSNorm: LayerNorm without the mean and without beta. Forward is yours as well."""
+"""Open 1. RMSNorm: LayerNorm without the mean and without beta. You write forward too."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark
@@ -11,7 +11,7 @@ class RMSNorm(Module):
         self.eps = eps
         self.param("gamma", np.ones(d_model, np.float32))
 
-    def forward(self, X):  # keep what backward needs
+    def forward(self, X):  # cache what backward needs
         self.r = 1 / np.sqrt((X * X).mean(axis=-1, keepdims=True) + self.eps)  # (..., 1)
         self.Xhat = X * self.r  # (..., C)
         return self.gamma * self.Xhat

@@ -1,4 +1,4 @@
-"""Open 2. SwiGLU: a feed-forward network in which one half opens and shuts the other. Forward is yours as well."""
+"""Open 2. SwiGLU: a feed-forward network in which one half gates the other. You write forward too."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark, step
@@ -10,11 +10,11 @@ class SwiGLU(Module):
     """Y = (silu(X W_gate) * (X W_up)) W_proj with silu(G) = G / (1 + exp(-G)). X, Y: (..., C)."""
 
     def __init__(self, d_model, d_ff=None, *, rng=None):
-        rng, d_ff = np.random.default_rng(rng), d_ff or 8 * d_model // 3  # as many weights as 4 C with two matrices
+        rng, d_ff = np.random.default_rng(rng), d_ff or 8 * d_model // 3  # as many weights as two matrices and 4 C have
         self.gate, self.up = Linear(d_model, d_ff, rng=rng), Linear(d_model, d_ff, rng=rng)
         self.proj = Linear(d_ff, d_model, rng=rng)
 
-    def forward(self, X):  # keep what backward needs
+    def forward(self, X):  # cache what backward needs
         self.G, self.U = self.gate(X), self.up(X)  # (..., d_ff)
         self.sigma = 1 / (1 + np.exp(-self.G))
         return self.proj(self.G * self.sigma * self.U)  # (..., C)

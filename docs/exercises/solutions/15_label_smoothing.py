@@ -1,4 +1,4 @@
-"""Open 3. Label smoothing: the target gets 1 - eps of the probability, and all tokens share the rest alike."""
+"""Open 3. Label smoothing: the target gets probability 1 - eps, and the rest is spread evenly over all tokens."""
 
 import numpy as np
 from marker import Module, close, gradcheck, mark
@@ -7,13 +7,13 @@ from marker import Module, close, gradcheck, mark
 class SmoothedCrossEntropy(Module):
     """L = mean over the targets that are not -1 of -sum_v Q_v log softmax(X)_v, with Q = (1 - eps) onehot + eps/V.
 
-    X: (..., V) logits, targets: (...) integers, L: a float. `backward(scale)` as in step 6. Forward is yours as well.
+    X: (..., V) logits, targets: (...) integers, L: a float. `backward(scale)` as in step 6. You write forward too.
     """
 
     def __init__(self, eps=0.1):
         self.eps = eps
 
-    def forward(self, X, targets):  # keep what backward needs
+    def forward(self, X, targets):  # cache what backward needs
         self.shape, V, t = X.shape, X.shape[-1], targets.reshape(-1)
         X2 = X.reshape(-1, V) - X.max(axis=-1).reshape(-1, 1)  # (N, V)
         log_P = X2 - np.log(np.exp(X2).sum(axis=-1, keepdims=True))
@@ -21,7 +21,7 @@ class SmoothedCrossEntropy(Module):
         Q = np.full_like(X2, self.eps / V)
         Q[counted, t[counted]] += 1 - self.eps
         self.count = max(int(counted.sum()), 1)
-        self.difference = (np.exp(log_P) - Q) * counted[:, None]  # P - Q, and 0 where nothing counts
+        self.difference = (np.exp(log_P) - Q) * counted[:, None]  # P - Q, and 0 in rows that do not count
         return float(-(Q * log_P)[counted].sum() / self.count)
 
     def backward(self, scale=1.0):  # returns dX of the shape of X

@@ -1,4 +1,4 @@
-"""The marker of the exercises, under the same name beside the solutions."""
+"""Load docs/exercises/marker.py, so that the solutions can import it by the same name."""
 
 import importlib.util
 from pathlib import Path

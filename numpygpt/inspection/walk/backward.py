@@ -8,7 +8,7 @@ import numpy as np
 
 from numpygpt.inspection.step import TracedStep, norms
 from numpygpt.inspection.trace import Record
-from numpygpt.inspection.walk.forward import is_idle
+from numpygpt.inspection.tree import is_idle
 from numpygpt.inspection.walk.head import Head
 from numpygpt.inspection.walk.lines import NUMBER, SHAPE, Lines, cell, number, shape
 from numpygpt.nn.cost import formula_of
@@ -29,7 +29,7 @@ def walk_backward(lines: Lines, step: TracedStep, head: Head) -> None:
     explained: set[str] = set()
     for name in step.backward_order:
         module, record = modules[name], step.records[name]
-        if is_idle(module, record):
+        if is_idle(module, record.input_shape):
             continue
         show_gradient(lines, step, name, record)
         formula = formula_of(module)

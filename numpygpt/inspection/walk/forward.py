@@ -12,7 +12,7 @@ from numpygpt.inspection.stats import Stats, add
 from numpygpt.inspection.step import TracedStep
 from numpygpt.inspection.surprise import padded
 from numpygpt.inspection.trace import Record
-from numpygpt.inspection.tree import alike
+from numpygpt.inspection.tree import alike, is_idle
 from numpygpt.inspection.walk.attention import show_attention
 from numpygpt.inspection.walk.head import Head, show_loss
 from numpygpt.inspection.walk.lines import NUMBER, SHAPE, SHOWN, Lines, shape, token_texts
@@ -41,7 +41,7 @@ class Forward:
     def module(self, name: str, full: bool) -> None:
         """A module's output, after those of the modules inside it."""
         module, record = self.modules[name], self.step.records[name]
-        if is_idle(module, record):
+        if is_idle(module, record.input_shape):
             return
         inside = [child for child, r in self.step.records.items()
                   if child.startswith(f"{name}.") and r.depth == record.depth + 1]
@@ -55,13 +55,14 @@ class Forward:
         for child in inside:
             if full:
                 self.module(child, full)
-            elif not is_idle(self.modules[child], self.step.records[child]):
+            elif not is_idle(self.modules[child], self.step.records[child].input_shape):
                 self.row(child)
             own = child.removeprefix(name + ".")
-            if full and child == inside[0] and hasattr(module, "weights"):
+            kept = self.step.records[child].outputs
+            if kept and child == inside[0] and hasattr(module, "weights"):
                 show_attention(self.lines, self.step, name, child)
-            if full and own in residuals[:-1]:  # the sum with the last one is the module's output
-                stream = [X + Y for X, Y in zip(stream, self.step.records[child].outputs, strict=True)]
+            if kept and own in residuals[:-1]:  # the sum with the last one is the module's output
+                stream = [X + Y for X, Y in zip(stream, kept, strict=True)]
                 self.sum(f"  + {own}", record, stream)
         self.row(name)
 
@@ -94,15 +95,10 @@ def walk_forward(lines: Lines, step: TracedStep, head: Head) -> None:
     lines.head([f"{'output':<{SHAPE}}", f"{'mean':>{NUMBER}}", f"{'std':>{NUMBER}}"], "what it does")
     forward = Forward(lines, step, dict(step.trainer.model.named_modules()))
     for run in alike(step.records.values(), lambda record: (record.kind, record.output_shape, record.n_params)):
-        for i, (record, *_) in enumerate(run):
-            forward.module(record.name, full=i == 0)
+        for group in run:
+            new = any(record.kind not in forward.explained for record in group)
+            forward.module(group[0].name, full=new)  # a block like an earlier one in a few lines
     show_loss(lines, step, head)
-
-
-def is_idle(module: Module, record: Record) -> bool:
-    """Whether the module passes its input on as it is, as dropout with p = 0 does."""
-    cost = cost_of(module, Call(record.input_shape))
-    return cost is not None and not (cost.forward or cost.cached or cost.children or cost.output != record.input_shape)
 
 
 def residual_children(module: Module, record: Record) -> list[str]:

@@ -11,7 +11,7 @@ from numpygpt.inspection.stats import Stats, add
 from numpygpt.inspection.step import TracedStep
 from numpygpt.inspection.trace import Record
 from numpygpt.inspection.walk.lines import SHOWN, Lines, token_texts
-from numpygpt.nn.functional import cross_entropy, cross_entropy_backward, pieces, rows, softmax
+from numpygpt.nn.functional import cross_entropy, cross_entropy_backward, row_slices, rows, softmax
 from numpygpt.nn.modules.loss import chunk_rows
 
 
@@ -35,7 +35,7 @@ def head_of(step: TracedStep) -> Head:
     for i, (_, y) in enumerate(step.batches):
         X, t = rows(of_batch(step.records["norm_f"], step, i)), y.reshape(-1)  # (N, C), (N,)
         counted = max(int((t != model.ignore_index).sum()), 1)
-        for s in pieces(len(t), 1, chunk_rows(len(E))):
+        for s in row_slices(len(t), 1, chunk_rows(len(E))):
             logits = X[s] @ E.T
             scores = add(scores, Stats.of(logits))
             _, n, P = cross_entropy(logits, t[s], model.ignore_index)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from numpygpt.data.inspect import token_signs
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.surprise import fitted
 from numpygpt.inspection.trace import Record
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import token_signs
 from numpygpt.utils.colour import bold, paint, width
 
 COLUMNS = 100

@@ -13,7 +13,7 @@ from numpygpt.nn.modules.module import Module
 
 
 class ReLU(Module):
-    """Y = max(X, 0). X, Y: (...). Caches Y, whose sign is all that the gradient needs."""
+    """Y = max(X, 0). X, Y: (...). Caches Y: the gradient needs only its sign."""
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         check_array(self, X)
@@ -48,7 +48,7 @@ class GELU(Module):
 
 
 class Softmax(Module):
-    """Y_i = exp(X_i) / sum_j exp(X_j) over the last axis. X, Y: (..., C). Caches Y, of which the gradient is made."""
+    """Y_i = exp(X_i) / sum_j exp(X_j) over the last axis. X, Y: (..., C). Caches Y, from which the gradient follows."""
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         check_array(self, X, floats=True)
@@ -62,6 +62,3 @@ class Softmax(Module):
 
     def cost(self, call: Call) -> Cost:
         return Cost(call.shape, forward=5 * call.size, backward=4 * call.size, cached=call.nbytes, output_cached=True)
-
-
-ACTIVATIONS = {"relu": ReLU, "gelu": GELU}

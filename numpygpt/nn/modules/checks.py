@@ -1,4 +1,4 @@
-"""What a layer asks of its sizes and its input; each a ValueError with what came and what was expected."""
+"""Checks of a layer's sizes and input. Each raises a ValueError that says what was given and what is expected."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from numpygpt.utils.checks import integer
 
-DEFAULTED = ("d_ff", "d_k", "d_v")  # sizes that may be None
+DEFAULTED = ("d_ff", "d_k", "d_v", "n_kv_heads")  # sizes that may be None
 DTYPES = ("float16", "float32", "float64")
 
 
 def check_sizes(**sizes: Any) -> list[Any]:
-    """The sizes as Python ints. ValueError unless each is a whole number of at least 1, or None if it has a default."""
+    """The sizes as Python ints. ValueError unless each is an integer of at least 1, or None if it has a default."""
     found = [None if size is None and name in DEFAULTED else integer(name, size) for name, size in sizes.items()]
     for name, size in zip(sizes, found, strict=True):
         if size is not None and size < 1:
@@ -22,7 +22,7 @@ def check_sizes(**sizes: Any) -> list[Any]:
 
 
 def check_dtype(dtype: object) -> np.dtype:
-    """The dtype, or ValueError unless a model can be made of it."""
+    """The dtype, or ValueError if a model cannot have it."""
     try:
         found = np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError:
@@ -34,7 +34,7 @@ def check_dtype(dtype: object) -> np.dtype:
 
 
 def check_array(user: object, X: Any, floats: bool = False) -> None:
-    """ValueError unless X is an array, with `floats` one of floating-point numbers; `user` is a layer, or its name."""
+    """ValueError unless X is an array (with `floats`, of floating-point numbers). `user` is a layer, or its name."""
     name = user if isinstance(user, str) else type(user).__name__
     if not hasattr(X, "__array_function__"):  # lists, numbers and other libraries' tensors have none
         raise ValueError(f"{name} needs a NumPy array, got {described(X)}")
@@ -52,8 +52,8 @@ def described(X: Any) -> str:
 
 
 def check_width(layer: object, X: Any, width: int, axes: int = 1) -> None:
-    """ValueError unless X has at least `axes` axes, the last one `width` long: broadcasting would take an axis of one
-    in silence."""
+    """ValueError unless X has at least `axes` axes and the last one has length `width`. Broadcasting would silently
+    accept a length of one."""
     check_array(layer, X)
     if X.ndim < axes or X.shape[-1] != width:
         shape = {2: " of an array (T, C)", 3: " of an array (B, T, C)"}.get(axes, "")
@@ -61,7 +61,7 @@ def check_width(layer: object, X: Any, width: int, axes: int = 1) -> None:
 
 
 def check_ids(ids: np.ndarray, n: int) -> None:
-    """ValueError unless `ids` are integers in 0 .. n - 1 (NumPy would read a negative one from the end in silence)."""
+    """ValueError unless `ids` are integers in 0 .. n - 1. NumPy would silently read a negative one from the end."""
     if not hasattr(ids, "__array_function__"):
         raise ValueError(f"token ids must be an integer array, got {described(ids)}")
     if ids.dtype.kind not in "iu":

@@ -16,15 +16,12 @@ from numpygpt.utils.checks import number
 class Dropout(Module):
     """In training, each entry is set to 0 with probability p and the others are scaled by 1/(1 - p); else Y = X.
 
-    X, Y: (...). The scaling keeps the expectation, so that evaluation needs none. Caches the mask, which `rng`,
-    a Generator or the seed of one, draws. Srivastava et al. 2014. Raises ValueError unless 0 <= p < 1.
+    X, Y: (...). The scaling keeps the expectation, so that evaluation needs no scaling. `rng`, a Generator or a seed,
+    draws the mask, which is cached. Srivastava et al. 2014. Raises ValueError unless 0 <= p < 1.
     """
 
     def __init__(self, p: float = 0.1, *, rng: np.random.Generator | int | None = None):
-        p = number("dropout", p)
-        if not 0 <= p < 1:
-            raise ValueError(f"dropout must be at least 0 and below 1, got {p}")
-        self.p, self.rng = p, np.random.default_rng(rng)
+        self.p, self.rng = check_probability("dropout", p), np.random.default_rng(rng)
 
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:
@@ -48,3 +45,11 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"{self.p}"
+
+
+def check_probability(name: str, p: float) -> float:
+    """p as a Python number. ValueError unless 0 <= p < 1."""
+    p = number(name, p)
+    if not 0 <= p < 1:
+        raise ValueError(f"{name} must be at least 0 and below 1, got {p}")
+    return p

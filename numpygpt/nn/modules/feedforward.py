@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from numpygpt.nn.cost import Call, Child, Cost, Formula, cost_of
-from numpygpt.nn.modules.activation import ACTIVATIONS
+from numpygpt.nn.modules.activation import GELU
 from numpygpt.nn.modules.checks import check_sizes
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.linear import Linear
@@ -15,21 +15,21 @@ from numpygpt.nn.modules.module import Module
 
 
 class FeedForward(Module):
-    """Y = dropout(act(X W1 + b1) W2 + b2), each position by itself.
+    """Y = dropout(act(X W1 + b1) W2 + b2), at each position separately.
 
-    X, Y: (..., C); the middle is d_ff wide, 4 C by default; `activation` is "gelu" or "relu". The four layers cache
-    what they need.
+    X, Y: (..., C); the hidden layer is d_ff wide, 4 C by default. `activation` is a layer, GELU() by default. The four
+    layers cache what they need.
     """
 
-    def __init__(self, d_model: int, d_ff: int | None = None, *, activation: str = "gelu", bias: bool = True,
+    def __init__(self, d_model: int, d_ff: int | None = None, activation: Module | None = None, *, bias: bool = True,
                  dropout: float = 0.0, rng: np.random.Generator | int | None = None, dtype: str = "float32"):
-        if not isinstance(activation, str) or activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+        if activation is not None and not isinstance(activation, Module):
+            raise ValueError(f"activation must be a layer such as GELU(), got {activation!r:.80}")
         rng = np.random.default_rng(rng)
         d_model, d_ff = check_sizes(d_model=d_model, d_ff=d_ff)
         d_ff = 4 * d_model if d_ff is None else d_ff
         self.fc = Linear(d_model, d_ff, bias, rng=rng, dtype=dtype)
-        self.act = ACTIVATIONS[activation]()
+        self.act = GELU() if activation is None else activation
         self.proj = Linear(d_ff, d_model, bias, rng=rng, dtype=dtype)
         self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
 

@@ -1,4 +1,4 @@
-"""Messages and checks for what comes from outside: a state to load, the names of another library's methods."""
+"""Checks and messages for input from outside: a state to load, names of parameters, methods of other libraries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpygpt.nn.modules.module import Module
 
 ELSEWHERE = {  # what users of PyTorch write -> what to write here
-    "parameters": "use params(), a dict of arrays by name; an optimiser takes the model itself: AdamW(model)",
+    "parameters": "use params(), a dict of arrays by name. An optimiser takes the model itself: AdamW(model)",
     "modules": "use named_modules()",
     "named_children": "use children()",
     "register_parameter": "use param(name, array) in __init__",
@@ -20,8 +20,8 @@ ELSEWHERE = {  # what users of PyTorch write -> what to write here
     "half": "use astype('float16')",
     "float": "use astype('float32')",
     "double": "use astype('float64')",
-    "to": "use astype(dtype); there is no device to choose, as all arrays are in this computer's memory",
-    "cpu": "leave it out, as all arrays are in this computer's memory",
+    "to": "use astype(dtype); there is no device to choose, all arrays are in this computer's memory",
+    "cpu": "leave it out: all arrays are in this computer's memory",
     "cuda": "there is no device to choose; DataParallel(model) uses several cores",
 }
 
@@ -40,12 +40,13 @@ def found(module: Module, names: Iterable[str]) -> list[tuple[Module, str]]:
     def inside(module: Module, path: str) -> list[tuple[Module, str]]:
         if path in module._params:
             return [(module, path)]
+        owners = []
         for name, child in module.children():
-            if path == name:
-                return [(owner, own) for _, owner, own in child._owners()]
-            if path.startswith(f"{name}.") and (deeper := inside(child, path[len(name) + 1 :])):
-                return deeper
-        return []
+            if f"{name}.".startswith(f"{path}."):  # the module itself, or one in a list of this name
+                owners += [(owner, own) for _, owner, own in child._owners()]
+            elif path.startswith(f"{name}."):
+                owners += inside(child, path[len(name) + 1 :])
+        return owners
 
     found = {name: inside(module, name) for name in names} or {"": [owner[1:] for owner in module._owners()]}
     if unknown := [name for name in found if name and not found[name]]:
@@ -78,7 +79,7 @@ def fitting(kind: str, params: Mapping[str, np.ndarray], state: Any) -> dict[str
 
 
 def misfit(array: np.ndarray, param: np.ndarray) -> str:
-    """What keeps an array from becoming the value of a parameter; empty if nothing does."""
+    """Why an array cannot become the value of a parameter; empty if it can."""
     if array.shape != param.shape:
         return f"has shape {array.shape}, expected {param.shape}"
     if array.dtype.kind not in "fiu":

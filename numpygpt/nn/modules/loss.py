@@ -8,7 +8,7 @@ import numpy as np
 
 from numpygpt.nn import functional as F
 from numpygpt.nn.cost import Call, Cost, Formula
-from numpygpt.nn.functional import pieces, rows, tiny_is_zero
+from numpygpt.nn.functional import row_slices, rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_array, check_ids, check_width, described
 from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
@@ -74,14 +74,14 @@ class LinearCrossEntropy(Module):
         loss, count = 0.0, 0
         chunk = chunk_rows(len(E))
         room = np.empty((min(chunk, len(t)), len(E)), X2.dtype)  # for the logits of each chunk in turn
-        for s in pieces(len(t), 1, chunk):
+        for s in row_slices(len(t), 1, chunk):
             logits = np.matmul(X2[s], E.T, out=room[: len(t[s])])  # forward: logits = X E^T
             total, n, P = F.cross_entropy(logits, t[s], self.ignore_index)
             loss, count = loss + total, count + n
             if dX is not None and dE is not None:
                 dlogits = F.cross_entropy_backward(P, t[s], self.ignore_index)
                 np.matmul(dlogits, E, out=dX[s])  #                                     so  dX = dlogits E
-                for v in pieces(len(E), E.shape[1], LOGIT_ENTRIES):  # a part of the vocabulary at a time
+                for v in row_slices(len(E), E.shape[1], LOGIT_ENTRIES):  # a part of the vocabulary at a time
                     dE[v] += dlogits[:, v].T @ X2[s]  #                                 and dE = dlogits^T X
         self.shape, self.count, self.dX = X.shape, max(count, 1), dX
         return loss / self.count

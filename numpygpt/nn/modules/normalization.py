@@ -18,8 +18,8 @@ from numpygpt.utils.checks import boolean, number
 class LayerNorm(Module):
     """Y = gamma * Xhat + beta with Xhat = (X - mean) / sqrt(var + eps), over the last axis.
 
-    X, Y: (..., C), gamma, beta: (C,), mean and (biased) variance of each row. Caches Xhat and 1/sqrt(var + eps): the
-    gradient needs no more. Ba et al. 2016; derived in llm.c's layernorm notes.
+    X, Y: (..., C); gamma, beta: (C,); mean and (biased) variance are those of each row. Caches Xhat and
+    1/sqrt(var + eps), which is all that the gradient needs. Ba et al. 2016; derived in llm.c's layernorm notes.
     """
 
     gamma: np.ndarray
@@ -59,11 +59,11 @@ class LayerNorm(Module):
             self.dbeta += rows(dY).sum(axis=0)  # forward: Y = .. + beta, on every row  so  dbeta = sum of dY
         self.dgamma += np.einsum("nc,nc->c", rows(dY), rows(Xhat))  # Y = gamma Xhat   so  dgamma = sum of dY Xhat
         dXhat = dY * self.gamma  #                                                     and dXhat = dY gamma
-        # forward: Xhat = (X - mean) rstd. X also moves its row's mean and variance, so their shares go off:
+        # forward: Xhat = (X - mean) rstd. X also moves the mean and the variance of its row: subtract both paths.
         # dX = rstd (dXhat - mean(dXhat) - Xhat mean(dXhat Xhat))
-        share = row_mean(dXhat, Xhat)  # (..., 1)
+        mean_dot = row_mean(dXhat, Xhat)  # (..., 1)
         dXhat -= dXhat.sum(axis=-1, keepdims=True) / self.d_model
-        dXhat -= Xhat * share
+        dXhat -= Xhat * mean_dot
         dXhat *= self.rstd
         return dXhat  # (..., C), by now dX
 
@@ -82,5 +82,5 @@ class LayerNorm(Module):
 
 
 def row_mean(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """The mean of A * B over the last axis, kept as an axis of one, without the array A * B."""
+    """The mean of A * B over the last axis, as an axis of length 1, without making the array A * B."""
     return np.vecdot(A, B)[..., None] / A.shape[-1]

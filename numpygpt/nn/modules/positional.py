@@ -1,4 +1,4 @@
-"""Where a token stands: learned vectors, or sines and cosines."""
+"""The position of a token: learned vectors, or sines and cosines."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class WarmupCosineLR:
         self.load_state_dict({"step": 0})
 
     def step(self) -> None:
-        """Go on to the next update."""
+        """Advance to the next update."""
         self.load_state_dict({"step": self.current + 1})
 
     def state_dict(self) -> dict[str, int]:
@@ -54,9 +54,9 @@ class WarmupCosineLR:
         return {"step": self.current}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go to a number of updates done."""
+        """Set the number of updates done."""
         step = state.get("step") if isinstance(state, Mapping) else None
         if type(step) is not int or step < 0:
-            raise ValueError(f"the state of a schedule is {{\"step\": a count of updates}}, got {state!r:.80}")
+            raise ValueError(f"the state of a schedule is {{\"step\": number of updates}}, got {state!r:.80}")
         self.current = step
         self.optimizer.lr = warmup_cosine(self.current, self.max_lr, self.min_lr, self.warmup, self.decay)

@@ -1,13 +1,14 @@
-"""./plot.py architecture: the model as boxes, with shapes, parameters and gradients."""
+"""./plot.py architecture: the model as nested boxes, with shapes, parameters and formulas."""
 
 from __future__ import annotations
 
 import argparse
 from argparse import Namespace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from numpygpt.data.dataset import at_hand, read_meta
+from numpygpt.data.meta import existing_folder, read_meta
 from numpygpt.inspection.blueprint import Blueprint, blueprint
 from numpygpt.models import GPT
 from numpygpt.plots import style
@@ -23,11 +24,12 @@ from numpygpt.utils import cli
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--preset", metavar="NAME", type=cli.name,
-                        help="a model that is not trained yet, by its preset")
+                        help="an untrained model with this preset's sizes")
     parser.add_argument(
-        "--vocab-size", type=int, metavar="N", help="with --preset: tokens (default: those of the preset's data)"
+        "--vocab-size", type=int, metavar="N",
+        help="with --preset: vocabulary size (default: that of the preset's data)"
     )
-    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences (default: as many as in training)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per batch (default: as in training)")
 
 
 def make(args: Namespace, new_figure: NewFigure) -> Drawn:
@@ -41,25 +43,25 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
 
 
 def of_run(args: Namespace) -> tuple[GPT, int, str, Path]:
-    """(model, batch size in training, name, where the picture goes)"""
+    """(model, batch size in training, name, path of the picture)"""
     if args.vocab_size is not None:
-        raise ValueError("--vocab-size goes with --preset: a run has its own vocabulary")
+        raise ValueError("--vocab-size needs --preset: a run has its own vocabulary")
     source = open_source(args.run)
     return source.model, run_config(source.checkpoint).batch_size, source.name, source.out("architecture")
 
 
 def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:
-    """The same of a model made for this picture."""
+    """The same for a model made for this picture."""
     if args.run is not None:
         raise ValueError("give a run or a --preset, not both")
     config = read_preset(args.preset)
     vocab_size = args.vocab_size
     if vocab_size is None:
         try:
-            vocab_size = read_meta(at_hand(Path(config.data)))["vocab_size"]
+            vocab_size = read_meta(existing_folder(Path(config.data)))["vocab_size"]
         except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f"{error}; or say with --vocab-size how many tokens there are") from error
-    model = GPT(**config.model(vocab_size))
+            raise type(error)(f"{error}; or give the number of tokens with --vocab-size") from error
+    model = GPT(replace(config.model, vocab_size=vocab_size))
     return model, config.batch_size, f"preset {drawable(Path(args.preset).stem)}", Path("architecture.png")
 
 
@@ -69,6 +71,4 @@ def table(plan: Blueprint) -> list[str]:
     rows = {**plan.counts, "all": total}
     wide = len(f"{total:,}")
     lines = [f"  {name:<8} {size:>{wide},}  {size / total:6.1%}" for name, size in rows.items()]
-    each = plan.counts["blocks"] // plan.n_layers
-    lines[list(rows).index("blocks")] += f"  {plan.n_layers} x {each:,}"
     return ["parameters:", *lines]

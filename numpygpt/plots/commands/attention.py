@@ -25,7 +25,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Drawn:
     source = open_source(args.run)
     model, tokenizer = source.model, source.tokenizer
     layers = chosen("layer", args.layer, len(model.blocks))
-    heads = chosen("head", args.head, model.config["n_heads"])
+    heads = chosen("head", args.head, model.config.n_heads)
     ids, notes = given_prompt(tokenizer, args)
     if len(ids) > model.max_len:
         notes.append(f"note: the text has {len(ids):,} tokens; drawn are the first {model.max_len:,}, "

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from numpygpt.data.inspect import count, token
+from numpygpt.data.statistics import token_counts
 from numpygpt.inspection.neighbours import nearest, principal_components
 from numpygpt.inspection.vocabulary import CLASSES, find_tokens, token_class
 from numpygpt.plots import style
@@ -17,6 +17,7 @@ from numpygpt.plots.embeddings import Plane, Row, draw_embeddings, size
 from numpygpt.plots.glyphs import token_label, token_labels
 from numpygpt.plots.source import Source, add_run, open_source
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer.display import token_cell
 
 MOST = 20  # tokens whose neighbours the table has room for, and neighbours of each
 
@@ -63,7 +64,7 @@ def ranked(source: Source) -> tuple[list[int], str]:
         dataset = source.dataset()
     except (FileNotFoundError, ValueError):
         return list(range(source.tokenizer.vocab_size)), "the lowest ids"
-    counts = count(dataset.train, dataset.vocab_size)  # (V,)
+    counts = token_counts(dataset.train, dataset.vocab_size)  # (V,)
     order = np.argsort(-counts, kind="stable")
     return order[: max(3, (counts > 0).sum())].tolist(), "the most frequent"
 
@@ -84,6 +85,7 @@ def table(tokenizer: Tokenizer, near: dict[int, tuple[np.ndarray, np.ndarray]]) 
     """A line for each token: those nearest to it, and the cosines of their vectors."""
     lines = ["nearest by cosine:"]
     for id, (ids, cosines) in near.items():
-        cells = [f"{token(tokenizer, int(other), 12)} {cosine:.2f}" for other, cosine in zip(ids, cosines, strict=True)]
-        lines.append(f"  {token(tokenizer, id, 12):<12} {'   '.join(cells)}")
+        cells = [f"{token_cell(tokenizer, int(other), 12)} {cosine:.2f}"
+                 for other, cosine in zip(ids, cosines, strict=True)]  # fmt: skip
+        lines.append(f"  {token_cell(tokenizer, id, 12):<12} {'   '.join(cells)}")
     return lines

@@ -7,13 +7,13 @@ from argparse import Namespace
 
 import numpy as np
 
-from numpygpt.data.inspect import LEGENDS
 from numpygpt.inspection.explore import explore
 from numpygpt.inspection.vocabulary import find_tokens
 from numpygpt.models.generate import blas_for
 from numpygpt.plots.drawn import Drawn, NewFigure, write_file
 from numpygpt.plots.explore import page
 from numpygpt.plots.source import Source, add_prompt, add_run, given_prompt, open_source
+from numpygpt.tokenizer.display import LEGENDS
 from numpygpt.training.restore import corpus_name
 from numpygpt.utils.colour import LEGEND
 
@@ -57,8 +57,8 @@ def about(source: Source) -> dict[str, list[str]]:
     loss = f", validation loss {header['last']['val_loss']:.3f} nats a token" if header["last"] else ""
     return {
         "facts": [
-            f"{sizes['n_layers']} layers, {sizes['n_heads']} heads, {sizes['d_model']} wide, context "
-            f"{sizes['max_len']:,}, {source.model.n_params():,} parameters",
+            f"{sizes.n_layers} layers, {sizes.n_heads} heads, {sizes.d_model} wide, context "
+            f"{sizes.max_len:,}, {source.model.n_params():,} parameters",
             f"trained on {corpus_name(source.checkpoint)}{loss}",
             f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens",
         ],

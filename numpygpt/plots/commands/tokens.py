@@ -8,7 +8,7 @@ from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
-from numpygpt.data.given import read_ids
+from numpygpt.data.user_text import read_ids
 from numpygpt.inspection.score import TextScores, score_text
 from numpygpt.plots import style
 from numpygpt.plots.drawn import Drawn, NewFigure

@@ -1,1 +1,1 @@
-"""The check is checked: every arithmetic line of every backward pass is made wrong in turn, and must be caught."""
+"""Check the check: make every arithmetic line of every backward pass wrong, and see whether that is noticed."""

@@ -1,10 +1,10 @@
-"""The ways in which one expression or statement of a backward pass can be wrong, on its syntax tree."""
+"""The ways in which one expression or statement of a backward pass can be wrong, as changes of its syntax tree."""
 
 from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from numpygpt.verify.mutation.syntax import attribute, last_axes_exchanged, root, symbol, transposed
@@ -13,47 +13,60 @@ SWAPPED: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Gt: (ast.GtE, ast.LtE), ast.Lt: (ast.LtE, ast.GtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,)}
-PRODUCTS = {"einsum", "matmul", "vecdot", "multiply", "subtract", "row_mean"}  # functions whose arguments are factors
+PRODUCTS = frozenset({"einsum", "matmul", "vecdot", "multiply", "subtract"})  # of NumPy: the arguments are factors
 
 
 @dataclass(frozen=True)
 class Change:
-    """One node of a function and what stands in its place."""
+    """A node of a function and its replacement."""
 
     node: ast.AST
     instead: ast.AST
     kind: str
 
 
-def changes(function: ast.FunctionDef) -> Iterator[Change]:
-    """Every change of a function, in the order of its lines."""
-    pool = operand_names(function)
+@dataclass(frozen=True)
+class Names:
+    """What a function's arithmetic is made of."""
+
+    operands: list[str]  # names, and attributes of self
+    products: frozenset[str]  # functions whose arguments are factors
+    slicers: frozenset[str]  # functions that cut rows into slices: how they cut has no effect on a gradient
+
+
+def changes(function: ast.FunctionDef, products: Iterable[str] = (), slicers: Iterable[str] = ()) -> Iterator[Change]:
+    """Every change of a function. `products` and `slicers` are the names of its own functions of these kinds."""
+    functions = PRODUCTS | frozenset(products), frozenset(slicers)
+    names = Names(operand_names(function, functions[0]), *functions)
+    cuts = {id(inside) for node in ast.walk(function) if isinstance(node, ast.Call) and called(node) in names.slicers
+            for inside in ast.walk(node)}
     for statement in ast.walk(function):
         if isinstance(statement, ast.stmt) and statement is not function:
-            yield from in_statement(statement, pool)
+            yield from in_statement(statement, names)
             for node in expressions(statement):
-                yield from in_expression(node, pool)
+                if id(node) not in cuts:
+                    yield from in_expression(node, names)
 
 
 def expressions(statement: ast.stmt) -> Iterator[ast.AST]:
-    """The expressions of a statement, without those of the statements inside it."""
+    """The expressions of a statement, without those of statements inside it."""
     for child in ast.iter_child_nodes(statement):
         if isinstance(child, ast.expr):
             yield from ast.walk(child)
 
 
-def in_statement(node: ast.stmt, pool: list[str]) -> Iterator[Change]:
+def in_statement(node: ast.stmt, names: Names) -> Iterator[Change]:
     if isinstance(node, ast.AugAssign):
         target = copy.deepcopy(node.target)
         yield Change(node, ast.Pass(), "line dropped")
         yield Change(node, ast.Assign([target], node.value), f"= for {symbol(node.op)}=")
         if type(node.op) in SWAPPED:
             yield Change(node, ast.AugAssign(target, SWAPPED[type(node.op)](), node.value), "sign or scale inverted")
-        yield from another_operand(node.value, pool)
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield from another_operand(node.value, names)
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and not called(node.value).startswith("check"):
         yield Change(node, ast.Pass(), "line dropped")
     elif isinstance(node, ast.Assign) and not isinstance(node.targets[0], (ast.Name, ast.Tuple)):
-        if not (isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)):  # a word is no arithmetic
+        if not (isinstance(node.value, ast.Constant) and isinstance(node.value.value, str | type(None))):
             yield Change(node, ast.Pass(), "line dropped")
     elif isinstance(node, ast.If) and not any(isinstance(inside, ast.Raise) for inside in node.body):
         yield Change(node.test, ast.UnaryOp(ast.Not(), node.test), "condition inverted")
@@ -61,11 +74,11 @@ def in_statement(node: ast.stmt, pool: list[str]) -> Iterator[Change]:
         yield Change(node.value, ast.UnaryOp(ast.USub(), node.value), "sign flipped")
 
 
-def in_expression(node: ast.AST, pool: list[str]) -> Iterator[Change]:
+def in_expression(node: ast.AST, names: Names) -> Iterator[Change]:
     if isinstance(node, ast.BinOp):
         yield from in_operation(node)
         for side in (node.left, node.right):
-            yield from another_operand(side, pool)
+            yield from another_operand(side, names)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and not isinstance(node.operand, ast.Constant):
         yield Change(node, node.operand, "sign flipped")
     elif isinstance(node, ast.Subscript) and not ast.unparse(node.value).endswith(".shape"):
@@ -73,13 +86,15 @@ def in_expression(node: ast.AST, pool: list[str]) -> Iterator[Change]:
         if isinstance(whole, (ast.Name, ast.Attribute, ast.Subscript)):
             whole.ctx = node.ctx  # what was read, to take a part of it, may now be what is written to
         yield Change(node, whole, "index left out")
+        if isinstance(node.ctx, ast.Store) and isinstance(node.slice, (ast.Name, ast.Attribute)):
+            yield Change(node.slice, ast.BinOp(node.slice, ast.Sub(), ast.Constant(1)), "index shifted")
     elif isinstance(node, ast.IfExp):
         yield Change(node, ast.IfExp(node.test, node.orelse, node.body), "condition inverted")
     elif isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARED:
         for other in COMPARED[type(node.ops[0])]:
             yield Change(node, ast.Compare(node.left, [other()], node.comparators), "another comparison")
     elif isinstance(node, ast.Call):
-        yield from in_call(node, pool)
+        yield from in_call(node, names)
 
 
 def in_operation(node: ast.BinOp) -> Iterator[Change]:
@@ -99,8 +114,8 @@ def in_operation(node: ast.BinOp) -> Iterator[Change]:
             yield Change(side, ast.Constant(2 * side.value), "scale doubled")
 
 
-def in_call(node: ast.Call, pool: list[str]) -> Iterator[Change]:
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+def in_call(node: ast.Call, names: Names) -> Iterator[Change]:
+    name = called(node)
     if name == "sum" and isinstance(node.func, ast.Attribute):
         yield from in_sum(node, node.func.value)
     elif name == "backward" or name.endswith("_backward"):
@@ -110,13 +125,15 @@ def in_call(node: ast.Call, pool: list[str]) -> Iterator[Change]:
             yield Change(node, ast.Constant(0), "dropped")
     elif name == "reduceat":
         yield Change(node, ast.Subscript(node.args[0], node.args[1], ast.Load()), "sum left out")
+    elif name == "reversed":
+        yield Change(node, node.args[0], "order left out")
     elif name == "argsort":
         yield Change(node, ast.Call(attribute("np", "arange"), [ast.Call(ast.Name("len", ast.Load()), [
             node.func.value if isinstance(node.func, ast.Attribute) else node.args[0]], [])], []), "order left out")
     if name.endswith("backward"):
         for argument in node.args:
-            yield from another_operand(argument, pool)
-    if name in PRODUCTS:
+            yield from another_operand(argument, names)
+    if name in names.products:
         for argument in node.args:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 yield Change(argument, ast.Constant(last_axes_exchanged(argument.value)), "transposed")
@@ -124,14 +141,14 @@ def in_call(node: ast.Call, pool: list[str]) -> Iterator[Change]:
                 yield Change(argument, ast.Constant(2 * argument.value), "scale doubled")  # type: ignore[operator]
             else:
                 yield Change(argument, ast.Call(attribute("np", "ones_like"), [argument], []), "factor dropped")
-                yield from another_operand(argument, pool)
+                yield from another_operand(argument, names)
     if name == "matmul":
         yield Change(node.args[0], transposed(node.args[0]), "transposed")
         yield Change(node.args[1], transposed(node.args[1]), "transposed")
 
 
 def in_sum(node: ast.Call, summed: ast.expr) -> Iterator[Change]:
-    """The sum left out, one row in its place, a mean, another axis."""
+    """No sum, one row instead of the sum, a mean, another axis."""
     yield Change(node, summed, "sum left out")
     axis = next((word.value for word in node.keywords if word.arg == "axis"), None)
     keeps = [word for word in node.keywords if word.arg != "axis"]
@@ -148,28 +165,32 @@ def in_sum(node: ast.Call, summed: ast.expr) -> Iterator[Change]:
 # -- the operands of a function ----------------------------------------------------------------------------------------
 
 
-def operands(function: ast.FunctionDef) -> Iterator[ast.AST]:
+def called(node: ast.Call) -> str:
+    """The name of the function or method that is called."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def operands(function: ast.FunctionDef, products: frozenset[str]) -> Iterator[ast.AST]:
     for node in ast.walk(function):
         if isinstance(node, ast.BinOp):
             yield from (root(node.left), root(node.right))
         elif isinstance(node, ast.AugAssign):
             yield root(node.value)
         elif isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in PRODUCTS or name.endswith("backward"):
+            if called(node) in products or called(node).endswith("backward"):
                 yield from map(root, node.args)
 
 
-def operand_names(function: ast.FunctionDef) -> list[str]:
-    """What stands in the arithmetic of a function: names, and attributes of self."""
-    return list(dict.fromkeys(ast.unparse(node) for node in operands(function)
+def operand_names(function: ast.FunctionDef, products: frozenset[str]) -> list[str]:
+    """The names and attributes in the arithmetic of a function."""
+    return list(dict.fromkeys(ast.unparse(node) for node in operands(function, products)
                               if isinstance(node, (ast.Name, ast.Attribute))))
 
 
-def another_operand(side: ast.expr, pool: list[str]) -> Iterator[Change]:
-    """The operand X of an operation, exchanged for each other one of the function."""
+def another_operand(side: ast.expr, names: Names) -> Iterator[Change]:
+    """The operand X of an operation, replaced by each other operand of the function."""
     node = root(side)
     if isinstance(node, (ast.Name, ast.Attribute)):
-        for name in pool:
+        for name in names.operands:
             if name != ast.unparse(node):
                 yield Change(node, ast.parse(name, mode="eval").body, "another operand")

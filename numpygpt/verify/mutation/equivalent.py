@@ -1,21 +1,44 @@
-"""The mutants that are no mistakes, each with the reason why no check could tell it from the right line."""
+"""Mutants that are not mistakes, each with the reason why no check can tell it from the correct line.
+
+The lines are compared without their names, so that renaming a variable or an attribute needs no edit here.
+"""
 
 from __future__ import annotations
 
-SAME_ARRAY = "cross_entropy_backward overwrites P and returns it, so that dlogits and P are one array"
-ALL_SEEN = "in a backward pass the tokens that are seen, S, are those of the batch, T: there is no cache before them"
-EQUIVALENT: dict[tuple[str, str, str], str] = {  # (function, line before, line after) -> reason
-    ("functional.cross_entropy_backward",
-     "if len(counted) < len(targets):", "if len(counted) <= len(targets):"):
-        "where every target counts, the line below sets no row to 0: the condition only saves the time to look",
-    ("MultiHeadAttention.scores", "if rows > 1:", "if rows >= 1:"):
-        "to a block of one row the mask's first entry is added, and that is 0",
-    ("MultiHeadAttention.blocks",
-     "seen = slice(0, S - T + rows.stop)", "seen = slice(0, rows.stop)"): ALL_SEEN,
-    ("MultiHeadAttention.blocks",
-     "seen = slice(0, S - T + rows.stop)", "seen = slice(0, T - T + rows.stop)"): ALL_SEEN,
-    ("MultiHeadAttention.blocks",
-     "seen = slice(0, S - T + rows.stop)", "seen = slice(0, S - S + rows.stop)"): ALL_SEEN,
-    ("LinearCrossEntropy.forward", "np.matmul(dlogits, E, out=dX[s])", "np.matmul(P, E, out=dX[s])"): SAME_ARRAY,
-    ("LinearCrossEntropy.forward", "dE[v] += dlogits[:, v].T @ X2[s]", "dE[v] += P[:, v].T @ X2[s]"): SAME_ARRAY,
+import keyword
+import re
+
+SAME_ARRAY = "cross_entropy_backward overwrites P and returns it, so dlogits and P are one array"
+ALL_SEEN = "in a backward pass the tokens that are seen, S, are those of the batch, T: there is no cache"
+ANY_RANK = "a product with a matrix acts on the last axis, whatever axes come before it"
+EQUIVALENT: dict[tuple[str, str, str], str] = {  # (layer, line before, line after) -> reason
+    ("CrossEntropyLoss", "if len(counted) < len(targets):", "if len(counted) <= len(targets):"):
+        "if every target counts, the next line sets no row to 0: the condition only saves time",
+    ("MultiHeadAttention", "if rows > 1:", "if rows >= 1:"):
+        "for a block of one row the first entry of the mask is added, which is 0",
+    ("MultiHeadAttention", "seen = slice(0, S - T + rows.stop)", "seen = slice(0, rows.stop)"): ALL_SEEN,
+    ("MultiHeadAttention", "seen = slice(0, S - T + rows.stop)", "seen = slice(0, T - T + rows.stop)"): ALL_SEEN,
+    ("MultiHeadAttention", "seen = slice(0, S - T + rows.stop)", "seen = slice(0, S - S + rows.stop)"): ALL_SEEN,
+    ("Linear", "return (dY2 @ self.W.T).reshape(self.X.shape)",
+     "return (dY @ self.W.T).reshape(self.X.shape)"): ANY_RANK,
+    ("Unembedding", "return (dY2 @ self.embedding.W).reshape(self.X.shape)",
+     "return (dY @ self.embedding.W).reshape(self.X.shape)"): ANY_RANK,
+    ("LinearCrossEntropy", "np.matmul(dlogits, E, out=dX[s])", "np.matmul(P, E, out=dX[s])"): SAME_ARRAY,
+    ("LinearCrossEntropy", "dE[v] += dlogits[:, v].T @ X2[s]", "dE[v] += P[:, v].T @ X2[s]"): SAME_ARRAY,
 }
+
+
+def entry(layer: str, before: str, after: str) -> tuple[str, str, str] | None:
+    """The key of EQUIVALENT with this layer and these lines, up to names; None if there is none."""
+    wanted = nameless(before, after)
+    return next((key for key in EQUIVALENT if key[0] == layer and nameless(*key[1:]) == wanted), None)
+
+
+def nameless(before: str, after: str) -> str:
+    """Both lines with every name numbered in the order of its first use: "a = a * b" and "x = x * y" become equal."""
+    numbers: dict[str, str] = {}
+
+    def number(name: re.Match[str]) -> str:
+        return name[0] if keyword.iskeyword(name[0]) else numbers.setdefault(name[0], f"n{len(numbers)}")
+
+    return re.sub(r"[^\W\d]\w*", number, f"{before} -> {after}")

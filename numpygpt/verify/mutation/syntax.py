@@ -1,4 +1,4 @@
-"""Pieces of syntax trees that the changes are made of."""
+"""Pieces of syntax trees, for changes."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from numpygpt.data import given
+from numpygpt.data import user_text
+from numpygpt.data.user_text import known_text, read_ids, read_text
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
 
 MOST = 3 << 20
@@ -27,7 +28,7 @@ class Endless(io.RawIOBase):
 
 @pytest.fixture(autouse=True)
 def bound(monkeypatch):
-    monkeypatch.setattr(given, "MOST_TEXT", MOST)
+    monkeypatch.setattr(user_text, "MAX_BYTES", MOST)
 
 
 def written(tmp_path, text, encoding="utf-8"):
@@ -39,7 +40,7 @@ def written(tmp_path, text, encoding="utf-8"):
 def test_a_text_comes_as_it_is(tmp_path):
     text = "Größe\r\n日本語 \ufeff" * 60_000
     assert MOST * 0.4 < len(text.encode()) < MOST
-    assert given.read_text(written(tmp_path, text)) == text
+    assert read_text(written(tmp_path, text)) == text
 
 
 @pytest.mark.parametrize("extra", [0, 1])
@@ -47,15 +48,15 @@ def test_a_file_has_a_bound(tmp_path, extra):
     path = written(tmp_path, "x" * (MOST + extra))
     if extra:
         with pytest.raises(ValueError, match="^the prompt .* 3,145,728 bytes.*text.txt$"):
-            given.read_text(path, "the prompt")
+            read_text(path, "the prompt")
     else:
-        assert len(given.read_text(path, "the prompt")) == MOST
+        assert len(read_text(path, "the prompt")) == MOST
 
 
 def test_what_has_no_end_is_stopped(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Endless()))
     with pytest.raises(ValueError, match="3,145,728"):
-        given.read_text("-")
+        read_text("-")
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le", "utf-32-be"])
@@ -63,7 +64,7 @@ def test_another_encoding_is_refused_with_a_command(tmp_path, encoding):
     path = written(tmp_path, "It\u2019s a caf\xe9.\n" * 10, encoding)
     name = encoding.replace("utf-16-", "utf-16").replace("utf-32-", "utf-32")
     with pytest.raises(ValueError, match=f"text.txt is not UTF-8.* iconv -f {name} -t utf-8 {path} > {path}.utf8"):
-        given.read_text(path)
+        read_text(path)
 
 
 TEXT = "To be, or not to be:\nthat is the question.\n"
@@ -75,7 +76,7 @@ TOKENIZERS = [CharTokenizer().train(TEXT), CharTokenizer(lowercase=True).train(T
 @pytest.mark.parametrize("copies", [1, 9000])  # one chunk, and several
 def test_the_ids_are_those_of_the_whole_text(tmp_path, tokenizer, copies):
     text = TEXT * copies
-    found = given.read_ids(tokenizer, written(tmp_path, text))
+    found = read_ids(tokenizer, written(tmp_path, text))
     np.testing.assert_array_equal(found.ids, tokenizer.encode_array(text))
     assert found.ids.dtype == np.min_scalar_type(tokenizer.vocab_size - 1)
     assert found.n_bytes == len(text) and text.startswith(found.start)
@@ -87,18 +88,18 @@ def test_what_a_char_vocabulary_lacks_is_left_out_with_its_place(tmp_path, copie
     tokenizer = CharTokenizer().train(TEXT)
     text = TEXT * copies + "\u201cTo be\u201d, or \u201cnot\n\u2014"
     path = written(tmp_path, text)
-    found = given.read_ids(tokenizer, path)
+    found = read_ids(tokenizer, path)
     known = text.translate(dict.fromkeys(map(ord, "\u201c\u201d\u2014")))
     assert tokenizer.decode(found.ids) == known and found.n_bytes == len(known)
     (note,) = found.notes
     for value in ("4 characters", path, "'\u201c' (2)", f"line {2 * copies + 1:,}, column 1"):
         assert value in note
-    assert given.known_text(tokenizer, text, "the prompt")[0] == known
+    assert known_text(tokenizer, text, "the prompt")[0] == known
 
 
 def test_what_a_word_vocabulary_lacks_is_left_out_with_its_place(tmp_path):
     tokenizer = WordTokenizer().train(TEXT)
-    found = given.read_ids(tokenizer, written(tmp_path, "To be\nor nought, not  be"))
+    found = read_ids(tokenizer, written(tmp_path, "To be\nor nought, not  be"))
     assert tokenizer.decode(found.ids) == "To be\nor, not  be"
     (note,) = found.notes
     assert "1 word" in note and "'nought' (1)" in note and "line 2, column 4" in note
@@ -106,14 +107,14 @@ def test_what_a_word_vocabulary_lacks_is_left_out_with_its_place(tmp_path):
 
 def test_an_error_of_a_text_says_what_was_left_out(tmp_path):
     (tmp_path / "a.txt").write_text("\u03a9a", encoding="utf-8")
-    text = given.read_ids(CharTokenizer().train("ab"), str(tmp_path / "a.txt"))
+    text = read_ids(CharTokenizer().train("ab"), str(tmp_path / "a.txt"))
     with pytest.raises(ValueError, match="'Ω'"), text.noted():
         raise ValueError("too short")
 
 
 def test_with_unk_nothing_is_left_out(tmp_path):
     tokenizer = CharTokenizer().train(TEXT, special_tokens=("<unk>",))
-    found = given.read_ids(tokenizer, written(tmp_path, "T\xe9\xe9o"))
+    found = read_ids(tokenizer, written(tmp_path, "T\xe9\xe9o"))
     assert found.ids.tolist() == tokenizer.encode("T\xe9\xe9o") and found.n_bytes == 6
     assert "2 of the 4" in found.notes[0]
 
@@ -121,19 +122,19 @@ def test_with_unk_nothing_is_left_out(tmp_path):
 @pytest.mark.parametrize("tokenizer", TOKENIZERS[:3])
 def test_a_text_of_nothing_that_is_known_is_refused(tmp_path, tokenizer):
     with pytest.raises(ValueError, match=r"text\.txt"):
-        given.read_ids(tokenizer, written(tmp_path, "\u65e5\u65e5"))
+        read_ids(tokenizer, written(tmp_path, "\u65e5\u65e5"))
     with pytest.raises(ValueError):
-        given.known_text(tokenizer, "\u65e5", "the prompt")
-    assert given.known_text(tokenizer, "", "the prompt") == ("", [])
+        known_text(tokenizer, "\u65e5", "the prompt")
+    assert known_text(tokenizer, "", "the prompt") == ("", [])
 
 
 def test_a_text_is_never_held_as_a_whole(tmp_path):
     tokenizer, peaks = CharTokenizer().train(TEXT), []
-    given.read_ids(tokenizer, written(tmp_path, TEXT))  # what is imported and made once
+    read_ids(tokenizer, written(tmp_path, TEXT))  # what is imported and made once
     for copies in (25_000, 70_000):
         path = written(tmp_path, TEXT * copies)
         tracemalloc.start()
-        given.read_ids(tokenizer, path)
+        read_ids(tokenizer, path)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert (peaks[1] - peaks[0]) / (45_000 * len(TEXT)) < 2.5  # bytes per byte of the text: ids, and all of them joined

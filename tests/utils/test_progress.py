@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from numpygpt.data import ProgressBars
+from numpygpt.utils.progress import ProgressBars
 
 
 class Screen(io.StringIO):

@@ -1,0 +1,98 @@
+"""The description of a model: everything that its layers, shapes and parameter names follow from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from typing import Any
+
+from numpygpt.models.registry import ACTIVATIONS, NORMS, POSITIONS
+from numpygpt.nn.modules.attention import check_heads
+from numpygpt.nn.modules.checks import check_dtype
+from numpygpt.nn.modules.dropout import check_probability
+from numpygpt.utils.checks import boolean, integer, number
+
+MAX_SIZE = 1 << 40  # no size of a model is beyond it, and products of a few sizes are still quick to compute
+MAX_LAYERS = 10_000  # layers are made one by one: many more would take hours before anything is found too large
+
+
+def setting(default: Any, why: str, choices: Iterable[str] = (), key: str = "", fixed: bool = True) -> Any:
+    """A field with what a run's configuration needs: the help text, the choices, the name of the flag if it differs,
+    and whether the value is `fixed` once the model is trained."""
+    return field(default=default, metadata={"why": why, "choices": tuple(choices), "key": key, "fixed": fixed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The architecture of a GPT; `GPT(ModelConfig(...))` builds it. Raises ValueError for values that do not fit.
+
+    None means a default: n_heads for `n_kv_heads`, 4 d_model for `d_ff`, d_model / n_heads for `d_k` and `d_v`. The
+    vocabulary may be unknown at first: `vocab_size` 0.
+    """
+
+    vocab_size: int
+    n_layers: int = setting(MISSING, "blocks: more see more abstract patterns, each costs the same time")
+    n_heads: int = setting(MISSING, "attention heads: how many things a position can look at in each block")
+    n_kv_heads: int | None = setting(None, "heads of keys and values, which groups of heads share; 0 means n_heads")
+    d_model: int = setting(MISSING, "width of the model: time and parameters grow with its square")
+    d_ff: int | None = setting(None, "width of the hidden layer in each feed-forward network; 0 means 4 d_model, as in "
+                                     "GPT-2")
+    d_k: int | None = setting(None, "size of a head's queries and keys; 0 means d_model / n_heads")
+    d_v: int | None = setting(None, "size of a head's values; 0 means d_model / n_heads")
+    max_len: int = setting(MISSING, "tokens that the model sees at once", key="context")
+    norm: str = setting("layernorm", "the layer that normalises the input of attention and feed-forward", NORMS)
+    activation: str = setting("gelu", "activation of the feed-forward layers; relu is cheaper", ACTIVATIONS)
+    positions: str = setting("learned", "how the model knows the position of a token", POSITIONS)
+    tie_weights: bool = setting(True, "one table for token vectors and head: fewer parameters")
+    bias: bool = setting(True, "biases in linear layers and normalisation, as in GPT-2")
+    dropout: float = setting(0.0, "fraction of activations set to 0 in training, against overfitting", fixed=False)
+    dtype: str = setting("float32", "float64 is for studies and twice as slow", ("float32", "float64"))
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
+        if self.n_layers > MAX_LAYERS:
+            raise ValueError(f"n_layers must be at most {MAX_LAYERS:,}, got {self.n_layers}")
+        for name, choices in (("norm", NORMS), ("activation", ACTIVATIONS), ("positions", POSITIONS)):
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r:.80}")
+        check_probability("dropout", self.dropout)
+        check_heads(self.d_model, self.n_heads, self.n_kv_heads, self.d_k, self.d_v)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """The configuration in the header of a checkpoint, whoever wrote it. Raises ValueError that names what does not
+        fit. Files of older versions also hold the model's `seed`, and lack fields that came later."""
+        known = {f.name for f in fields(cls)}
+        if wrong := sorted(set(values) - known - {"seed"}):
+            raise ValueError(f"unknown value {wrong[0]:.40}")
+        if missing := sorted(OLDEST - set(values)):
+            raise ValueError(f"no {missing[0]}")
+        return cls(**{name: values[name] for name in known & set(values)})
+
+
+OLDEST = {f.name for f in fields(ModelConfig)} - {"n_kv_heads", "norm"}  # the fields that every checkpoint has
+
+
+def checked(f: Field[Any], value: Any) -> Any:
+    """The value of a field as a plain Python value of its type."""
+    name, kind = f.name, str(f.type)
+    if name == "dtype":
+        return check_dtype(value).name
+    if kind == "str":
+        return str(value) if isinstance(value, str) else value
+    if kind in ("bool", "float"):
+        return (boolean if kind == "bool" else number)(name, value)
+    if value is None and "None" in kind:
+        return None
+    least = 0 if name == "vocab_size" else 1
+    name += f" ({key})" if (key := f.metadata.get("key")) else ""
+    size = integer(name, value)
+    if size < least:
+        raise ValueError(f"{name} must be at least {least}, got {size!s:.40}")
+    if size > MAX_SIZE:
+        raise ValueError(f"{name} must be at most {MAX_SIZE:,}, got {size!s:.40}")
+    return size

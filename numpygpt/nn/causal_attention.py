@@ -1,0 +1,104 @@
+"""Causal attention, O = softmax(Q K^T + mask) V, and its gradient. Both work a tile at a time and know no module.
+
+Shapes: Q (B, H_kv, G, T, d_k), K (B, H_kv, 1, S, d_k), V (B, H_kv, 1, S, d_v): the G heads of a group share keys and
+values, and G = 1 is plain multi-head attention. S - T tokens came before the first query. The caller has scaled Q. A
+tile is some sequences times ROWS queries: its scores are made, used and left in the cache, and keys that none of its
+queries may see are never read. Dao et al. 2022, without the tiling over keys.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+
+from numpygpt.nn.functional import row_slices, softmax_lse, tiny_is_zero
+
+SCORE_ENTRIES = 1 << 17  # scores of a tile: about half a megabyte, which stays in the L2 cache
+ROWS = 128  # queries of a tile
+KEEP_WEIGHTS = 1024  # up to this context length P is cached for backward; beyond, it is computed again
+
+Tiles = list[np.ndarray]  # an array for each tile
+
+
+@tiny_is_zero
+def causal_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, O: np.ndarray) -> tuple[Tiles, Tiles]:
+    """Write the output into O (B, H_kv, G, T, d_v). Return what backward needs: the weights P of each tile, or, in a
+    context beyond KEEP_WEIGHTS, log sum exp of each row of scores, so that memory grows with T and not with T^2. The
+    other list is empty."""
+    S = K.shape[-2]
+    weights: Tiles = []
+    lses: Tiles = []
+    for s, r, seen in tiles(Q.shape, S):
+        P, lse = softmax_lse(scores(Q[s, ..., r, :], K[s, ..., seen, :]))  # (.., rows, seen), (.., rows, 1)
+        np.matmul(P, V[s, ..., seen, :], out=O[s, ..., r, :])  # (b, H_kv, G, rows, d_v)
+        if S <= KEEP_WEIGHTS:
+            weights.append(P)
+        else:
+            lses.append(lse)
+    return weights, lses
+
+
+@tiny_is_zero
+def causal_attention_backward(dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: np.ndarray, O: np.ndarray,
+                              weights: Tiles, lses: Tiles, dQ: np.ndarray, dK: np.ndarray, dV: np.ndarray) -> None:
+    """Write dL/dQ into dQ, and add dL/dK and dL/dV to dK and dV, in the shapes of Q, K and V. Needs S = T."""
+    delta = np.einsum("...td,...td->...t", dO, O)[..., None]  # (B, H_kv, G, T, 1)
+    for i, (s, r, seen) in enumerate(tiles(Q.shape, K.shape[-2])):
+        # forward: P = softmax(S) = exp(S - log sum exp S)
+        P = weights[i] if weights else np.exp(scores(Q[s, ..., r, :], K[s, ..., seen, :]) - lses[i])
+        dV[s, ..., seen, :] += sum_heads(P.swapaxes(-1, -2) @ dO[s, ..., r, :])  # forward: O = P V   so  dV = P^T dO
+        dS = dO[s, ..., r, :] @ V[s, ..., seen, :].swapaxes(-1, -2)  #                               and dP = dO V^T
+        # forward: P = softmax(S), so dS = P (dP - sum_j dP P). That sum is the sum of dO O, as O = P V.
+        dS -= delta[s, ..., r, :]
+        dS *= P  # forward: S = Q K^T + mask; where the mask is -inf, P is 0, and so is dS
+        np.matmul(dS, K[s, ..., seen, :], out=dQ[s, ..., r, :])  #                                   so  dQ = dS K
+        dK[s, ..., seen, :] += sum_heads(dS.swapaxes(-1, -2) @ Q[s, ..., r, :])  #                   and dK = dS^T Q
+
+
+@tiny_is_zero
+def attention_weights(Q: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """P (B, H_kv, G, T, S) as a whole: to look at."""
+    P = np.zeros((*Q.shape[:-1], K.shape[-2]), Q.dtype)  # zeros where a token cannot look
+    for s, r, seen in tiles(Q.shape, K.shape[-2]):
+        P[s, ..., r, seen] = softmax_lse(scores(Q[s, ..., r, :], K[s, ..., seen, :]))[0]
+    return P
+
+
+def tiles(shape: tuple[int, ...], S: int) -> Iterator[tuple[slice, slice, slice]]:
+    """(sequences, rows, the tokens that these rows see) of each tile, for queries of this shape and S keys."""
+    B, T, heads = shape[0], shape[-2], shape[1] * shape[2]
+    for first in range(0, T, ROWS):
+        rows = slice(first, min(first + ROWS, T))
+        seen = slice(0, S - T + rows.stop)
+        for s in row_slices(B, heads * (rows.stop - first) * seen.stop, SCORE_ENTRIES):
+            yield s, rows, seen
+
+
+def count_scores(heads: int, T: int, S: int) -> tuple[int, int, int]:
+    """How many scores of all heads forward computes, how many backward computes again, and the numbers cached."""
+    n = heads * sum((rows.stop - rows.start) * seen.stop for _, rows, seen in tiles((1, 1, 1, T, 1), S))
+    return (n, 0, n) if S <= KEEP_WEIGHTS else (n, n, heads * T)
+
+
+def scores(Q: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """Q K^T + mask for the last rows of a context: (..., rows, d_k), (..., seen, d_k) -> (..., rows, seen)."""
+    rows = Q.shape[-2]
+    S = Q @ K.swapaxes(-1, -2)
+    if rows > 1:  # a single row sees everything
+        S[..., -rows:] += causal_mask(ROWS, S.dtype)[:rows, :rows]
+    return S
+
+
+@functools.lru_cache
+def causal_mask(n: int, dtype: np.dtype) -> np.ndarray:
+    """(n, n): -inf above the diagonal, else 0. A token sees itself and the tokens before it."""
+    mask = np.triu(np.full((n, n), -np.inf, dtype), k=1)
+    mask.flags.writeable = False
+    return mask
+
+
+def sum_heads(dX: np.ndarray) -> np.ndarray:
+    """The sum over the G heads of a group, which share one array: (b, H_kv, G, S, d) -> (b, H_kv, 1, S, d)."""
+    return dX if dX.shape[2] == 1 else dX.sum(axis=2, keepdims=True)
