@@ -326,11 +326,9 @@ def build(page):
         elif region.kind == "output":
             if printed is None:
                 problem, failed = "no example above it", "no example"
-            elif failed:
-                problem = "the example above it failed"
-            elif tidy(printed) != shown:
+            elif not failed and tidy(printed) != shown:
                 problem, new = difference(shown, tidy(printed)), tidy(printed)
-            results.append(Result(region.line, marker, problem, bool(failed)))
+            results.append(Result(region.line, marker, problem, failed == "no example"))
             printed = None
         else:
             try:

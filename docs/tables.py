@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -72,8 +73,8 @@ def cached(preset):
     from numpygpt.training.config import read_preset
 
     config = read_preset(preset)
-    model = GPT(**config.model(65))
-    x = np.zeros((config.batch_size, config.context), int)
+    model = GPT(replace(config.model, vocab_size=65))
+    x = np.zeros((config.batch_size, config.model.max_len), int)
     with trace(model) as t:
         model.loss(x, x)
     return {record.name: record.cached for record in t}
@@ -94,7 +95,8 @@ def cases():
 
 @cache
 def made():
-    from numpygpt.verify.mutation.mutants import mutants, targets
+    from numpygpt.verify.mutation.mutants import mutants
+    from numpygpt.verify.mutation.targets import targets
 
     return {target.name: list(mutants(target)) for target in targets()}
 

@@ -94,7 +94,7 @@ def test_a_marker_is_added_below_an_example_that_prints(page):
 
 def test_a_block_that_fails_is_reported_alone(page):
     problems, _ = page(PAGE.replace("print(1 + 1)", "print(1 / 0)") + "\n```python\nx = 1\n```\n")
-    assert problems == [(3, True), (7, True)]
+    assert problems == [(3, True)]
 
 
 @pytest.mark.parametrize("marker", ["quote source.py g", "quote none.py f", "rows ./none.md", "table none"])
