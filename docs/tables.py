@@ -5,7 +5,6 @@ import inspect
 import re
 from collections import defaultdict
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -93,31 +92,20 @@ def cases():
     return [*table, ("all", f"{len(table) - 1} cases", "", "", f"{total:,}")]
 
 
-@cache
-def made():
+def mutants():
+    """docs/GRADIENTS.md: how many mutants ./test.py --mutants makes of each function."""
     from numpygpt.verify.mutation.mutants import mutants
     from numpygpt.verify.mutation.targets import targets
 
-    return {target.name: list(mutants(target)) for target in targets()}
-
-
-def mutants():
-    """docs/GRADIENTS.md: how many mutants ./test.py --mutants makes of each function."""
-    from numpygpt.verify.mutation.equivalent import EQUIVALENT
-
-    same = defaultdict(int)
-    for function, _, _ in EQUIVALENT:
-        same[function] += 1
-    table = [(f"`{name}`", len(found), same[name] or "") for name, found in made().items()]
-    return [("function", "mutants", "equivalent to the original"), *table,
-            ("all", sum(row[1] for row in table), len(EQUIVALENT))]
+    table = [(f"`{target.name}`", len(list(mutants(target)))) for target in targets()]
+    return [("function", "mutants"), *table, ("all", f"{sum(count for _, count in table):,}")]
 
 
 def equivalent():
     """docs/GRADIENTS.md: the mutants that compute the same, each with the reason."""
     from numpygpt.verify.mutation.equivalent import EQUIVALENT
 
-    return [("function", "line", "changed to", "why it computes the same"),
+    return [("layer", "line", "changed to", "why it computes the same"),
             *((f"`{function}`", f"`{before}`", f"`{after}`", reason)
               for (function, before, after), reason in EQUIVALENT.items())]
 
