@@ -1,4 +1,4 @@
-"""The tables that docs/build.py makes from the code. Each function returns rows of cells; the first row is the header."""
+"""The tables that docs/build.py makes from the code: each function returns rows of cells, the header first."""
 
 import ast
 import inspect

@@ -12,9 +12,9 @@ from numpygpt import GPT
 TESTS = Path(__file__).parent
 MARKS = {
     "fast": ["nn", "models", "optim", "verify"],
-    "slow": ["browser", "docs", "experiments", "fuzz", "parallel/test_parallel_failures.py", "parallel/test_parallel_processes.py",
-             "parity/test_parity_pretokenize.py", "parity/test_parity_tokenizers.py", "scripts",
-             "tokenizer/test_properties.py"],
+    "slow": ["browser", "docs", "experiments", "fuzz", "parallel/test_parallel_failures.py",
+             "parallel/test_parallel_processes.py", "parity/test_parity_pretokenize.py",
+             "parity/test_parity_tokenizers.py", "scripts", "tokenizer/test_properties.py"],
 }
 QUICK = [f"scripts/test_{name}.py" for name in ("advice", "datagen", "sample_inside", "test", "train_and_sample")]
 

@@ -1,4 +1,4 @@
-"""The gallery of bugs (docs/backprop/bugs.md): the check refuses each wrong gradient, and each bug trains as it should."""
+"""The gallery of bugs (docs/backprop/bugs.md): the check refuses each wrong gradient; each bug trains as it should."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,8 @@ WRONG = [(wrong.KeyTransposed(4, 2), normal(2, 3, 4)), (wrong.ScaleForgotten(4, 
          (wrong.block(wrong.NoWayAround, 4, 2, 5), normal(2, 3, 4)), (wrong.ScaledTwice(0.4, rng=0), normal(4, 3)),
          (wrong.AllRowsBackward(), normal(3, 3), TARGETS), (wrong.HalfSlope(), normal(2, 3)),
          (wrong.UpstreamSign(), normal(4, 5)),
-         (wrong.NotReversed(vocab_size=5, max_len=4, d_model=4, n_heads=2, n_layers=2), *np.random.default_rng(0).integers(0, 5, (2, 2, 4)))]
+         (wrong.NotReversed(vocab_size=5, max_len=4, d_model=4, n_heads=2, n_layers=2),
+          *np.random.default_rng(0).integers(0, 5, (2, 2, 4)))]
 UNSEEN = [(wrong.PlainAttention(4, 2), normal(2, 3, 4)), (wrong.NoMask(4, 2), normal(2, 3, 4)),
           (wrong.AlwaysDrops(0.4, rng=0), normal(4, 3)), (wrong.AlwaysDrops(0.4, rng=0).eval(), normal(4, 3)),
           (wrong.AllRows(), normal(3, 3), TARGETS), (wrong.WideGELU(), normal(2, 3))]

@@ -61,7 +61,7 @@ RIGHT = {"output": "2", "quote": "def f(x):\n    return x", "cell": "4", "source
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    """page(**changes) builds a small page with these changes: (problems by line, whether it is then as it should be)."""
+    """page(**changes) builds a small page with these changes: (its problems, whether it is then correct)."""
     monkeypatch.setattr(build, "ROOT", tmp_path)
     (tmp_path / "source.py").write_text('def f(x):\n    """Doc."""\n    return x\n', encoding="utf-8")
     (tmp_path / "table.md").write_text("| name | a | b |\n|---|---|---|\n| x | 1 | 2 |\n| y | 3 | 4 |\n",

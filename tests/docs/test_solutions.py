@@ -128,7 +128,7 @@ def test_rmsnorm_is_layernorm_where_the_mean_is_zero_already():
     np.testing.assert_allclose(mine.dgamma, other.dgamma, atol=1e-12)
 
 
-# -- the layers of the open exercises in a GPT ---------------------------------------------------------------------------
+# -- the layers of the open exercises in a GPT -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
