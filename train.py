@@ -19,14 +19,14 @@ from pathlib import Path
 
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
-from numpygpt.training.config import add_flags, presets
+from numpygpt.training.flags import add_flags, presets
 from numpygpt.training.folder import clear_leftovers, closed
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.memory import check_memory
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.report import introduction
 from numpygpt.training.run import Run
-from numpygpt.training.start import begun, changes, check_free, open_data, resumed
+from numpygpt.training.start import changes, check_free, new_run, open_data, resume_run
 from numpygpt.training.validation import eval_tokens
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, room
@@ -54,7 +54,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    config, checkpoint, notes = resumed(args) if args.resume else begun(args)
+    config, checkpoint, notes = resume_run(args) if args.resume else new_run(args)
     out = Path(config.out)
     check_logger(config.log)  # before any work is done
     dataset = open_data(config, make=not args.dry_run, say=say)

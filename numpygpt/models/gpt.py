@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -13,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from numpygpt.models import build, generate
 from numpygpt.models.config import ModelConfig
-from numpygpt.nn import init
 from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
@@ -22,7 +20,7 @@ from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.skeleton import in_skeleton
+from numpygpt.nn.skeleton import open_skeleton, skeleton
 from numpygpt.utils.checks import integer
 
 
@@ -39,13 +37,23 @@ class GPT(Module):
     _caches: Mapping[str, bool] = {"undo_loss": True}  # a copy has no loss to go back from
 
     def __init__(self, config: ModelConfig | None = None, *, seed: int = 0, **fields: Any):
-        c = self.config = complete(config, fields)
+        self.config = complete(config, fields)
         if (seed := integer("seed", seed)) < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        rng = np.random.default_rng(seed)
+        rng, outer = np.random.default_rng(seed), open_skeleton()
+        with skeleton() as made:  # shapes alone: `complete` takes the memory of all parameters at once, and draws them
+            self.make_layers(rng)
+        self.undo_loss: Callable[[GPT, float], np.ndarray] | None = None  # from the last loss back to the hidden states
+        if outer is None:
+            made.complete(self)
+
+    def make_layers(self, rng: np.random.Generator) -> None:
+        """The layers, in the order in which their weights are drawn. GPT-2's matrices start as N(0, 0.02^2), so that
+        logits start near 0 and the loss near ln V; see `models.build` for the projections."""
+        c = self.config
         self.max_len = c.max_len
-        self.wte = Embedding(c.vocab_size, c.d_model, rng=rng, dtype=c.dtype)
-        self.wpe = build.positions(c, np.random.default_rng(0))
+        self.wte = Embedding(c.vocab_size, c.d_model, std=build.STD, rng=rng, dtype=c.dtype)
+        self.wpe = build.positions(c, rng)
         self.dropout = Dropout(c.dropout, rng=rng.spawn(1)[0])
         self.blocks = [build.block(c, rng) for _ in range(c.n_layers)]
         self.norm_f = build.norm(c)
@@ -53,19 +61,6 @@ class GPT(Module):
         self.head = Unembedding(c.vocab_size, c.d_model, tied=tied, rng=rng, dtype=c.dtype)
         self.criterion = CrossEntropyLoss(self.ignore_index)
         self.head_loss = LinearCrossEntropy(self.head, self.ignore_index)
-        self.undo_loss: Callable[[GPT, float], np.ndarray] | None = None  # from the last loss back to the hidden states
-        if not in_skeleton():
-            self.init_weights(rng)
-            self.flat()
-
-    def init_weights(self, rng: np.random.Generator) -> None:
-        """GPT-2's: matrices from N(0, 0.02^2), and those that write into the residual stream, two a block, smaller by
-        1/sqrt(2 n_layers), so that the stream's variance does not grow with depth. Logits start near 0, the loss near
-        ln V. (Biases are zeros and gains ones from the start.)"""
-        for name, param in self.named_parameters():
-            if param.ndim >= 2:
-                std = 0.02 / math.sqrt(2 * len(self.blocks)) if name.endswith("proj.W") else 0.02
-                param[...] = init.normal(rng, param.shape, std, param.dtype)
 
     def astype(self, dtype: np.typing.DTypeLike) -> Self:
         super().astype(dtype)

@@ -1,18 +1,19 @@
-"""Checkpoints: one `.npz` with a JSON header, whole or not there at all, and no pickle."""
+"""Checkpoints: one `.npz` file with a JSON header, written atomically, without pickle."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from numpygpt.training.archive import Archive, Unsound, write_array
+from numpygpt.training.archive import Archive, Stored, Unsound, write_array
 from numpygpt.training.checkpoint_header import check_header
 from numpygpt.training.runs import run_suggestion
 from numpygpt.utils import strict_json
@@ -20,29 +21,34 @@ from numpygpt.utils.files import replacing
 from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import shorten
 
-FORMAT, VERSION = "numpygpt-checkpoint", 2
+FORMAT, VERSION = "numpygpt-checkpoint", 3
+RENAMED = {"ln1": "norm1", "ln2": "norm2", "ln_f": "norm_f"}  # parts of a model: name up to version 2 -> name now
 HEADER = "header"  # the member that holds the JSON
-MOST_HEADER = 16 << 20  # bytes: a vocabulary of a million words fits; read, they may take twenty times as many
+MAX_HEADER = 16 << 20  # bytes: a vocabulary of a million words fits; read, they may take twenty times as many
+
+
+class Incomplete(Unsound):
+    """An undamaged file that lacks something; the message names it."""
 
 
 class OtherFormat(Unsound):
-    """A sound file of another format or version."""
+    """An undamaged file of another format or version."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file held: `header`, a dict of JSON values, and `arrays` by name."""
+    """The content of a file: `header`, a dict of JSON values, and `arrays` by name."""
 
     path: Path
     header: dict[str, Any]
     arrays: dict[str, np.ndarray]
-    stamp: tuple[int, ...] = ()  # what the file was when it was read
+    stamp: tuple[int, ...] = ()  # identifies the file that was read
 
     def check_unchanged(self) -> None:
-        """ValueError where the file is no longer the one that was read."""
+        """Raise ValueError if the file was replaced or changed since it was read."""
         if stamp(os.stat(self.path)) != self.stamp:
-            raise ValueError(f"{display_path(self.path)} has changed since it was read: another run went on from it in "
-                             "the meantime; start this command anew")
+            raise ValueError(f"{display_path(self.path)} has changed since it was read: another run resumed from it "
+                             "in the meantime; start this command again")
 
     def group(self, prefix: str) -> dict[str, np.ndarray]:
         """The arrays whose names begin with `prefix/`, without it."""
@@ -51,12 +57,12 @@ class Checkpoint:
 
 
 def stamp(found: os.stat_result) -> tuple[int, ...]:
-    """What tells a file from one that has taken its name since."""
+    """Distinguishes a file from one that has replaced it since."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file atomically."""
     with replacing(Path(path)) as file:
         write(file, header, arrays)
 
@@ -71,7 +77,7 @@ def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.nda
 
 
 def json_value(value: Any) -> Any:
-    """What the JSON writer does not know: a NumPy scalar as the Python number that it holds; else ValueError."""
+    """A NumPy scalar as a Python number, for the JSON writer. ValueError for anything else."""
     if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
         return value.item()
     raise ValueError(f"a checkpoint's header holds numbers, strings, lists and dicts, got {type(value).__name__} "
@@ -82,11 +88,17 @@ MODEL_KEYS = ("step", "last", "best", "config", "model", "tokenizer", "data")
 RUN_KEYS = (*MODEL_KEYS, "tokens", "seconds", "generators", "loader", "optimizer")
 
 
-def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (), advice: str = "") -> Checkpoint:
-    """Read a checkpoint; with `only`, of the arrays just those whose names begin with it. `needs` names what its header
-    must have: MODEL_KEYS to sample or begin with, RUN_KEYS to resume. `advice` is what to do if the file is damaged.
+# Given a header, and the arrays in the file by name: arrays of the same shapes and dtypes to read some of them into.
+Place = Callable[[dict[str, Any], Mapping[str, Stored]], Mapping[str, np.ndarray]]
 
-    The file may come from a stranger: nothing in it is run, and no size in it is believed (see `archive.py`).
+
+def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (), advice: str = "",
+                    place: Place = lambda header, stored: {}) -> Checkpoint:
+    """Read a checkpoint; with `only`, just the arrays whose names begin with it. `needs` lists the keys that its header
+    must have: MODEL_KEYS to sample or start from, RUN_KEYS to resume. `advice` says what to do if the file is damaged.
+    `place` can make the arrays to read into, so that a model is never held twice.
+
+    The file may be untrusted: nothing in it is executed, and every size in it is checked (see `archive.py`).
     Raises FileNotFoundError, or ValueError for a file that is cut off, damaged, or of another format or version.
     """
     path = Path(path)
@@ -95,17 +107,16 @@ def load_checkpoint(path: str | Path, only: str = "", needs: tuple[str, ...] = (
     with open(path, "rb") as file:
         try:
             read_at = stamp(os.fstat(file.fileno()))
-            header, arrays = read(file, only)
+            header, arrays = read(file, only, needs, place)
+        except Incomplete as error:
+            raise ValueError(f"{display_path(path)} lacks {error}: it does not hold a whole model") from error
         except OtherFormat as error:
             raise ValueError(f"{display_path(path)} has {error}") from error
         except Unsound as error:
-            raise ValueError(f"{display_path(path)} is damaged or no checkpoint of this program: {error}"
+            raise ValueError(f"{display_path(path)} is damaged or not a checkpoint of this program: {error}"
                              f"{advice or instead(path)}") from error
         except MemoryError as error:
             raise ValueError(f"{display_path(path)} does not fit into this machine's memory") from error
-    missing = [name for name in needs if name not in header]
-    if missing:
-        raise ValueError(f"{display_path(path)} lacks {', '.join(missing)}: it does not hold a whole model")
     return Checkpoint(path, header, arrays, read_at)
 
 
@@ -116,7 +127,8 @@ def instead(path: Path) -> str:
     return f"; the run folder has another checkpoint: try {there[0]}" if there else ""
 
 
-def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read(file: BinaryIO, only: str, needs: tuple[str, ...],
+         place: Place) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(header, arrays), checked against each other. Unsound for anything else."""
     archive = Archive(file)
     header = read_header(archive)
@@ -124,17 +136,26 @@ def read(file: BinaryIO, only: str) -> tuple[dict[str, Any], dict[str, np.ndarra
     listed = header.pop("arrays", None)
     if header["version"] > 1:  # version 1 had no list, and the zip's own checksums alone
         check_listed(archive, names, listed)
-    arrays = {name: archive.read(name) for name in names if name.startswith(only)}
+    if missing := [name for name in needs if name not in header]:
+        raise Incomplete(", ".join(missing))
+    now = {name: renamed(name) if header["version"] < 3 else name for name in names if name.startswith(only)}
+    places = place(header, {now[name]: archive.stored[name] for name in now})
+    arrays = {now[name]: archive.read(name, places.get(now[name])) for name in now}
     for name, array in arrays.items():
         if name.startswith("model/") and not np.isfinite(array).all():
-            raise Unsound(f"the array {shorten(name)} is not finite, which no run saves")
+            raise Unsound(f"the array {shorten(name)} is not finite, and runs never save such numbers")
     return header, arrays
+
+
+def renamed(name: str) -> str:
+    """The present name of an array in a file of an older version: a parameter, or a moment of one."""
+    return re.sub(r"[^./]+", lambda part: RENAMED.get(part[0], part[0]), name)
 
 
 def read_header(archive: Archive) -> dict[str, Any]:
     stored = archive.stored.get(HEADER)
-    if stored is None or stored.dtype != np.uint8 or stored.member.file_size > MOST_HEADER:
-        raise Unsound("it has no header, or one that no checkpoint has")
+    if stored is None or stored.dtype != np.uint8 or stored.member.file_size > MAX_HEADER:
+        raise Unsound("it has no valid header")
     try:
         header = strict_json.loads(archive.read(HEADER).tobytes().decode())
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""What may stand in a checkpoint's header: each value of its kind, whoever wrote it."""
+"""Checks of the values in a checkpoint's header, which may be untrusted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpygpt.training.archive import Unsound
 
 
 def check_header(header: dict[str, Any]) -> None:
-    """Unsound where a value is of a kind that no run writes there."""
+    """Raise Unsound if a value has a type or range that no run writes."""
     for name, (fits, expected) in VALUES.items():
         if name in header and not fits(header[name]):
             raise Unsound(f"its {name} should be {expected}")
@@ -19,7 +19,7 @@ def check_header(header: dict[str, Any]) -> None:
         try:
             np.random.PCG64().state = state
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise Unsound("it holds a random generator's state that is none") from error
+            raise Unsound("invalid random generator state") from error
 
 
 def is_count(value: Any) -> bool:
@@ -36,7 +36,7 @@ def is_object(value: Any) -> bool:
 
 def is_evaluation(value: Any) -> bool:
     if value is None or value == {}:
-        return True  # there was none yet
+        return True  # no evaluation yet
     return is_object(value) and is_number(value.get("val_loss")) and is_count(value.get("step"))
 
 

@@ -1,8 +1,7 @@
-"""The configuration of a run: every field with its default and its reason, read from TOML presets and from flags."""
+"""The configuration of a run: every setting with its default and its reason, and its form in TOML files."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import tomllib
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from typing import Any
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.nn.modules.dropout import check_probability
-from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT, display_path
 from numpygpt.utils.text import shorten, suggestion
 
@@ -21,7 +19,6 @@ MAX = {"workers": 256, "accumulate": 65_536}  # made one by one: a false value w
 MAX_TOKENS = 1 << 48  # per batch
 MAX_DECAY = 2  # of lr times weight_decay: from there on |1 - lr weight_decay| is 1 or more
 MAX_TOML_BYTES, MAX_TOML_LINE = 1 << 16, 1 << 12  # a key of a thousand parts takes the parser minutes
-
 DEFAULT_MODEL = ModelConfig(vocab_size=0, n_layers=4, n_heads=4, d_model=256, max_len=128, dropout=0.1)
 
 
@@ -45,32 +42,33 @@ class Config:
 
     steps: int = setting(8000, "updates of the parameters")
     batch_size: int = setting(16, "sequences in a batch: more make a steadier gradient and a slower step", fixed=True)
-    batches: str = setting("random", "random windows, each once an epoch, or sequential: the text from start to end",
+    batches: str = setting("random", "random windows, each once per epoch, or sequential: the text from start to end",
                            ("random", "sequential"), fixed=True)
-    accumulate: int = setting(1, "batches that make one update: a larger batch in the same memory", fixed=True)
+    accumulate: int = setting(1, "batches per update (gradient accumulation): a larger batch in the same memory",
+                              fixed=True)
     optimizer: str = setting("adamw", "adamw decays weights; sgd is for study", ("adamw", "adam", "sgd"), fixed=True)
-    lr: float = setting(3e-4, "highest learning rate: too high diverges, too low is slow")
-    min_lr: float = setting(3e-5, "learning rate at the end of the cosine: a tenth of lr, or less; scales with an lr "
-                                  "that is below it")
-    warmup: int = setting(800, "steps in which the learning rate rises from 0, as Adam's averages are still empty; "
-                               "scales with the steps")
-    beta1: float = setting(0.9, "Adam's memory of the gradient")
-    beta2: float = setting(0.99, "Adam's memory of its square; lower than usual, as small batches are noisy")
-    weight_decay: float = setting(0.1, "adamw pulls matrices towards 0 by this times the rate, a mild regulariser")
-    momentum: float = setting(0.0, "sgd's memory of the gradient", fixed=True)
-    clip: float = setting(1.0, "largest norm of the gradient, against rare huge steps; 0 never clips")
-    skip_spikes: float = setting(0.0, "leave out a step whose gradient is above this times the median of the last 100; "
-                                 "0 never does")
+    lr: float = setting(3e-4, "peak learning rate: too high diverges, too low is slow")
+    min_lr: float = setting(3e-5, "learning rate at the end of the cosine: a tenth of lr, or less; scaled down if lr "
+                                  "is below it")
+    warmup: int = setting(800, "steps in which the learning rate rises from 0, while Adam's averages fill; scaled "
+                               "with steps")
+    beta1: float = setting(0.9, "decay of Adam's average of the gradient")
+    beta2: float = setting(0.99, "decay of Adam's average of its square; lower than usual, as small batches are noisy")
+    weight_decay: float = setting(0.1, "adamw shrinks matrices by this times the learning rate: a mild regulariser")
+    momentum: float = setting(0.0, "momentum of sgd", fixed=True)
+    clip: float = setting(1.0, "maximum norm of the gradient, against rare huge steps; 0 never clips")
+    skip_spikes: float = setting(0.0, "skip a step whose gradient norm is above this times the median of the last 100; "
+                                 "0 never skips")
 
     eval_every: int = setting(500, "steps between evaluations; each of them also saves")
     eval_tokens: int = setting(0, "validation tokens that an evaluation reads, always the same ones; 0: a tenth of the "
                                   "training tokens since the last one (3 % of the time); -1: all, as at the end")
     sample_tokens: int = setting(120, "tokens of the sample printed at each evaluation; 0 prints none")
-    trace_every: int = setting(0, "steps between looks inside: numbers of every layer in metrics.jsonl; 0 never looks")
-    log: str = setting("none", "where metrics, samples and pictures go too; each needs its package",
+    trace_every: int = setting(0, "steps between traces, which write numbers of every layer to metrics.jsonl; 0: never")
+    log: str = setting("none", "also send metrics, samples and pictures there; each needs its package",
                        ("none", "tensorboard", "wandb"))
-    workers: int = setting(0, "threads that share a batch; 0 means one a core")
-    seed: int = setting(1337, "draws the weights, the batches, the dropout masks and the samples", fixed=True)
+    workers: int = setting(0, "threads that share a batch; 0 means one per core")
+    seed: int = setting(1337, "seed of the weights, the batches, the dropout masks and the samples", fixed=True)
 
     def __post_init__(self) -> None:
         for s in SETTINGS:
@@ -129,7 +127,8 @@ class Config:
 
     def to_toml(self) -> str:
         """Every field as TOML, with its reason as a comment."""
-        return "".join(f"{s.key} = {toml_value(s.value(self))}  # {s.why}\n" for s in SETTINGS)
+        values = ((s, json.dumps(s.value(self), ensure_ascii=False)) for s in SETTINGS)  # JSON writes them like TOML
+        return "".join(f"{s.key} = {value}  # {s.why}\n" for s, value in values)
 
 
 @dataclass(frozen=True)
@@ -180,11 +179,6 @@ def check_value(s: Setting, value: Any) -> None:
         raise ValueError(f"{s.key} must not contain control characters, got {shorten(value)}")
 
 
-def toml_value(value: Any) -> str:
-    """A string, number or boolean as TOML; JSON writes all of these alike."""
-    return json.dumps(value, ensure_ascii=False)
-
-
 def read_toml(path: Path) -> dict[str, Any]:
     """The values in the file. ValueError or RecursionError if it is not TOML of a reasonable size."""
     with open(path, "rb") as file:
@@ -223,32 +217,3 @@ def filled(base: Config, values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(lr, int | float) and 0 < lr < base.min_lr and "min_lr" not in values:
         more["min_lr"] = lr * base.min_lr / base.lr
     return values | {name: value for name, value in more.items() if value != getattr(base, name)}
-
-
-def presets() -> Iterator[tuple[str, str]]:
-    """(name, what its file says first) of each preset."""
-    for path in sorted((ROOT / "configs").glob("*.toml")):
-        first = path.read_text(encoding="utf-8").split("\n", 1)[0]
-        yield path.stem, first.removeprefix("# ").split(":")[0].rstrip(".")
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """A flag for every field: `--d-model 128`, `--no-bias`. What is not given is absent from the parsed arguments."""
-    group = parser.add_argument_group("settings (each has the preset's value; the default shown is shakespeare_char's)")
-    defaults = Config().to_dict()
-    for s in SETTINGS:
-        flag, why, default = "--" + s.key.replace("_", "-"), s.why.replace("%", "%%"), defaults[s.key]
-        options: dict[str, Any] = {"dest": s.key, "default": argparse.SUPPRESS}
-        options["help"] = f"{why} (default: {default})" if default != "" else why
-        if s.kind == "bool":
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
-        else:
-            options["metavar"] = "|".join(s.choices) or {"int": "N", "float": "X"}.get(s.kind, "PATH")
-            text = str if s.choices else cli.name
-            group.add_argument(flag, type={"int": int, "float": float, "str": text}[s.kind], **options)
-
-
-def given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given as flags. Paths are the user's: relative to the current folder."""
-    values = {s.key: getattr(arguments, s.key) for s in SETTINGS if hasattr(arguments, s.key)}
-    return values | {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}

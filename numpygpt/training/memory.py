@@ -16,8 +16,8 @@ from numpygpt.training.model_check import table_entries
 from numpygpt.training.trainer import moments_of, workers_of
 from numpygpt.utils.memory import available
 
-INTERPRETER = 60e6  # bytes that Python, NumPy and the buffers of BLAS take before there is a model
-HOLES = 1.1, 1.3  # what the allocator takes from the system, divided by what one thread, or several, ask it for
+INTERPRETER = 60e6  # bytes of Python, NumPy and the BLAS buffers, without a model
+HOLES = 1.1, 1.3  # memory taken by the allocator per byte in use, with one thread and with several
 
 
 def one_block(c: Config, vocab_size: int) -> GPT:
@@ -32,7 +32,7 @@ def rows_of(c: Config, vocab_size: int) -> list[Row]:
 
 
 def times(row: Row, c: Config) -> int:
-    """How often the model has this module."""
+    """How many of this module the model has."""
     return c.model.n_layers if row.name.startswith("blocks.0") else 1
 
 
@@ -42,17 +42,17 @@ def parameters(c: Config, vocab_size: int) -> int:
 
 
 def memory(c: Config, vocab_size: int) -> float:
-    """Bytes of memory expected at the peak of a run, measured ones being within a tenth of it."""
+    """Expected peak memory of a run in bytes. Measured peaks are within a tenth of it."""
     return INTERPRETER + HOLES[workers_of(c) > 1] * arrays_of(c, vocab_size)
 
 
 def arrays_of(c: Config, vocab_size: int) -> float:
-    """Bytes of arrays at the peak of a step: parameters, gradients and moments, the cached activations, and what a step
-    makes while the arrays of the step before are still there."""
+    """Bytes of arrays at the peak of a step: parameters, gradients, moments, cached activations, and what a step makes
+    while the arrays of the step before still exist."""
     rows, workers, size = rows_of(c, vocab_size), workers_of(c), np.dtype(c.model.dtype).itemsize
     n_params = sum(row.n_params * times(row, c) for row in rows)
-    arrays = n_params * size * (1 + moments_of(c) + workers)  # each worker has gradients of its own
-    arrays += (workers - 1) * vocab_size * c.model.d_model * size  # and collects the head's in one more array
+    arrays = n_params * size * (1 + moments_of(c) + workers)  # each worker has its own gradients
+    arrays += (workers - 1) * vocab_size * c.model.d_model * size  # and one more array for the gradient of the head
     arrays += table_entries(one_block(c, vocab_size)) * size
     cached = sum((row.cached or 0) * times(row, c) for row in rows)
     tokens = c.batch_size * c.model.max_len
@@ -64,7 +64,7 @@ def arrays_of(c: Config, vocab_size: int) -> float:
 
 
 def check_memory(c: Config, vocab_size: int) -> None:
-    """MemoryError with both numbers if training would take more memory than is available."""
+    """Raise MemoryError with both numbers if training would need more memory than is available."""
     needed, found = memory(c, vocab_size), available()
     if found and needed - INTERPRETER > found[0]:
         raise MemoryError(f"training needs about {needed / 1e6:,.0f} MB, and {found[1]} has "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -10,11 +11,12 @@ import numpy as np
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
 from numpygpt.nn.skeleton import skeleton
+from numpygpt.training.archive import Stored
 
 MAX_TABLE, MAX_TABLE_PER_PARAMETER = 1 << 22, 8  # entries of arrays that are not learned
 
 
-def check_fits(config: ModelConfig, params: Mapping[str, np.ndarray]) -> None:
+def check_fits(config: ModelConfig, params: Mapping[str, np.ndarray | Stored]) -> None:
     """ValueError unless `GPT(config)` would have the parameters `params`. Nothing is made of the sizes it claims."""
     try:
         with skeleton():
@@ -33,7 +35,8 @@ def check_fits(config: ModelConfig, params: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"{name:.80} is not a parameter of its model")
         if found.dtype != config.dtype:
             raise ValueError(f"{name} is {found.dtype}, and its model is {config.dtype}")
-    if table_entries(model) > max(MAX_TABLE, MAX_TABLE_PER_PARAMETER * sum(found.size for found in params.values())):
+    n_params = sum(math.prod(found.shape) for found in params.values())
+    if table_entries(model) > max(MAX_TABLE, MAX_TABLE_PER_PARAMETER * n_params):
         raise ValueError(f"max_len {config.max_len:,} times d_model {config.d_model:,} is implausibly large for its "
                          "parameters")
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
+from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer
+from numpygpt.training.archive import Stored
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint, newest_run
 from numpygpt.training.config import SETTINGS, Config
 from numpygpt.training.model_check import check_fits
@@ -23,24 +29,41 @@ def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
     best. Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
     """
     run = Path(run or newest())
-    checkpoint = load_checkpoint(find_checkpoint(run), only="model/", needs=MODEL_KEYS)
-    last = run / "ckpt.npz"
-    if checkpoint.header["step"] == 0 and last.is_file():
-        later = load_checkpoint(last, only="model/", needs=MODEL_KEYS)
-        checkpoint = checkpoint if (later.header["last"] or {}).get("step") else later
-    try:
-        config, params = ModelConfig.from_dict(checkpoint.header["model"]), checkpoint.group("model")
-        tokenizer = Tokenizer.from_dict(checkpoint.header["tokenizer"])
-        check_fits(config, params)  # before GPT takes memory for the sizes that the header claims
-        if tokenizer.vocab_size != config.vocab_size:
-            raise ValueError(f"its tokenizer has {tokenizer.vocab_size:,} entries, and its model has "
-                             f"{config.vocab_size:,}")
+    found = load_model(find_checkpoint(run))
+    if found[2].header["step"] == 0 and (run / "ckpt.npz").is_file():
+        later = load_model(run / "ckpt.npz")
+        return found if (later[2].header["last"] or {}).get("step") else later
+    return found
+
+
+def load_model(path: Path) -> tuple[GPT, Tokenizer, Checkpoint]:
+    """The same of one file. The parameters are read straight into the model, whose arrays the checkpoint then has."""
+    parts: list[tuple[GPT, Tokenizer]] = []
+
+    def place(header: dict[str, Any], stored: Mapping[str, Stored]) -> dict[str, np.ndarray]:
+        try:
+            parts.append(model_for(header, {name.removeprefix("model/"): array for name, array in stored.items()}))
+        except (ValueError, MemoryError) as error:
+            raise ValueError(f"{display_path(path)} does not hold a whole model: {error}") from error
+        return {f"model/{name}": param for name, param in parts[0][0].params().items()}
+
+    checkpoint = load_checkpoint(path, only="model/", needs=MODEL_KEYS, place=place)
+    model, tokenizer = parts[0]
+    return model.eval(), tokenizer, checkpoint
+
+
+def model_for(header: dict[str, Any], stored: Mapping[str, Stored]) -> tuple[GPT, Tokenizer]:
+    """A model for these parameters, which are still zeros, and its tokenizer. ValueError if header and arrays do not
+    fit each other: then no memory was taken for the sizes that the header claims."""
+    config, tokenizer = ModelConfig.from_dict(header["model"]), Tokenizer.from_dict(header["tokenizer"])
+    check_fits(config, stored)
+    if tokenizer.vocab_size != config.vocab_size:
+        raise ValueError(f"its tokenizer has {tokenizer.vocab_size:,} entries, and its model has "
+                         f"{config.vocab_size:,}")
+    with skeleton() as made:
         model = GPT(config)
-        model.load_state_dict(params)
-    except (ValueError, MemoryError) as error:
-        raise ValueError(f"{display_path(checkpoint.path)} does not hold a whole model: {error}") from error
-    model.eval()
-    return model, tokenizer, checkpoint
+    made.complete(model, draw=False)
+    return model, tokenizer
 
 
 def check_model(checkpoint: Checkpoint) -> None:

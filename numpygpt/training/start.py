@@ -1,4 +1,4 @@
-"""How a run begins: from a preset and flags, from another run's parameters, or where it was stopped."""
+"""How a run starts: from a preset and flags, from another run's parameters, or where a run was stopped."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from numpygpt.data.meta import existing_folder
 from numpygpt.data.recipes import folder_of, make_command, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.training.config import SETTINGS, Config, filled, given, read_preset
+from numpygpt.training.config import SETTINGS, Config, filled, read_preset
+from numpygpt.training.flags import given
 from numpygpt.training.restore import check_model, run_config
 from numpygpt.training.trainer import workers_of
 from numpygpt.utils.lock import check_unlocked
 from numpygpt.utils.paths import command, display_path
 from numpygpt.utils.progress import ProgressBars
 
-JUMP = 0.1  # of the learning rate, beyond which it is worth a note
+JUMP = 0.1  # a change of the learning rate by more than this fraction is reported
 
 
 class Start(NamedTuple):
-    """A run that is to begin: its configuration, the checkpoint with its parameters, if any, and notes for the user."""
+    """A run before its first step: configuration, checkpoint with its parameters, if any, and notes for the user."""
 
     config: Config
     checkpoint: Checkpoint | None
     notes: list[str]
 
 
-def begun(args: Namespace) -> Start:
-    """A new run, with the parameters of another one if --init-from names it."""
+def new_run(args: Namespace) -> Start:
+    """A new run; `--init-from` gives it the parameters of another one."""
     config, flags, checkpoint = read_preset(args.preset or "shakespeare_char"), given(args), None
     if args.init_from:
         checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
@@ -41,7 +42,7 @@ def begun(args: Namespace) -> Start:
         keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
         config = config.changed(shape, display_path(checkpoint.path))
     values = filled(config, flags)
-    notes = [f"{name} {values[name]:g} is scaled with --{follows}; set --{name.replace('_', '-')} for another one"
+    notes = [f"{name} {values[name]:g} is scaled with --{follows}; set --{name.replace('_', '-')} to change that"
              for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
     config = config.changed(values, "flags")
     if not args.dry_run:
@@ -50,7 +51,7 @@ def begun(args: Namespace) -> Start:
     return Start(config, checkpoint, notes)
 
 
-def resumed(args: Namespace) -> Start:
+def resume_run(args: Namespace) -> Start:
     """A run that continues where it stopped."""
     if args.preset or args.init_from:
         raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
@@ -65,10 +66,10 @@ def resumed(args: Namespace) -> Start:
     old, flags = run_config(checkpoint), given(args)
     keep_fixed({s.key: s.value(old) for s in SETTINGS if s.fixed}, flags, "a resumed run keeps its")
     if "out" in flags:
-        raise ValueError("a resumed run goes on in its own folder: give no --out with --resume")
+        raise ValueError("a resumed run stays in its own folder: leave out --out")
     values = {"out": str(checkpoint.path.parent.resolve()), "warmup": old.warmup} | flags
     if "eval_tokens" not in checkpoint.header["config"]:
-        values = {"eval_tokens": -1} | values  # an earlier version began it: every evaluation reads all
+        values = {"eval_tokens": -1} | values  # an older version started it: every evaluation reads all tokens
     config = old.changed(filled(old, values), "flags")
     if config.steps < checkpoint.header["step"]:
         raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: --steps must be at least that")
@@ -76,7 +77,7 @@ def resumed(args: Namespace) -> Start:
 
 
 def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
-    """What the user should know of settings that change the run from one step to the next."""
+    """Notes on settings that change the run from one step to the next."""
     step, notes = header["step"], []
     rates = [warmup_cosine(at, c.lr, c.min_lr, c.warmup, c.steps) for at, c in ((max(step - 1, 0), old), (step, new))]
     planned = warmup_cosine(step, old.lr, old.min_lr, old.warmup, old.steps)
@@ -85,14 +86,14 @@ def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
         notes.append(f"the learning rate goes from {rates[0]:.3g} in step {step:,} to {rates[1]:.3g} in step "
                      f"{step + 1:,}{times}: its schedule now has {new.steps:,} steps, {new.warmup:,} of them warm-up. "
                      f"To keep it low, add --lr {old.min_lr or rates[0]:.3g}. For a schedule with its own warm-up, "
-                     f"begin a new run with --init-from {display_path(new.out)}")
+                     f"start a new run with --init-from {display_path(new.out)}")
     before = {name.split(".")[0] for name in header.get("generators", {})}
     if before and len(before) != workers_of(new):
         notes.append(f"{len(before)} workers before, {workers_of(new)} now: sums are rounded differently and dropout "
                      "draws other masks, so the run is not the same to the last bit")
     if new.eval_tokens != old.eval_tokens and "eval_tokens" in header["config"]:
-        notes.append("evaluations read other tokens from here on, so their losses compare only roughly with the ones "
-                     "before, and the best one is chosen among both")
+        notes.append("evaluations now read other tokens, so their losses compare only roughly with earlier ones, and "
+                     "the best one is chosen among both")
     return notes
 
 
@@ -103,26 +104,26 @@ def from_best(path: Path) -> str:
         return ""
     preset = [display_path(config)] if config.is_file() else []
     new = display_path(path.parent.with_name(f"{path.parent.name}_again"))
-    return (f"; begin a new run with the parameters of {display_path(best)}: "
+    return (f"; start a new run with the parameters of {display_path(best)}: "
             + command("train.py", *preset, "--init-from", display_path(best), "--out", new))
 
 
 def changes(checkpoint: Checkpoint | None, config: Config) -> str:
-    """What a resumed run does otherwise than before, as `; lr 0.001 -> 0.0005`."""
+    """The settings that differ from before in a resumed run, as `; lr 0.001 -> 0.0005`."""
     old = checkpoint.header["config"] if checkpoint else {}
     new = config.to_dict()
     return "".join(f"; {name} {old[name]} -> {new[name]}" for name in old if name != "out" and old[name] != new[name])
 
 
 def keep_fixed(fixed: dict[str, object], flags: dict[str, object], rule: str) -> None:
-    """ValueError for a flag that contradicts what is fixed."""
+    """Raise ValueError for a flag that contradicts a fixed setting."""
     for name, value in flags.items():
         if fixed.get(name, value) != value:
-            raise ValueError(f"{rule} {name} of {fixed[name]}; for another one begin a new run")
+            raise ValueError(f"{rule} {name} of {fixed[name]}; for another one start a new run")
 
 
 def check_free(out: Path) -> None:
-    """ValueError where the folder holds a run: it is neither overwritten nor continued in silence."""
+    """Raise ValueError if the folder holds a run: it is never overwritten, and resumed only with --resume."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"{display_path(out)} is a file; give a folder with --out")
     metrics = out / "metrics.jsonl"
@@ -134,8 +135,8 @@ def check_free(out: Path) -> None:
 
 
 def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDataset:
-    """The data folder. If a preset's is missing, it is made as datagen.py would, if `make` allows it. If its text
-    cannot be fetched, another text is used, in a folder with another name."""
+    """Open the data folder. If a preset's folder is missing and `make` allows it, make it as datagen.py would. If its
+    text cannot be fetched, another text is used, in a folder with another name."""
     asked = Path(config.data)
     folder = existing_folder(asked)
     if folder != asked:

@@ -6,8 +6,10 @@ import os
 import numpy as np
 import pytest
 
+from numpygpt.tokenizer import CharTokenizer
 from numpygpt.training import checkpoint as module
 from numpygpt.training.checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from numpygpt.training.restore import restore
 
 ARRAYS = {"model/a.W": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/m/a.W": np.ones(2)}
 
@@ -22,6 +24,38 @@ def test_a_checkpoint_comes_back_bit_by_bit(tmp_path):
     assert found.group("model").keys() == {"a.W"}
     assert load_checkpoint(tmp_path / "c.npz", only="model/").arrays.keys() == {"model/a.W"}
     assert os.listdir(tmp_path) == ["c.npz"]
+
+
+OLD_KEYS = ("vocab_size", "max_len", "d_model", "n_heads", "n_layers", "d_ff", "d_k", "d_v", "dropout", "activation",
+            "positions", "tie_weights", "bias", "dtype")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_model_of_an_older_version_is_restored(version, tmp_path, monkeypatch, make_gpt):
+    """Its layers of normalisation had other names, and its header had the model's seed and 15 keys in all."""
+    model, tokenizer = make_gpt(n_kv_heads=None), CharTokenizer().train("abcdefghijk")
+    old = {"norm1": "ln1", "norm2": "ln2", "norm_f": "ln_f"}
+    names = {name: ".".join(old.get(part, part) for part in name.split(".")) for name in model.params()}
+    assert sum(name != was for name, was in names.items()) == 10
+    arrays = {f"{where}/{names[name]}": array for where in ("model", "optimizer/m", "optimizer/v")
+              for name, array in model.params().items()}
+    header = {"format": module.FORMAT, "version": version, "step": 3, "last": {"step": 3, "val_loss": 2.5}, "best": {},
+              "config": {}, "model": {name: getattr(model.config, name) for name in OLD_KEYS} | {"seed": 3},
+              "tokenizer": tokenizer.to_dict(), "data": None}
+    monkeypatch.setattr(module, "VERSION", 2)
+    if version == 2:
+        save_checkpoint(tmp_path / "c.npz", header, arrays)
+    else:
+        np.savez(tmp_path / "c.npz", header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+    monkeypatch.undo()
+    found, _, checkpoint = restore(tmp_path / "c.npz")
+    assert found.config == model.config
+    for name, param in model.params().items():
+        np.testing.assert_array_equal(found.params()[name], param)
+    whole = load_checkpoint(tmp_path / "c.npz")
+    assert whole.group("optimizer/m").keys() == whole.group("optimizer/v").keys() == model.params().keys()
+    save_checkpoint(tmp_path / "new.npz", checkpoint.header, checkpoint.arrays)
+    assert restore(tmp_path / "new.npz")[2].header["version"] == 3
 
 
 def test_a_run_that_is_given_by_its_bare_name_is_pointed_to(tmp_path, monkeypatch):
@@ -66,7 +100,7 @@ def test_pickled_objects_other_formats_and_versions_are_refused(tmp_path):
         load_checkpoint(tmp_path / "plain.npz")
     newer = json.dumps({"format": "numpygpt-checkpoint", "version": 99}).encode()
     np.savez(tmp_path / "newer.npz", header=np.frombuffer(newer, np.uint8))
-    with pytest.raises(ValueError, match="99.*2"):
+    with pytest.raises(ValueError, match="99.*3"):
         load_checkpoint(tmp_path / "newer.npz")
 
 

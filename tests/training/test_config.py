@@ -5,7 +5,8 @@ import tomllib
 
 import pytest
 
-from numpygpt.training.config import Config, add_flags, filled, given, read_preset
+from numpygpt.training.config import Config, filled, read_preset
+from numpygpt.training.flags import add_flags, given
 from numpygpt.utils.paths import ROOT
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))

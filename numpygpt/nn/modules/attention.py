@@ -47,6 +47,7 @@ class MultiHeadAttention(Module):
 
     def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, *,
                  n_kv_heads: int | None = None, rotary: Module | None = None, bias: bool = True, dropout: float = 0.0,
+                 std: float | None = None, proj_std: float | None = None,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
         d_model, n_heads, n_kv_heads, d_k, d_v = check_sizes(
             d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads, d_k=d_k, d_v=d_v)
@@ -55,8 +56,8 @@ class MultiHeadAttention(Module):
         self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
         self.d_k, self.d_v = d_k or d_model // n_heads, d_v or d_model // n_heads
         d_qkv = n_heads * self.d_k + self.n_kv_heads * (self.d_k + self.d_v)
-        self.qkv = Linear(d_model, d_qkv, bias, rng=rng, dtype=dtype)
-        self.proj = Linear(n_heads * self.d_v, d_model, bias, rng=rng, dtype=dtype)
+        self.qkv = Linear(d_model, d_qkv, bias, std=std, rng=rng, dtype=dtype)
+        self.proj = Linear(n_heads * self.d_v, d_model, bias, std=proj_std, rng=rng, dtype=dtype)
         self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
         self.rotary = rotary
         self.scale = 1 / math.sqrt(self.d_k)

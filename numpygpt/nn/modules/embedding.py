@@ -35,8 +35,8 @@ class Embedding(Module):
         return self.W[ids]  # (..., C)
 
     def backward(self, dY: np.ndarray) -> None:  # dY: (..., C)
-        # forward: Y = W[ids]. A token that stands in several places gets the sum of their gradients. Sorting brings
-        # the places of each token together, and one reduceat sums every run (np.add.at does the same, slower).
+        # forward: Y = W[ids]. A token that occurs several times gets the sum of their gradients. Sorting brings
+        # the positions of each token together, and one reduceat sums every run (np.add.at does the same, slower).
         ids, dY2 = self.ids.reshape(-1), rows(dY)  # (N,), (N, C)
         if not len(ids):
             return
@@ -58,7 +58,7 @@ class Unembedding(Module):
     """logits = X E^T: the score of a token is the dot product of X with the token's row of E.
 
     X: (..., C), E: (V, C), logits: (..., V). With `tied` to the model's token embedding, E is that table itself, as in
-    GPT-2, and its gradient collects both uses; else E is a table of its own. Caches X.
+    GPT-2, and its gradient collects both uses; otherwise it has its own table. Caches X.
     """
 
     def __init__(self, vocab_size: int, d_model: int, *, tied: Embedding | None = None,

@@ -22,15 +22,16 @@ class FeedForward(Module):
     """
 
     def __init__(self, d_model: int, d_ff: int | None = None, activation: Module | None = None, *, bias: bool = True,
-                 dropout: float = 0.0, rng: np.random.Generator | int | None = None, dtype: str = "float32"):
+                 dropout: float = 0.0, std: float | None = None, proj_std: float | None = None,
+                 rng: np.random.Generator | int | None = None, dtype: str = "float32"):
         if activation is not None and not isinstance(activation, Module):
             raise ValueError(f"activation must be a layer such as GELU(), got {activation!r:.80}")
         rng = np.random.default_rng(rng)
         d_model, d_ff = check_sizes(d_model=d_model, d_ff=d_ff)
         d_ff = 4 * d_model if d_ff is None else d_ff
-        self.fc = Linear(d_model, d_ff, bias, rng=rng, dtype=dtype)
+        self.fc = Linear(d_model, d_ff, bias, std=std, rng=rng, dtype=dtype)
         self.act = GELU() if activation is None else activation
-        self.proj = Linear(d_ff, d_model, bias, rng=rng, dtype=dtype)
+        self.proj = Linear(d_ff, d_model, bias, std=proj_std, rng=rng, dtype=dtype)
         self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)

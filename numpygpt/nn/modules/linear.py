@@ -19,7 +19,7 @@ class Linear(Module):
     """Y = X W + b on the last axis of X, of any rank.
 
     X: (..., in), W: (in, out), b: (out,), Y: (..., out). W starts as N(0, std^2), by default with std = 1/sqrt(in),
-    which keeps the variance of X; b starts as zeros, and `bias=False` leaves it out. Caches X, which dW needs.
+    which preserves the variance of X; b starts as zeros, and `bias=False` leaves it out. Caches X, which dW needs.
 
     >>> layer = Linear(2, 3, rng=0)
     >>> layer(np.ones((4, 5, 2), np.float32)).shape
@@ -45,7 +45,7 @@ class Linear(Module):
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., in)
         check_width(self, X, self.d_in)
         self.X = X
-        Y = rows(X) @ self.W  # (N, out): one large product instead of one a sequence
+        Y = rows(X) @ self.W  # (N, out): one large product instead of one per sequence
         if self.bias:
             Y += self.b
         return Y.reshape(*X.shape[:-1], self.d_out)  # (..., out)

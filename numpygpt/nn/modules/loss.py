@@ -14,11 +14,11 @@ from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
 
 LOGIT_ENTRIES = 1 << 20  # logits held at once: 4 MB in float32,
-LOGIT_ROWS = 128  # or this many rows, whichever is more: fewer would read and write all of dE too often
+LOGIT_ROWS = 128  # or this many rows, whichever is more: with fewer, dE is read and written too often
 
 
 class CrossEntropyLoss(Module):
-    """L = mean of -log softmax(logits)[target] over the targets that are not `ignore_index`; 0 where none is left.
+    """L = mean of -log softmax(logits)[target] over the targets that are not `ignore_index`; 0 if none is left.
 
     logits: (..., V), targets: (...) integers, L: a float in nats. `backward(scale)` takes dL_total/dL and returns
     dlogits = scale (softmax(logits) - onehot) / count. Caches softmax(logits). Raises ValueError for a target outside
@@ -53,9 +53,9 @@ class LinearCrossEntropy(Module):
     """The head and the loss in one, a chunk of rows at a time: the (N, V) logits are never held whole.
 
     X: (..., C) hidden states, targets: (...), L: a float; equal to CrossEntropyLoss()(head(X), targets). In training
-    the gradient is taken in the same pass, chunk by chunk, since the logits are at hand only then; `backward(scale)`
-    scales it, adds the head's share to its dW, and returns dX. Caches the gradients of the losses' sum by X and by E,
-    and the number of targets; the array of the second stays for the next step.
+    the gradient is computed in the same pass, chunk by chunk, because only then the logits exist; `backward(scale)`
+    scales it, adds the head's gradient to its dW, and returns dX. Caches the gradients of the summed losses with
+    respect to X and E, and the number of targets; the array of the second is reused in the next step.
     """
 
     dX: np.ndarray | None = None

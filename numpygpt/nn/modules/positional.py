@@ -9,9 +9,8 @@ import numpy as np
 
 from numpygpt.nn import init
 from numpygpt.nn.cost import Call, Cost, Formula
-from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
+from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.skeleton import blank
 
 
 class PositionalEmbedding(Module):
@@ -52,22 +51,14 @@ class SinusoidalEncoding(Module):
     """Y = X + P[start : start + T] with P[t, 2i] = sin(t / 10000^(2i/C)) / sqrt(C) and P[t, 2i+1] = cos(..) / sqrt(C).
 
     X, Y: (B, T, C). Nothing is learned. Vaswani et al. 2017, sections 3.4 and 3.5: there the token vectors are
-    multiplied by sqrt(C); here the waves are divided by it, as token vectors that start at 0.02 drown in waves of 1.
+    multiplied by sqrt(C); here the waves are divided by it, because waves of 1 would drown vectors of 0.02.
     """
 
     P: np.ndarray
 
     def __init__(self, max_len: int, d_model: int, *, dtype: str = "float32"):
         self.max_len, self.d_model = max_len, d_model = check_sizes(max_len=max_len, d_model=d_model)
-        if (paper := blank((max_len, d_model), dtype)) is not None:
-            self.constant("P", paper)
-            return
-        t = np.arange(max_len)[:, None]  # (max_len, 1)
-        angle = t * np.exp(-math.log(10000) * np.arange(0, d_model, 2) / d_model)  # (max_len, ceil(C / 2))
-        P = np.empty((max_len, d_model))
-        P[:, 0::2] = np.sin(angle)
-        P[:, 1::2] = np.cos(angle[:, : d_model // 2])
-        self.constant("P", (P / math.sqrt(d_model)).astype(check_dtype(dtype)))
+        self.constant("P", init.filled((max_len, d_model), dtype, waves))
 
     def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
         check_width(self, X, self.d_model, axes=2)
@@ -86,8 +77,17 @@ class SinusoidalEncoding(Module):
         return f"{self.max_len}, {self.d_model}"
 
 
+def waves(P: np.ndarray) -> None:
+    """Write the sines and cosines into P (max_len, C)."""
+    max_len, d_model = P.shape
+    t = np.arange(max_len)[:, None]  # (max_len, 1)
+    angle = t * np.exp(-math.log(10000) * np.arange(0, d_model, 2) / d_model)  # (max_len, ceil(C / 2))
+    P[:, 0::2] = np.sin(angle) / math.sqrt(d_model)
+    P[:, 1::2] = np.cos(angle[:, : d_model // 2]) / math.sqrt(d_model)
+
+
 def place(X: np.ndarray, start: int, max_len: int) -> slice:
-    """The positions of X's tokens, X (B, T, C), or ValueError where the last one is past `max_len`."""
+    """The positions of X's tokens, X (B, T, C), or ValueError if the last one is past `max_len`."""
     end = start + X.shape[-2]
     if end > max_len:
         raise ValueError(f"{end} tokens do not fit the context of {max_len}: shorten the input or make max_len larger")
