@@ -5,7 +5,6 @@ Without arguments: Tiny Shakespeare, one token per character, in data/shakespear
 """
 
 from numpygpt import startup
-from numpygpt.utils.paths import ROOT, command
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it says in one line what is not installed
@@ -28,6 +27,7 @@ from numpygpt.utils import console
 from numpygpt.utils.arguments import as_typed
 from numpygpt.utils.cli import ArgumentParser, clean_stop, run, with_flags
 from numpygpt.utils.colour import colours
+from numpygpt.utils.paths import ROOT, command
 from numpygpt.utils.progress import ProgressBars
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",

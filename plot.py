@@ -9,8 +9,6 @@
 """
 
 from numpygpt import startup
-from numpygpt.utils.paths import command, display_path
-from numpygpt.utils.text import suggestion
 
 if __name__ == "__main__":
     startup.begin("matplotlib")  # before the other imports: it says in one line what is not installed
@@ -23,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 
 from numpygpt.utils import cli
+from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.text import suggestion
 
 try:
     import matplotlib

@@ -8,7 +8,6 @@
 """
 
 from numpygpt import startup
-from numpygpt.utils.paths import display_path
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it says in one line what is not installed
@@ -32,6 +31,7 @@ from numpygpt.training.checkpoint import Checkpoint
 from numpygpt.training.restore import corpus_name, restore
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, harmless, room
+from numpygpt.utils.paths import display_path
 
 LENGTH, EXPLAINED = 500, 30  # tokens of a sample
 

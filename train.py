@@ -8,7 +8,6 @@
 """
 
 from numpygpt import startup
-from numpygpt.utils.paths import display_path
 
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it says in one line what is not installed
@@ -33,6 +32,7 @@ from numpygpt.utils.colour import colours, room
 from numpygpt.utils.console import WIDTH, note, say
 from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.lock import locked
+from numpygpt.utils.paths import display_path
 
 
 def parse(argv: list[str] | None = None) -> Namespace:

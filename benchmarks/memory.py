@@ -21,7 +21,7 @@ TOKENS = 100
 
 
 def main() -> None:
-    model = GPT(50257, 1024, 768, 12, 12)
+    model = GPT(vocab_size=50257, max_len=1024, d_model=768, n_heads=12, n_layers=12)
     made = peak_memory()
     model.generate([[0]], TOKENS)
     print(f"{model.n_params() / 1e6:.0f}M parameters, {4e-9 * model.n_params():.2f} GB")

@@ -129,10 +129,7 @@ def batches(case: Case, sizes: tuple[int, ...], turns: int = 1000) -> None:
 def compare(case: Case, module: ModuleType, constant: str, values: tuple[int, ...], rounds: int = 5) -> None:
     """Print the median ms per step for each value of a constant; the values take turns."""
     ours = getattr(module, constant)
-    steps, times = [], [[] for _ in values]
-    for value in values:
-        setattr(module, constant, value)  # a layer makes its mask when it is built
-        steps.append(training(case)[1])
+    steps, times = [training(case)[1] for _ in values], [[] for _ in values]
     for _ in range(rounds):
         for value, step, found in zip(values, steps, times, strict=True):
             setattr(module, constant, value)

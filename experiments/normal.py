@@ -13,7 +13,6 @@ import sys
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,7 +23,7 @@ from matplotlib.axes import Axes
 import train
 from experiments.runs import load_run, missing_arguments, train_run, training_parser
 from numpygpt.data import Corpus, prepare
-from numpygpt.nn.modules.attention import MultiHeadAttention
+from numpygpt.nn import causal_attention
 from numpygpt.plots import style
 from numpygpt.plots.runs import Run
 from numpygpt.plots.series import smooth
@@ -72,16 +71,14 @@ def part(folder: Path) -> Path:
 
 def unmasked(out: Path, more: list[str]) -> Run:
     """Train a run whose attention sees future tokens, including the token that it should predict."""
-    init = MultiHeadAttention.__init__
-
-    def without_mask(self: MultiHeadAttention, *sizes: Any, **options: Any) -> None:
-        init(self, *sizes, **options)
-        self.mask[...] = 0
-
     if words := missing_arguments(out, ["quick", "--eval-every", 100, *more]):
-        with patch.object(MultiHeadAttention, "__init__", without_mask), redirect_stdout(sys.stderr):
+        with patch.object(causal_attention, "causal_mask", no_mask), redirect_stdout(sys.stderr):
             train.main(words)
     return load_run(out)
+
+
+def no_mask(n: int, dtype: np.dtype) -> np.ndarray:
+    return np.zeros((n, n), dtype)
 
 
 def draw(ax: Axes, title: str, runs: dict[str, Run]) -> None:

@@ -1,6 +1,6 @@
 """NumpyGPT: a GPT in NumPy in which every gradient is written by hand.
 
-Names are imported when they are first used. So `numpygpt.startup` can say what is missing if nothing is installed.
+Names are imported when they are first used, so that importing the package needs nothing and has no effect.
 """
 
 TYPE_CHECKING = False  # type checkers read this name as true; importing `typing` for it would take milliseconds
@@ -15,7 +15,7 @@ __all__ = ["GPT", "ModelConfig", "gradcheck", "summary", "trace"]
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        """One of `__all__`, or a module of the package: after `import numpygpt`, `numpygpt.nn` works."""
+        """Import a name of `__all__` or a subpackage: after `import numpygpt`, `numpygpt.nn` works."""
         from importlib import import_module
         from importlib.util import find_spec
 

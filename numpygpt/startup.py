@@ -1,22 +1,22 @@
-"""What each script does first. A clone is run by whichever python3 there is, and maybe before anything is installed:
-so this file uses the standard library alone, and Python 3.8 can read it."""
+"""What each script does first. A script may be started by any python3, before anything is installed, so this file uses
+only the standard library and can be read by Python 3.8."""
 
 import os
 import sys
 
-backend = ""  # matplotlib's, for a script that opens a window
+backend = ""  # MPLBACKEND as it was at the start, for a script that opens a window
 
 
 def begin(*packages):
-    """Let Ctrl-C end the script without a traceback during its imports. Then check Python's version, the library's
-    packages and the `packages` of this script. If something is missing, say so in one line and exit with status 2.
+    """Let Ctrl-C end the script without a traceback during its imports. Then check the version of Python, the packages
+    of the library and the `packages` of this script. If one is missing, print one line and exit with status 2.
     """
-    import _signal as signal  # built in: `signal` itself imports others, and Ctrl-C may come meanwhile
+    import _signal as signal  # built in: importing `signal` takes time, and Ctrl-C may come during it
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a background job has it ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in a background job, which ignores it
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `cli.run`
-    # Jupyter and Colab set this variable for their child processes, and without that backend matplotlib does not start.
-    # Writing a file needs none.
+    # Jupyter and Colab set this variable for their child processes. If that backend is not installed, matplotlib does
+    # not start, although writing a file needs no backend.
     global backend
     backend = os.environ.pop("MPLBACKEND", "")
     trouble = fault(("numpy", "threadpoolctl", "tqdm", *packages))
@@ -27,7 +27,7 @@ def begin(*packages):
 
 
 def fault(packages):
-    """What keeps a script from its imports, in one line. An empty string if nothing does."""
+    """The reason, in one line, why a script cannot import what it needs; empty if it can."""
     from importlib.util import find_spec
 
     if sys.version_info < (3, 11):  # noqa: UP036

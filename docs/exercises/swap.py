@@ -66,7 +66,7 @@ ROWS = {"nothing": [], "nothing, but W1 starts at 1/sqrt(C)": ["wide"], "RMSNorm
 
 def trained(names: list[str], folder: Path, data: TokenDataset, steps: int = STEPS, seed: int = 0) -> tuple[GPT, float]:
     """Train a model; return it and its plain cross-entropy on validation tokens, whatever its criterion was."""
-    model = GPT(data.vocab_size, **SIZES, seed=seed)
+    model = GPT(vocab_size=data.vocab_size, **SIZES, seed=seed)
     for name in names:
         (SWAPS | CONTROLS)[name](model, folder)
     optimizer = AdamW(model, LR, (0.9, 0.99), weight_decay=0.1)

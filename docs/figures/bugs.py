@@ -79,7 +79,7 @@ class Result(NamedTuple):
 def trained(bug: Bug, optimizer: str, seed: int, folder: Path = DEFAULT_FOLDER, steps: int = STEPS) -> Result:
     data, padded = TokenDataset.load(folder), "padded" in (bug.name + bug.right)
     dropout = 0.2 if "dropout" in bug.right + bug.name else 0.0
-    model = bug.model(data.vocab_size, **SIZES, dropout=dropout, seed=seed)
+    model = bug.model(vocab_size=data.vocab_size, **SIZES, dropout=dropout, seed=seed)
     if bug.swap:
         wrong.swap(model, *bug.swap)
     update = OPTIMIZERS[optimizer](model)
@@ -96,7 +96,7 @@ def trained(bug: Bug, optimizer: str, seed: int, folder: Path = DEFAULT_FOLDER, 
             if bug.zero_grad:
                 update.zero_grad()
             schedule.step()
-        right = GPT(data.vocab_size, **SIZES)
+        right = GPT(vocab_size=data.vocab_size, **SIZES)
         right.load_state_dict(model.state_dict())
         tokens = data.val[:EVALUATED]
         return Result(losses, evaluated(model, tokens, bug, padded), evaluated(right, tokens, RIGHT[0], False))
@@ -146,7 +146,7 @@ VALUES: tuple[Any, ...] = (lambda run: run.losses[-30:].mean(), lambda run: run.
 
 
 def panel(ax: Axes, bug: Bug, found: dict[tuple[str, str, int], Result]) -> list[Any]:
-    """The training loss that is reported, of the first seed, right and wrong: from 0, or close up where none is low."""
+    """Draw the training loss of the first seed, correct and with the bug, on a scale from 0 only if a loss is low."""
     dress(ax, "", "", "")
     ax.set_title(bug.name, loc="left", fontsize=FONT - 1, color=INK)
     entries, least, later = [], np.inf, 0.0  # the lowest loss, the highest after a quarter of the steps

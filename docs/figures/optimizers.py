@@ -81,7 +81,7 @@ class Result(NamedTuple):
 def trained(task: Task, folder: Path = DEFAULT_FOLDER, steps: int = STEPS) -> Result:
     """Train the model as the task says, on one core."""
     start, data = time.process_time(), TokenDataset.load(folder)
-    model = GPT(data.vocab_size, **SIZES, seed=task.seed)
+    model = GPT(vocab_size=data.vocab_size, **SIZES, seed=task.seed)
     optimizer = MAKERS[task.optimizer](model, task.lr)
     warmup, clip = VARIANTS[task.variant]
     schedule = WarmupCosineLR(optimizer, min(WARMUP, steps) if warmup else 0, steps, task.lr / 10)

@@ -74,7 +74,7 @@ def read_ids(tokenizer: Tokenizer, name: str, what: str = "the text") -> Tokeniz
     ids = np.concatenate([np.zeros(0, dtype), *(ids.astype(dtype) for ids in tokenizer.encode_stream(known()))])
     notes = missing.notes(document.label, not len(ids))
     if lower:
-        notes.append("this model's tokenizer lower-cases the text")
+        notes.append("this model reads the text in lower case")
     if UNKNOWN in tokenizer.special_tokens and (unknown := int((ids == tokenizer.special_tokens[UNKNOWN]).sum())):
         notes.append(f"{unknown:,} of the {len(ids):,} tokens are {UNKNOWN}: the vocabulary lacks them")
     return TokenizedText(ids, n_bytes, start, notes)

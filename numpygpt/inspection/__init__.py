@@ -1,7 +1,6 @@
 """Seeing inside: what each module does (`trace`), what it costs (`summary`), and what a trained model looks at."""
 
 from numpygpt.inspection.summary import Row, Summary, summary
-from numpygpt.inspection.tables import formula_table
 from numpygpt.inspection.trace import Record, trace
 
-__all__ = ["Record", "Row", "Summary", "formula_table", "summary", "trace"]
+__all__ = ["Record", "Row", "Summary", "summary", "trace"]

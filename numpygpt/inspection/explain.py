@@ -57,7 +57,7 @@ def explain(logits: np.ndarray, id: int, sampling: Sampling, most: int = CANDIDA
 
     rank = int((order == id).argmax()) + 1
     shown = [*order[:most].tolist(), *([id] if rank > most else [])]
-    surprise = bits_of(float(lse[0] - exact[id]))  # from the logits, so that it is finite where the probability is 0
+    surprise = bits_of(float(lse[0] - exact[id]))  # from the logits, so that it is finite even if the probability is 0
     return Step(id, rank, surprise, max(0.0, -math.log2(after[id])), [candidate(at) for at in shown])
 
 

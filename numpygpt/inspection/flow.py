@@ -9,6 +9,7 @@ import numpy as np
 
 from numpygpt.inspection.probe import eval_twin, in_stream, stream_names
 from numpygpt.inspection.trace import trace
+from numpygpt.inspection.tree import is_idle
 from numpygpt.models import GPT
 
 
@@ -17,7 +18,7 @@ class ResidualFlow:
     """One batch, forward and back. The L + 1 places are the input of the first block, then the output of each block.
 
     loss: mean nats per token; stream: X (L + 1, B, T, C); gradients: dL/dX, the same shape; middle: for each block, the
-    output of its feed-forward activation, (B, T, d_ff).
+    widest output of a layer without parameters, (B, T, d_ff): the feed-forward activation.
     """
 
     loss: float
@@ -38,17 +39,19 @@ class ResidualFlow:
 
 def flow(model: GPT, x: np.ndarray, y: np.ndarray) -> ResidualFlow:
     """x, y: ids and targets (B, T). The model is left as it was. Raises ValueError if one is not finite."""
-    acts = [f"blocks.{i}.ffn.act" for i in range(len(model.blocks))]
-    with eval_twin(model) as reader, trace(reader, keep=lambda name: in_stream(name) or name in acts) as t:
-        _, loss = reader(x, targets=y)
-        reader.backward()
-    records = {record.name: record for record in t}
-    places = [records[name] for name in stream_names(model)]
+    inner = {name for name, module in model.named_modules() if name.startswith("blocks.") and not module._params
+             and not any(module.children()) and not is_idle(module, (1,), training=False)}  # without dropout
+    with eval_twin(model) as twin, trace(twin, keep=lambda name: in_stream(name) or name in inner) as t:
+        _, loss = twin(x, targets=y)
+        twin.backward()
+    places = [t[name] for name in stream_names(model)]
     gradients = np.stack([record.gradients[0] for record in places])
     if loss is None or not np.isfinite(loss) or not np.isfinite(gradients).all():
         raise ValueError(f"the loss of this batch is {loss}, and not all of its gradients are finite: it diverged")
-    stream = np.stack([record.outputs[0] for record in places])
-    return ResidualFlow(loss, stream, gradients, [records[name].outputs[0] for name in acts])
+    found = [record for record in t if record.name in inner]
+    middle = [max((record for record in found if record.name.startswith(f"{block.name}.")),
+                  key=lambda record: record.output_shape[-1], default=block).outputs[0] for block in places[1:]]
+    return ResidualFlow(loss, np.stack([record.outputs[0] for record in places]), gradients, middle)
 
 
 def common_range(arrays: Sequence[np.ndarray], outside: float = 0.005) -> tuple[float, float]:

@@ -5,36 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.trace import trace
-from numpygpt.models import GPT
-from numpygpt.parallel.threads import DataParallel
 from numpygpt.utils.signals import signals_wait
 
-Batch = tuple[np.ndarray, np.ndarray]  # ids and targets, (B, T)
-
-
-class Trains(Protocol):
-    """What a traced step needs of a trainer."""
-
-    model: GPT
-    parallel: DataParallel
-    config: Any
-    dataset: Any
-    optimizer: Any
-    loader: Any
-    schedule: Any
-    spikes: Any
-    step: int
-    tokens: int
-
-    def next_batches(self) -> list[Batch]: ...
-    def gradients(self, batches: list[Batch]) -> float: ...
-    def apply(self, batches: list[Batch], loss: float) -> dict[str, float]: ...
+if TYPE_CHECKING:
+    from numpygpt.training.trainer import Trainer
 
 
 class TracedStep:
@@ -46,7 +26,7 @@ class TracedStep:
     do exactly what `Trainer.update` does.
     """
 
-    def __init__(self, trainer: Trains, keep: bool | Callable[[str], bool] = False):
+    def __init__(self, trainer: Trainer, keep: bool | Callable[[str], bool] = False):
         self.trainer = trainer
         self.batches = trainer.next_batches()
         with trace(trainer.parallel, keep) as t:
@@ -89,7 +69,7 @@ def norms(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 @contextmanager
-def restored(trainer: Trains) -> Iterator[None]:
+def restored(trainer: Trainer) -> Iterator[None]:
     """Afterwards the trainer is exactly as it was, whatever steps it takes inside the block."""
     flat, optimizer = trainer.model.flat(), trainer.optimizer
     arrays = [flat.params, *trainer.parallel.grads, *(getattr(optimizer, moment) for moment in optimizer.moments)]

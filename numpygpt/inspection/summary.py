@@ -98,8 +98,8 @@ def summary(model: Module, batch_size: int = 1, context: int | None = None, *,
     calls = {name: (module, call) for name, module, call in walk_calls("", model, Call(tuple(input_shape), itemsize))}
     counts = parameter_counts({name: module for name, (module, _) in calls.items()})
     rows = [row_of(name, module, call, counts[name]) for name, (module, call) in calls.items()]
-    size = sum(param.nbytes for param in params)
-    return Summary(rows, sum(param.size for param in params), size, size)
+    learned = sum(getattr(owner, name).nbytes for _, owner, name in model._learned())  # frozen ones have no gradient
+    return Summary(rows, sum(param.size for param in params), sum(param.nbytes for param in params), learned)
 
 
 def batch_shape(model: Module, batch_size: int, context: int | None) -> tuple[int, int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from numpygpt import nn
 from numpygpt.inspection.tree import parents
 
 if TYPE_CHECKING:
@@ -102,12 +101,3 @@ def trace_totals(records: Sequence[Record]) -> str:
     return (f"{table(rows)}\n\n"
             "forward: statistics of the output; backward: statistics of dL/d(output). ms includes the modules\n"
             f"inside, the other columns do not. {cached} of activations cached for backward, {n_params:,} parameters")
-
-
-def formula_table() -> list[str]:
-    """The layers of `numpygpt.nn` as lines of a Markdown table: name, forward formula, backward formula."""
-    kinds = [kind for name in nn.__all__ if isinstance(kind := getattr(nn, name), type) and hasattr(kind, "formula")]
-    rows = [(f"`{kind.__name__}`", "<br>".join(kind.formula.forward), "<br>".join(kind.formula.backward))
-            for kind in sorted(kinds, key=lambda kind: kind.__name__)]
-    return ["| layer | forward | backward |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
-

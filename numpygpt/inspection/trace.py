@@ -82,7 +82,7 @@ class trace:
         return list(found.values())
 
     def merge_scalars(self, found: dict[str, Record]) -> None:
-        """Put together the scalars of which each worker has a part."""
+        """Merge the scalars: each worker has a part of them."""
         scalars = [tracer.scalars for tracer in self.tracers]
         for name, record in found.items():
             output = merged(chain.from_iterable(worker.outputs.get(name, []) for worker in scalars))

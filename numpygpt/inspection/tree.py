@@ -66,9 +66,9 @@ def alike(rows: Iterable[AnyNamed], key: Callable[[AnyNamed], Any]) -> list[list
     return [list(run) for _, run in runs]
 
 
-def is_idle(module: Module, input_shape: tuple[int, ...]) -> bool:
-    """Whether the module returns its input unchanged in training, as dropout with p = 0 does."""
-    cost = cost_of(module, Call(input_shape))
+def is_idle(module: Module, input_shape: tuple[int, ...], training: bool = True) -> bool:
+    """Whether the module returns its input unchanged, as dropout does with p = 0, or outside training."""
+    cost = cost_of(module, Call(input_shape, training=training))
     return cost is not None and not (cost.forward or cost.cached or cost.children or cost.output != input_shape)
 
 

@@ -154,9 +154,8 @@ def moved(module: Module, learned: list[tuple[str, Module, str]]) -> Storage:
 
 def move(owner: Module, name: str, storage: Storage, place: slice) -> None:
     """Let a parameter, and its gradient if it has one, be views of a storage."""
-    param, grad = vars(owner)[name], vars(owner).get("d" + name)
-    storage.params[place] = param.reshape(-1)
-    owner._replace(name, storage.params[place].reshape(param.shape))
-    if grad is not None:
-        storage.grads[place] = grad.reshape(-1)
-        owner._replace("d" + name, storage.grads[place].reshape(param.shape))
+    for key, flat in ((name, "params"), ("d" + name, "grads")):
+        if (old := vars(owner).get(key)) is not None:
+            view = getattr(storage, flat)[place].reshape(old.shape)
+            view[...] = old
+            owner._replace(key, view)

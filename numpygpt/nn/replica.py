@@ -50,8 +50,9 @@ def replica(module: AnyModule, spawn: bool = False) -> AnyModule:
     and its layers also get copies of their objects of any other type. Making a replica takes microseconds per module.
     Not for a module that `is_patched`.
     """
-    module._settle()  # else the replica would move the parameters when it needs them contiguous
     modules = [inside for _, inside in module.named_modules()]
+    if any(inside._params and inside._storage is None for inside in modules):
+        module._settle()  # else the replica would move the parameters when it needs them contiguous
     copies: dict[int, Any] = {id(inside): object.__new__(type(inside)) for inside in modules}  # identity -> copy
     shared = (vars(inside)[name] for inside in modules for name in (*inside._params, *inside._constants))
     copies |= {id(array): array for array in shared}

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from numpygpt.optim.groups import Group, Params
-from numpygpt.optim.optimizer import Optimizer, check
+from numpygpt.optim.groups import Group, Params, check
+from numpygpt.optim.optimizer import Optimizer
 from numpygpt.utils.checks import number
 
 
@@ -51,7 +51,7 @@ class Adam(Optimizer):
         root /= math.sqrt(1 - b2**self.steps)  # sqrt(vhat)
         root += self.eps
         step = np.divide(m, root, out=root)
-        step *= self.lr * group.lr_scale / (1 - b1**self.steps)  # lr mhat / (sqrt(vhat) + eps)
+        step *= self.rates(group)[0] / (1 - b1**self.steps)  # lr mhat / (sqrt(vhat) + eps)
         p -= step
 
 
@@ -68,10 +68,10 @@ class AdamW(Adam):
         decay = number("weight_decay", weight_decay)
         self.weight_decay = check("weight_decay", decay, decay >= 0, "at least 0")
         super().__init__(params, lr, betas, eps)
-        self.checked_decay(decay)
 
     @np.errstate(under="ignore")
     def update(self, s: slice, group: Group) -> None:
-        if (decay := self.decay(group)) and s.stop <= self.flat.n_matrix:  # matrices come first in the flat arrays
-            self.flat.params[s] *= 1 - self.lr * group.lr_scale * decay
+        lr, decay = self.rates(group)
+        if decay and s.stop <= self.flat.n_matrix:  # matrices come first in the flat arrays
+            self.flat.params[s] *= 1 - lr * decay
         super().update(s, group)

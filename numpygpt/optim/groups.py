@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +10,24 @@ from typing import Any
 
 from numpygpt.nn.modules.loading import found
 from numpygpt.nn.modules.module import Module
+from numpygpt.utils.checks import number
 
 Params = Module | Sequence[Any]  # see `grouped`
 
 
 @dataclass
 class Group:
-    """Parameters, by dotted name, and the hyper-parameters that differ from the optimiser's."""
+    """Parameters, by dotted name, and their own hyper-parameters; None means the optimiser's."""
 
     names: list[str]
-    lr_scale: float = 1.0  # the group's learning rate is this times the optimiser's
+    lr: float | None = None
     weight_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("lr", "weight_decay"):
+            if (value := getattr(self, key)) is not None:
+                value = number(f"a group's {key}", value)
+                check(f"a group's {key}", value, 0 <= value < math.inf, "at least 0 and finite")
 
 
 class Modules(Module):
@@ -37,8 +45,8 @@ def as_module(params: Any, user: str) -> Module:
     return roots[0] if len(roots) == 1 else Modules(roots)
 
 
-def grouped(params: Params, user: str, keys: tuple[str, ...]) -> tuple[Module, list[tuple[list[str], dict[str, Any]]]]:
-    """(the modules as one, [(names of the parameters, hyper-parameters) of each group]), without frozen parameters.
+def grouped(params: Params, user: str, keys: tuple[str, ...]) -> tuple[Module, list[Group]]:
+    """(the modules as one, the groups of their parameters), without frozen parameters.
 
     `params` is a module, a list of modules, or a list of groups `{"params": ..., "lr": ...}`. A group's "params" is a
     module or a list of modules. A tuple `(module, "wte.W", "blocks.0")` in place of a module names parameters in it.
@@ -62,7 +70,7 @@ def grouped(params: Params, user: str, keys: tuple[str, ...]) -> tuple[Module, l
     if not counts:
         raise ValueError(f"{user} has no parameters to optimise: there are none, or all are frozen, and "
                          "requires_grad_(True) lets them learn")
-    return model, [(mine, {key: group[key] for key in keys if key in group})
+    return model, [Group(mine, **{key: group[key] for key in keys if key in group})
                    for mine, group in zip(names, groups, strict=True)]
 
 
@@ -76,3 +84,10 @@ def selected(value: Any, user: str) -> list[tuple[Module, tuple[str, ...]]]:
         return [pair for item in value for pair in selected(item, user)]
     raise ValueError(f"{user} needs a Module, or a list of modules, not their parameters, got {type(value).__name__}: "
                      f"write {user}(model, ...), or (model, 'wte.W') for one of its parameters")
+
+
+def check(name: str, value: float, right: bool, rule: str) -> float:
+    """`value`, or ValueError with the rule that it breaks."""
+    if not right:
+        raise ValueError(f"{name} must be {rule}, got {value}")
+    return value

@@ -12,7 +12,7 @@ import numpy as np
 from numpygpt.nn.flat import cut
 from numpygpt.nn.functional import CACHE_ENTRIES
 from numpygpt.nn.modules.loading import fitting
-from numpygpt.optim.groups import Group, Params, grouped
+from numpygpt.optim.groups import Group, Params, check, grouped
 from numpygpt.utils.checks import integer, number
 from numpygpt.utils.signals import signals_wait
 
@@ -38,18 +38,12 @@ class Optimizer:
     weight_decay: float = 0.0
 
     def __init__(self, params: Params, lr: float):
-        self.model, groups = grouped(params, type(self).__name__, self.group_keys)
+        self.model, self.groups = grouped(params, type(self).__name__, self.group_keys)
         self.flat, self.steps = self.model.flat(), 0
         self.unfinished = False  # whether a step failed after it had changed some of the parameters
         self.check_dtype()
-        self.groups = [Group(names) for names, _ in groups]
+        self.first_lr = number("lr", lr)  # the ratio of a group's lr to it stays the same
         self.lr = lr
-        for group, (_, options) in zip(self.groups, groups, strict=True):
-            if "lr" in options:
-                group.lr_scale = self.lr_scale(options["lr"])
-            if "weight_decay" in options:
-                group.weight_decay = self.checked_decay(options["weight_decay"])
-        self.check_lr(self.lr)
         self.make_moments()
 
     @property
@@ -64,29 +58,18 @@ class Optimizer:
         self.check_lr(lr)
         self._lr = lr
 
-    def lr_scale(self, lr: Any) -> float:
-        """The ratio of a group's lr to the optimiser's."""
-        lr = number("a group's lr", lr)
-        check("a group's lr", lr, 0 <= lr < math.inf, "at least 0 and finite")
-        if lr and not self.lr:
-            raise ValueError(f"a group has lr {lr} and the optimiser lr 0: learning rates change in proportion to the "
-                             "optimiser's, so give it one above 0")
-        return lr / self.lr if lr else 0.0
-
-    def decay(self, group: Group) -> float:
-        """A group's weight decay."""
-        return self.weight_decay if group.weight_decay is None else group.weight_decay
-
-    def checked_decay(self, decay: Any) -> float:
-        decay = number("weight_decay", decay)
-        self.check_rounded("weight_decay", check("weight_decay", decay, decay >= 0, "at least 0"), 0)
-        return decay
+    def rates(self, group: Group, lr: float | None = None) -> tuple[float, float]:
+        """A group's learning rate and weight decay, now or when the optimiser's learning rate is `lr`."""
+        lr = self.lr if lr is None else lr
+        if group.lr is not None:
+            lr *= group.lr / check("lr", self.first_lr, self.first_lr > 0, "above 0 if a group has an lr of its own")
+        return lr, self.weight_decay if group.weight_decay is None else group.weight_decay
 
     def check_lr(self, lr: float) -> None:
-        """ValueError if a group's hyper-parameters do not go with this learning rate of the optimiser."""
-        for group in self.groups:
-            rate, decay = lr * group.lr_scale, self.decay(group)
+        """ValueError if the groups' hyper-parameters do not go with this learning rate of the optimiser."""
+        for rate, decay in (self.rates(group, lr) for group in self.groups):
             self.check_rounded("lr", rate, 0)
+            self.check_rounded("weight_decay", decay, 0)
             if rate * decay >= 2:  # p is multiplied by 1 - lr weight_decay
                 raise ValueError(f"lr {rate} times weight_decay {decay} must be below 2, got {rate * decay:.3g}: each "
                                  "step multiplies the matrices by 1 minus it, so they would grow without end. Usual "
@@ -158,9 +141,9 @@ class Optimizer:
             self.flat.grads[s].fill(0)
 
     def views(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """A flat array in named pieces, of the parameters that this optimiser updates."""
-        names = {name for group in self.groups for name in group.names}
-        return {name: view for name, view in self.flat.views(flat).items() if name in names}
+        """A flat array in named pieces: the parameters that this optimiser updates."""
+        views = self.flat.views(flat)
+        return {name: views[name] for name in self.flat.layout if any(name in group.names for group in self.groups)}
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy gets the moments by parameter name, because its model's arrays may have another order."""
@@ -214,10 +197,3 @@ class Optimizer:
             for name, view in self.views(getattr(self, moment)).items():
                 view[...] = arrays[moment][name]
         self.steps, self.unfinished = steps, False
-
-
-def check(name: str, value: float, right: bool, rule: str) -> float:
-    """`value`, or ValueError with the rule that it breaks."""
-    if not right:
-        raise ValueError(f"{name} must be {rule}, got {value}")
-    return value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpygpt.optim.groups import Group, Params
-from numpygpt.optim.optimizer import Optimizer, check
+from numpygpt.optim.groups import Group, Params, check
+from numpygpt.optim.optimizer import Optimizer
 from numpygpt.utils.checks import number
 
 
@@ -32,4 +32,4 @@ class SGD(Optimizer):
             v *= self.momentum
             v += g
             g = v
-        p -= self.lr * group.lr_scale * g
+        p -= self.rates(group)[0] * g

@@ -1,4 +1,4 @@
-"""What `--trace-every` wrote down, layer by layer: gradient norms, and how far each update moves the weights."""
+"""The records of `--trace-every` by layer: gradient norms, and how far each update moves the weights."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from numpygpt.plots.series import smooth, thin
 from numpygpt.plots.style import GREY, INK, aside
 from numpygpt.plots.view import View, leave_empty
 
-CUSTOMARY = 1e-3  # of a step by the weights that it changes
-BLOCK = re.compile(r"blocks\.([0-9]{1,3})\..+")  # a parameter of a block; a picture of more blocks would take minutes
-MOST = 12  # blocks with a legend entry of their own; the colours of those between go from one to the next
+USUAL_RATIO = 1e-3  # of a step to the weights that it changes
+BLOCK = re.compile(r"blocks\.([0-9]{1,3})\..+")  # a parameter of a block; drawing more blocks would take minutes
+MAX_ENTRIES = 12  # blocks with a legend entry; the colours of the others lie between
 LAYERS = {"wte": "embedding", "wpe": "embedding", "norm_f": "final norm", "head": "head"}
 Table = dict[str, np.ndarray]
 Entries = list[tuple[Artist, str]]
@@ -27,7 +27,7 @@ Entries = list[tuple[Artist, str]]
 def parameters_by_layer(table: Table) -> dict[str, list[str]]:
     """{layer: its parameters} from the input to the output: embedding, each block, final norm, an untied head, others.
 
-    A file need not be one of ours: a parameter that lacks one of its three columns is left out.
+    The file may come from another program: a parameter that lacks one of its three columns is left out.
     """
     layers: dict[str, list[str]] = {}
     for column in table:
@@ -50,9 +50,9 @@ def gradient_norm(table: Table, parameters: list[str]) -> np.ndarray:
 
 
 def update_ratio(table: Table, parameters: list[str]) -> np.ndarray:
-    """|step| / |weights| of these parameters together; a row's `update/NAME` is that of one of them.
+    """|step| / |weights| of these parameters together; a row's `update/NAME` is the ratio of one parameter.
 
-    A bias begins at 0, where its own ratio is none: that first step of it is left out.
+    A bias starts at 0 and then has no ratio, so its first step is left out.
     """
     steps, weights = np.zeros(len(table["step"])), np.zeros(len(table["step"]))
     for name in parameters:
@@ -63,7 +63,7 @@ def update_ratio(table: Table, parameters: list[str]) -> np.ndarray:
 
 
 def draw_layers(norm: Axes, ratio: Axes, run: Run, view: View) -> Entries:
-    """A line for each layer in both panels. Returns a legend entry for each layer, of many blocks for some."""
+    """Draw a line per layer in both panels. Returns the legend entries; of many blocks only some have one."""
     table = run.metrics.trace
     layers = parameters_by_layer(table)
     looks = looks_of(list(layers))
@@ -71,7 +71,7 @@ def draw_layers(norm: Axes, ratio: Axes, run: Run, view: View) -> Entries:
     entries: Entries = []
     for layer, parameters in layers.items():
         for ax, values in ((norm, gradient_norm(table, parameters)), (ratio, update_ratio(table, parameters))):
-            y = np.where(values > 0, smooth(values, span), np.nan)  # a gradient of 0 has no place on a log axis
+            y = np.where(values > 0, smooth(values, span), np.nan)  # a log axis cannot show 0
             marker = "." if np.isfinite(y).sum() < 2 else None
             (line,) = ax.plot(*thin(x, y), linewidth=1.4, marker=marker, label=f"{run.name}: {layer}", **looks[layer])
         entries.append((line, layer))
@@ -79,16 +79,16 @@ def draw_layers(norm: Axes, ratio: Axes, run: Run, view: View) -> Entries:
         scale(ax)
     if ratio.get_yscale() == "log":
         low, high = ratio.get_ylim()
-        ratio.set_ylim(min(low, CUSTOMARY / 2), max(high, CUSTOMARY * 2))
-        ratio.axhline(CUSTOMARY, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), label="customary")
+        ratio.set_ylim(min(low, USUAL_RATIO / 2), max(high, USUAL_RATIO * 2))
+        ratio.axhline(USUAL_RATIO, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), label="usual")
         aside(ratio, "dashed: 0.001, a rule of thumb")
-    return entries if len(layers) <= MOST + 3 else some(entries)
+    return entries if len(layers) <= MAX_ENTRIES + 3 else thinned(entries)
 
 
 def looks_of(layers: list[str]) -> dict[str, dict[str, Any]]:
-    """Blocks go from dark to light with depth; what stands before and after them is grey and broken."""
+    """Blocks go from dark to light with depth; the layers before and after them are grey or dashed."""
     blocks = [layer for layer in layers if layer.startswith("block ")]
-    shades = colormaps["viridis"](np.linspace(0, 0.88, max(2, len(blocks))))  # its last yellow is not seen on white
+    shades = colormaps["viridis"](np.linspace(0, 0.88, max(2, len(blocks))))  # its yellow end is invisible on white
     looks: dict[str, dict[str, Any]] = {
         block: {"color": to_hex(shade), "linestyle": "-"} for block, shade in zip(blocks, shades, strict=False)
     }
@@ -97,12 +97,12 @@ def looks_of(layers: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def rows_of(steps: np.ndarray, span: float) -> float:
-    """How many trace rows lie in `span` updates."""
+    """How many trace rows there are in `span` updates."""
     return span / float(np.median(np.diff(steps))) if len(steps) > 1 else 1.0
 
 
 def scale(ax: Axes) -> None:
-    """A logarithmic axis around all lines, unless none has a value to show on one."""
+    """Make the axis logarithmic, unless no line has a value that it could show."""
     values = np.concatenate([line.get_ydata() for line in ax.lines])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -112,8 +112,8 @@ def scale(ax: Axes) -> None:
     ax.set_yscale("log")
 
 
-def some(entries: Entries) -> Entries:
-    """The entries of what is no block, and of MOST blocks from the first to the last."""
+def thinned(entries: Entries) -> Entries:
+    """The entries of MAX_ENTRIES blocks, evenly from the first to the last, and of everything else."""
     blocks = [i for i, (_, layer) in enumerate(entries) if layer.startswith("block ")]
-    shown = {blocks[i] for i in np.linspace(0, len(blocks) - 1, MOST).round().astype(int)}
+    shown = {blocks[i] for i in np.linspace(0, len(blocks) - 1, MAX_ENTRIES).round().astype(int)}
     return [entry for i, entry in enumerate(entries) if i in shown or i not in blocks]

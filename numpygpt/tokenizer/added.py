@@ -1,7 +1,7 @@
-"""Added tokens of a vocabulary from elsewhere: not special, and recognised in every text before it is cut into pieces.
+"""Added tokens of other programs' vocabularies: recognised in every text before it is cut into pieces, but not special.
 
-Such as the runs of spaces by which vocabularies for source code are extended. (Hugging Face's `tokenizers`: of those
-that begin first in the text, the longest.)
+For example the runs of spaces in vocabularies for source code. As in Hugging Face's `tokenizers`, of the tokens that
+start first in the text the longest is taken.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from numpygpt.tokenizer import checks, storage
 from numpygpt.tokenizer.unicode import WHITESPACE
 
-Parts = list[tuple[int, str | int]]  # where each part starts in the text; ordinary text, or a token's id
+Parts = list[tuple[int, str | int]]  # (where a part starts, its ordinary text or a token's id)
 FLAGS = ("normalized", "own")
 
 
 class AddedToken(NamedTuple):
-    """`normalized`: looked for after all others. `own`: no ordinary token has this id, so merges never make it."""
+    """`normalized`: found after all others. `own`: no ordinary token has this id, so merges never produce it."""
 
     content: str
     id: int
@@ -28,7 +28,7 @@ class AddedToken(NamedTuple):
 
 
 def read(tokens: Any) -> tuple[AddedToken, ...]:
-    """The added tokens from a file of ours; their ids are not checked here."""
+    """Return the added tokens of our own file format. Their ids are not checked here."""
     if not isinstance(tokens, list):
         raise storage.wrong("added_tokens", "a list of objects", tokens)
     found = []
@@ -46,10 +46,10 @@ def read(tokens: Any) -> tuple[AddedToken, ...]:
 
 
 def cut_at(parts: Parts, tokens: dict[str, int]) -> Parts:
-    """The parts, their text cut at `tokens`: of several that begin at one place, at the longest."""
+    """Cut the text in `parts` at `tokens`; of several that start at one place, at the longest."""
     if not tokens:
         return parts
-    pattern = _any_of(tuple(sorted(tokens, key=len, reverse=True)))  # `re` takes the first that fits
+    pattern = _any_of(tuple(sorted(tokens, key=len, reverse=True)))  # `re` takes the first that matches
     cut: Parts = []
     for start, part in parts:
         if isinstance(part, int):
@@ -72,15 +72,15 @@ def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def crossing(contents: Iterable[str]) -> tuple[str, ...]:
-    """The contents that a cut before white space, or before a mark, could break."""
+    """Return the contents that a cut before white space or punctuation could break."""
     S = re.escape(WHITESPACE)
     return tuple(content for content in contents if re.search(rf"[^{S}][{S}]|\w\W", content))
 
 
 def unbroken(contents: tuple[str, ...]) -> str:
-    """A pattern that matches every place of a text except those inside one of `contents`."""
+    """Return a pattern that matches at every place of a text except inside one of `contents`."""
     if not contents:
         return ""
     inside = [f"(?<={re.escape(text[:k])}){re.escape(text[k:])}" for text in contents for k in range(1, len(text))]
     longest = max(map(len, contents))
-    return rf"(?=[\s\S]{{{longest - 1}}})(?!{'|'.join(inside)})"  # as much text as shows whether one begins here
+    return rf"(?=[\s\S]{{{longest - 1}}})(?!{'|'.join(inside)})"  # enough text to see whether one starts here

@@ -1,4 +1,4 @@
-"""What every tokenizer shares: the interface, special tokens, streaming, and reading and writing the file."""
+"""The base of all tokenizers: interface, special tokens, streaming, and the file."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from numpygpt.tokenizer.stream import Chunk, Pieces, chunks
 from numpygpt.tokenizer.workers import ordered_map
 from numpygpt.utils.text import shorten
 
-Where = Callable[[str, int], str]  # a text and an index in it, in words
+Where = Callable[[str, int], str]  # describes an index in a text
 
 
 class Tokenizer:
-    """text -> ids -> text. Ids are dense, from 0 on. Training puts the special tokens behind the ordinary ones.
+    """text -> ids -> text. Ids are consecutive from 0. Training puts the special tokens after the ordinary ones.
 
-    A subclass sets `kind` and `fields` and writes `train`, `_encode`, `_decode`, `_to_fields` and `_from_fields`.
-    `train(text, ...)` and `load(path)` make a tokenizer usable; before that every use raises RuntimeError.
-    With `lowercase` every text is made lower case before it is encoded, special tokens excepted.
-    A special token stands for something that is not text, such as the end of a document. Its name, met in plain text,
-    is ordinary text unless the caller lists it in `allowed_special`: no corpus and no prompt can forge one.
+    A subclass sets `kind` and `fields` and defines `train`, `_encode`, `_decode`, `_to_fields` and `_from_fields`.
+    Call `train(text, ...)` or `load(path)` first; before that every use raises RuntimeError.
+    With `lowercase` every text is lower-cased before it is encoded, except special tokens.
+    A special token represents something that is not text, such as the end of a document. Its name in plain text is
+    ordinary text unless the caller lists it in `allowed_special`, so no corpus and no prompt can forge one.
     """
 
     kind = ""
-    fields: tuple[str, ...] = ()  # what a file of this kind holds, next to the header that all kinds share
-    optional: tuple[str, ...] = ()  # and what it may hold
-    dropped = 0  # after training: how many times a rare word was given up so that the counts fit into memory
+    fields: tuple[str, ...] = ()  # the fields of this kind in the file, next to the common header
+    optional: tuple[str, ...] = ()  # and those that it may have
+    dropped = 0  # after training: how many times a rare word was dropped to save memory
 
     def __init__(self, lowercase: bool = False) -> None:
         self.lowercase = bool(lowercase)
         self.special_tokens: dict[str, int] = {}  # name -> id
-        self.added_tokens: tuple[AddedToken, ...] = ()  # of a vocabulary from elsewhere: recognised in every text
+        self.added_tokens: tuple[AddedToken, ...] = ()  # see added.py
         self._tokens: list[Any] = []  # id -> str, or bytes for BPE; empty until trained
 
     @property
@@ -51,21 +51,21 @@ class Tokenizer:
         return f"{type(self).__name__}({f'vocab_size={len(self._tokens)}' if self._tokens else 'untrained'})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process a tokenizer travels as what its file says."""
+        """Pickle as the JSON fields."""
         return type(self).from_dict, (self.to_dict(),)
 
     # -- text to ids
 
     def encode(self, text: str, allowed_special: Collection[str] | str = ()) -> list[int]:
-        """The ids of `text`; `allowed_special` names the special tokens to recognise in it, "all" for every one."""
+        """Return the ids of `text`. `allowed_special`: the special tokens to recognise in it, or "all"."""
         return self.encode_array(text, allowed_special).tolist()
 
     def encode_array(self, text: str, allowed_special: Collection[str] | str = ()) -> np.ndarray:
-        """The same ids as a uint32 array. (N,)"""
+        """Return the same ids as a uint32 array. (N,)"""
         return self._ready()._encode(text, self._split(text, allowed_special))
 
     def encode_stream(self, pieces: Pieces, workers: int = 1) -> Iterator[np.ndarray]:
-        """The ids of a text of any length that comes in pieces, array after array; together, those of the whole text.
+        """Yield the ids of a text that comes in pieces. The arrays together are the ids of the whole text.
 
         A `Special` among the pieces becomes that token. `workers` processes share the work (see `ordered_map`).
         """
@@ -87,14 +87,14 @@ class Tokenizer:
         return self._encode(text, parts, checks.near)
 
     def _split(self, text: str, allowed: Collection[str] | str) -> Parts:
-        """`text` cut at the special tokens that the caller allows, and at the added tokens."""
+        """Cut `text` at the special tokens that the caller allows, and at the added tokens."""
         checks.text(text)
         names = checks.allowed(allowed, self.special_tokens)
         return self._parts(text, {name: self.special_tokens[name] for name in names})
 
     def _parts(self, text: str, special: dict[str, int], start: int = 0) -> Parts:
-        """`text`, which begins at `start` of a longer one, cut in two passes: the added tokens that are `normalized`
-        are looked for in what the others leave."""
+        """Cut `text`, which starts at `start` of a longer text, in two passes: `normalized` added tokens are found in
+        what the others leave."""
         early, late = ({token.content: token.id for token in self.added_tokens if token.normalized is normalized}
                        for normalized in (False, True))  # fmt: skip
         parts = cut_at(cut_at([(start, text)], {**special, **early}), late)
@@ -106,32 +106,32 @@ class Tokenizer:
     def _special_id(self, name: str) -> int:
         if name not in self.special_tokens:
             raise ValueError(
-                f"the text has the special token {shorten(name)}, which this tokenizer lacks; "
+                f"this tokenizer has no special token {shorten(name)}, which the text contains; "
                 f"it has {', '.join(map(repr, self.special_tokens)) or 'none'}"
             )
         return self.special_tokens[name]
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
-        """The ids of `text`, which was split into `parts`; `where` tells the place of what is unknown."""
+        """Return the ids of `text`, which was split into `parts`. `where` describes a place in it."""
         raise NotImplementedError
 
     def _continued(self, last: int, ids: np.ndarray) -> np.ndarray:
-        """`ids`, encoded as if a text began there, as what follows the id `last` in the same text."""
+        """Return `ids`, encoded as the start of a text, as they are after the id `last`."""
         return ids
 
     # -- ids to text
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of `ids`, a list or a 1-D integer array. ValueError for an id outside the vocabulary."""
+        """Return the text of `ids`, a list or a 1-D integer array. Raises ValueError for an unknown id."""
         return self._decode(checks.ids(ids, self.vocab_size))
 
     def token_text(self, id: int) -> str:
-        """One token as shown to a person; bytes that are no whole character appear as `\\xe2`."""
+        """Return one token for display; bytes of an incomplete character appear as `\\xe2`."""
         (id,) = checks.ids([id], self.vocab_size)
         return self._shown(id)
 
     def stream(self) -> StreamDecoder:
-        """A decoder that takes one id at a time, for text that is shown while it is generated."""
+        """Return a decoder that takes one id at a time, for text that is printed while it is generated."""
         return StreamDecoder(self._ready())
 
     def _decode(self, ids: list[int]) -> str:
@@ -143,13 +143,13 @@ class Tokenizer:
     # -- the vocabulary and the file
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything about the tokenizer, ready for JSON; `from_dict` is the way back."""
+        """Return everything about the tokenizer, ready for JSON; `from_dict` is the inverse."""
         header = {"format": storage.FORMAT, "version": storage.VERSION, "kind": self.kind, "lowercase": self.lowercase}
         return {**header, "special_tokens": dict(self.special_tokens), **self._ready()._to_fields()}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """The tokenizer that `to_dict` described. ValueError where anything in `fields` does not fit."""
+        """Return the tokenizer that `to_dict` described. Raises ValueError if `fields` is not valid."""
         kinds = {known.kind: known for known in Tokenizer.__subclasses__()}
         found = kinds[storage.check_header(fields, kinds)]
         target = cls if issubclass(cls, found) else found  # a subclass of BPETokenizer reads "bpe" as itself
@@ -166,14 +166,14 @@ class Tokenizer:
         return tokenizer
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tokenizer to `path` as JSON; a file already there is replaced only by a complete one."""
+        """Write the tokenizer to `path` as JSON. An existing file is replaced only by a complete one."""
         storage.write(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote, or a tokenizer.json of Hugging Face's with byte-level BPE (see formats.py).
+        """Read what `save` wrote, or Hugging Face's tokenizer.json with byte-level BPE (see formats.py).
 
-        The file may come from a stranger: every field is checked, and nothing is run.
+        The file is untrusted: every field is checked, and nothing is executed.
         """
         fields = storage.read(path)
         try:
@@ -189,8 +189,8 @@ class Tokenizer:
 
     def _define(self, ordinary: list[Any], special: dict[str, int], texts: Iterable[Any] | None = None,
                 added: dict[int, Any] | None = None) -> None:  # fmt: skip
-        """Set the vocabulary: the special tokens at their ids (`texts`: what they decode to, else their names), the
-        `added` ones at theirs, which may spell what another token spells, and the ordinary ones at the others."""
+        """Set the vocabulary: special tokens at their ids (`texts`: what they decode to, if not their names), `added`
+        tokens at theirs (which may spell the same as another token), ordinary tokens at the other ids."""
         named = dict(zip(special.values(), texts or special, strict=True))
         checks.distinct([*ordinary, *named.values()])
         named |= added or {}
@@ -209,5 +209,5 @@ class Tokenizer:
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """The tokenizer in the file at `path`, of whichever kind it is."""
+    """Return the tokenizer in the file at `path`, of any kind."""
     return Tokenizer.load(path)

@@ -1,4 +1,4 @@
-"""Byte pair encoding: frequent runs of bytes become tokens. The algorithms are in merges.py."""
+"""Byte pair encoding: frequent sequences of bytes become tokens. The algorithms are in merges.py."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from numpygpt.tokenizer.pretokenize import pretokenize
 from numpygpt.tokenizer.stream import Pieces, count, runs
 
 BYTES = [bytes([byte]) for byte in range(256)]
-RUN = 1 << 16  # characters cut into pieces at a time: few enough to stay in the processor's cache
-AT_ONCE = 1 << 22  # characters whose new pieces are merged together
-MAX_PIECE = 1024  # characters of a piece to learn from: a longer one, such as a text without spaces, is cut
-LONG = 64  # bytes: a longer piece would keep all others waiting, and is merged by itself
-MIN_LINKED = 1 << 14  # bytes of long pieces, which then are merged together, rank by rank
+RUN_CHARACTERS = 1 << 16  # cut into pieces at a time: they stay in the processor's cache
+CHUNK_CHARACTERS = 1 << 22  # whose new pieces are merged together
+MAX_PIECE = 1024  # characters of a piece in training: a longer piece, such as a text without spaces, is cut
+MAX_SHORT = 64  # bytes: a longer piece would delay all others, and is merged separately
+MIN_LINKED = 1 << 14  # bytes of long pieces, from which on they are merged together, rank by rank
 
 
 class BPETokenizer(Tokenizer):
-    """Ids 0 to 255 are the bytes of UTF-8, then one id a merge in the order learnt, then the special tokens.
+    """Ids 0 to 255 are the bytes of UTF-8; then one id per merge, in training order; then the special tokens.
 
     >>> tok = BPETokenizer().train("aaabdaaabac")
     >>> [tok.token_text(id) for id in range(256, tok.vocab_size)]
@@ -40,9 +40,9 @@ class BPETokenizer(Tokenizer):
     >>> tok.decode(tok.encode("naïve 🙂"))
     'naïve 🙂'
 
-    Every text can be encoded; nothing is unknown. Ids that are no whole UTF-8 together decode to U+FFFD.
-    (Radford et al. 2019, Language Models are Unsupervised Multitask Learners, section 2.2.)
-    A vocabulary from elsewhere (`from_gpt2`, `load` of a tokenizer.json of Hugging Face's) keeps its own order of ids.
+    Every text can be encoded. Ids whose bytes are not valid UTF-8 decode to U+FFFD. (Radford et al. 2019, Language
+    Models are Unsupervised Multitask Learners, section 2.2.) A vocabulary of another program (`from_gpt2`, or `load` of
+    Hugging Face's tokenizer.json) keeps its order of ids.
     """
 
     kind = "bpe"
@@ -59,12 +59,12 @@ class BPETokenizer(Tokenizer):
         progress: Callable[[int, int], object] | None = None,
         workers: int = 1,
     ) -> Self:
-        """Learn merges from `text` up to `vocab_size` tokens, or until no pair is left that occurs `min_freq` times.
+        """Learn merges from `text` up to `vocab_size` tokens, or until no pair occurs `min_freq` times.
 
-        `text` may come in pieces, and `workers` processes count its words (see `ordered_map`): memory grows with the
-        number of different words; beyond half a million the rarest are dropped, and `dropped` says how many. A piece
-        longer than MAX_PIECE is learned from in parts; `cut` counts those of full length.
-        `progress(done, total)` is called every few merges and at the end.
+        `text` may come in pieces. `workers` processes count its words (see `ordered_map`). Memory grows with the number
+        of different words; beyond half a million the rarest are dropped (`dropped` counts them). A piece longer than
+        MAX_PIECE is cut into parts (`cut` counts those of full length). `progress(done, total)` is called every few
+        merges and at the end.
         """
         names = checks.special_names(special_tokens)
         checks.at_least("vocab_size", vocab_size, 256 + len(names), f" (256 bytes and {len(names)} special tokens)")
@@ -83,7 +83,7 @@ class BPETokenizer(Tokenizer):
 
     @classmethod
     def from_gpt2(cls, vocab_bpe: str | os.PathLike[str], encoder_json: str | os.PathLike[str]) -> Self:
-        """GPT-2's own tokenizer from the two files that it was published with: 50,257 ids, the last <|endoftext|>."""
+        """Return GPT-2's tokenizer from its two published files: 50,257 ids, the last one <|endoftext|>."""
         try:
             return cls.from_dict(formats.from_gpt2(vocab_bpe, encoder_json))
         except ValueError as error:
@@ -94,12 +94,12 @@ class BPETokenizer(Tokenizer):
         storage.write(path, formats.to_huggingface(self.to_dict()))
 
     def stream(self) -> ByteStreamDecoder:
-        """A decoder that takes one id at a time and never shows half a character."""
+        """Return a decoder that takes one id at a time and never returns half a character."""
         return ByteStreamDecoder(self._ready())
 
     def _set_vocab(self, ordinary: list[bytes], merges: Iterable[Pair], special: dict[str, int],
                    added: tuple[AddedToken, ...] = ()) -> None:  # fmt: skip
-        """`ordinary`: the tokens but the named ones, in the order of their ids; `merges`: pairs of ids, by rank."""
+        """`ordinary`: the other tokens, in the order of their ids; `merges`: pairs of ids, by rank."""
         own = {token.id: token.content.encode("utf-8") for token in added if token.own}
         self._define(ordinary, special, [name.encode("utf-8") for name in special], own)
         self.added_tokens = added
@@ -117,17 +117,17 @@ class BPETokenizer(Tokenizer):
             if isinstance(part, int):
                 ids.append(np.array([part], dtype=np.uint32))
             else:
-                ids += [self._cache.encode(runs(stretch, RUN)) for stretch in runs(part, AT_ONCE)]
+                ids += [self._cache.encode(runs(stretch, RUN_CHARACTERS)) for stretch in runs(part, CHUNK_CHARACTERS)]
         return np.concatenate(ids)
 
     def _merge(self, pieces: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The ids of all pieces, and where among them those of each begin and how many they are."""
-        lacking = np.flatnonzero(self._byte_ids < 0)  # none, but in a vocabulary from elsewhere
+        """Return the ids of all pieces, where in them each piece starts, and how many it has."""
+        lacking = np.flatnonzero(self._byte_ids < 0)  # only in another program's vocabulary
         if lacking.size and (met := set(lacking.tolist()).intersection(b"".join(pieces))):
-            raise ValueError(f"this vocabulary has no token for the byte 0x{min(met):02x}, which the text has")
+            raise ValueError(f"this vocabulary has no token for the byte 0x{min(met):02x}, which the text contains")
         sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
         lengths, ids = np.empty_like(sizes), []
-        (short,), (long,) = np.nonzero(sizes <= LONG), np.nonzero(sizes > LONG)
+        (short,), (long,) = np.nonzero(sizes <= MAX_SHORT), np.nonzero(sizes > MAX_SHORT)
         if short.size:
             together, lengths[short] = self._table.apply(b"".join(pieces[k] for k in short), sizes[short])
             ids.append(together)
@@ -150,8 +150,8 @@ class BPETokenizer(Tokenizer):
     def _shown(self, id: int) -> str:
         return self._tokens[id].decode("utf-8", errors="backslashreplace")
 
-    # In the file a token is a string in which a character stands for the byte of the same number (Latin-1), and a merge
-    # is two of them. So people can read it, and no short file can describe huge tokens.
+    # In the file a token is a string with one character per byte (Latin-1), and a merge is two tokens. So people can
+    # read it, and no short file can describe huge tokens.
 
     def _to_fields(self) -> dict[str, Any]:
         merges = [[self._tokens[id].decode("latin-1") for id in pair] for pair in self._ranks]
@@ -179,7 +179,7 @@ def _latin_1(token: str) -> bytes:
 
 
 def _pieces(text: str, lowercase: bool) -> Iterator[str]:
-    """The pieces to learn from. A long piece is counted in parts of MAX_PIECE characters."""
+    """Yield the pieces to count. A long piece is counted in parts of MAX_PIECE characters."""
     for piece in pretokenize(text.lower() if lowercase else text):
         if len(piece) < MAX_PIECE:
             yield piece
@@ -190,10 +190,10 @@ def _pieces(text: str, lowercase: bool) -> Iterator[str]:
 def tokens_and_merges(
     vocab: list[str], merges: Any, special: Collection[int]
 ) -> tuple[list[bytes], list[Pair]]:
-    """A vocabulary from a file, checked: the ordinary tokens as bytes, and the merges as pairs of ids.
+    """Check a vocabulary from a file; return the ordinary tokens as bytes, and the merges as pairs of ids.
 
-    `vocab`: the ordinary tokens in the order of their ids; `merges`: a list of pairs of such tokens; `special`: the
-    ids of the special tokens, which `vocab` leaves out. Raises `ValueError` where one does not fit the other.
+    `vocab`: the ordinary tokens in the order of their ids; `merges`: pairs of such tokens; `special`: the ids of the
+    special tokens, which `vocab` leaves out. Raises `ValueError` if they do not fit together.
     """
     ids = dict(zip(vocab, storage.ordinary_ids(len(vocab), special), strict=True))
     if len(ids) < len(vocab):

@@ -1,4 +1,4 @@
-"""One token for each character: the smallest vocabulary, and the longest sequences."""
+"""One token per character: the smallest vocabulary and the longest sequences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpygpt.tokenizer.added import Parts
 from numpygpt.tokenizer.base import Tokenizer, Where
 from numpygpt.tokenizer.stream import Pieces, chunks
 
-UNKNOWN = np.uint32(2**32 - 1)  # no id: a vocabulary has at most 0x110000 characters
+NO_ID = np.uint32(2**32 - 1)  # a vocabulary has at most 0x110000 characters
 
 
 class CharTokenizer(Tokenizer):
@@ -24,14 +24,14 @@ class CharTokenizer(Tokenizer):
     >>> tok.decode([1, 0, 2, 2, 3])
     'hello'
 
-    A character outside the vocabulary becomes `<unk>` where that is one of the special tokens; otherwise ValueError.
+    A character outside the vocabulary becomes `<unk>` if that is a special token; otherwise it raises ValueError.
     """
 
     kind = "char"
     fields = ("vocab",)
 
     def train(self, text: str | Pieces, special_tokens: Iterable[str] = ()) -> Self:
-        """Take the vocabulary from `text`, or from the pieces of one."""
+        """Take the vocabulary from `text`, which may come in pieces."""
         names = checks.special_names(special_tokens)
         characters: set[str] = set()
         for chunk in chunks(text):
@@ -43,9 +43,9 @@ class CharTokenizer(Tokenizer):
 
     def _set_vocab(self, characters: list[str], special: dict[str, int]) -> None:
         self._define(characters, special)
-        # A table from code point to id makes encoding one NumPy lookup. Its last entry serves all larger code points.
+        # A table from code point to id makes encoding one NumPy lookup. Its last entry is for all larger code points.
         codes = [ord(character) for character in characters]
-        self._table = np.full(max(codes) + 2, special.get("<unk>", UNKNOWN), dtype=np.uint32)
+        self._table = np.full(max(codes) + 2, special.get("<unk>", NO_ID), dtype=np.uint32)
         self._table[codes] = storage.ordinary_ids(len(characters), special.values())
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
@@ -57,13 +57,11 @@ class CharTokenizer(Tokenizer):
             return np.array([part], dtype=np.uint32)
         codes = np.frombuffer(part.encode("utf-32-le"), dtype="<u4")  # the code point of each character
         ids = self._table[np.minimum(codes, len(self._table) - 1)]
-        if (ids == UNKNOWN).any():
-            index = int((ids == UNKNOWN).argmax())
-            raise ValueError(
-                f"the character {part[index]!r} (U+{codes[index]:04X}) {where(text, start + index)} is "
-                f"not in the vocabulary of {self.vocab_size} tokens; remove it, train on a text that has it, "
-                "train with the special token <unk>, or use bpe, which knows every text"
-            )
+        if (ids == NO_ID).any():
+            index = int((ids == NO_ID).argmax())
+            raise ValueError(f"the character {part[index]!r} (U+{codes[index]:04X}) {where(text, start + index)} is "
+                             f"not in the vocabulary of {self.vocab_size} tokens; remove it, train on a text that has "
+                             "it or with the special token <unk>, or use bpe, which can encode every text")
         return ids
 
     def _to_fields(self) -> dict[str, Any]:

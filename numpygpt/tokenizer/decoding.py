@@ -1,4 +1,4 @@
-"""Text from ids that come one at a time, for a text that is shown while it is generated."""
+"""Decoding one id at a time, for text that is printed while it is generated."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class StreamDecoder:
-    """Ids in, one at a time; text out as soon as it is certain. All pushes and the flush together equal `decode(ids)`.
+    """Returns text as soon as it is certain. All pushes and the flush together equal `decode(ids)`.
 
-    This one serves tokens whose text does not depend on their neighbours; BPE and words have their own.
+    This class is for tokens whose text does not depend on their neighbours; BPE and words have their own.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -23,13 +23,13 @@ class StreamDecoder:
         self.position = 0
 
     def push(self, id: int) -> str:
-        """The text that is certain now that `id` has come; it may be empty."""
+        """Return the text that `id` makes certain; it may be empty."""
         (id,) = checks.ids([id], self.tokenizer.vocab_size, first=self.position)
         self.position += 1
         return self._text(id)
 
     def flush(self) -> str:
-        """What was held back; afterwards the decoder starts afresh."""
+        """Return what was held back, and start again."""
         self.position = 0
         return self._rest()
 
@@ -41,7 +41,7 @@ class StreamDecoder:
 
 
 class ByteStreamDecoder(StreamDecoder):
-    """Holds back the bytes of a character until the last one has come."""
+    """Holds back the bytes of a character until it is complete."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         super().__init__(tokenizer)
@@ -55,7 +55,7 @@ class ByteStreamDecoder(StreamDecoder):
 
 
 class WordStreamDecoder(StreamDecoder):
-    """Remembers the last id: whether a space stands between two tokens depends on both."""
+    """Remembers the last id: whether there is a space between two tokens depends on both."""
 
     def __init__(self, tokenizer: WordTokenizer) -> None:
         super().__init__(tokenizer)

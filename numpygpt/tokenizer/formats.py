@@ -1,8 +1,8 @@
-"""Byte-level BPE as others store it: GPT-2's two files, and the tokenizer.json of Hugging Face's `tokenizers`.
+"""Byte-level BPE files of other programs: GPT-2's two files, and the tokenizer.json of Hugging Face's `tokenizers`.
 
-Each is translated to and from the fields of our own file (`storage.py`), so that one reader checks them all. In both,
-a token is written in GPT-2's byte alphabet: a byte that is a visible character of Latin-1 stands for itself, and the
-68 others, in order, for the characters from U+0100 on. A space is `Ġ`. (GPT-2, encoder.py, bytes_to_unicode.)
+Each is translated to and from the fields of our own file (`storage.py`), so that one reader checks them all. Both write
+tokens in GPT-2's byte alphabet: a byte that is a visible character of Latin-1 is that character, and the 68 others are,
+in order, the characters from U+0100 on. A space is `Ġ`. (GPT-2, encoder.py, bytes_to_unicode.)
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpygpt.tokenizer import storage
 from numpygpt.utils.text import shorten
 
 Fields = dict[str, Any]
-OFF = (None, False, "", 0, 0.0)  # what an option that is not in use may hold
-STRICT = ("single_word", "lstrip", "rstrip")  # flags by which an added token is found in fewer places or takes spaces
+OFF = (None, False, "", 0, 0.0)  # values of an option that is not in use
+STRICT = ("single_word", "lstrip", "rstrip")  # flags that change where an added token is found
 UNSUPPORTED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
 
 
 @cache
 def byte_alphabet() -> dict[int, int]:
-    """byte -> code point of its character, for str.translate; `latin_1` is the way back."""
+    """Return byte -> code point of its character, for str.translate; `latin_1` is the inverse."""
     visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = (byte for byte in range(256) if byte not in visible)
     return {**{byte: byte for byte in visible}, **{byte: 256 + k for k, byte in enumerate(others)}}
@@ -31,12 +31,12 @@ def byte_alphabet() -> dict[int, int]:
 
 @cache
 def latin_1() -> dict[int, int]:
-    """Code point in GPT-2's byte alphabet -> byte."""
+    """Return code point in GPT-2's byte alphabet -> byte."""
     return {code: byte for byte, code in byte_alphabet().items()}
 
 
 def from_gpt2(vocab_bpe: str | os.PathLike[str], encoder_json: str | os.PathLike[str]) -> Fields:
-    """Our fields from `vocab.bpe`, a merge a line, and `encoder.json`, token -> id."""
+    """Return our fields from `vocab.bpe`, one merge per line, and `encoder.json`, token -> id."""
     ids = storage.read(encoder_json)
     try:
         lines = storage.read_bytes(vocab_bpe).decode("utf-8").replace("\r\n", "\n").split("\n")
@@ -50,15 +50,15 @@ def from_gpt2(vocab_bpe: str | os.PathLike[str], encoder_json: str | os.PathLike
 
 
 def is_huggingface(fields: Any) -> bool:
-    """Whether this is the content of a tokenizer.json of Hugging Face's, and none of ours."""
+    """Return whether this is the content of a tokenizer.json of Hugging Face, not of ours."""
     return isinstance(fields, dict) and "format" not in fields and isinstance(fields.get("model"), dict)
 
 
 def from_huggingface(file: Fields) -> Fields:
-    """Our fields from a tokenizer.json: byte-level BPE as GPT-2 has it, and nothing that would change its ids.
+    """Return our fields from a tokenizer.json: byte-level BPE as in GPT-2, without anything that would change its ids.
 
-    Its special tokens are ours, and so are its other added tokens (see added.py). `truncation` and `padding` are about
-    batches and are left out.
+    Special tokens and other added tokens (see added.py) are taken over. `truncation` and `padding` concern batches and
+    are left out.
     """
     model = file["model"]
     _check_parts(file, model)
@@ -77,11 +77,11 @@ def from_huggingface(file: Fields) -> Fields:
 
 
 def _check_parts(file: Fields, model: Fields) -> None:
-    """ValueError for a part of a tokenizer.json that gives other ids than our encoding does."""
+    """Raise ValueError for a part of a tokenizer.json that gives other ids than our encoding."""
     splitters = _steps(file.get("pre_tokenizer"), "pretokenizers")
     if model.get("type", "BPE") != "BPE" or [_type(step) for step in splitters] != ["ByteLevel"]:
-        shown = f"{shorten(model.get('type'))} and {', '.join(map(shorten, map(_type, splitters))) or None}"
-        raise _not_ours(f"its model and pre_tokenizer are {shown}", "BPE and ByteLevel")
+        kinds = f"{shorten(model.get('type'))} and {', '.join(map(shorten, map(_type, splitters))) or None}"
+        raise _not_ours(f"its model and pre_tokenizer are {kinds}", "BPE and ByteLevel")
     for name in UNSUPPORTED:
         if model.get(name) not in OFF:
             raise _not_ours(f"its model has {name} = {shorten(model[name])}", "none")
@@ -96,7 +96,7 @@ def _check_parts(file: Fields, model: Fields) -> None:
 
 
 def _steps(part: Any, name: str) -> list[Any]:
-    """The steps of a part of a tokenizer.json, which may be one step, a Sequence of them, or null."""
+    """Return the steps of a part of a tokenizer.json, which may be one step, a Sequence of steps, or null."""
     if _type(part) != "Sequence":
         return [] if part is None else [part]
     steps = part.get(name)
@@ -110,13 +110,13 @@ def _type(step: Any) -> Any:
 
 
 def _adds_nothing(step: Any) -> bool:
-    """Whether this is a template, and for one text it is that text alone."""
+    """Return whether this is a template that adds nothing to a single text."""
     single = step.get("single") if _type(step) == "TemplateProcessing" else None
     return isinstance(single, list) and len(single) == 1 and isinstance(single[0], dict) and "Sequence" in single[0]
 
 
 def _names(step: Any) -> str:
-    """The tokens that the template adds, as far as the file names them."""
+    """Return the tokens that the template adds, as far as the file names them."""
     single = step.get("single") if isinstance(step, dict) else None
     parts = [part.get("SpecialToken") for part in single if isinstance(part, dict)] if isinstance(single, list) else []
     names = [shorten(part["id"]) for part in parts if isinstance(part, dict) and "id" in part]
@@ -124,10 +124,10 @@ def _names(step: Any) -> str:
 
 
 def to_huggingface(fields: Fields) -> Fields:
-    """A tokenizer.json from our fields of a BPE tokenizer. ValueError for one that lower-cases."""
+    """Return a tokenizer.json from our fields of a BPE tokenizer. Raises ValueError if it lower-cases."""
     if fields["lowercase"]:
-        raise ValueError("this tokenizer makes text lower case by Python's rules, which tokenizer.json cannot say; "
-                         "train one without lowercase, on text that is lower case already")
+        raise ValueError("this tokenizer lower-cases text by Python's rules, which tokenizer.json cannot express; "
+                         "train one without lowercase, on lower-case text")
     special: dict[str, int] = fields["special_tokens"]
     tokens: list[Fields] = [{"id": id, "content": name, "normalized": False, "special": True}
                             for name, id in special.items()]  # fmt: skip
@@ -137,8 +137,8 @@ def to_huggingface(fields: Fields) -> Fields:
     free = storage.ordinary_ids(len(fields["vocab"]), own.values())
     ids = {token.translate(byte_alphabet()): id for token, id in zip(fields["vocab"], free, strict=True)}
     if taken := sorted(set(ids) & set(own)):
-        raise ValueError(f"tokenizer.json cannot tell the special token {taken[0]!r} from the ordinary token that it "
-                         "spells in GPT-2's byte alphabet; give the special token another name")
+        raise ValueError(f"in tokenizer.json the special token {taken[0]!r} would be the same as an ordinary token in "
+                         "GPT-2's byte alphabet; give the special token another name")
     flags = dict.fromkeys(STRICT, False)
     return {
         "version": "1.0",
@@ -160,7 +160,7 @@ def to_huggingface(fields: Fields) -> Fields:
 
 
 def _fields(ids: dict[str, int], merges: Any, special: dict[str, int], added: Sequence[Fields] = ()) -> Fields:
-    """Our fields from a vocabulary and merges that are written in the byte alphabet."""
+    """Return our fields from a vocabulary and merges in the byte alphabet."""
     if not all(type(id) is int for id in ids.values()) or sorted(ids.values()) != list(range(len(ids))):
         raise storage.wrong("vocab", f"{len(ids):,} tokens with the ids from 0 on, each once", sorted(map(str, ids)))
     named = {*special, *(token["content"] for token in added if token["own"])}
@@ -174,24 +174,24 @@ def _fields(ids: dict[str, int], merges: Any, special: dict[str, int], added: Se
 
 
 def _spelled(token: str) -> str:
-    """The token in Latin-1, as our file has it."""
+    """Return the token in Latin-1, as in our file."""
     if not all(ord(character) in latin_1() for character in token):
         raise storage.wrong("vocab", "tokens in GPT-2's byte alphabet", token)
     return token.translate(latin_1())
 
 
 def _merged(merges: Any) -> set[str]:
-    """The bytes' tokens, and those that take part in merges or come out of one."""
+    """Return the bytes' tokens, and all tokens that are part or result of a merge."""
     pairs = [merge for merge in merges if isinstance(merge, list)] if isinstance(merges, list) else []
     pairs = [pair for pair in pairs if all(isinstance(part, str) for part in pair)]
     return {*map(chr, latin_1()), *(token for pair in pairs for token in (*pair, "".join(pair)))}
 
 
 def _added(tokens: Any, merged: set[str]) -> tuple[dict[str, int], list[Fields]]:
-    """name -> id of the special tokens, and the other added tokens as our file has them."""
+    """Return name -> id of the special tokens, and the other added tokens as in our file."""
     if not isinstance(tokens or [], list):
         raise storage.wrong("added_tokens", "a list", tokens)
-    special: dict[str, Any] = {}  # an id that is none is found where all ids are looked at
+    special: dict[str, Any] = {}  # wrong ids are found later, with all others
     added: list[Fields] = []
     for token in tokens or []:
         if not isinstance(token, dict) or not isinstance(token.get("content"), str):

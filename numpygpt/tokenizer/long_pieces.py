@@ -1,7 +1,7 @@
 """Merges applied to long pieces: a base64 string, a text without spaces, a line of dashes.
 
-A loop over the characters takes minutes for ten megabytes, and many short pieces at once (`MergeTable.apply`) wait for
-the longest. Here every merge is done at all of its places at once, from the lowest rank to the highest.
+A loop over the characters takes minutes for ten megabytes, and `MergeTable.apply` would make many short pieces wait for
+the longest. Here each merge is applied at all of its places at once, from the lowest rank to the highest.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from numpygpt.tokenizer.merge_table import NEVER, MergeTable
-from numpygpt.tokenizer.merges import NONE, Pair, standing, starts_of
+from numpygpt.tokenizer.merge_table import NO_RANK, MergeTable
+from numpygpt.tokenizer.merges import NONE, Pair, starts_of, still_there
 
-BLOCK = 1 << 20  # bytes whose ranks are looked up at a time
+CHUNK_BYTES = 1 << 20  # bytes whose ranks are looked up at a time
 
 
 def in_order(ranks: Mapping[Pair, int], made: list[int], vocab_size: int) -> bool:
-    """Whether each merge comes after those that make its two ids, so that no merge can give work to an earlier one.
+    """Return whether each merge comes after the merges that make its two ids, so that no merge enables an earlier one.
 
-    So it is in every vocabulary that was learned by merging.
+    This holds for every trained vocabulary.
     """
     makes = np.full(vocab_size, -1)
     np.maximum.at(makes, np.array(made, dtype=np.int64), np.arange(len(made)))
@@ -29,10 +29,10 @@ def in_order(ranks: Mapping[Pair, int], made: list[int], vocab_size: int) -> boo
 
 
 class LongPieces:
-    """Pieces end to end as a linked list of ids, and the places of each merge that can be done.
+    """Pieces end to end as a linked list of ids, and the places of each possible merge.
 
-    NONE stands between two pieces. A merge of places i and j keeps i and drops j, so places never move. `waiting` may
-    hold places at which a pair no longer stands.
+    NONE separates two pieces. A merge of places i and j keeps i and drops j, so places never move. `waiting` may hold
+    places that no longer have the pair.
     """
 
     def __init__(self, table: MergeTable, text: bytes, lengths: np.ndarray) -> None:
@@ -48,19 +48,19 @@ class LongPieces:
         self.ranks: list[int] = []  # a heap of the ranks in `waiting`
         inside = np.ones(len(codes), dtype=bool)
         inside[np.cumsum(lengths) - 1] = False  # at the end of a piece
-        for start in range(0, len(codes) - 1, BLOCK):
-            block = slice(start, min(start + BLOCK, len(codes) - 1))
+        for start in range(0, len(codes) - 1, CHUNK_BYTES):
+            block = slice(start, min(start + CHUNK_BYTES, len(codes) - 1))
             ranks = table.byte_ranks[codes[block], codes[block.start + 1 : block.stop + 1]]
             self._wait(self.places[block][inside[block]], ranks[inside[block]])
 
     def merged(self, ranks: Mapping[Pair, int], made: list[int]) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of all pieces, and how many each has."""
+        """Return the ids of all pieces, and how many each has."""
         pairs = list(ranks)
         while self.ranks:
             rank = heapq.heappop(self.ranks)
             places = np.sort(np.concatenate(self.waiting.pop(rank)))
-            places = places[starts_of(places)]  # a place that two merges brought about is there twice
-            self._merge(standing(self.ids, self.after, pairs[rank], places), made[rank])
+            places = places[starts_of(places)]  # a place that two merges produced occurs twice
+            self._merge(still_there(self.ids, self.after, pairs[rank], places), made[rank])
         piece = np.repeat(np.arange(len(self.lengths)), self.lengths)
         ids = self.ids[self.places]
         return ids[ids != NONE], np.bincount(piece[ids != NONE], minlength=len(self.lengths))
@@ -76,7 +76,7 @@ class LongPieces:
             self._wait(first, self.table._rank(self.ids[first].astype(np.int64), self.ids[second]))
 
     def _wait(self, places: np.ndarray, ranks: np.ndarray) -> None:
-        places, ranks = places[ranks < NEVER], ranks[ranks < NEVER]
+        places, ranks = places[ranks < NO_RANK], ranks[ranks < NO_RANK]
         order = np.argsort(ranks, kind="stable")
         ranks, places = ranks[order], places[order]
         starts = starts_of(ranks)

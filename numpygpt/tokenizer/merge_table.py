@@ -8,35 +8,35 @@ import numpy as np
 
 from numpygpt.tokenizer.merges import Pair
 
-NEVER = 1 << 62  # the rank of a pair that is no merge
+NO_RANK = 1 << 62  # the rank of a pair that is not a merge
 
 
 class MergeTable:
-    """`apply_merges` for many pieces: in each round, every piece that has a merge left does its next one.
+    """`apply_merges` for many pieces: in each round, every piece with a merge left does its next one.
 
-    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs. Those of two
-    bytes, with which every piece begins, have a table of their own. `byte_ids` (256,): the ids of the bytes.
+    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs. Pairs of
+    bytes, which every piece starts with, have a separate table. `byte_ids` (256,): the ids of the bytes.
     """
 
     def __init__(self, ranks: Mapping[Pair, int], made: list[int], byte_ids: np.ndarray, vocab_size: int) -> None:
-        keys = np.array([*(first * vocab_size + second for first, second in ranks), NEVER])
+        keys = np.array([*(first * vocab_size + second for first, second in ranks), NO_RANK])
         order = np.argsort(keys)
-        self.keys, self.ranks = keys[order], np.append(np.arange(len(made)), NEVER)[order]
+        self.keys, self.ranks = keys[order], np.append(np.arange(len(made)), NO_RANK)[order]
         self.made, self.byte_ids, self.vocab_size = np.array(made, dtype=np.int64), byte_ids, vocab_size
         self.byte_ranks = self._rank(byte_ids[:, None], byte_ids[None, :])  # (256, 256)
 
     def apply(self, text: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of pieces that stand end to end in `text`, and how many each has. lengths: (P,) bytes, none 0."""
+        """Return the ids of the pieces, end to end in `text`, and how many each has. lengths: (P,) bytes, > 0."""
         codes = np.frombuffer(text, dtype=np.uint8)
         ids = self.byte_ids[codes]  # (N,)
         piece = np.repeat(np.arange(len(lengths)), lengths)  # (N,) which piece each id belongs to
-        rank = np.append(self.byte_ranks[codes[:-1], codes[1:]], NEVER)  # (N,) of ids[i] with ids[i + 1]
-        rank[np.cumsum(lengths) - 1] = NEVER  # at the end of a piece
+        rank = np.append(self.byte_ranks[codes[:-1], codes[1:]], NO_RANK)  # (N,) of ids[i] with ids[i + 1]
+        rank[np.cumsum(lengths) - 1] = NO_RANK  # at the end of a piece
         finished = []
         while True:
             starts = np.flatnonzero(np.diff(piece, prepend=-1))
             lowest = np.repeat(np.minimum.reduceat(rank, starts), np.diff(starts, append=len(ids)))  # (N,) of its piece
-            busy = lowest < NEVER
+            busy = lowest < NO_RANK
             finished.append((piece[~busy], ids[~busy]))
             ids, piece, rank, lowest = ids[busy], piece[busy], rank[busy], lowest[busy]
             if not len(ids):
@@ -51,12 +51,12 @@ class MergeTable:
             for place in (at, at[at > 0] - 1):
                 after = np.minimum(place + 1, len(ids) - 1)
                 inside = (piece[place] == piece[after]) & (place < after)
-                rank[place] = np.where(inside, self._rank(ids[place], ids[after]), NEVER)
+                rank[place] = np.where(inside, self._rank(ids[place], ids[after]), NO_RANK)
         piece, ids = (np.concatenate(parts) for parts in zip(*finished, strict=True))
         return ids[np.argsort(piece, kind="stable")], np.bincount(piece, minlength=len(lengths))
 
     def _rank(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """The ranks of pairs of ids, of any shape; NEVER for a pair that does not merge."""
+        """Return the ranks of pairs of ids, of any shape; NO_RANK for a pair that does not merge."""
         keys = first * self.vocab_size + second
         found = np.searchsorted(self.keys, keys)
-        return np.where(self.keys[found] == keys, self.ranks[found], NEVER)
+        return np.where(self.keys[found] == keys, self.ranks[found], NO_RANK)

@@ -1,4 +1,4 @@
-"""The ids of a text by way of its different pieces: each is merged once, and found again wherever it stands."""
+"""A cache of pieces: each different piece of a text is merged once, and looked up where it occurs again."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 from numpygpt.tokenizer.pretokenize import pretokenize
 
-KEPT_PIECES = 1 << 17  # a few tens of MB; a corpus repeats its words, so nearly every piece is found
-KEPT_BYTES = 1 << 22  # of their text: a single piece can be a megabyte long
+MAX_PIECES = 1 << 17  # a few tens of MB; a corpus repeats its words, so nearly every piece is found
+MAX_BYTES = 1 << 22  # of their text: one piece can be a megabyte long
 
 Merge = Callable[[list[bytes]], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 class PieceCache(dict[str, int]):
-    """Piece -> its number, in the order in which they were met. Number k has ids[starts[k] : starts[k] + lengths[k]].
+    """Piece -> its number, in order of appearance. Number k has ids[starts[k] : starts[k] + lengths[k]].
 
-    `merge` gives the same three for new pieces. Beyond KEPT_PIECES or KEPT_BYTES the cache starts anew.
+    `merge` returns the same three arrays for new pieces. Beyond MAX_PIECES or MAX_BYTES the cache is cleared.
     """
 
     def __init__(self, merge: Merge) -> None:
@@ -39,13 +39,13 @@ class PieceCache(dict[str, int]):
         return number
 
     def encode(self, runs: Iterable[str]) -> np.ndarray:
-        """The ids of a text that comes in runs, none of which cuts a piece. (N,) uint32"""
+        """Return the ids of a text that comes in runs, which never cut a piece. (N,) uint32"""
         with self.lock:
             return self._encode(runs)
 
     def _encode(self, runs: Iterable[str]) -> np.ndarray:
-        failed = len(self) != len(self.starts)  # an earlier call, between the two parts of its work
-        if failed or len(self) > KEPT_PIECES or self.bytes > KEPT_BYTES:
+        failed = len(self) != len(self.starts)  # an earlier call stopped halfway
+        if failed or len(self) > MAX_PIECES or self.bytes > MAX_BYTES:
             self.forget()
         known = len(self)
         found = [np.fromiter(map(self.__getitem__, pretokenize(run)), dtype=np.int64) for run in runs]
@@ -53,7 +53,7 @@ class PieceCache(dict[str, int]):
         if len(self) > known:
             self._merge_new([piece.encode("utf-8") for piece in islice(self, known, None)])
         lengths = self.lengths[numbers]
-        shift = self.starts[numbers] - (np.cumsum(lengths) - lengths)  # from a place in the result to that in self.ids
+        shift = self.starts[numbers] - (np.cumsum(lengths) - lengths)  # from result to self.ids
         return self.ids[np.arange(lengths.sum()) + np.repeat(shift, lengths)]
 
     def _merge_new(self, pieces: list[bytes]) -> None:
@@ -62,4 +62,4 @@ class PieceCache(dict[str, int]):
         self.lengths = np.concatenate([self.lengths, lengths])
         self.ids = np.concatenate([self.ids, ids.astype(np.uint32)])
         self.bytes += sum(map(len, pieces))
-        self.starts = starts  # last: by its length a later call knows that all of this was done
+        self.starts = starts  # last: its length tells a later call that all of this was done

@@ -15,8 +15,8 @@ HIGH = r"\U00010000-\U0010ffff"  # beyond the first 65,536 code points: emoji, r
 def gpt2_pattern(high: bool) -> re.Pattern[str]:
     r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
-    (GPT-2, encoder.py.) `\s+(?!\S)` leaves the last space of a run to the word behind it: " word" is one piece
-    wherever it stands. Without `high`, only for text that has no character in HIGH.
+    (GPT-2, encoder.py.) `\s+(?!\S)` leaves the last space of a run to the next word, so that " word" is always one
+    piece. Without `high`, the pattern is only for text without characters in HIGH.
     """
     letter_runs, number_runs, S = read_table(LETTERS), read_table(NUMBERS), re.escape(WHITESPACE)
     L, N = ranges(letter_runs, last=0xFFFF), ranges(number_runs, last=0xFFFF)
@@ -29,12 +29,12 @@ def gpt2_pattern(high: bool) -> re.Pattern[str]:
 
 
 def either(low: str, high: str) -> str:
-    """One or more of [low] or [high]. `re` has a bitmap for the ranges up to U+FFFF, but tries those above one after
-    the other for each character that is not in the class; so these are looked at for characters in HIGH only."""
+    """Return a pattern for one or more of [low] or [high]. `re` has a bitmap for ranges up to U+FFFF, but tries those
+    above one by one for each character that is not in the class; so they are tried only for characters in HIGH."""
     return rf"(?:[{low}]++|(?=[{HIGH}])[{high}])++"
 
 
 def pretokenize(text: str) -> list[str]:
-    """The pieces of `text` one after the other; joined, they are `text`."""
+    """Return the pieces of `text` in order; joined, they are `text`."""
     high = not text.isascii() and re.search(f"[{HIGH}]", text) is not None
     return gpt2_pattern(high).findall(text)

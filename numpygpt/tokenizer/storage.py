@@ -1,4 +1,4 @@
-"""The tokenizer file: JSON for people to read, written whole or not at all, and read with suspicion."""
+"""The tokenizer file: readable JSON, written completely or not at all, and read as an untrusted file."""
 
 from __future__ import annotations
 
@@ -10,33 +10,25 @@ from typing import Any
 
 from numpygpt.tokenizer import checks
 from numpygpt.utils import strict_json
+from numpygpt.utils.files import write_whole
 from numpygpt.utils.text import shorten
 
 FORMAT = "numpygpt-tokenizer"
 VERSION = 2
-MOST_BYTES = 1 << 28  # of a file: a vocabulary of millions of words has fewer
+MAX_FILE_BYTES = 1 << 28  # a vocabulary of millions of words has fewer
 HEADER = ("format", "version", "kind", "lowercase", "special_tokens")
 
 
 def write(path: str | os.PathLike[str], fields: dict[str, Any]) -> None:
-    """Write `fields` beside `path`, flush it to disk and rename it: a crash leaves the old file or the new one."""
+    """Write `fields` to `path`; a crash leaves the old file or the new one."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist, so {path.name} cannot be saved; make it")
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)  # what a kill has left
-    try:
-        with open(temporary, "x", encoding="utf-8", newline="") as file:  # "": the same bytes on every system
-            file.write(to_json(fields))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, to_json(fields))
 
 
 def to_json(fields: dict[str, Any]) -> str:
-    """JSON with one line for each field and for each element of a list, so that two files can be compared."""
+    """Return JSON with one line per field and per element of a list, so that two files can be compared."""
     lines = []
     for key, value in fields.items():
         if isinstance(value, list) and value:
@@ -48,25 +40,23 @@ def to_json(fields: dict[str, Any]) -> str:
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The file's bytes. ValueError where they are more than any tokenizer's, and for a pipe, which has no size."""
+    """Return the file's bytes. Raises ValueError for a file that is too large, and for a pipe, which has no size."""
     if Path(path).exists() and not Path(path).is_file():
-        raise ValueError(f"{os.fspath(path)} is a folder, a pipe or a device, and a tokenizer is a file: name that")
+        raise ValueError(f"{os.fspath(path)} is not a plain file: name the tokenizer's file")
     with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size > MOST_BYTES:
-            raise ValueError(f"{os.fspath(path)} has more than {MOST_BYTES:,} bytes, and no tokenizer file has so many")
+        if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+            raise ValueError(f"{os.fspath(path)} has more than {MAX_FILE_BYTES:,} bytes: too many for a tokenizer")
         return file.read()
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """The JSON value in the file. ValueError for what is no UTF-8 or no JSON, a truncated file for one."""
+    """Return the JSON value in the file. Raises ValueError if it is not UTF-8 or not JSON, such as a truncated file."""
     content = read_bytes(path)
     try:
         return strict_json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:  # RecursionError: a hundred thousand opening brackets
-        raise ValueError(
-            f"{os.fspath(path)} is not a tokenizer file, or only a part of one ({error}); "
-            f"expected the JSON that tokenizer.save writes: copy or make it again"
-        ) from error
+        raise ValueError(f"{os.fspath(path)} is not a tokenizer file, or only a part of one ({error}): copy it again, "
+                         "or make it again with tokenizer.save") from error
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,28 +67,22 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def wrong(name: str, expected: str, value: object) -> ValueError:
-    """The error for a field that does not hold what it should."""
-    return ValueError(
-        f"the tokenizer's {name} should be {expected}, got {shorten(value)}; "
-        f"the file was damaged or edited: make it again with tokenizer.save"
-    )
+    """Return the error for a field with a wrong value."""
+    return ValueError(f"the tokenizer's {name} must be {expected}, got {shorten(value)}: the file was damaged or "
+                      "edited; make it again with tokenizer.save")
 
 
 def check_header(fields: Any, kinds: Collection[str]) -> str:
-    """The kind of tokenizer that `fields` describes, once format and version are known to be ours."""
+    """Return the kind of tokenizer that `fields` describes, once its format and version are checked."""
     if not isinstance(fields, dict):
         raise wrong("description", "a dict", fields)
     if fields.get("format") != FORMAT:
-        raise ValueError(
-            f"this is not a NumpyGPT tokenizer: its format is {shorten(fields.get('format'))}, "
-            f"expected {FORMAT!r}; pass a file that tokenizer.save wrote"
-        )
+        raise ValueError(f"this is not a NumpyGPT tokenizer: its format is {shorten(fields.get('format'))}, expected "
+                         f"{FORMAT!r}; give a file that tokenizer.save wrote")
     version = fields.get("version")
     if type(version) is not int or version != VERSION:
-        raise ValueError(
-            f"tokenizer format version {shorten(version)} is not supported, expected {VERSION}; "
-            f"update NumpyGPT, or save the tokenizer again with this version"
-        )
+        raise ValueError(f"tokenizer format version {shorten(version)} is not supported, expected {VERSION}: update "
+                         "NumpyGPT, or save the tokenizer again with this version")
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise wrong("kind", f"one of {', '.join(map(repr, sorted(kinds)))}", kind)
@@ -106,21 +90,19 @@ def check_header(fields: Any, kinds: Collection[str]) -> str:
 
 
 def check_keys(fields: dict[str, Any], own: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-    """Raise where a field is missing, or where there is one that this version does not know."""
+    """Raise if a field is missing or unknown."""
     missing = [key for key in (*HEADER, *own) if key not in fields]
     unknown = [key for key in fields if key not in (*HEADER, *own, *optional)]
     if missing:
         lacks = ", ".join(map(repr, missing))
         raise ValueError(f"the tokenizer lacks {lacks}; make the file again with tokenizer.save")
     if unknown:
-        raise ValueError(
-            f"the tokenizer has fields that version {VERSION} does not know: {shorten(unknown)}; "
-            f"remove them, or make the file again with tokenizer.save"
-        )
+        raise ValueError(f"the tokenizer has fields unknown to version {VERSION}: {shorten(unknown)}; remove them, or "
+                         "make the file again with tokenizer.save")
 
 
 def check_vocab(vocab: Any) -> list[str]:
-    """`vocab` as a list of strings that can be written as UTF-8: the ordinary tokens in the order of their ids."""
+    """Return `vocab`, checked: a list of strings of valid UTF-8, the ordinary tokens in the order of their ids."""
     if not isinstance(vocab, list) or not vocab:
         raise wrong("vocab", "a list of strings", vocab)
     for place, token in enumerate(vocab):
@@ -131,14 +113,14 @@ def check_vocab(vocab: Any) -> list[str]:
 
 
 def ordinary_ids(ordinary: int, special: Collection[int]) -> list[int]:
-    """The ids of the `ordinary` tokens, in order: those that are not among `special`, which other tokens have."""
+    """Return the ids of the `ordinary` tokens, in order: those that are not in `special`."""
     taken = set(special)
     return [id for id in range(ordinary + len(taken)) if id not in taken]
 
 
 def check_special(special: Any, ordinary: int, added: dict[str, int] | None = None) -> dict[str, int]:
-    """The special tokens, name -> id, in a vocabulary that has `ordinary` other tokens and the `added` ones: all with
-    different ids and names."""
+    """Return the special tokens, name -> id, checked: with `ordinary` other tokens and the `added` ones, all ids and
+    names are different."""
     if not isinstance(special, dict) or not all(type(id) is int for id in special.values()):
         raise wrong("special_tokens", "an object from names to ids", special)
     added = added or {}

@@ -1,4 +1,4 @@
-"""Classes of characters for `re`, which has no \\p{L}; its `[^\\W\\d_]` takes in numbers such as `²` and `Ⅷ`."""
+"""Classes of characters for `re`, which has no \\p{L}; its `[^\\W\\d_]` includes numbers such as `²` and `Ⅷ`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import unicodedata
 from functools import cache
 from itertools import groupby
 
-# Unicode's White_Space, which `\s` means in GPT-2's pattern. Python's own `\s` also takes in U+001C to U+001F.
+# Unicode's White_Space, the `\s` of GPT-2's pattern. Python's own `\s` also includes U+001C to U+001F.
 WHITESPACE = " \t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 Runs = list[tuple[int, int]]  # first and last code point of each
@@ -16,7 +16,7 @@ Runs = list[tuple[int, int]]  # first and last code point of each
 
 @cache
 def category_runs() -> dict[str, Runs]:
-    """For each first letter of a general category ("L", "N", "M", ...) its runs of code points, in this Python.
+    """Return the code points of each general category, by its first letter ("L", "N", "M"), in this Python.
 
     Computed once, in about a tenth of a second. Letters and numbers for pretokenize.py are in unicode_table.py instead.
     """
@@ -31,22 +31,22 @@ def category_runs() -> dict[str, Runs]:
 
 @cache
 def char_classes() -> dict[str, str]:
-    """For each first letter of a general category the ranges to put between [ and ], in this Python."""
+    """Return the same as ranges to put between [ and ]."""
     return {category: ranges(runs) for category, runs in category_runs().items()}
 
 
 def ranges(runs: Runs, first: int = 0, last: int = sys.maxunicode) -> str:
-    """The part of `runs` from `first` to `last`, to put between [ and ]."""
+    """Return the part of `runs` from `first` to `last`, to put between [ and ]."""
     parts = [(max(start, first), min(end, last)) for start, end in runs if start <= last and end >= first]
     return "".join(f"\\U{start:08x}-\\U{end:08x}" for start, end in parts)
 
 
 def write_table(runs: Runs) -> str:
-    """The text of unicode_table.py: hexadecimal, "41-5A AA"."""
+    """Return the text of unicode_table.py: hexadecimal, "41-5A AA"."""
     return textwrap.fill(" ".join(f"{a:X}-{b:X}" if a < b else f"{a:X}" for a, b in runs), 120, break_on_hyphens=False)
 
 
 def read_table(table: str) -> Runs:
-    """The runs that `write_table` wrote."""
+    """Return the runs that `write_table` wrote."""
     ends = [run.split("-") for run in table.split()]
     return [(int(end[0], 16), int(end[-1], 16)) for end in ends]

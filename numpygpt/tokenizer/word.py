@@ -17,7 +17,7 @@ from numpygpt.tokenizer.stream import Pieces, count
 from numpygpt.utils.text import shorten
 
 UNKNOWN = "<unk>"
-MAX_WORD = 1024  # characters of a word: what is longer is a text without spaces, and comes once
+MAX_WORD = 1024  # characters of a word: longer ones come from a text without spaces and occur once
 
 
 class WordTokenizer(Tokenizer):
@@ -29,9 +29,9 @@ class WordTokenizer(Tokenizer):
     >>> tok.decode(tok.encode("not  to be.\n"))
     'not  to be.\n'
 
-    One space is implied after a word or closing punctuation where a word or opening punctuation follows. Where the
-    text has something else, the spaces are tokens, or the token <join> says that there is none; so known words decode
-    exactly (with `lowercase`, to lower case). What is unknown becomes `<unk>` where there is one, else ValueError.
+    One space is implied after a word or closing punctuation if a word or opening punctuation follows. If the text has
+    something else, its spaces are tokens, or the token <join> says that there is none. So known words decode exactly
+    (with `lowercase`, to lower case). An unknown word becomes `<unk>` if there is one; otherwise it raises ValueError.
     """
 
     kind = "word"
@@ -46,11 +46,11 @@ class WordTokenizer(Tokenizer):
         special_tokens: Iterable[str] = (),
         workers: int = 1,
     ) -> Self:
-        """Take the most frequent words of `text`, of equally frequent ones the first in the order of code points.
+        """Take the most frequent words of `text`; of equally frequent words the first in the order of code points.
 
-        `text` may come in pieces. `vocab_size` bounds the whole vocabulary, `min_freq` drops rarer words; either adds
-        `<unk>` if it drops any. `dropped` says how many times a rare word was given up for memory (see `count`), and
-        `overlong` how many words were longer than MAX_WORD, which are not learned.
+        `text` may come in pieces. `vocab_size` limits the whole vocabulary, `min_freq` drops rarer words; each adds
+        `<unk>` if it drops any. `dropped` is how many times a rare word was dropped to save memory (see `count`), and
+        `overlong` how many words were longer than MAX_WORD and left out.
         """
         names = checks.special_names(special_tokens)
         checks.at_least("min_freq", min_freq, 1)
@@ -62,8 +62,8 @@ class WordTokenizer(Tokenizer):
         self.overlong = sum(times for word, times in counts.items() if len(word) > MAX_WORD)
         if all(word.isspace() or len(word) > MAX_WORD for word in counts):
             long = f"{self.overlong:,} of more than {MAX_WORD:,} characters" if self.overlong else ""
-            raise ValueError(f"the text has no words to learn, only {long or 'white space or nothing'}; give a text "
-                             "that has words, or use another kind of tokenizer for a text without spaces")
+            raise ValueError(f"the text has no words to learn, only {long or 'white space or nothing'}: give a text "
+                             "with words, or use another kind of tokenizer for a text without spaces")
         for marker in MARKERS:
             counts.pop(marker, None)
         learned = (word for word in counts if counts[word] >= min_freq and len(word) <= MAX_WORD)
@@ -79,21 +79,21 @@ class WordTokenizer(Tokenizer):
         return self
 
     def stream(self) -> WordStreamDecoder:
-        """A decoder that takes one id at a time; a space comes with the word behind it."""
+        """Return a decoder that takes one id at a time; a space comes with the next word."""
         return WordStreamDecoder(self._ready())
 
     def _set_vocab(self, vocab: list[str], special: dict[str, int]) -> None:
         self._define(vocab, special)
         self._ids = {token: id for id, token in enumerate(self._tokens) if token not in special}
         self._join, self._space = self._ids[JOIN], self._ids[" "]
-        # <unk> stands for a word and is spaced like one; other special tokens stand for no text and have no spaces.
+        # <unk> replaces a word and is spaced like one; other special tokens represent no text and have no spaces.
         spaced = [JOIN if token in special and token != UNKNOWN else token for token in self._tokens]
         self._space_after = np.array([spacing.space_after(token) for token in spaced])
         self._space_before = np.array([spacing.space_before(token) for token in spaced])
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
         known, unknown = self._ids, self.special_tokens.get(UNKNOWN, -1)
-        spaces: list[int] = []  # for each element, the number of spaces before it
+        spaces: list[int] = []  # the number of spaces before each element
         found: list[int] = []  # and its id
         for start, part in parts:
             if isinstance(part, int):
@@ -109,18 +109,18 @@ class WordTokenizer(Tokenizer):
         return self._with_spaces(np.array(spaces, dtype=np.int64), ids) if found else ids
 
     def _with_spaces(self, spaces: np.ndarray, ids: np.ndarray) -> np.ndarray:
-        """`ids` with tokens for the spaces where they are not those that go without saying. Both (N,)."""
+        """Return `ids` with tokens for the spaces that are not implied. Both (N,)."""
         implied = self._implied(np.append(np.uint32(self._join), ids[:-1]), ids)  # the text's start implies no space
         extra = np.where(spaces == implied, 0, np.maximum(spaces, 1))  # tokens before each: the spaces, or one <join>
         place = np.arange(len(ids)) + np.cumsum(extra)
-        whole = np.full(place[-1] + 1, self._space, dtype=np.uint32)
+        spaced = np.full(place[-1] + 1, self._space, dtype=np.uint32)
         joined = (spaces == 0) & (extra == 1)
-        whole[place[joined] - 1] = self._join
-        whole[place] = ids
-        return whole
+        spaced[place[joined] - 1] = self._join
+        spaced[place] = ids
+        return spaced
 
     def _continued(self, last: int, ids: np.ndarray) -> np.ndarray:
-        """As if nothing had been cut there: the space that goes without saying between the two has no token."""
+        """As in an uncut text: an implied space between the two has no token."""
         space = ids[:1] == self._space
         if len(ids) > 1 and space and self._implied(last, int(ids[1])):
             return ids[1:]
@@ -129,19 +129,17 @@ class WordTokenizer(Tokenizer):
         return ids
 
     def _refuse(self, text: str, start: int, elements: list[tuple[str, str]], where: Where) -> None:
-        """Raise for the first unknown element of the part of `text` that begins at `start`."""
+        """Raise for the first unknown element of the part of `text` that starts at `start`."""
         for before, element in elements:
             start += len(before)
             if element not in self._ids:
-                raise ValueError(
-                    f"the word {shorten(element)} {where(text, start)} is not in the vocabulary of "
-                    f"{self.vocab_size} tokens; remove it, train on a text that has it, "
-                    "train with the special token <unk>, or use bpe, which knows every text"
-                )
+                raise ValueError(f"the word {shorten(element)} {where(text, start)} is not in the vocabulary of "
+                                 f"{self.vocab_size} tokens; remove it, train on a text that has it or with the "
+                                 "special token <unk>, or use bpe, which can encode every text")
             start += len(element)
 
     def _implied(self, left: Any, right: Any) -> Any:
-        """The number of spaces that go without saying between two neighbouring ids, 0 or 1; arrays of ids too."""
+        """Return the number of implied spaces between two neighbouring ids, 0 or 1; also for arrays of ids."""
         return self._space_after[left] & self._space_before[right]
 
     def _decode(self, ids: list[int]) -> str:
@@ -162,5 +160,5 @@ class WordTokenizer(Tokenizer):
 
 
 def _words(text: str, lowercase: bool) -> Iterator[str]:
-    """The words to count. An overlong one is cut to MAX_WORD + 1 characters, so that it still counts as overlong."""
+    """Yield the words to count. An overlong word is cut to MAX_WORD + 1 characters and still counts as overlong."""
     return (word if len(word) <= MAX_WORD else word[: MAX_WORD + 1] for word in spacing.words(text, lowercase))

@@ -1,7 +1,7 @@
-"""Chunks of a text on several processes, in order, a few at a time.
+"""Map a function over chunks of a text on several processes, in order, a few at a time.
 
-Each worker has a pipe of its own to the main process, and they share nothing else: no queue and no lock that a process
-which is killed could keep. The system closes the pipe of a process that ends, so both sides learn of it at once.
+Each worker has its own pipe to the main process. They share nothing else: no queue and no lock that a killed process
+could keep. The system closes the pipe of a process that ends, so the other side notices at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from numpygpt.utils.signals import signals_wait
 
-MOST_WORKERS = 61  # Windows can wait for no more processes
+MAX_WORKERS = 61  # Windows can wait for no more processes
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 Item = TypeVar("Item")
@@ -36,19 +36,19 @@ class Worker(NamedTuple):
 
 
 def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1) -> Iterator[Result]:
-    """`map(function, items)` on `workers` processes, in order, with a few items under way at a time.
+    """Yield `map(function, items)`, computed on `workers` processes, in order, with a few items in progress at a time.
 
-    `function` and the items must be picklable; `function` travels once. A script that asks for more than one worker
-    needs `if __name__ == "__main__":`, since each worker imports it. RuntimeError if a worker ends too early.
+    `function` and the items must be picklable; `function` is sent once. A script that uses more than one worker needs
+    `if __name__ == "__main__":`, because each worker imports it. Raises RuntimeError if a worker ends too early.
     """
     if workers == 1:
         yield from map(function, items)
         return
     started: list[Worker] = []
-    pending: deque[Worker] = deque()  # in the order of the items that they have
+    pending: deque[Worker] = deque()  # in the order of their items
     try:
         with signals_wait():
-            _start(min(workers, MOST_WORKERS), started)
+            _start(min(workers, MAX_WORKERS), started)
         for worker in started:
             _send(worker, function, started)
         for item, worker in zip(items, cycle(started), strict=False):
@@ -69,14 +69,14 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], worke
 def _start(number: int, started: list[Worker]) -> None:
     """Append `number` new workers to `started`.
 
-    They start with signals blocked, so that none of them is stopped half-way through its imports with a traceback.
-    The resource tracker, a helper process of multiprocessing, keeps SIGHUP blocked and ends with the main process.
+    They start with signals blocked, so that none is stopped during its imports with a traceback. multiprocessing's
+    resource tracker keeps SIGHUP blocked and ends with the main process.
     """
     spawn = multiprocessing.get_context("spawn")  # the same on every system, and safe beside threads
     with _blocked():
         if os.name == "posix":
             resource_tracker.ensure_running()
-    with _blocked():  # again: starting the tracker unblocks some of them
+    with _blocked():  # again: starting the tracker unblocks some signals
         for _ in range(number):
             link, theirs = spawn.Pipe()
             process = spawn.Process(target=_serve, args=(theirs,), daemon=True)
@@ -105,7 +105,7 @@ def _send(worker: Worker, message: Any, started: list[Worker]) -> None:
 
 
 def _result(worker: Worker, started: list[Worker]) -> Any:
-    """The worker's next result, or its exception raised; RuntimeError as soon as any worker has ended."""
+    """Return the worker's next result or raise its exception; raise RuntimeError as soon as any worker has ended."""
     try:
         if worker.link not in wait([worker.link, *(other.process.sentinel for other in started)]):
             raise EOFError
@@ -118,7 +118,7 @@ def _result(worker: Worker, started: list[Worker]) -> Any:
 
 
 def _ended(started: list[Worker]) -> RuntimeError:
-    """The error for a worker that ended, with its signal or its status."""
+    """Return the error for a worker that ended, with its signal or its status."""
     code = 0
     gone = wait([worker.process.sentinel for worker in started], timeout=5)  # its pipe may close a moment earlier
     for process, _ in started:
@@ -126,16 +126,15 @@ def _ended(started: list[Worker]) -> RuntimeError:
             process.join()
             code = process.exitcode or 0
     if code > 0:
-        return RuntimeError(f"a worker process ended with status {code}: see its own message above, or use one worker "
-                            "(--workers 1)")
+        return RuntimeError(f"a worker process ended with status {code}: see its own message above, or use `workers=1`")
     by = f" by {signal.Signals(-code).name}" if code else ""
-    return RuntimeError(f"a worker process was ended from outside{by}, most often because memory ran out: use fewer "
-                        "workers (--workers 1)")
+    return RuntimeError(f"a worker process was ended from outside{by}, probably because memory ran out: use fewer, "
+                        "such as `workers=1`")
 
 
 def _serve(link: Connection) -> None:
-    """A worker's whole life: the function comes first, then items."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
+    """Run a worker: the function arrives first, then items."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process handles Ctrl-C
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     inbox: SimpleQueue[Any] = SimpleQueue()
@@ -155,11 +154,11 @@ def _serve(link: Connection) -> None:
 
 
 def _receive(link: Connection, inbox: SimpleQueue[Any]) -> None:
-    """Take every message at once, so that the main process never waits for a busy worker, and end with it."""
+    """Take every message at once, so that the main process never waits for a busy worker; end with the main process."""
     try:
         while True:
             inbox.put(link.recv())
-    except (EOFError, OSError):  # the main process has ended, or wants no more
+    except (EOFError, OSError):  # the main process has ended, or needs no more
         pass
     except Exception:  # a message that cannot be unpickled here
         traceback.print_exc()

@@ -1,4 +1,4 @@
-"""What a run goes on from, looked at before it is believed."""
+"""Checks of a checkpoint before a run resumes from it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from numpygpt.training.checkpoint import RUN_KEYS, Checkpoint
 
 
 def check_state(checkpoint: Checkpoint, optimizer: str, generators: list[str]) -> None:
-    """ValueError where the checkpoint does not hold, beside its model, what a run with this optimiser and these random
-    generators goes on from."""
+    """ValueError unless the checkpoint holds, besides its model, everything from which a run with this optimiser and
+    these random generators can resume."""
     header = checkpoint.header
     if missing := [name for name in RUN_KEYS if name not in header]:
-        raise ValueError(f"it holds a model alone (it lacks {', '.join(missing)}): a run goes on from its "
-                         "ckpt.npz, and --init-from begins a new one with this model")
+        raise ValueError(f"it holds a model only (it lacks {', '.join(missing)}): a run resumes from its ckpt.npz. To "
+                         "start a new run from this model, give it as the run's initial model (init_from)")
     for name, array in checkpoint.arrays.items():
         if name.startswith("optimizer/") and (np.isnan(array).any() or (name.startswith("optimizer/v/")
                                                                         and (array < 0).any())):
-            raise ValueError(f"it is damaged: {name} is no moment of an optimiser")
+            raise ValueError(f"it is damaged: {name} is not a moment of an optimiser")
     if header["optimizer"]["steps"] > header["step"]:
         raise ValueError("it is damaged: its optimiser has done more steps than the run")
     if header["optimizer"]["name"] != optimizer:

@@ -46,12 +46,12 @@ def moments_of(c: Config) -> int:
 
 
 class Trainer:
-    """A model in training: `update()` is one step; `save` and `load` keep and restore all that the next one depends on.
+    """A model in training. `update()` is one step. `save` and `load` store and restore all that the next one needs.
 
-    `step`, `tokens` and `seconds` count what was done, earlier sessions included; `last` and `best` are the last and
-    the best evaluation so far, each as {"step", "val_loss"}, or empty before the first one, and with "sampled_loss" if
-    it read more tokens than the others (see `Validation`); `spikes` says which steps to skip, if that is asked for.
-    `sample_bytes` is the size of the samples.txt that goes with `step`.
+    `step`, `tokens` and `seconds` count the work so far, including earlier sessions. `last` and `best` are the last and
+    the best evaluation so far, each as {"step", "val_loss"}, or empty before the first one; if it read more tokens than
+    the others, it also has "sampled_loss" (see `Validation`). `spikes` decides which steps to skip, if that is enabled.
+    `sample_bytes` is the size of samples.txt at `step`.
     """
 
     def __init__(self, config: Config, dataset: TokenDataset):
@@ -72,8 +72,8 @@ class Trainer:
     def update(self) -> dict[str, float]:
         """One step: gradients of `accumulate` batches, clipping, the optimiser, the next learning rate.
 
-        Returns the numbers of the step. Raises NotFinite that names the first layer at fault where the loss or the
-        gradient is not finite; the parameters are then those of the step before.
+        Returns the numbers of the step. Raises NotFinite if the loss or the gradient is not finite; it names the first
+        layer at fault, and the parameters are those of the step before.
         """
         batches = self.next_batches()
         return self.apply(batches, self.gradients(batches))
@@ -83,7 +83,7 @@ class Trainer:
         return [self.loader.next_batch() for _ in range(self.config.accumulate)]
 
     def gradients(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
-        """The mean loss of the batches, whose gradients are then the model's."""
+        """The mean loss of the batches. The model's gradients are afterwards those of this loss."""
         loss = 0.0
         self.optimizer.zero_grad()  # an update that was interrupted may have left some
         with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
@@ -93,8 +93,8 @@ class Trainer:
         return loss
 
     def apply(self, batches: list[tuple[np.ndarray, np.ndarray]], loss: float) -> dict[str, float]:
-        """The step that the gradients ask for; `loss` is that of the batches, from which they came. One that is skipped
-        leaves parameters and moments as they are, and counts like any other."""
+        """Update the parameters from the gradients, which came from `batches` and their `loss`. A skipped step changes
+        no parameter and no moment, and counts like any other."""
         c = self.config
         with np.errstate(all="ignore"):
             norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_slices)
@@ -119,13 +119,13 @@ class Trainer:
         return numbers | {"skipped": int(skipped)} if self.spikes else numbers
 
     def header(self) -> dict[str, Any]:
-        """What a checkpoint says of the run and what sampling needs, without the parameters."""
+        """The facts about the run in a checkpoint, without its arrays. Sampling needs some of them."""
         return {"step": self.step, "tokens": self.tokens, "seconds": self.seconds, "last": self.last,
                 "best": self.best, "config": self.config.to_dict(), "model": self.model.config.to_dict(),
                 "tokenizer": self.dataset.tokenizer.to_dict(), "data": identity(self.dataset)}
 
     def save(self, path: Any) -> None:
-        """Everything that the next update depends on. Raises NotFinite rather than keep parameters that are not."""
+        """Save everything that the next update depends on. Raises NotFinite if a parameter is not finite."""
         if (name := not_finite(self.model.named_parameters())) is not None:
             raise NotFinite(f"the parameters after step {self.step} are not finite ({name}), so they were not saved")
         state = self.optimizer.state_dict()
@@ -141,20 +141,20 @@ class Trainer:
         save_checkpoint(path, header, arrays)
 
     def save_bytes(self) -> int:
-        """About how large the file is that `save` writes."""
+        """The approximate size of the file that `save` writes."""
         return self.model.flat().params.nbytes * (1 + len(self.optimizer.moments))
 
     def save_model(self, path: Any) -> None:
-        """The parameters alone: enough to sample, or to begin another run with."""
+        """Save the parameters only: enough to sample, or to start another run from."""
         save_checkpoint(path, self.header(), {f"model/{name}": p for name, p in self.model.params().items()})
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Go on exactly where `save` stood. Raises ValueError where the checkpoint is of another run."""
+        """Continue exactly where `save` was called. Raises ValueError if the checkpoint belongs to another run."""
         header = checkpoint.header
         if header["data"] != identity(self.dataset):
             was = shorten(header["data"].get("corpus")) if header["data"] else "of an unknown name"
-            raise ValueError(f"the run's data or tokenizer ({was}) is another than this folder holds "
-                             f"({self.dataset.meta['corpus']}): give its own with --data")
+            raise ValueError(f"the run was made with other data or another tokenizer ({was}) than this folder's "
+                             f"({self.dataset.meta['corpus']}): resume it with its own data folder")
         check_state(checkpoint, self.config.optimizer, [f"0.{name}" for name in self.model.generators()])
         self.model.load_state_dict(checkpoint.group("model"))
         moments = {m: checkpoint.group(f"optimizer/{m}") for m in self.optimizer.moments}
@@ -162,7 +162,7 @@ class Trainer:
         self.schedule.load_state_dict({"step": header["step"]})
         self.loader.load_state_dict(header["loader"])
         for name, rng in self.parallel.generators().items():
-            if name in header["generators"]:  # with more workers than before, the new ones start afresh
+            if name in header["generators"]:  # with more workers than before, the new ones start fresh
                 rng.bit_generator.state = header["generators"][name]
         self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
         self.last, self.best = header["last"] or {}, header["best"] or {}
@@ -172,16 +172,16 @@ class Trainer:
             self.spikes.load_state_dict(header["spikes"])
 
     def start_from(self, checkpoint: Checkpoint) -> None:
-        """Take over another run's parameters; the optimiser and the counts start anew."""
+        """Copy the parameters of another run. The optimiser and the counts start from zero."""
         if checkpoint.header["tokenizer"] != self.dataset.tokenizer.to_dict():
             source = checkpoint.header["config"].get("data", "DATA")
             raise ValueError("the checkpoint's tokenizer is not the data folder's, so its token ids mean other text: "
-                             f"make the data folder with datagen.py --tokenizer {source}/tokenizer.json")
+                             f"make the data folder with the tokenizer {source}/tokenizer.json")
         self.model.load_state_dict(checkpoint.group("model"))
 
 
 def identity(dataset: TokenDataset) -> dict[str, str]:
-    """What makes two data folders the same text in the same tokens."""
+    """Equal for two data folders that hold the same text in the same tokens."""
     return {"corpus": dataset.meta["corpus"], "sha256": dataset.meta["sha256"],
             "tokenizer_sha256": dataset.meta["tokenizer"]["sha256"]}
 
@@ -189,7 +189,7 @@ def identity(dataset: TokenDataset) -> dict[str, str]:
 def evaluate(parallel: DataParallel, batches: Any) -> float:
     """The mean loss in nats per token over all of `batches`, without dropout; nan if there are none.
 
-    Afterwards every module is in the mode that it was in. Raises NotFinite if a loss is not finite.
+    Afterwards every module is in its previous mode. Raises NotFinite if a loss is not finite.
     """
     total, count = 0.0, 0
     with evaluation(parallel.model), np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""The validation loss: which tokens an evaluation reads, and how far it has come."""
+"""The validation loss: which tokens an evaluation reads, and how it shows its progress."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from numpygpt.training.trainer import Trainer, evaluate
 from numpygpt.utils.console import say
 from numpygpt.utils.text import duration
 
-PART = 10  # an evaluation reads a tenth of the tokens trained on since the last one, each in a third of training's time
-LEAST = 10  # batches: the loss of fewer is too uncertain
-SILENT = 10  # seconds of an evaluation after which a file or a pipe gets a line too
-REFRESH = 0.1  # seconds between two looks of the bar
+FRACTION = 10  # an evaluation reads 1/10 of the tokens trained on since the last one; each takes 1/3 of training's time
+MIN_BATCHES = 10  # the loss of fewer is too uncertain
+LINE_SECONDS = 10  # between two lines about a long evaluation in a file or a pipe
+BAR_SECONDS = 0.1  # between two updates of the bar
 
 
 def tokens_read(c: Config, targets: int) -> int:
-    """How many of the `targets` of the validation part each evaluation reads; the one after the last step reads all."""
+    """How many of the `targets` of the validation split each evaluation reads. The last one reads all of them."""
     batch = c.batch_size * c.model.max_len
-    wanted = c.eval_tokens or max(min(c.eval_every, c.steps) * c.accumulate * batch // PART, LEAST * batch)
+    wanted = c.eval_tokens or max(min(c.eval_every, c.steps) * c.accumulate * batch // FRACTION, MIN_BATCHES * batch)
     return targets if wanted < 0 else count_targets(targets, c.model.max_len, wanted)
 
 
 def eval_tokens(c: Config, targets: int) -> int:
     """The setting of that name for a new run, without the 0 that means automatic: a run that is resumed with another
-    --eval-every still reads the same tokens."""
+    `eval_every` still reads the same tokens."""
     read = tokens_read(c, targets)
     return read if read < targets else -1
 
 
 def comparable(evaluation: Mapping[str, float]) -> float:
-    """The loss on the tokens that every evaluation of the run reads."""
+    """The loss on those tokens that every evaluation of the run reads."""
     return evaluation.get("sampled_loss", evaluation["val_loss"])
 
 
 class Validation:
-    """Evaluates a run. `targets` is the size of the validation part, `tokens` how many of them each evaluation reads.
+    """Evaluates a run. The validation split has `targets` tokens, of which each evaluation reads `tokens`.
 
-    An evaluation shows how far it is: on `bar` if there is one on the screen, else in a line now and then.
+    An evaluation shows its progress: on `bar` if there is one, else in a line every few seconds.
     """
 
     def __init__(self, trainer: Trainer, data: DataFiles):
@@ -55,15 +55,15 @@ class Validation:
         self.bar: tqdm | None = None
 
     def remaining(self, step: int) -> tuple[int, int]:
-        """How many evaluations come after `step`, and how many tokens they read."""
+        """How many evaluations follow after `step`, and how many tokens they read in all."""
         c = self.trainer.config
         count = (c.steps - 1) // c.eval_every - step // c.eval_every + 1 if step < c.steps else 0
         whole = self.targets if count and self.tokens < self.targets else 0
         return count, count * self.tokens + whole
 
     def losses(self, stopping: Callable[[], bool], whole: bool) -> list[tuple[int, float]]:
-        """(tokens, mean loss) of the tokens that each evaluation reads, and with `whole` also of all, if these are
-        more. What is measured after `stopping` is of no use."""
+        """(tokens, mean loss) of the tokens that each evaluation reads, and with `whole` also of all tokens, if there
+        are more. A loss that is measured while `stopping` is not complete."""
         sizes = [self.tokens, self.targets] if whole and self.tokens < self.targets else [self.tokens]
         found = []
         for size in sizes:
@@ -75,12 +75,12 @@ class Validation:
 
     def shown(self, batches: Iterator[tuple[np.ndarray, np.ndarray]],
               size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The batches; it shows how many of them are done."""
+        """The batches, with a display of how many are done."""
         done, start = 0, time.monotonic()
-        shown = start - SILENT if self.bar else start
+        shown = start - LINE_SECONDS if self.bar else start
         for x, y in batches:
             now = time.monotonic()
-            if now - shown >= (REFRESH if self.bar else SILENT):
+            if now - shown >= (BAR_SECONDS if self.bar else LINE_SECONDS):
                 shown = now
                 self.show(done / size, now - start)
             yield x, y

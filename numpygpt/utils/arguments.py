@@ -1,4 +1,4 @@
-"""What is typed behind a flag, as a value: numbers, names of files, texts."""
+"""The types of flags: what a user typed, as a number, a path or a text."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import re
 from pathlib import Path
 
 
-def whole(text: str) -> int:
-    """A flag's whole number. ArgumentTypeError for another, and for one that no array's size and no file could hold."""
+def integer(text: str) -> int:
+    """Return a flag's integer. Raises ArgumentTypeError if it is not one, or does not fit into 64 bits."""
     try:
         value = int(text)
     except ValueError:
-        if not text.strip(" +-").isdecimal():  # thousands of digits are too many for `int`
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if not text.strip(" +-").isdecimal():  # `int` refuses thousands of digits
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer") from None
         value = 2**63
     if not -(2**63) <= value < 2**63:
-        raise argparse.ArgumentTypeError(f"{text} is larger than a number of 64 bits can be")
+        raise argparse.ArgumentTypeError(f"{text} does not fit into 64 bits")
     return value
 
 
 def number(text: str) -> float:
-    """A flag's number, which is finite, and 0 only where that was typed."""
+    """Return a flag's finite number. It is 0 only if the user typed 0."""
     try:
         value = float(text)
     except ValueError:
@@ -31,14 +31,14 @@ def number(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
     if value == 0 and re.search("[1-9]", text.lower().split("e")[0]):
-        raise argparse.ArgumentTypeError(f"{text} is nearer to 0 than a number can be: give 0, or a larger one")
+        raise argparse.ArgumentTypeError(f"{text} is too small for a number: give 0, or a larger number")
     return value
 
 
 def name(text: str) -> str:
-    """A flag's file or folder. Python takes an empty name for the current folder, which nobody meant."""
+    """Return a flag's file or folder. Python reads an empty name as the current folder, which nobody intends."""
     if not text:
-        raise argparse.ArgumentTypeError("the name is empty, as where a shell's variable is not set")
+        raise argparse.ArgumentTypeError("the name is empty (perhaps an unset shell variable)")
     return text
 
 
@@ -47,14 +47,14 @@ def path(text: str) -> Path:
 
 
 def as_typed(typed: str) -> str:
-    """What may be the name of a file, in the form in which Python opens it. Whoever reads it checks it."""
+    """Return what may be the name of a file, as Python opens it. Its reader checks it."""
     return typed
 
 
 def text(typed: str) -> str:
-    """A flag's text. Terminals write UTF-8, but Python decodes a command line as the locale says: with LC_ALL=C it does
-    not know the é in `--prompt é`."""
+    """Return a flag's text. Terminals write UTF-8, but Python decodes a command line by the locale: with LC_ALL=C it
+    does not read the é in `--prompt é`."""
     try:
         return os.fsencode(typed).decode("utf-8")
-    except UnicodeError:  # the locale has another encoding, or these bytes are not text: whoever reads them says so
+    except UnicodeError:  # the locale has another encoding, or these bytes are not text, which their reader reports
         return typed

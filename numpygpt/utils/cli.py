@@ -1,4 +1,4 @@
-"""What the scripts share: errors in one line, flags that suggest the nearest name, commands and paths as printed."""
+"""What the scripts share: the argument parser, errors in one line, and flags in messages."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from numpygpt.utils.paths import command, display_path, quoted
 from numpygpt.utils.text import suggestion
 
 name, number = arguments.name, arguments.number
-TOO_LARGE = ("Maximum allowed dimension exceeded", "array is too big")  # NumPy's words for it in a ValueError
-LONGEST = 300  # characters without a space that a message shows
+TOO_LARGE = ("Maximum allowed dimension exceeded", "array is too big")  # NumPy's ValueErrors
+MAX_WORD = 300  # characters without a space in a message
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Descriptions as they are written, and a default behind each flag that has one."""
+    """Keeps descriptions as they are written, and adds the default to the help of each flag that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         none = action.default in (None, "") or action.default is False
@@ -33,14 +33,14 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefau
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with whole flags only, defaults shown in `--help`, and the nearest name to an unknown flag.
+    """argparse without abbreviated flags, with defaults in `--help`, and with a suggestion for an unknown flag.
 
-    Numbers and paths (`type=int`, `float`, `Path`) are checked as they were typed.
+    Numbers and paths (`type=int`, `float`, `Path`) are checked by `arguments`.
     """
 
     def __init__(self, **kwargs):
         super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **kwargs)
-        for kind, read in ((None, arguments.text), (str, arguments.text), (int, arguments.whole),
+        for kind, read in ((None, arguments.text), (str, arguments.text), (int, arguments.integer),
                            (float, arguments.number), (Path, arguments.path)):
             self.register("type", kind, read)
         self.add_argument("--version", action="version", version=f"NumpyGPT {__version__}",
@@ -55,7 +55,7 @@ class ArgumentParser(argparse.ArgumentParser):
         elif given := re.search("argument (--[^ /]+)/--no-.*: ignored explicit argument", message):
             name = given.group(1)
             message = f"{name} takes no value: write {name} or --no-{name.removeprefix('--')}"
-        end(2, f"{self.prog.split(' ')[0]}: error: {one_line(message)}\n")  # without the command of plot.py
+        end(2, f"{self.prog.split(' ')[0]}: error: {one_line(message)}\n")  # without plot.py's command
 
     def _hint(self, flag: str) -> str:
         script, *words = self.prog.split() or [""]
@@ -64,10 +64,10 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a script's `main` and exit: status 2 and one line for what a user got wrong, 130 for Ctrl-C.
+    """Run a script's `main` and exit: with status 2 and one line for a user's mistake, with 130 for Ctrl-C.
 
-    `ValueError`, `RuntimeError`, `OSError` and `MemoryError` are the user's errors; everything else is a bug of ours
-    and keeps its traceback. `NUMPYGPT_TRACEBACK=1` shows the traceback in every case.
+    `ValueError`, `RuntimeError`, `OSError` and `MemoryError` are a user's mistakes; any other error is our bug and
+    keeps its traceback. `NUMPYGPT_TRACEBACK=1` shows the traceback in every case.
     """
     ready_streams()
     heeded = signal.getsignal(signal.SIGINT) == signal.SIG_DFL  # as `startup.begin` sets it during the imports
@@ -78,9 +78,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
             check_here()
             status = main()
         finally:
-            sys.stdout.flush()  # here, where a reader that left or a full disk can be said, and not at Python's end
+            sys.stdout.flush()  # here, where a reader that left or a full disk can still be reported
         sys.exit(status)
-    except BrokenPipeError:  # `./sample.py | head`: the reader left, which is no error
+    except BrokenPipeError:  # `./sample.py | head`: the reader left, which is not an error
         end(0)
     except (ValueError, RuntimeError, OSError, MemoryError) as error:
         if os.environ.get("NUMPYGPT_TRACEBACK"):
@@ -88,14 +88,14 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         refuse(error)
     except KeyboardInterrupt as error:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C
-        end(130, "" if error.args else "\nstopped\n")  # one with a reason has been reported
+        end(130, "" if error.args else "\nstopped\n")  # with a reason, it has been reported
     finally:
         if heeded:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python ends prints no traceback either
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python exits prints no traceback
 
 
 def ready_streams() -> None:
-    """UTF-8 whatever the locale says, and somewhere to write to where a stream is closed, as by `>&-`."""
+    """Write UTF-8 in every locale, and to /dev/null if a stream is closed, as by `>&-`."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -105,7 +105,7 @@ def ready_streams() -> None:
 
 
 def check_here() -> None:
-    """FileNotFoundError where the current folder was deleted: no path can be told then."""
+    """Raise FileNotFoundError if the current folder was deleted, because no path can be printed then."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -113,35 +113,35 @@ def check_here() -> None:
 
 
 def refuse(error: Exception) -> NoReturn:
-    """What a user got wrong, in one line."""
+    """Print a user's mistake in one line and exit."""
     end(2, f"{Path(sys.argv[0]).name}: error: {one_line(describe(error))}\n")
 
 
 def end(status: int, words: str = "") -> NoReturn:
-    """The last words, to stderr, and the script's end."""
+    """Write `words` to stderr and exit."""
     for stream, text in ((sys.stdout, ""), (sys.stderr, words)):
         try:
             stream.write(text)
             stream.flush()
-        except OSError:  # the reader left, or the disk is full: what is left in the buffer is not tried again
+        except OSError:  # the reader left, or the disk is full: do not try the buffer again
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(status)
 
 
 def one_line(message: str) -> str:
-    """`message` so that what a name in it holds neither breaks the line nor rules the terminal nor fills it."""
-    return re.sub(rf"\S{{{LONGEST},}}", lambda long: f"{long[0][:40]}...{long[0][-40:]}", printable(message))
+    """Return `message` on one short line, without characters that control the terminal."""
+    return re.sub(rf"\S{{{MAX_WORD},}}", lambda long: f"{long[0][:40]}...{long[0][-40:]}", printable(message))
 
 
 @contextmanager
 def clean_stop() -> Iterator[None]:
-    """What ends a program from outside comes as an exception, as Ctrl-C does: what is half written is removed."""
+    """Turn SIGTERM and SIGHUP into an exception, as Ctrl-C is, so that half-written files are removed."""
 
     def stop(number: int, frame: object) -> NoReturn:
         sys.exit(128 + number)
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup's wish is respected
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]  # nohup's choice stays
     for number in numbers:
         signal.signal(number, stop)
     try:
@@ -175,7 +175,7 @@ def with_flags(message: str) -> str:
 
 
 def stdin() -> BinaryIO:
-    """Standard input, as bytes. ValueError where it is closed."""
+    """Return standard input, as bytes. Raises ValueError if it is closed."""
     if sys.stdin is None:
-        raise ValueError("there is no standard input to read - from: it is closed")
+        raise ValueError("standard input (-) is closed")
     return sys.stdin.buffer

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, into plain files alone, and with a sentence where the disk refuses."""
+"""Atomic writes, only to plain files, and messages for errors of the disk."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class NotSaved(RuntimeError):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path`, which takes its place once the disk has it: at no moment is `path` half a file,
-    and where the block fails it stays what it was. A link under one of the names is replaced and not followed."""
+    """Yield a temporary file next to `path`, which replaces it once it is on disk. `path` is never half a file, and it
+    stays unchanged if the block fails. A link under one of the names is replaced, not followed."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)  # what a kill has left
+    temporary.unlink(missing_ok=True)  # left by a kill
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -40,13 +40,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write the text; what was there stays until the new file is complete."""
+    """Write the text. An existing file stays until the new one is complete."""
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the folder's new names. Windows neither needs nor has this."""
+    """Wait until the folder's new names are on disk. Windows neither needs nor has this."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -56,22 +56,21 @@ def sync_folder(folder: Path) -> None:
 
 
 def check_plain(path: Path) -> None:
-    """ValueError where something stands at `path` that is no plain file: what is written to a link goes elsewhere, and
-    a pipe makes whoever opens it wait."""
+    """Raise ValueError if `path` exists and is not a plain file: a link points elsewhere, and opening a pipe waits."""
     try:
         mode = path.lstat().st_mode
     except OSError:
-        return  # nothing is there; what else is wrong with it, opening it will tell
+        return  # it does not exist, or opening it reports what is wrong
     if not stat.S_ISREG(mode):
         what = "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
         name = Path(display_path(path.parent)) / path.name  # `shown` would follow the link
-        raise ValueError(f"{name} is {what} and no file: remove it, or take another folder")
+        raise ValueError(f"{name} is {what}, not a file: remove it, or use another folder")
 
 
 @contextmanager
-def writing(path: Path, kept: str, how: str = "", size: int = 0) -> Iterator[None]:
-    """NotSaved for an OSError in this block: the file, the reason, how many bytes it needs, what is `kept`, and `how`
-    to go on once that is mended."""
+def writing(path: Path, state: str, retry: str = "", size: int = 0) -> Iterator[None]:
+    """Turn an OSError in this block into NotSaved: the file, the reason, how many bytes it needs, the `state` that is
+    left, and what to do after mending it (`retry`)."""
     try:
         yield
     except OSError as error:
@@ -80,8 +79,8 @@ def writing(path: Path, kept: str, how: str = "", size: int = 0) -> Iterator[Non
             facts.append(f"{amount(shutil.disk_usage(path.parent).free)} are free on its disk")
         mend = REMEDIES.get(error.errno or 0, "mend that")
         raise NotSaved(f"{display_path(path)} could not be written: {error.strerror or error}"
-                       + (f" ({', and '.join(facts)})" if facts else "") + f". {kept}: {mend}"
-                       + (f", and {how}" if how else "")) from error
+                       + (f" ({', and '.join(facts)})" if facts else "") + f". {state}: {mend}"
+                       + (f", and {retry}" if retry else "")) from error
 
 
 def amount(size: float) -> str:

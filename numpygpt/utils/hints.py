@@ -1,11 +1,11 @@
-"""Which flag somebody means who knows another program: nanoGPT, PyTorch's or Hugging Face's scripts."""
+"""Flags of other programs (nanoGPT, PyTorch's and Hugging Face's scripts), and ours for the same purpose."""
 
 from __future__ import annotations
 
 import argparse
 import re
 
-# Our flag, and what others call it. A name counts only in a script that has the flag. The first match wins.
+# Our flag, and its names elsewhere. A row is used only in a script that has the flag. The first match wins.
 OTHERS = {
     "--lr": "learning-rate max-lr peak-lr base-lr initial-lr",
     "--min-lr": "min-learning-rate end-lr lr-min final-lr",
@@ -59,7 +59,7 @@ OTHERS = {
     "--gradients": "gradcheck grad-check",
 }  # fmt: skip
 
-# What the scripts have no flag for, and what to do. A sentence counts only in a script with all the flags in it.
+# Flags that the scripts do not have, and what to do. A row is used only in a script with all flags in its sentence.
 ABSENT = {
     "epochs num-epochs n-epochs num-train-epochs max-epochs":
         "the length of a run is counted in updates: give --steps, and --dry-run says how often they read the text",
@@ -73,7 +73,7 @@ ABSENT = {
     "greedy do-sample": "--temperature 0 always takes the likeliest token",
 }
 
-# What a script takes without a flag, by the name of the argument.
+# Positional arguments, by name.
 WITHOUT_A_FLAG = {
     "preset": "preset config config-file c cfg model model-type",
     "run": "run run-dir model model-path model-dir checkpoint ckpt ckpt-path load out-dir init-from resume path m",
@@ -83,7 +83,7 @@ WITHOUT_A_FLAG = {
 
 
 def hint(flag: str, parser: argparse.ArgumentParser, script: str) -> str:
-    """`; did you mean --lr?` for another program's name of a flag, or what to do instead. Empty if nothing is known.
+    """Return `; did you mean --lr?` for another program's flag, or what to do instead, or nothing if it is unknown.
     `script` is the command that runs the parser's script."""
     actions = parser._actions
     flags = {option for action in actions for option in action.option_strings}

@@ -1,4 +1,4 @@
-"""One run at a time in a folder, and files that say whether their process still lives."""
+"""One run at a time in a folder, and lock files that show whether their process is alive."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from numpygpt.utils.files import check_plain
 from numpygpt.utils.paths import display_path
 
 NAME = ".lock"
-AT = 1 << 30  # Windows locks bytes, and nobody may read those: so one far behind what is written
+LOCKED_BYTE = 1 << 30  # Windows locks bytes, which nobody can read then: so one far beyond the content
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[str]:
-    """Hold `folder` against every other run; it is made where it is missing, and removed if it is then still empty.
+    """Hold `folder` against every other run. It is made if it is missing, and removed if it is then still empty.
 
-    Yields a note where the disk knows no locks, else nothing. ValueError where another run holds the folder.
+    Yields a note if the disk has no locks, else nothing. Raises ValueError if another run holds the folder.
     """
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with held(folder / NAME) as known:
-            yield "" if known else (f"the disk of {display_path(folder)} knows no locks: see to it that no second run "
-                                    "is started in this folder")
+        with held(folder / NAME) as has_locks:
+            yield "" if has_locks else f"the disk of {display_path(folder)} has no locks: start only one run in it"
     finally:
         if new:
             with suppress(OSError):
-                folder.rmdir()  # does so to an empty folder alone
+                folder.rmdir()  # only removes an empty folder
 
 
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path`, which is made and removed again; yields whether the disk knows locks at all.
+    """Hold the lock file `path`, which is made and removed again. Yields whether the disk has locks.
 
-    The system lets go of the lock when the process ends, however it ends: what a kill leaves is a file that hinders
-    nobody. ValueError if another process holds the lock.
+    The system releases the lock when the process ends, however it ends; a file left by a kill does no harm. Raises
+    ValueError if another process holds the lock.
     """
     handle, known = _take(path)
     with suppress(OSError):  # a full disk: the lock holds without its number
@@ -47,7 +46,7 @@ def held(path: Path) -> Iterator[bool]:
         yield known
     finally:
         if os.name == "posix":
-            path.unlink(missing_ok=True)  # while it is held; `_take` looks whether its file still has the name
+            path.unlink(missing_ok=True)  # while it is held; `_take` checks that its file still has the name
         os.close(handle)
         if os.name == "nt":
             with suppress(OSError):  # Windows removes no open file, and another run may have opened it by now
@@ -55,13 +54,13 @@ def held(path: Path) -> Iterator[bool]:
 
 
 def check_unlocked(folder: Path) -> None:
-    """ValueError where a run is going on in `folder`. Writes nothing."""
+    """Raise ValueError if a run is active in `folder`. Writes nothing."""
     with suppress(FileNotFoundError, NotADirectoryError):
         os.close(_take(folder / NAME, make=False)[0])
 
 
 def _take(path: Path, make: bool = True) -> tuple[int, bool]:
-    """The lock file, open and locked; and whether the disk has locks at all."""
+    """Return the lock file, open and locked, and whether the disk has locks."""
     while True:
         check_plain(path)
         handle = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | (os.O_CREAT if make else 0), 0o644)
@@ -79,11 +78,11 @@ def _take(path: Path, make: bool = True) -> tuple[int, bool]:
 
 
 def _lock(handle: int) -> None:
-    """OSError where it is locked already: BlockingIOError, on Windows PermissionError."""
+    """Raise OSError if it is locked: BlockingIOError, on Windows PermissionError."""
     if os.name == "nt":
         import msvcrt
 
-        os.lseek(handle, AT, os.SEEK_SET)
+        os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         os.lseek(handle, 0, os.SEEK_SET)
     else:
@@ -97,5 +96,5 @@ def _busy(path: Path) -> str:
     with suppress(OSError):
         number = path.read_text(encoding="utf-8", errors="replace").strip()
     process = f" (process {number})" if number.isdecimal() else ""
-    return (f"another run is going on in {display_path(path.parent)}{process}: wait until it ends, stop it, or give "
-            "another folder with --out")
+    return (f"another run is active in {display_path(path.parent)}{process}: wait until it ends, stop it, or use "
+            "another folder")

@@ -1,4 +1,4 @@
-"""How much memory this process may still take, as far as the system tells."""
+"""How much more memory this process may use, as far as the system reports it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ GROUPS = (  # of cgroups v2 and v1: where they are, then the files with the limi
 
 
 def available() -> tuple[int, str] | None:
-    """(bytes, what limits them): the least of what the machine, its control groups (a container is one) and the shell's
-    `ulimit -v` still allow. None if the system does not tell."""
+    """Return (bytes, what limits them): the minimum over the machine, its control groups (such as a container) and
+    `ulimit -v`, or None if the system does not report it."""
     found = [*_machine(), *_groups(), *_address_space()]
     return min(found, default=None)
 
 
 def _machine() -> Iterator[tuple[int, str]]:
-    """What Linux says can be had without harm to other programs, swap included; elsewhere all memory there is."""
+    """On Linux the memory available without harm to other programs, with swap; elsewhere all memory."""
     try:
         lines = (SYSTEM / "proc/meminfo").read_text().splitlines()
         values = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
@@ -34,7 +34,7 @@ def _machine() -> Iterator[tuple[int, str]]:
 
 
 def _groups() -> Iterator[tuple[int, str]]:
-    """The group of this process, and those that it is in."""
+    """The control group of this process, and its parents."""
     names = ["."]
     with suppress(OSError):
         names = [line.split(":", 2)[2].lstrip("/") for line in (SYSTEM / "proc/self/cgroup").read_text().splitlines()
@@ -51,7 +51,7 @@ def _groups() -> Iterator[tuple[int, str]]:
 
 
 def _address_space() -> Iterator[tuple[int, str]]:
-    """RLIMIT_AS less what this process has mapped."""
+    """RLIMIT_AS minus what this process has mapped."""
     if sys.platform == "win32":
         return
     import resource

@@ -1,4 +1,4 @@
-"""Signals that wait until a short piece of work is complete."""
+"""Delays signals until a short piece of work is complete."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ NUMBERS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 class signals_wait:
-    """A `with` block that no signal handler interrupts: signals that arrive inside are delivered at its end, in order.
+    """A `with` block that no signal handler interrupts: signals that arrive in it are delivered at its end, in order.
 
-    Use it around work of milliseconds that must be done completely or not at all. Only the main thread runs signal
-    handlers, so in another thread the block does nothing; nor does it inside another such block. A signal without a
-    handler in Python acts at once.
+    Use it for milliseconds of work that must be complete or not done at all. Only the main thread runs signal handlers,
+    so the block does nothing in another thread, or inside another such block. A signal without a Python handler acts
+    at once.
     """
 
     outermost: ClassVar[signals_wait | None] = None  # the block that the main thread is in
@@ -44,8 +44,8 @@ class signals_wait:
             self.end()
 
     def end(self) -> None:
-        """Put the handlers back and deliver what came. From here on a handler may raise an exception at any moment, so
-        what its signal may have ended half-way is done a second time."""
+        """Restore the handlers and deliver the signals. From here on a handler may raise at any moment, so each step
+        that it may have interrupted is done again."""
         self.holding, signals_wait.outermost = False, None
         try:
             self.restore()
@@ -61,7 +61,7 @@ class signals_wait:
     def arrived(self, number: int, frame: Any) -> None:
         if self.holding:
             self.came.append(number)
-        else:  # the handlers are just being exchanged
+        else:  # the handlers are being replaced
             self.before[number](number, frame)
 
     def restore(self) -> None:
@@ -70,7 +70,7 @@ class signals_wait:
             del self.before[number]
 
     def deliver(self) -> None:
-        """Raise every signal that came: all of them, also when the handler of one raises an exception."""
+        """Raise every signal that arrived, even if the handler of one raises an exception."""
         try:
             while self.came:
                 signal.raise_signal(self.came.pop(0))
@@ -80,7 +80,7 @@ class signals_wait:
 
 
 def _in_child() -> None:
-    """After a fork: a block of the parent's main thread does not end in this process, if another thread forked."""
+    """After a fork by another thread, a block of the parent's main thread does not end in this process."""
     if signals_wait.outermost is not None:
         signals_wait.outermost.came.clear()
         signals_wait.outermost.end()

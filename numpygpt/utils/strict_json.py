@@ -1,4 +1,4 @@
-"""JSON as its standard has it."""
+"""JSON as in its standard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 
 def loads(text: str, **options: Any) -> Any:
-    """The value in `text`. ValueError for NaN and Infinity too, which Python's parser takes and others do not."""
+    """Return the value in `text`. Raises ValueError also for NaN and Infinity, which only Python's parser accepts."""
     return json.loads(text, parse_constant=_refuse, **options)
 
 

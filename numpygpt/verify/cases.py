@@ -25,7 +25,7 @@ from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.normalization import LayerNorm
 from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
-from numpygpt.verify.wrappers import AfterALargerTable, BothUses, ChunkedGPT, MicroBatches, Small, block
+from numpygpt.verify.wrappers import AfterALargerTable, BothUses, ChunkedGPT, MicroBatches, Rotary, Small, block
 
 Case = tuple[str, str, Callable[[], Module], tuple[np.ndarray, ...]]  # layer, configuration, maker, inputs
 
@@ -109,8 +109,8 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
         ("no bias, dropout", MultiHeadAttention, (6, 2), {"bias": False, "dropout": 0.3, "rng": 2}, (2, 5, 6)),
         ("square, all of 3", MultiHeadAttention, (9, 3), {}, (3, 3, 9)),
         ("4 heads, 2 key heads", MultiHeadAttention, (8, 4), {"n_kv_heads": 2}, (2, 5, 8)),
-        ("6 heads, 2 key heads, d_k 4, d_v 2", MultiHeadAttention, (6, 6, 4, 2), {"n_kv_heads": 2}, (3, 5, 6)),
-        ("3 heads, 1 key head, dropout", MultiHeadAttention, (6, 3), {"n_kv_heads": 1, "dropout": 0.3, "rng": 2},
+        ("groups of 3, d_k 4, d_v 2", MultiHeadAttention, (6, 6, 4, 2), {"n_kv_heads": 2}, (3, 5, 6)),
+        ("1 key head, dropout", MultiHeadAttention, (6, 3), {"n_kv_heads": 1, "dropout": 0.3, "rng": 2},
          (2, 5, 6)),
         ("gelu", FeedForward, (4,), {}, (2, 5, 4)),
         ("rank 2, relu, 5 wide", FeedForward, (4, 5), {"activation": ReLU()}, (5, 4)),
@@ -119,9 +119,11 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
     ]
     for name, kind, sizes, options, shape in layers:
         yield kind.__name__, name, partial(kind, *sizes, **options), (X(shape),)
-    yield ("MultiHeadAttention", "4 heads, 2 key heads, P made again",
+    yield ("MultiHeadAttention", "2 key heads, P made again",
            partial(Small, partial(MultiHeadAttention, 8, 4, n_kv_heads=2), causal_attention, ROWS=2, KEEP_WEIGHTS=0),
            (X((3, 5, 8)),))
+    yield ("MultiHeadAttention", "rotary, 2 key heads",
+           lambda: MultiHeadAttention(8, 4, n_kv_heads=2, rotary=Rotary()), (X((3, 5, 8)),))
     blocks: dict[str, dict[str, Any]] = {
         "gelu": {},
         "relu, no bias, dropout": {"activation": "relu", "bias": False, "dropout": 0.3, "rng": 3},

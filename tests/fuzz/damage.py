@@ -1,4 +1,4 @@
-"""What can be wrong with a file: strategies that spoil bytes and JSON values, and the rules that hold for each case."""
+"""Damage to a file: strategies that change bytes and JSON values, and the rules that hold for each case."""
 
 import copy
 import faulthandler
@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 CASES = int(os.environ.get("NUMPYGPT_FUZZ", "1000"))  # of all fuzz tests together
-SAME = 10_000  # up to so many they are the same ones in every run; beyond, others each time
-SECONDS = 60  # a single case that takes longer ends the whole test run with a traceback of where it hangs
-MOST_MEMORY = 32 << 20  # bytes that any of these files, each of a few kilobytes, may take
+SAME = 10_000  # up to this many, every run has the same cases; with more, each run has new ones
+SECONDS = 60  # a case that takes longer ends the test run with a traceback
+MOST_MEMORY = 32 << 20  # bytes; the files have a few kilobytes
 
-DEEP, NEST, DIGITS = "@deep@", "@nest@", "@digits@"  # in JSON replaced by what json.dumps cannot write
+DEEP, NEST, DIGITS = "@deep@", "@nest@", "@digits@"  # replaced in JSON by values that json.dumps cannot write
 RAW = {DEEP: "[" * 100_000 + "]" * 100_000, NEST: "[" * 900 + "]" * 900, DIGITS: "9" * 5000}
 ODD = [
     *(None, True, False, 0, 1, -1, 2, 3, 255, 256, 65_536, 10**9, 2**31, 2**63 - 1, 2**63, 2**64, 10**40, -(10**40)),
@@ -32,14 +32,14 @@ ODD = [
 
 
 def cases(percent):
-    """Settings of a test that has so much of all cases."""
+    """Settings of a test with this share of all cases."""
     return settings(max_examples=max(1, CASES * percent // 100), deadline=None, database=None,
                     derandomize=CASES <= SAME, suppress_health_check=list(HealthCheck))
 
 
 @st.composite
 def spoiled(draw, data):
-    """`data`, bytes, cut off, flipped, swapped, doubled, filled or lacking a piece; once or a few times."""
+    """`data` with one to three changes: a part is cut off, flipped, swapped, doubled, overwritten or removed."""
     for _ in range(draw(st.integers(1, 3))):
         size = len(data)
         at, other = draw(st.integers(0, size)), draw(st.integers(0, size))
@@ -50,7 +50,7 @@ def spoiled(draw, data):
         elif how <= 3 and size:  # the most common damage
             place = at % size
             data = data[:place] + bytes([data[place] ^ 1 << draw(st.integers(0, 7))]) + data[place + 1 :]
-        elif how == 4:  # two neighbouring pieces change places
+        elif how == 4:  # two neighbouring parts are swapped
             middle = (a + b) // 2
             data = data[:a] + data[middle:b] + data[a:middle] + data[b:]
         elif how == 5:
@@ -69,7 +69,7 @@ def spoiled(draw, data):
 
 @st.composite
 def changed(draw, value):
-    """`value`, of JSON, with something in it replaced, left out, added, renamed or doubled; once or twice."""
+    """A JSON value with one or two changes: something is replaced, removed, added or duplicated."""
     value = json.loads(json.dumps(value))
     for _ in range(draw(st.integers(1, 2))):
         inner = draw(st.sampled_from(list(containers(value))))
@@ -98,7 +98,7 @@ def containers(value):
 
 
 def to_json(value):
-    """JSON of what `changed` made, with nan and with numbers and brackets that no honest writer writes."""
+    """JSON of a result of `changed`, including NaN, huge numbers and deep nesting."""
     text = json.dumps(value)
     for sign, raw in RAW.items():
         text = text.replace(f'"{sign}"', raw)
@@ -107,7 +107,7 @@ def to_json(value):
 
 @dataclass
 class Place:
-    """A folder in which a test writes its files and in which nothing else may change."""
+    """A folder for a test's files, in which nothing else may change."""
 
     folder: Path
 
@@ -115,7 +115,7 @@ class Place:
         return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in self.folder.rglob("*")}
 
     def tried(self, load, name):
-        """What `load()` returned, or None where it refused the file `name` in one line; no other end will do."""
+        """The result of `load()`, or None if it refuses the file `name` in one line. Everything else is a failure."""
         before, found = self.listing(), None
         with guarded():
             try:
@@ -131,7 +131,7 @@ class Place:
 
 @contextmanager
 def guarded():
-    """Memory is counted inside, and a hang ends the run."""
+    """Count memory, and end the test run if the block hangs."""
     faulthandler.dump_traceback_later(SECONDS, exit=True)
     tracemalloc.start()
     try:

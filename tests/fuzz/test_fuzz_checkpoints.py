@@ -1,4 +1,4 @@
-"""Checkpoints, spoiled: one clear sentence, or exactly what was saved. Nothing in between."""
+"""Damaged checkpoints give one line of error or exactly what was saved."""
 
 import io
 import json
@@ -50,7 +50,7 @@ HEADER = json.loads(np.load(io.BytesIO(MEMBERS["header.npy"])).tobytes())
 
 
 def packed(members):
-    """A zip whose own checksums are right: what is wrong with its members must be found in another way."""
+    """A zip with correct checksums: damage of its members must be found in another way."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in members.items():
@@ -96,7 +96,7 @@ def test_bytes_of_version_1(place, data):
 @cases(6)
 @given(st.data())
 def test_bytes_of_one_member_with_a_true_checksum(place, data):
-    """What is listed is listed with its checksum; only the header's own text can come out changed."""
+    """Arrays are listed with checksums; only the text of the header can come out changed."""
     name = data.draw(st.sampled_from(sorted(MEMBERS)))
     found = opened(place, packed(MEMBERS | {name: data.draw(spoiled(MEMBERS[name]))}))
     if found is not None and name != "header.npy":
@@ -106,7 +106,7 @@ def test_bytes_of_one_member_with_a_true_checksum(place, data):
 @cases(10)
 @given(st.data())
 def test_fields_of_the_header(place, data):
-    """The model that comes back, if one does, has the arrays of the file, and its tokenizer fits it."""
+    """A model that is restored has the arrays of the file and a tokenizer that fits."""
     text = np.frombuffer(to_json(data.draw(changed(HEADER))), np.uint8)
     file = io.BytesIO()
     np.save(file, text)
@@ -120,7 +120,7 @@ def test_fields_of_the_header(place, data):
 @cases(2)
 @given(st.data())
 def test_names_of_members(place, data):
-    """Renamed, doubled or added members are refused, whatever they are called."""
+    """Renamed, duplicate or additional members are refused, whatever their name."""
     letters = st.characters(codec="utf-8", exclude_characters="\0")  # at a NUL zipfile ends the name
     names = st.one_of(st.text(letters, min_size=1, max_size=20),
                       st.sampled_from(["../x.npy", "/x.npy", "model/x.npy", "x"]))

@@ -1,4 +1,4 @@
-"""TOML configurations, metrics files and meta.json, spoiled: one clear sentence, or values that make sense."""
+"""Damaged configurations, metrics files and meta.json give one line of error or valid values."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def preset(place, content):
     path = place.folder / "in" / "side" / "p.toml"
     path.write_bytes(content)
     config = place.tried(lambda: read_preset(str(path)), "p.toml")
-    if config is not None:  # what is read can be written and read again: train.py keeps it in the run's folder
+    if config is not None:  # a valid configuration can be written and read again
         assert Config().changed(tomllib.loads(config.to_toml()), "again") == config
 
 
@@ -117,7 +117,7 @@ def dataset(place, folder, name, content):
 @cases(3)
 @given(st.data())
 def test_bytes_of_a_data_folder(place, folder, data):
-    """Of tokens and tokenizer nothing changed is read: their checksums are in meta.json."""
+    """Changed tokens and tokenizers are never read: meta.json holds their checksums."""
     name = data.draw(st.sampled_from(["meta.json", "train.bin", "val.bin", "tokenizer.json"]))
     dataset(place, folder, name, data.draw(spoiled((folder / name).read_bytes())))
 

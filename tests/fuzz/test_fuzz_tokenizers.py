@@ -1,4 +1,4 @@
-"""Tokenizer files of all kinds, spoiled: one clear sentence, or a tokenizer that works."""
+"""Damaged tokenizer files of all kinds give one line of error or a tokenizer that works."""
 
 import json
 
@@ -27,7 +27,7 @@ kinds = st.sampled_from(sorted(FIELDS))
 
 
 def works(tok):
-    """A tokenizer that was read keeps what every tokenizer promises."""
+    """Check what holds for every tokenizer."""
     assert Tokenizer.from_dict(json.loads(json.dumps(tok.to_dict()))).to_dict() == tok.to_dict()
     try:
         ids = tok.encode(TEXT)

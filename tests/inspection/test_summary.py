@@ -35,6 +35,7 @@ def test_the_bytes_kept_are_those_that_a_forward_pass_takes(changes, kept, monke
     monkeypatch.setattr(causal_attention, "KEEP_WEIGHTS", kept)
     model = GPT(**(SIZES | changes))
     expected = summary(model, 6).cached
+    GPT(**(SIZES | changes)).loss(batch(model, (1, 2)), batch(model, (1, 2)))  # masks that all models share exist now
     gc.collect()
     tracemalloc.start()
     try:
@@ -70,6 +71,8 @@ def test_parameters_are_counted_once(tied):
     assert s.n_params == sum(row.n_params for row in s.rows) == model.n_params() == model.flat().params.size
     assert s.parameter_bytes == s.gradient_bytes == model.flat().grads.nbytes
     assert s["head_loss"].n_params == (0 if tied else 65 * 48)
+    frozen = summary(model.requires_grad_(False, "wpe"), 2)
+    assert (frozen.gradient_bytes, frozen.parameter_bytes) == (s.gradient_bytes - model.wpe.W.nbytes, s.parameter_bytes)
 
 
 def test_a_large_model_takes_no_time_and_no_memory():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from numpygpt import GPT, nn, summary, trace
-from numpygpt.inspection import formula_table
 from numpygpt.inspection.tree import parameter_counts
 from numpygpt.nn.cost import Call, Formula, cost_of, formula_of
 
@@ -100,12 +99,10 @@ def test_a_subclass_inherits_the_description_unless_it_computes_something_else()
     assert cost_of(Changed(8), Call(X.shape)) is formula_of(Changed(8)) is None
 
 
-def test_every_layer_describes_itself_and_is_in_the_table():
+def test_every_layer_describes_itself():
     kinds = {kind for kind in vars(nn).values() if isinstance(kind, type) and issubclass(kind, nn.Module)} - {nn.Module}
     assert len(kinds) > 12 and all({"formula", "cost"} <= set(vars(kind)) for kind in {*kinds, GPT})
-    rows = formula_table()[2:]
-    assert sorted(row.split("`")[1] for row in rows) == sorted(kind.__name__ for kind in kinds)
-    assert all(row.count("|") == 4 for row in rows)
+    assert all(formula.forward and formula.backward for formula in (kind.formula for kind in kinds))
 
 
 def test_a_table_counts_once_and_at_the_head_if_it_has_one_of_its_own():

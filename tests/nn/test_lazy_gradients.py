@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from numpygpt.nn import Linear, Module
+from numpygpt.nn.flat import gradient
 from numpygpt.optim import SGD, AdamW, clip_grad_norm
 from numpygpt.parallel.threads import DataParallel
 
@@ -149,15 +151,14 @@ def test_a_frozen_parameter_has_no_gradient_no_moment_and_its_layer_knows(make_g
     assert entries.any() and not flat.grads[entries].any() and not optimizer.m[entries].any()
 
 
-@pytest.mark.skipif(not __import__("os").path.exists("/proc/self/statm"), reason="memory is read from /proc")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 def test_a_large_frozen_table_takes_no_memory_beside_its_own():
     class Pair(Module):
         def __init__(self):
             self.large, self.small = Scale(20_000_000), Scale(4)
 
     def megabytes():
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * 4096 / 1e6
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 1e6
 
     model = Pair()
     model.flat()
@@ -172,6 +173,21 @@ def test_a_large_frozen_table_takes_no_memory_beside_its_own():
         model.zero_grad()
         optimizer.zero_grad()
     assert megabytes() - before < 40, "the table is 80 MB; a gradient and two moments would be 240"
+
+
+@pytest.mark.parametrize("way", ["loss", "forward"])
+def test_no_layer_computes_the_gradient_of_a_frozen_parameter(way, make_gpt, make_batch, monkeypatch):
+    def asked(owner, name, make=True):
+        assert name not in owner._frozen, f"{type(owner).__name__} computes d{name}"
+        return gradient(owner, name, make)
+
+    model, whole = make_gpt().requires_grad_(False).requires_grad_(True, "wpe"), make_gpt()
+    monkeypatch.setattr("numpygpt.nn.modules.module.gradient", asked)
+    for each in (model, whole):
+        getattr(each, way)(*make_batch())
+        each.backward()
+    assert list(model.grads()) == ["wpe.W"]
+    np.testing.assert_array_equal(model.wpe.dW, whole.wpe.dW)
 
 
 def test_a_layer_that_does_not_ask_may_be_frozen():

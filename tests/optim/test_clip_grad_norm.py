@@ -54,7 +54,7 @@ def test_a_norm_that_is_not_finite_is_returned_and_nothing_is_scaled(bad):
 
 @pytest.mark.parametrize("max_norm", [0.0, -1.0, math.nan])
 def test_the_limit_must_be_positive(max_norm):
-    with pytest.raises(ValueError, match=f"max_norm must be above 0, got {max_norm}"):
+    with pytest.raises(ValueError, match=f"max_norm.*{max_norm}"):
         clip_grad_norm(network(), max_norm)
 
 

@@ -132,7 +132,7 @@ WRONG = {
     "nothing": (lambda m: Adam([]), "Adam"),
     "lr below 0": (lambda m: Adam([{"params": m, "lr": -1}]), "-1"),
     "lr of no number": (lambda m: Adam([{"params": m, "lr": "x"}]), "x"),
-    "lr beside 0": (lambda m: Adam([{"params": m, "lr": 0.1}], lr=0), "0.1"),
+    "lr beside 0": (lambda m: Adam([{"params": m, "lr": 0.1}], lr=0), "lr .* 0"),
     "decay below 0": (lambda m: AdamW([{"params": m, "weight_decay": -2}]), "-2"),
     "decay that grows": (lambda m: AdamW([{"params": m, "lr": 1.0, "weight_decay": 3}]), "3"),
     "lr beyond the dtype": (lambda m: SGD([{"params": m, "lr": 1e39}]), "1e\\+39"),

@@ -123,14 +123,14 @@ def test_zero_grad_clears_the_models_gradients(lively):
 
 
 WRONG = {
-    "lr below 0": (lambda m: SGD(m, lr=-0.1), "lr must be at least 0 and finite, got -0.1"),
-    "lr infinite": (lambda m: AdamW(m, lr=math.inf), "lr must be at least 0 and finite, got inf"),
-    "lr NaN": (lambda m: Adam(m, lr=math.nan), "lr must be at least 0 and finite, got nan"),
-    "momentum": (lambda m: SGD(m, momentum=1.0), "momentum must be at least 0 and below 1, got 1.0"),
-    "beta1": (lambda m: Adam(m, betas=(1.0, 0.9)), "beta1 must be at least 0 and below 1, got 1.0"),
-    "beta2": (lambda m: AdamW(m, betas=(0.9, -0.1)), "beta2 must be at least 0 and below 1, got -0.1"),
-    "eps": (lambda m: AdamW(m, eps=0.0), "eps must be above 0, got 0.0"),
-    "weight decay": (lambda m: AdamW(m, weight_decay=-1), "weight_decay must be at least 0, got -1"),
+    "lr below 0": (lambda m: SGD(m, lr=-0.1), "lr.*-0.1"),
+    "lr infinite": (lambda m: AdamW(m, lr=math.inf), "lr.*inf"),
+    "lr NaN": (lambda m: Adam(m, lr=math.nan), "lr.*nan"),
+    "momentum": (lambda m: SGD(m, momentum=1.0), "momentum.*1.0"),
+    "beta1": (lambda m: Adam(m, betas=(1.0, 0.9)), "beta1.*1.0"),
+    "beta2": (lambda m: AdamW(m, betas=(0.9, -0.1)), "beta2.*-0.1"),
+    "eps": (lambda m: AdamW(m, eps=0.0), "eps.*0.0"),
+    "weight decay": (lambda m: AdamW(m, weight_decay=-1), "weight_decay.*-1"),
 }
 
 

@@ -70,11 +70,11 @@ def test_the_state_goes_on_where_it_stood():
 
 
 @pytest.mark.parametrize(("values", "message"), [
-    ({"warmup": -1, "decay": 5}, "warm-up must be between 0 and the 5 steps of the decay, got -1"),
-    ({"warmup": 6, "decay": 5}, "warm-up must be between 0 and the 5 steps of the decay, got 6"),
-    ({"warmup": 1, "decay": 5, "min_lr": -0.1}, "min_lr must be between 0 and max_lr 1.0, got -0.1"),
-    ({"warmup": 1, "decay": 5, "min_lr": 2.0}, "min_lr must be between 0 and max_lr 1.0, got 2.0"),
-    ({"warmup": 1, "decay": 5, "max_lr": math.nan}, "min_lr must be between 0 and max_lr nan"),
+    ({"warmup": -1, "decay": 5}, "5 .*-1"),
+    ({"warmup": 6, "decay": 5}, "5 .*6"),
+    ({"warmup": 1, "decay": 5, "min_lr": -0.1}, "min_lr.*1.0.*-0.1"),
+    ({"warmup": 1, "decay": 5, "min_lr": 2.0}, "min_lr.*1.0.*2.0"),
+    ({"warmup": 1, "decay": 5, "max_lr": math.nan}, "min_lr.*nan"),
 ])
 def test_values_out_of_range_are_errors(values, message):
     optimizer = SGD(Linear(2, 2), lr=1.0)

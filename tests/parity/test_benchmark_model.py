@@ -1,4 +1,4 @@
-"""The benchmark's PyTorch model is the same architecture: with our weights it has our loss and our gradients."""
+"""The PyTorch model of the benchmarks computes the same loss and gradients with the same weights."""
 
 import numpy as np
 import pytest
@@ -51,5 +51,5 @@ def test_the_peer_computes_the_same_loss_and_gradients(activation, tied, lively)
 
 
 def is_linear(name):
-    """PyTorch keeps the matrix of a Linear as (out, in)."""
+    """PyTorch stores the matrix of a Linear as (out, in)."""
     return name.endswith(".weight") and name.split(".")[-2] in ("qkv", "proj", "fc", "out")

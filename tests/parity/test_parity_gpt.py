@@ -1,4 +1,4 @@
-"""The GPT against the same model made of PyTorch's functions: logits, loss, every named gradient, ten AdamW steps."""
+"""A GPT against the same model in PyTorch: logits, loss, every named gradient, ten AdamW steps."""
 
 import math
 
@@ -18,6 +18,7 @@ CONFIGS = {
 }
 CONFIGS["no bias"] = {"bias": False}
 CONFIGS["head sizes"] = {"d_k": 3, "d_v": 5}
+CONFIGS["shared key heads"] = {"n_heads": 4, "n_kv_heads": 2, "d_v": 5, "d_k": 3}
 
 
 class Reference:
@@ -35,9 +36,11 @@ class Reference:
 
     def attention(self, name, X):
         H, C = self.config.n_heads, self.config.d_model
+        H_kv = self.config.n_kv_heads or H
         d_k, d_v = self.config.d_k or C // H, self.config.d_v or C // H
-        QKV = self.linear(f"{name}.qkv", X).split([H * d_k, H * d_k, H * d_v], dim=-1)
-        Q, K, V = (part.unflatten(-1, (H, -1)).transpose(1, 2) for part in QKV)  # (B, H, T, D)
+        QKV = self.linear(f"{name}.qkv", X).split([H * d_k, H_kv * d_k, H_kv * d_v], dim=-1)
+        Q, K, V = (part.unflatten(-1, (n, -1)).transpose(1, 2) for part, n in zip(QKV, (H, H_kv, H_kv), strict=True))
+        K, V = (part.repeat_interleave(H // H_kv, dim=1) for part in (K, V))  # (B, H, T, D)
         O = F.scaled_dot_product_attention(Q, K, V, is_causal=True)
         return self.linear(f"{name}.proj", O.transpose(1, 2).flatten(2))
 
@@ -47,7 +50,7 @@ class Reference:
         C = self.config.d_model
         t, i = torch.arange(T, dtype=torch.float64)[:, None], torch.arange(0, C, 2)
         angle = t / 10000 ** (i / C)
-        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1) / C**0.5  # sines and cosines take turns
+        return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1) / C**0.5  # sines and cosines alternate
 
     def __call__(self, x, y):
         x, y = torch.tensor(x), torch.tensor(y)
@@ -62,7 +65,7 @@ class Reference:
 
 
 def assert_close(got, expected, name=None):
-    """To 1e-9 of the tensor's scale: float64 sums in another order differ by some 1e-15."""
+    """To 1e-9 of the tensor's scale: sums in another order differ by about 1e-15 in float64."""
     expected = expected.detach().numpy()
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max(), err_msg=name)
 
@@ -84,7 +87,7 @@ def test_logits_loss_and_every_gradient(config, way, ignored, make_gpt, make_bat
 
 
 def test_float32_is_the_reference_to_float32_precision(make_gpt, make_batch):
-    """Against the float64 reference at the same weights: a few hundred roundings of 6e-8 each."""
+    """Against the float64 reference with the same weights: a few hundred rounding errors of 6e-8."""
     model, (x, y) = make_gpt(dtype="float32"), make_batch()
     reference = Reference(model.replica().astype("float64"))
     _, loss = reference(x, y)
@@ -93,7 +96,7 @@ def test_float32_is_the_reference_to_float32_precision(make_gpt, make_batch):
     model.backward()
     for name, grad in model.grads().items():
         scale = reference.p[name].grad.abs().max().item()
-        if not name.endswith("qkv.b"):  # a third of it, the key bias, is 0 and rounding alone
+        if not name.endswith("qkv.b"):  # the gradient of the key bias is 0, so only rounding errors remain
             np.testing.assert_allclose(grad, reference.p[name].grad, rtol=0, atol=1e-4 * scale, err_msg=name)
 
 
@@ -134,6 +137,6 @@ def test_ten_steps_of_adamw_with_decay_clipping_and_a_schedule(config, make_gpt,
         assert loss == pytest.approx(torch_loss.item(), rel=1e-9), f"step {step}"
         assert norm == pytest.approx(torch_norm.item(), rel=1e-9), f"step {step}"
         clipped.append(norm > 0.5)
-    assert any(clipped), "clipping was at work"
+    assert any(clipped), "gradients were clipped"
     for name, param in model.params().items():
         assert_close(param, reference.p[name], name)

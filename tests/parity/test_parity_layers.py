@@ -12,7 +12,7 @@ Tnn = torch.nn
 
 
 def compare(layer, twin, X, pairs, seed=0):
-    """The same weights, input and upstream gradient in both. `pairs` maps our name to (their name, transposed?)."""
+    """Compare output and gradients for equal weights and inputs. `pairs`: our name -> (PyTorch's name, transposed?)."""
     theirs = dict(twin.named_parameters())
     with torch.no_grad():
         for name, (other, transposed) in pairs.items():

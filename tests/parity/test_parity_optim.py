@@ -65,7 +65,7 @@ def test_clip_grad_norm(size, max_norm):
     norm = clip_grad_norm(model, max_norm)
     assert norm == pytest.approx(torch.nn.utils.clip_grad_norm_(twin.values(), max_norm).item(), rel=1e-13)
     for name, grad in model.grads().items():
-        # PyTorch scales by max_norm / (norm + 1e-6) where it scales: smaller by a share of 1e-6 / norm.
+        # if PyTorch clips, it scales by max_norm / (norm + 1e-6): a relative difference of 1e-6 / norm
         rtol = 1.01e-6 / norm if norm > max_norm else 0
         np.testing.assert_allclose(grad, twin[name].grad, rtol=rtol, err_msg=name)
 

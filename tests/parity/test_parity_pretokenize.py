@@ -1,6 +1,6 @@
-"""Cuts against tiktoken's and Hugging Face tokenizers', and their classes of characters against the tables.
+"""Pieces and character classes are those of tiktoken and Hugging Face tokenizers.
 
-Both go by Unicode 16.0. A release of theirs that goes by a later version fails here, and asks for new tables.
+Both use Unicode 16.0. If a release uses a later version, these tests fail and the tables must be updated.
 """
 
 import random
@@ -31,7 +31,7 @@ def hugging_face_pieces(text, level=tokenizers.pre_tokenizers.ByteLevel(add_pref
 
 
 def random_texts(n, length):
-    """Half of the characters from a few that the pattern names, half from all that are assigned, plane by plane."""
+    """Half of the characters are special to the pattern, half are any assigned characters, plane by plane."""
     rng = random.Random(0)
     planes = {}
     for character in EVERY:
@@ -44,7 +44,7 @@ def random_texts(n, length):
 
 @pytest.mark.parametrize(("name", "table"), [(r"\p{L}", LETTERS), (r"\p{N}", NUMBERS), (r"\s", None)])
 def test_classes_are_tiktokens(name, table):
-    """Encoding leaves out what the pattern does not match, so decoding shows what it does."""
+    """Encoding drops what the pattern does not match, so decoding shows what it matches."""
     encoding = tiktoken_encoding(name)
     matched = encoding.decode(encoding.encode_ordinary("".join(EVERY)))
     runs = read_table(table) if table else [(ord(character), ord(character)) for character in sorted(WHITESPACE)]
@@ -52,7 +52,7 @@ def test_classes_are_tiktokens(name, table):
 
 
 def test_cuts_are_tiktokens():
-    """With every substring a token, a piece is always one token: the tokens are the pieces."""
+    """Every substring is a token, so each piece is one token: the tokens are the pieces."""
     texts = random_texts(2000, 14)
     substrings = {text[i:j].encode() for text in texts for i in range(len(text)) for j in range(i + 1, len(text) + 1)}
     encoding = tiktoken_encoding(GPT2, substrings)
@@ -67,7 +67,7 @@ def test_cuts_are_hugging_faces():
 
 
 def test_cuts_around_every_character_are_hugging_faces():
-    """Planes 4 to 13 are empty, 15 and 16 private: there a thousand characters are one piece."""
+    """Planes 4 to 13 are empty, 15 and 16 private: a thousand of their characters are one piece."""
     for start in range(0, 0x110000, 0x400):
         characters = [chr(code) for code in range(start, start + 0x400) if not 0xD800 <= code <= 0xDFFF]
         between = start >> 16 in (0, 1, 2, 3, 14)

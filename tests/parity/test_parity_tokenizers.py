@@ -1,4 +1,4 @@
-"""Ids equal to those of `tiktoken` and Hugging Face's `tokenizers`, both ways, on any text."""
+"""Ids are those of `tiktoken` and Hugging Face's `tokenizers`, in both directions, for any text."""
 
 import random
 from pathlib import Path
@@ -17,7 +17,7 @@ PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\
 
 
 def random_texts(n, seed):
-    """Texts of characters from all planes, ASCII and the text above mixed, with runs and special names in them."""
+    """Random texts of characters from all planes, ASCII and the text above, with repetitions and special tokens."""
     rng = random.Random(seed)
     common = [*" \n\t'.,019azAZ\u200d\u0301\x00\x85\xa0é👍", "'s", " the", "  ", "\r\n", END]
 
@@ -75,7 +75,7 @@ def test_what_is_written_here_loads_in_tokenizers(which, request, tmp_path):
     tok.save_huggingface(tmp_path / "tokenizer.json")
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for text in [TEXT, *random_texts(500, seed=3)]:
-        ids = tok.encode(text, allowed_special="all")  # theirs takes special tokens in any text
+        ids = tok.encode(text, allowed_special="all")  # tiktoken recognises special tokens only if allowed
         assert ids == theirs.encode(text).ids
         assert theirs.decode(ids, skip_special_tokens=False) == text
         assert tok.encode(text.replace(END, "")) == theirs.encode(text.replace(END, "")).ids
@@ -113,7 +113,7 @@ def test_it_loads_in_transformers(trained, tmp_path):
 
 
 def theirs_with(tokenizers, added, path):
-    """A tokenizer of theirs with these added tokens, and a post-processor as `transformers` writes it; saved."""
+    """Save a Hugging Face tokenizer with these added tokens and a post-processor as `transformers` writes it."""
     theirs = tokenizers.Tokenizer(tokenizers.models.BPE())
     theirs.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     theirs.decoder = tokenizers.decoders.ByteLevel()
@@ -162,5 +162,5 @@ def test_special_tokens_in_plain_text_are_the_one_difference(trained, tmp_path):
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     text = f"one{END}two"
     assert theirs.encode(text).ids == trained.encode(text, allowed_special="all") != trained.encode(text)
-    theirs.encode_special_tokens = True  # their name for plain text
+    theirs.encode_special_tokens = True  # read special tokens as plain text
     assert theirs.encode(text).ids == trained.encode(text)

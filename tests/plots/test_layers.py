@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 from numpygpt.models import GPT
 from numpygpt.plots import style
 from numpygpt.plots.curves import draw_curves, size_of
-from numpygpt.plots.layers import MOST, gradient_norm, parameters_by_layer, update_ratio
+from numpygpt.plots.layers import MAX_ENTRIES, gradient_norm, parameters_by_layer, update_ratio
 from numpygpt.plots.runs import load_run
 from numpygpt.training.metrics import MetricsLog
 
@@ -123,7 +123,7 @@ def test_a_traced_run_has_a_line_a_layer_in_both_panels(make):
     np.testing.assert_allclose(ratio.get_ydata(), 1e-3 * (1 + steps / 100))
     for ax in (panels[NORM], panels[RATIO]):
         assert ax.get_yscale() == "log" and ax.get_ylabel() and ax.get_xlabel() == "step (updates)"
-    assert lines(panels[RATIO])["customary"].get_ydata()[0] == 1e-3
+    assert lines(panels[RATIO])["usual"].get_ydata()[0] == 1e-3
     low, high = panels[RATIO].get_ylim()
     assert low <= 5e-4 and high >= 2e-3
     assert panels[RATIO].get_title(loc="right") == "dashed: 0.001, a rule of thumb"
@@ -161,7 +161,7 @@ def test_depth_is_lightness_and_twelve_layers_have_a_name_each(make):
 def test_of_more_layers_some_are_named(make):
     figure, panels = draw(make(names(30), rows=2))
     named = legend_of(figure)
-    assert len(named) == MOST + 2 and named[1] == "block 0" and named[-2:] == ["block 29", "final norm"]
+    assert len(named) == MAX_ENTRIES + 2 and named[1] == "block 0" and named[-2:] == ["block 29", "final norm"]
     assert len([label for label in lines(panels[NORM]) if "block" in label]) == 30
 
 

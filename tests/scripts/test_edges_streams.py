@@ -84,7 +84,7 @@ def test_closed_streams_and_a_mistake(shell):
     for line in ("{sample.py} run --score - <&-", "{datagen.py} --input - --out {new} <&-"):
         done = shell(line)
         assert done.returncode == 2 and done.stderr.count("\n") == 1
-        assert "there is no standard input to read - from: it is closed" in done.stderr
+        assert "standard input" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["datagen.py", "test.py"])  # what looks is the same for all

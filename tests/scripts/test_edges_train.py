@@ -53,7 +53,7 @@ TABLE = {
                     ("dir", "dir holds no checkpoint"), ("text.txt", "is damaged or no checkpoint"), (LONG, "xxx")],
     "--trace": [(None, OK)], "--dry-run": [(None, OK)],
     "--data": [("data", OK), ("nowhere", "there is no data folder nowhere"), ("text.txt", "text.txt is a file"),
-               ("dir", "dir is no data folder, it has no meta.json"), (LONG, "xxx")],
+               ("dir", "meta.json"), (LONG, "xxx")],
     "--out": [("new", OK), ("run", OK), (".", OK)],  # those that cannot be written to: below
     "--n-layers": at_least(1, "n_layers", (10**12, "n_layers must be at most 10,000, got 1000000000000")),
     "--n-heads": at_least(1, "n_heads", (3, "d_model 8 is not divisible by n_heads 3"), (10**12, "is not divisible")),

@@ -93,7 +93,7 @@ def test_learning_equals_the_naive_algorithm():
 
 @pytest.mark.parametrize("many", [1, 4])
 def test_learning_with_numpy_equals_the_naive_algorithm(many, monkeypatch):
-    monkeypatch.setattr(merges, "MANY", many)  # 4: now the one way, now the other
+    monkeypatch.setattr(merges, "MIN_VECTORISED", many)  # 4: now the one way, now the other
     test_overlapping_pairs()
     test_learning_equals_the_naive_algorithm()
 

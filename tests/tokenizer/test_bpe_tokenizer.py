@@ -143,8 +143,8 @@ def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
     words = [f"{a}{b}" for a in "abcdef" for b in "uvwxyz"]
     text = " ".join(words * 3)
     expected = BPETokenizer().train(text).encode(text)
-    monkeypatch.setattr(pieces, "KEPT_PIECES", 40)
-    monkeypatch.setattr(pieces, "KEPT_BYTES", 500)
+    monkeypatch.setattr(pieces, "MAX_PIECES", 40)
+    monkeypatch.setattr(pieces, "MAX_BYTES", 500)
     tok = BPETokenizer().train(text)
     assert tok.encode(text) == tok.encode(text) == expected
     assert len(tok._cache) == 37  # 36 with a space, the first without
@@ -155,7 +155,7 @@ def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
 
 
 def test_threads_share_a_tokenizer(monkeypatch):
-    monkeypatch.setattr(pieces, "KEPT_PIECES", 40)
+    monkeypatch.setattr(pieces, "MAX_PIECES", 40)
     texts = [" ".join(f"{word}{number}" for word in ("cat", "hat", "rat")) * 20 for number in range(40)]
     tok = BPETokenizer().train(" ".join(texts))
     expected = [BPETokenizer.from_dict(tok.to_dict()).encode(text) for text in texts]

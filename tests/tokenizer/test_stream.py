@@ -32,7 +32,7 @@ def joined(arrays):
 @pytest.fixture
 def small(monkeypatch):
     """Chunks of about eight characters, so that every text is cut."""
-    monkeypatch.setattr(stream, "CHUNK", 8)
+    monkeypatch.setattr(stream, "CHUNK_CHARACTERS", 8)
 
 
 def test_chunks_are_the_text_and_are_cut_only_before_white_space(hard_texts, randoms):
@@ -54,7 +54,7 @@ def test_a_long_text_in_one_piece_is_cut_too():
 
 
 def test_a_text_without_white_space_is_cut_in_the_end(monkeypatch):
-    monkeypatch.setattr(stream, "UNCUT", 64)
+    monkeypatch.setattr(stream, "MAX_UNCUT", 64)
     got = list(chunks(["a"] * 1000, size=8))
     assert all(chunk == ["a" * 64] for chunk in got[:-1]) and sum(len(text) for (text,) in got) == 1000
 
@@ -81,8 +81,8 @@ def test_encoding_a_stream_equals_encoding_the_text(tok, kind, hard_texts, rando
 def test_a_word_stream_that_is_cut_inside_a_word_still_decodes_exactly(monkeypatch):
     text = "aaaaaaaabbbbbbbb,aaa"
     tok = WordTokenizer().train("aaaaaaaa bbbbbbbb aaa ,")
-    monkeypatch.setattr(stream, "CHUNK", 8)
-    monkeypatch.setattr(stream, "UNCUT", 8)
+    monkeypatch.setattr(stream, "CHUNK_CHARACTERS", 8)
+    monkeypatch.setattr(stream, "MAX_UNCUT", 8)
     ids = joined(tok.encode_stream([text]))
     assert tok.decode(ids) == text and "<join>" in [tok.token_text(id) for id in ids]
 
@@ -143,7 +143,7 @@ def test_beyond_the_bound_frequent_words_keep_their_counts(small):
 
 
 def test_long_words_are_bounded_by_their_bytes(monkeypatch, small):
-    monkeypatch.setattr(stream, "WORD_BYTES", 2000)
+    monkeypatch.setattr(stream, "MAX_WORD_BYTES", 2000)
     rng = random.Random(4)
     words = [*(f" {''.join(rng.choices('ACGT', k=60))}" for _ in range(500)), *[" the"] * 300]
     rng.shuffle(words)
@@ -162,8 +162,8 @@ def test_without_white_space_a_mark_will_do(monkeypatch):
     tok = BPETokenizer().train(text, vocab_size=300)
     words = WordTokenizer().train(text)
     expected, expected_words = tok.encode(text), words.encode(text)
-    monkeypatch.setattr(stream, "CHUNK", 64)
-    monkeypatch.setattr(stream, "UNCUT", 512)
+    monkeypatch.setattr(stream, "CHUNK_CHARACTERS", 64)
+    monkeypatch.setattr(stream, "MAX_UNCUT", 512)
     assert len(list(chunks([text]))) > 10
     assert joined(tok.encode_stream([text])) == expected and joined(words.encode_stream([text])) == expected_words
 
@@ -178,7 +178,7 @@ def test_a_line_of_a_megabyte(tok, kind):
 
 
 def test_dropped_words_are_told_of(monkeypatch, small):
-    monkeypatch.setattr(stream, "DISTINCT", 10)
+    monkeypatch.setattr(stream, "MAX_WORDS", 10)
     text = " ".join(f"w{number} the" for number in range(100))
     words = WordTokenizer().train(text)
     assert words.dropped > 80 and "<unk>" in words.special_tokens and words.token_text(words.encode("the")[0]) == "the"

@@ -106,15 +106,15 @@ def test_a_subclass_reads_the_kind_of_its_parent():
 
 HEADER_CHANGES = [
     ({"format": None}, "not a NumpyGPT tokenizer: its format is None"),
-    ({"version": 1}, "version 1 is not supported, expected 2; update NumpyGPT"),
+    ({"version": 1}, "version 1 .*expected 2"),
     ({"version": "1"}, "version '1' is not supported"),
     ({"version": True}, "version True is not supported"),
-    ({"kind": "sentence"}, "kind should be one of 'bpe', 'char', 'word', got 'sentence'"),
-    ({"kind": ["char"]}, "kind should be one of"),
-    ({"extra": 1}, "fields that version 2 does not know.*extra"),
-    ({"special_tokens": ["<|pad|>"]}, "special_tokens should be an object from names to ids"),
-    ({"special_tokens": {"<|pad|>": True}}, "special_tokens should be an object from names to ids"),
-    ({"special_tokens": {"<|pad|>": 10**6}}, "special_tokens should be different ids below"),
+    ({"kind": "sentence"}, "kind.*got 'sentence'"),
+    ({"kind": ["char"]}, "kind"),
+    ({"extra": 1}, "version 2.*extra"),
+    ({"special_tokens": ["<|pad|>"]}, "special_tokens"),
+    ({"special_tokens": {"<|pad|>": True}}, "special_tokens"),
+    ({"special_tokens": {"<|pad|>": 10**6}}, "special_tokens"),
 ]
 
 
@@ -127,8 +127,8 @@ def test_a_wrong_header_is_refused(tok, change, message):
 def test_special_ids_must_be_dense_and_names_writable(tok):
     first = tok.vocab_size - 2
     for special, message in [
-        ({"<a>": first, "<b>": first + 2}, "special_tokens should be different ids below"),
-        ({"<a>": first, "<b>": first}, "special_tokens should be different ids below"),
+        ({"<a>": first, "<b>": first + 2}, "special_tokens"),
+        ({"<a>": first, "<b>": first}, "special_tokens"),
         ({"": first}, "non-empty str"),
         ({"\ud800": first}, "lone surrogate"),
         ({" ": first}, "' ' occurs 2 times"),
@@ -159,27 +159,27 @@ MARKERS = WordTokenizer().train("a").to_dict()["vocab"][:-1]
 @pytest.mark.parametrize(
     ("kind", "field", "value", "message"),
     [
-        ("char", "vocab", "abc", "vocab should be a list of strings, got 'abc'"),
-        ("char", "vocab", [], "vocab should be a list of strings"),
-        ("char", "vocab", {"a": 0}, "vocab should be a list of strings"),
-        ("char", "vocab", ["a", 1], r"vocab\[1\] should be a string, got 1"),
-        ("char", "vocab", ["a", "bc"], r"vocab\[1\] should be one character, got 'bc'"),
-        ("char", "vocab", ["a", ""], r"vocab\[1\] should be one character, got ''"),
+        ("char", "vocab", "abc", "vocab.*got 'abc'"),
+        ("char", "vocab", [], "vocab"),
+        ("char", "vocab", {"a": 0}, "vocab"),
+        ("char", "vocab", ["a", 1], r"vocab\[1\].*got 1"),
+        ("char", "vocab", ["a", "bc"], r"vocab\[1\].*got 'bc'"),
+        ("char", "vocab", ["a", ""], r"vocab\[1\].*got ''"),
         ("char", "vocab", ["a", "\ud800"], r"lone surrogate U\+D800"),
         ("char", "vocab", ["a", "b", "a"], "the token 'a' occurs 2 times"),
         ("word", "vocab", ["a", "b"], "a list that starts with the 3 white-space tokens"),
         ("word", "vocab", [*MARKERS, "a", "a"], "the token 'a' occurs 2 times"),
         ("word", "vocab", [*MARKERS, ""], "the token '' occurs 2 times"),
-        ("word", "vocab", [*MARKERS, None], r"vocab\[3\] should be a string"),
-        ("word", "lowercase", 1, "lowercase should be true or false, got 1"),
-        ("bpe", "merges", None, "merges should be a list of pairs of strings, got None"),
-        ("bpe", "merges", [["a", "b", "c"]], r"merges\[0\] should be a pair of strings"),
-        ("bpe", "merges", ["ab"], r"merges\[0\] should be a pair of strings"),
-        ("bpe", "merges", [[97, 98]], r"merges\[0\] should be a pair of strings, got \[97, 98\]"),
-        ("bpe", "merges", [[" ", "a"], ["a", "cd"]], r"merges\[1\] should be two tokens .* got \['a', 'cd'\]"),
-        ("bpe", "merges", [["a", "b"]], r"merges\[0\] should be two tokens of the vocabulary that make a third"),
-        ("bpe", "merges", [["a", ""]], r"merges\[0\] should be two tokens"),
-        ("bpe", "merges", [[" ", "a"], [" ", "a"]], r"merges\[1\] should be a new pair, not a duplicate"),
+        ("word", "vocab", [*MARKERS, None], r"vocab\[3\]"),
+        ("word", "lowercase", 1, "lowercase.*got 1"),
+        ("bpe", "merges", None, "merges.*got None"),
+        ("bpe", "merges", [["a", "b", "c"]], r"merges\[0\]"),
+        ("bpe", "merges", ["ab"], r"merges\[0\]"),
+        ("bpe", "merges", [[97, 98]], r"merges\[0\].*got \[97, 98\]"),
+        ("bpe", "merges", [[" ", "a"], ["a", "cd"]], r"merges\[1\]"),
+        ("bpe", "merges", [["a", "b"]], r"merges\[0\]"),
+        ("bpe", "merges", [["a", ""]], r"merges\[0\]"),
+        ("bpe", "merges", [[" ", "a"], [" ", "a"]], r"merges\[1\]"),
         ("bpe", "vocab", ["a", "a", "b", " ", " a"], "the token 'a' occurs 2 times"),
         ("bpe", "vocab", ["a", "b", " ", " a", "\u0100"], r"below U\+0100, one for each byte, got '\u0100'"),
     ],
@@ -227,9 +227,9 @@ def test_no_value_makes_the_sentence_long(tok):
 def test_a_file_beyond_all_tokenizers_is_not_read(tok, tmp_path, monkeypatch):
     tok.save(tmp_path / "t.json")
     size = (tmp_path / "t.json").stat().st_size
-    monkeypatch.setattr(storage, "MOST_BYTES", size)
+    monkeypatch.setattr(storage, "MAX_FILE_BYTES", size)
     assert load_tokenizer(tmp_path / "t.json").to_dict() == tok.to_dict()
-    monkeypatch.setattr(storage, "MOST_BYTES", size - 1)
+    monkeypatch.setattr(storage, "MAX_FILE_BYTES", size - 1)
     with pytest.raises(ValueError, match=r"t\.json"):
         load_tokenizer(tmp_path / "t.json")
 

@@ -97,7 +97,7 @@ def test_the_bar_shows_our_estimate_alone_and_moves_in_an_evaluation(run, monkey
 
 
 def test_a_long_evaluation_has_lines_in_a_file(run, monkeypatch, capsys):
-    monkeypatch.setattr("numpygpt.training.validation.SILENT", 0)
+    monkeypatch.setattr("numpygpt.training.validation.LINE_SECONDS", 0)
     run.validation.losses(lambda: False, whole=True)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == -(-run.validation.targets // 32)  # one per batch

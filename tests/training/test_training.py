@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from numpygpt.data import Corpus, eval_batches, prepare
+from numpygpt.optim.lr_scheduler import WarmupCosineLR
+from numpygpt.parallel import DataParallel
 from numpygpt.training import Trainer
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import NotFinite, first_not_finite
 from numpygpt.training.report import introduction, overfitting
-from numpygpt.training.trainer import evaluate
+from numpygpt.training.trainer import evaluate, make_optimizer
 from numpygpt.utils.text import duration
 from numpygpt.utils.units import bits_per_byte
 
@@ -248,3 +250,25 @@ def test_the_introduction_fits_the_terminal_and_breaks_no_word(dataset, width):
     words = {word for line in plain for word in line.split()}
     assert all(len(line) <= width or any(word in words and len(word) > width - 20 for word in line.split())
                for line in lines)
+
+
+def test_a_run_with_frozen_parameters_resumes_to_the_bit(dataset, tmp_path):
+    def frozen():
+        t = trainer(dataset)
+        t.parallel.close()
+        t.model.requires_grad_(False, "wte", "blocks.0")
+        t.parallel = DataParallel(t.model, 2)
+        t.optimizer = make_optimizer(t.model, t.config)
+        t.schedule = WarmupCosineLR(t.optimizer, t.config.warmup, t.config.steps, t.config.min_lr)
+        return t
+
+    t, other = frozen(), frozen()
+    other.model.flat().params[:] = 0
+    table = t.model.wte.W.copy()
+    for _ in range(3):
+        t.update()
+    t.save(tmp_path / "ckpt.npz")
+    other.load(load_checkpoint(tmp_path / "ckpt.npz"))
+    assert run(t, 3) == run(other, 3)
+    np.testing.assert_array_equal(t.model.wte.W, table)
+    assert all(np.array_equal(param, other.model.params()[name]) for name, param in t.model.params().items())

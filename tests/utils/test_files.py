@@ -66,7 +66,7 @@ def test_only_plain_files_and_names_without_one_pass(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name, what in {"link": "a link", "nowhere": "a link", "pipe": "a pipe", "folder": "a folder"}.items():
-        with pytest.raises(ValueError, match=rf"{name} is {what}.* and no file: remove it"):
+        with pytest.raises(ValueError, match=rf"{name} is {what}"):
             check_plain(tmp_path / name)
 
 

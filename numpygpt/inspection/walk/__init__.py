@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from numpygpt.inspection.step import TracedStep, Trains, restored
+from numpygpt.inspection.step import TracedStep, restored
 from numpygpt.inspection.walk.backward import walk_backward
 from numpygpt.inspection.walk.forward import needed, walk_forward
 from numpygpt.inspection.walk.head import head_of
@@ -12,17 +14,20 @@ from numpygpt.inspection.walk.lines import Lines
 from numpygpt.inspection.walk.update import walk_update
 from numpygpt.utils.colour import BACKGROUNDS
 
+if TYPE_CHECKING:
+    from numpygpt.training.trainer import Trainer
+
 __all__ = ["walk"]
 
 
-def walk(trainer: Trains, colour: bool = False) -> str:
+def walk(trainer: Trainer, colour: bool = False) -> str:
     """Describe the trainer's next step, at most 100 columns wide. The trainer is left as it was.
 
     Raises ValueError if the run has no step left, NotFinite if the step fails.
     """
     c = trainer.config
     if trainer.step >= c.steps:
-        raise ValueError(f"the run has done all its {c.steps:,} steps, so there is no next step to trace: give it more "
+        raise ValueError(f"the run has done all its {c.steps:,} steps, so it has no next step to trace: give it more "
                          "steps")
     mint, ochre, lavender = BACKGROUNDS
     with restored(trainer), np.errstate(all="ignore"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def show_attention(lines: Lines, step: TracedStep, name: str, projection: str) -
 
     `name` is the attention layer's, `projection` that of the layer inside whose output it splits into Q, K and V.
     """
-    layers = [dict(replica.named_modules())[name] for replica in step.trainer.parallel.replicas]
+    layers: list[Any] = [dict(replica.named_modules())[name] for replica in step.trainer.parallel.replicas]
     first, batches = layers[0], len(step.batches)
     projected = step.records[projection].outputs[batches - 1 :: batches]  # of the last batch, per worker
     parts = zip(*(first.split(QKV) for QKV in projected), strict=True)
@@ -35,7 +36,7 @@ def show_attention(lines: Lines, step: TracedStep, name: str, projection: str) -
         lines.numbers(f"  {letter}", sizes, stats, what + heads)
     lines.row("  scale", [], f"1/sqrt(d_k) = 1/sqrt({d_k}) = {number(1 / math.sqrt(d_k))}: keeps the scores' size "
                              "independent of d_k")
-    P = first.weights()[0]  # (H, T, T) of x[0]
+    P = first.weights(slice(1))[0]  # (H, T, T) of x[0]
     n = min(CORNER, P.shape[-1])
     lines.row("  P", [], "softmax(Q K^T scale + mask): attention weights. First rows of mask; of P, head 0 of x[0]:")
     for masked, weights in zip(np.triu(np.full((n, n), -np.inf), 1), P[0, :n, :n], strict=True):

@@ -71,7 +71,7 @@ class Forward:
         self.lines.record(name, record, self.words(module, record))
 
     def sum(self, name: str, record: Record, arrays: list[np.ndarray]) -> None:
-        """The residual stream after an addition, which no module makes by itself."""
+        """The residual stream after an addition; it is not the output of a module."""
         stats: Stats | None = None
         for X in arrays:
             stats = add(stats, Stats.of(X))

@@ -108,10 +108,10 @@ class MultiHeadAttention(Module):
                         Child("qkv", self.qkv, call), Child("proj", self.proj, out),
                         Child("dropout", self.dropout, call.of(*call.shape))))
 
-    def weights(self) -> np.ndarray:
-        """P (B, H, T, S) of the last forward, computed again: to look at, not for backward."""
-        P = attention_weights(self.group(self.Q), self.group(self.K))
-        return P.reshape(*self.Q.shape[:3], self.K.shape[2])
+    def weights(self, sequences: slice = slice(None)) -> np.ndarray:
+        """P (B, H, T, S) of the last forward, or of some of its sequences, computed again: to look at."""
+        Q, K = self.Q[sequences], self.K[sequences]
+        return attention_weights(self.group(Q), self.group(K)).reshape(*Q.shape[:3], K.shape[2])
 
     def split(self, QKV: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(B, T, d_qkv) -> Q (B, H, T, d_k), K (B, H_kv, T, d_k) and V (B, H_kv, T, d_v), as views."""

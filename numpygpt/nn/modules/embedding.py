@@ -38,7 +38,7 @@ class Embedding(Module):
         # forward: Y = W[ids]. A token that occurs several times gets the sum of their gradients. Sorting brings
         # the positions of each token together, and one reduceat sums every run (np.add.at does the same, slower).
         ids, dY2 = self.ids.reshape(-1), rows(dY)  # (N,), (N, C)
-        if not len(ids):
+        if not len(ids) or not self.trains("W"):
             return
         order = ids.argsort(kind="stable")  # stable: the order of the sum, and so its rounding, is fixed
         tokens, starts = np.unique(ids[order], return_index=True)
@@ -77,8 +77,9 @@ class Unembedding(Module):
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., V)
         X2, dY2 = rows(self.X), rows(dY)  # (N, C), (N, V)
-        self.embedding.dW += dY2.T @ X2  # forward: logits = X E^T   so  dE = dY^T X
-        return (dY2 @ self.embedding.W).reshape(self.X.shape)  #      and dX = dY E
+        if self.embedding.trains("W"):
+            self.embedding.dW += dY2.T @ X2  # forward: logits = X E^T   so  dE = dY^T X
+        return (dY2 @ self.embedding.W).reshape(self.X.shape)  #          and dX = dY E
 
     formula: ClassVar[Formula] = Formula(("logits = X Eᵀ",), ("dX = dlogits E,  dE = dlogitsᵀ X",))
 

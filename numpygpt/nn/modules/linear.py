@@ -53,9 +53,10 @@ class Linear(Module):
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., out)
         X2, dY2 = rows(self.X), rows(dY)  # (N, in), (N, out)
-        if self.bias:
+        if self.bias and self.trains("b"):
             self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row   so  db = sum over the rows of dY
-        self.dW += X2.T @ dY2  # forward: Y = X W                            so  dW = X^T dY
+        if self.trains("W"):
+            self.dW += X2.T @ dY2  # forward: Y = X W                        so  dW = X^T dY
         return (dY2 @ self.W.T).reshape(self.X.shape)  #                     and dX = dY W^T
 
     formula: ClassVar[Formula] = Formula(("Y = X W + b",), ("dX = dY Wᵀ,  dW = Xᵀ dY,  db = Σ dY",))

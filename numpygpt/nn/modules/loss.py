@@ -70,7 +70,8 @@ class LinearCrossEntropy(Module):
         check_width(self, X, self.head.embedding.d_model)
         check_targets(targets, (*X.shape[:-1], len(self.head.embedding.W)), self.ignore_index)
         X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
-        dX, dE = (np.empty_like(X2), self.zeros(E)) if self.training else (None, None)
+        dX = np.empty_like(X2) if self.training else None
+        dE = self.zeros(E) if self.training and self.head.embedding.trains("W") else None
         loss, count = 0.0, 0
         chunk = chunk_rows(len(E))
         room = np.empty((min(chunk, len(t)), len(E)), X2.dtype)  # for the logits of each chunk in turn
@@ -78,22 +79,24 @@ class LinearCrossEntropy(Module):
             logits = np.matmul(X2[s], E.T, out=room[: len(t[s])])  # forward: logits = X E^T
             total, n, P = F.cross_entropy(logits, t[s], self.ignore_index)
             loss, count = loss + total, count + n
-            if dX is not None and dE is not None:
+            if dX is not None:
                 dlogits = F.cross_entropy_backward(P, t[s], self.ignore_index)
                 np.matmul(dlogits, E, out=dX[s])  #                                     so  dX = dlogits E
-                for v in row_slices(len(E), E.shape[1], LOGIT_ENTRIES):  # a part of the vocabulary at a time
-                    dE[v] += dlogits[:, v].T @ X2[s]  #                                 and dE = dlogits^T X
+                if dE is not None:
+                    for v in row_slices(len(E), E.shape[1], LOGIT_ENTRIES):  # a part of the vocabulary at a time
+                        dE[v] += dlogits[:, v].T @ X2[s]  #                             and dE = dlogits^T X
         self.shape, self.count, self.dX = X.shape, max(count, 1), dX
         return loss / self.count
 
     @tiny_is_zero
     def backward(self, scale: float = 1.0) -> np.ndarray:
         dX, self.dX, dE = self.dX, None, self.dE
-        if dX is None or dE is None:
+        if dX is None:
             raise RuntimeError("no gradient to go back from: call train(), then the forward pass, then backward() once")
         dX *= scale / self.count  # forward: L = total / count
-        dE *= scale / self.count
-        self.head.embedding.dW += dE
+        if dE is not None and self.head.embedding.trains("W"):
+            dE *= scale / self.count
+            self.head.embedding.dW += dE
         return dX.reshape(self.shape)  # (..., C)
 
     formula: ClassVar[Formula] = Formula(

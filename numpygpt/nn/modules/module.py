@@ -22,7 +22,8 @@ class Module(Tree):
     A subclass writes `forward`, which caches on `self` what the gradient needs, and `backward`, which takes dL/doutput,
     adds dL/dW to `dW` for each parameter `W`, and returns dL/dinput. It registers each parameter once with `param`.
     Modules are found in attributes, and in lists and dicts that are attributes. An attribute that is None or missing
-    until `forward` sets it is a cache: copies and pickles leave it out.
+    until `forward` sets it is a cache: copies and pickles leave it out. With `formula` and `cost` (nn/cost.py) a class
+    describes itself to trace, summary and the pictures.
 
         class Scale(Module):
             def __init__(self, size):

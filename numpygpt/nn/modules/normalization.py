@@ -55,9 +55,10 @@ class LayerNorm(Module):
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
         Xhat = self.Xhat
-        if self.bias:
+        if self.bias and self.trains("beta"):
             self.dbeta += rows(dY).sum(axis=0)  # forward: Y = .. + beta, on every row  so  dbeta = sum of dY
-        self.dgamma += np.einsum("nc,nc->c", rows(dY), rows(Xhat))  # Y = gamma Xhat   so  dgamma = sum of dY Xhat
+        if self.trains("gamma"):
+            self.dgamma += np.einsum("nc,nc->c", rows(dY), rows(Xhat))  # Y = gamma Xhat  so  dgamma = sum of dY Xhat
         dXhat = dY * self.gamma  #                                                     and dXhat = dY gamma
         # forward: Xhat = (X - mean) rstd. X also moves the mean and the variance of its row: subtract both paths.
         # dX = rstd (dXhat - mean(dXhat) - Xhat mean(dXhat Xhat))

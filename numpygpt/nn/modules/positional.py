@@ -34,7 +34,8 @@ class PositionalEmbedding(Module):
         return X + self.W[self.place]  # (B, T, C)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
-        self.dW[self.place] += dY.sum(axis=0)  # forward: each sequence adds the same W  so  dW = sum over B of dY
+        if self.trains("W"):
+            self.dW[self.place] += dY.sum(axis=0)  # forward: each sequence adds the same W  so  dW = sum over B of dY
         return dY  # forward: Y = X + ..                                                 and dX = dY
 
     formula: ClassVar[Formula] = Formula(("Y = X + W[0 : T]",), ("dX = dY,  dW[0 : T] = Σ dY over the batch",))

@@ -10,6 +10,7 @@ import re
 
 SAME_ARRAY = "cross_entropy_backward overwrites P and returns it, so dlogits and P are one array"
 ALL_SEEN = "in a backward pass the tokens that are seen, S, are those of the batch, T: there is no cache"
+TILE_SIZE = "the number of heads only decides how many sequences one tile holds"
 ANY_RANK = "a product with a matrix acts on the last axis, whatever axes come before it"
 EQUIVALENT: dict[tuple[str, str, str], str] = {  # (layer, line before, line after) -> reason
     ("CrossEntropyLoss", "if len(counted) < len(targets):", "if len(counted) <= len(targets):"):
@@ -19,6 +20,10 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {  # (layer, line before, line aft
     ("MultiHeadAttention", "seen = slice(0, S - T + rows.stop)", "seen = slice(0, rows.stop)"): ALL_SEEN,
     ("MultiHeadAttention", "seen = slice(0, S - T + rows.stop)", "seen = slice(0, T - T + rows.stop)"): ALL_SEEN,
     ("MultiHeadAttention", "seen = slice(0, S - T + rows.stop)", "seen = slice(0, S - S + rows.stop)"): ALL_SEEN,
+    ("MultiHeadAttention", "B, T, heads = (shape[0], shape[-2], shape[1] * shape[2])",
+     "B, T, heads = (shape[0], shape[-2], shape[1])"): TILE_SIZE,
+    ("MultiHeadAttention", "B, T, heads = (shape[0], shape[-2], shape[1] * shape[2])",
+     "B, T, heads = (shape[0], shape[-2], shape[2])"): TILE_SIZE,
     ("Linear", "return (dY2 @ self.W.T).reshape(self.X.shape)",
      "return (dY @ self.W.T).reshape(self.X.shape)"): ANY_RANK,
     ("Unembedding", "return (dY2 @ self.embedding.W).reshape(self.X.shape)",

@@ -83,7 +83,7 @@ def judged(chosen: Iterable[Target], tolerance: float) -> Iterator[tuple[Target,
 def table(name: str, tolerance: float, line: Callable[[str], Any]) -> int:
     """Pass `line` a row for each function, the sums, and every mutant that survived. Returns how many did."""
     chosen = targets(name)
-    line(f"{'function':<34} {'mutants':>8}" + "".join(f" {verdict:>14}" for verdict in VERDICTS))
+    line(f"{'function':<44} {'mutants':>8}" + "".join(f" {verdict:>14}" for verdict in VERDICTS))
     sums: Counter[str] = Counter()
     survivors, used = [], set()
     for target, found in judged(chosen, tolerance):
@@ -107,4 +107,4 @@ def stale(used: Collection[Any]) -> list[tuple[str, str, str]]:
 
 
 def row(name: str, counts: Counter[str]) -> str:
-    return f"{name:<34} {counts.total():>8,}" + "".join(f" {counts[verdict]:>14,}" for verdict in VERDICTS)
+    return f"{name:<44} {counts.total():>8,}" + "".join(f" {counts[verdict]:>14,}" for verdict in VERDICTS)
