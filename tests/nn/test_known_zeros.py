@@ -19,20 +19,22 @@ def compared(name):
 def with_key_bias():
     return [name for name, (make, _) in CASES.items()
             if any(isinstance(m, MultiHeadAttention) and m.qkv.bias and m.rotary is None
-                   for _, m in make().named_modules())]
+                   for _, m in make().named_modules())]  # a rotation makes the bias differ from token to token
 
 
 @pytest.mark.parametrize("name", with_key_bias())
 def test_the_key_bias_moves_nothing(name):
-    """It adds one number to all scores of a row, which softmax ignores. Its gradient is a sum of terms that cancel: zero
-    to rounding, beside the biases of queries and values, which are of order one. (Rotated keys are another matter.)"""
+    """It adds one number to all scores of a row, and softmax does not see that. Backward finds it as a sum of terms
+    that cancel: zero to rounding beside the biases of the queries and the values, which are of order one."""
     comparison = compared(name)
     got, found = comparison.got(), 0
     for prefix, module in comparison.twin.named_modules():
         if isinstance(module, MultiHeadAttention):
             db = got[f"{prefix}.qkv.b" if prefix else "qkv.b"]
-            q, k = module.n_heads * module.d_k, (module.n_heads + module.n_kv_heads) * module.d_k
-            assert np.abs(db[q:k]).max() < 1e-13 < 1e-2 * np.abs(np.r_[db[:q], db[k:]]).max()
+            k = module.n_heads * module.d_k
+            v = k + module.n_kv_heads * module.d_k
+            largest = np.abs(np.r_[db[:k], db[v:]]).max()
+            assert np.abs(db[k:v]).max() < 1e-13 < 1e-2 * largest
             found += 1
     assert found
 
