@@ -220,7 +220,7 @@ def markdown(header, rows):
 
 
 def refreshed(shown, *words):
-    """The table `shown`, its cells taken from the source that `words` name, but for the page's own columns after `+`."""
+    """The table `shown` with the cells of the source that `words` name; columns named after a `+` stay as they are."""
     words, own = (list(words), []) if "+" not in words else (words[: words.index("+")], words[words.index("+") + 1 :])
     header, _, *rows = map(cells, shown)
     width = next(k for k in range(1, len(header) + 1) if len({row[:k] for row in rows}) == len(rows))  # of the key
@@ -326,11 +326,9 @@ def build(page):
         elif region.kind == "output":
             if printed is None:
                 problem, failed = "no example above it", "no example"
-            elif failed:
-                problem = "the example above it failed"
-            elif tidy(printed) != shown:
+            elif not failed and tidy(printed) != shown:
                 problem, new = difference(shown, tidy(printed)), tidy(printed)
-            results.append(Result(region.line, marker, problem, bool(failed)))
+            results.append(Result(region.line, marker, problem, failed == "no example"))
             printed = None
         else:
             try:

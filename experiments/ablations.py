@@ -21,7 +21,7 @@ import train
 from benchmarks.common import markdown
 from experiments.runs import best_loss, slug, train_run, training_parser
 from numpygpt.training import Trainer
-from numpygpt.training.start import begun, open_data
+from numpygpt.training.start import new_run, open_data
 from numpygpt.utils import cli
 
 SEEDS = (1337, 1, 2)
@@ -62,7 +62,7 @@ def unscaled(path: Path, flags: list[str]) -> Path:
     factor 1/sqrt(2 n_layers) is undone.
     """
     if not path.exists():
-        config = begun(train.parse([*flags, "--dry-run"])).config
+        config = new_run(train.parse([*flags, "--dry-run"])).config
         trainer = Trainer(config, open_data(config, make=True, say=partial(print, file=sys.stderr)))
         for name, param in trainer.model.params().items():
             if name.endswith("proj.W"):

@@ -48,7 +48,8 @@ def row(name: str, runs: Path, more: list[str]) -> list[str]:
     run = train_run(runs / slug(name), *NARROW.split(), *CANDIDATES[name].split(), *more)
     config = Config().changed(read_config(run.folder / "config.toml"), str(run.folder))
     seconds = step_seconds(config)
-    return [name, *(f"{config.to_dict()[key]:,}" for key in SETTINGS), f"{run.total('tokens') / 1e6:.1f}M",
+    values = config.to_dict()
+    return [name, *(f"{values[key]:,}" for key in SETTINGS), f"{run.total('tokens') / 1e6:.1f}M",
             f"{last_train_loss(run):.3f}", f"{best_loss(run):.4f}", f"{1e3 * seconds:.1f}",
             duration(run.total("step") * seconds)]
 

@@ -72,10 +72,13 @@ def part(folder: Path) -> Path:
 def unmasked(out: Path, more: list[str]) -> RunData:
     """Train a run whose attention sees future tokens, including the token that it should predict."""
     if words := missing_arguments(out, ["quick", "--eval-every", 100, *more]):
-        with patch.object(causal_attention, "causal_mask", lambda n, dtype: np.zeros((n, n), dtype)), \
-                redirect_stdout(sys.stderr):
+        with patch.object(causal_attention, "causal_mask", no_mask), redirect_stdout(sys.stderr):
             train.main(words)
     return load_run(out)
+
+
+def no_mask(n: int, dtype: np.dtype) -> np.ndarray:
+    return np.zeros((n, n), dtype)
 
 
 def draw(ax: Axes, title: str, runs: dict[str, RunData]) -> None:

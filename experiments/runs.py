@@ -16,7 +16,7 @@ import train
 from numpygpt.data import TokenDataset
 from numpygpt.plots.runs import RunData, load_run, read_config
 from numpygpt.training.metrics import read_metrics
-from numpygpt.training.start import begun
+from numpygpt.training.start import new_run
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT, display_path
 
@@ -42,7 +42,7 @@ def is_complete(out: Path) -> bool:
 
 def check_same(out: Path, arguments: list[str]) -> None:
     """Raise ValueError unless the run in `out` is the one that `./train.py ARGUMENTS` makes."""
-    wanted = begun(train.parse([*arguments, "--dry-run"])).config
+    wanted = new_run(train.parse([*arguments, "--dry-run"])).config
     found = read_config(out / "config.toml")
     for name, value in wanted.to_dict().items():
         if name not in UNCHECKED and name in found and found[name] != value:

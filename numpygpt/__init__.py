@@ -6,11 +6,11 @@ Names are imported when they are first used, so that importing the package needs
 TYPE_CHECKING = False  # type checkers read this name as true; importing `typing` for it would take milliseconds
 if TYPE_CHECKING:
     from numpygpt.inspection import summary, trace
-    from numpygpt.models import GPT
+    from numpygpt.models import GPT, ModelConfig
     from numpygpt.verify import gradcheck
 
 __version__ = "0.1.0"
-__all__ = ["GPT", "gradcheck", "summary", "trace"]
+__all__ = ["GPT", "ModelConfig", "gradcheck", "summary", "trace"]
 
 if not TYPE_CHECKING:
 
@@ -19,7 +19,8 @@ if not TYPE_CHECKING:
         from importlib import import_module
         from importlib.util import find_spec
 
-        homes = {"GPT": "models", "gradcheck": "verify", "summary": "inspection", "trace": "inspection"}
+        homes = {"GPT": "models", "ModelConfig": "models", "gradcheck": "verify", "summary": "inspection",
+                 "trace": "inspection"}
         if name in homes:
             from numpygpt.startup import fault
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -22,15 +23,17 @@ from numpygpt.nn import (
     ReLU,
     TransformerBlock,
 )
-from numpygpt.nn.functional import rows
+from numpygpt.nn.functional import rows, softmax
+from numpygpt.nn.modules.attention import split_heads
+from numpygpt.verify import wrappers
 
 
 class PlainAttention(MultiHeadAttention):
-    """The package's attention with all rows in one block, so that each formula of backward stands on a line."""
+    """The package's attention with all rows in one tile, so that each formula of backward stands on a line."""
 
     def backward(self, dY):
         Q, K, V, P = self.Q, self.K, self.V, self.weights()
-        dO = self.heads(self.proj.backward(self.dropout.backward(dY)))
+        dO = split_heads(self.proj.backward(self.dropout.backward(dY)), self.n_heads)
         dQKV = np.zeros((*dY.shape[:2], self.qkv.d_out), dY.dtype)
         dQ, dK, dV = self.split(dQKV)
         dV += P.swapaxes(-1, -2) @ dO
@@ -64,9 +67,14 @@ class DiagonalOnly(PlainAttention):
         return dP * P * (1 - P)
 
 
-class NoMask(MultiHeadAttention):
-    def scores(self, Q, K):
-        return Q @ K.swapaxes(-1, -2)
+class NoMask(PlainAttention):
+    def forward(self, X, cache=None):
+        Q, self.K, self.V = self.split(self.qkv(X))
+        self.Q = Q * self.scale
+        return self.dropout(self.proj((self.weights() @ self.V).swapaxes(1, 2).reshape(*X.shape[:2], -1)))
+
+    def weights(self):
+        return softmax(self.Q @ self.K.swapaxes(-1, -2))
 
 
 class ConstantStatistics(LayerNorm):
@@ -156,6 +164,12 @@ class NotReversed(GPT):
         for block in self.blocks:
             dX = block.backward(dX)
         self.wte.backward(self.wpe.backward(self.dropout.backward(dX)))
+
+
+def block(kind: type[TransformerBlock], *sizes: int, **options: Any) -> TransformerBlock:
+    """A block of this class, with the parts of a GPT's."""
+    parts = wrappers.block(*sizes, **options)
+    return kind(parts.norm1, parts.attn, parts.norm2, parts.ffn)
 
 
 def swap(model: Module, kind: type[Module], wrong: type[Module]) -> Module:

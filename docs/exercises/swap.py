@@ -47,8 +47,13 @@ def smoothing(model: GPT, folder: Path) -> None:
 
 
 def small(model: GPT, folder: Path) -> None:
-    """Draw all matrices again with GPT-2's standard deviation, 0.02, including those that were swapped in."""
-    model.init_weights(np.random.default_rng(0))
+    """Draw all matrices again with GPT-2's standard deviations, including those that were swapped in: 0.02, divided by
+    sqrt(2 n_layers) for those that write to the residual stream."""
+    rng = np.random.default_rng(0)
+    for name, param in model.named_parameters():
+        if param.ndim >= 2:
+            std = 0.02 / (2 * SIZES["n_layers"]) ** 0.5 if name.endswith("proj.W") else 0.02
+            param[...] = std * rng.standard_normal(param.shape, np.float32)
 
 
 def wide(model: GPT, folder: Path) -> None:

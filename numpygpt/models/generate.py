@@ -53,36 +53,36 @@ class Sampling:
 
 # A quotient beyond the dtype's range is a probability of 0, and a tiny probability may become 0: both are intended.
 @np.errstate(over="ignore", under="ignore")
-def probabilities(logits: np.ndarray, how: Sampling) -> np.ndarray:
+def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
     """The distribution (B, V) that the next token is drawn from: temperature, then top-k, then top-p.
 
     Tokens as likely as the k-th are all kept. Top-p keeps the fewest tokens whose probabilities reach p, at least one
     (Holtzman et al. 2020, nucleus sampling). Temperature 0 puts everything on the most likely token.
     """
-    if how.temperature < GREEDY:
+    if sampling.temperature < GREEDY:
         return np.eye(logits.shape[-1], dtype=logits.dtype)[logits.argmax(axis=-1)]
     # The maximum is subtracted first: a tiny temperature then gives -inf, a probability of 0, and never inf - inf.
     scores = logits - logits.max(axis=-1, keepdims=True)
-    scores = np.divide(scores, how.temperature, dtype=np.promote_types(scores.dtype, np.float32))
-    if how.top_k is not None and how.top_k < scores.shape[-1]:
-        kth = np.partition(scores, -how.top_k, axis=-1)[:, -how.top_k, None]
+    scores = np.divide(scores, sampling.temperature, dtype=np.promote_types(scores.dtype, np.float32))
+    if sampling.top_k is not None and sampling.top_k < scores.shape[-1]:
+        kth = np.partition(scores, -sampling.top_k, axis=-1)[:, -sampling.top_k, None]
         scores[scores < kth] = -np.inf
     P = softmax(scores)
-    if how.top_p is not None and how.top_p < 1:
+    if sampling.top_p is not None and sampling.top_p < 1:
         order = np.argsort(-P, axis=-1, kind="stable")
         ordered = np.take_along_axis(P, order, axis=-1)
-        beyond = ordered.cumsum(axis=-1) - ordered >= how.top_p  # those before it already hold p
+        beyond = ordered.cumsum(axis=-1) - ordered >= sampling.top_p  # those before it already hold p
         beyond[..., 0] = False  # a tiny p is 0 in float32
         np.put_along_axis(P, order, np.where(beyond, 0, ordered), axis=-1)
         P /= P.sum(axis=-1, keepdims=True)
     return P
 
 
-def sample(logits: np.ndarray, how: Sampling, rngs: list[np.random.Generator]) -> np.ndarray:
+def sample(logits: np.ndarray, sampling: Sampling, rngs: list[np.random.Generator]) -> np.ndarray:
     """One token (B,) for each row of logits (B, V), drawn with the row's own generator."""
-    if how.temperature < GREEDY:
+    if sampling.temperature < GREEDY:
         return logits.argmax(axis=-1)
-    cumulative = probabilities(logits, how).cumsum(axis=-1, dtype=np.float64)  # (B, V)
+    cumulative = probabilities(logits, sampling).cumsum(axis=-1, dtype=np.float64)  # (B, V)
     total = cumulative[:, -1]  # 1 only up to rounding, so the uniform draw from [0, 1) is scaled to it, and stays below
     u = np.minimum([rng.random() for rng in rngs] * total, np.nextafter(total, 0))
     return (cumulative <= u[:, None]).sum(axis=-1)  # the first token whose cumulative probability is above u
@@ -103,13 +103,13 @@ def new_caches(model: GPT, batch: int) -> list[KVCache]:
     return [KVCache(batch, attn.n_kv_heads, model.max_len, attn.d_k, attn.d_v, dtype) for attn in layers]
 
 
-def stream(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
+def stream(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
            slide: int) -> Iterator[np.ndarray]:
     """The generator behind `GPT.stream`. It changes nothing in the model, so any thread may run it at any time."""
-    return (ids for ids, _ in steps(model, context, max_new_tokens, how, seed, stop, slide))
+    return (ids for ids, _ in steps(model, context, max_new_tokens, sampling, seed, stop, slide))
 
 
-def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
+def steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
           slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (the next token of each sequence (B,), the logits (B, V) that it was drawn by), one step at a time.
 
@@ -127,10 +127,10 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, s
         raise ValueError(f"seed must be at least 0, got {seed}")
     if not 1 <= slide <= model.max_len:
         raise ValueError(f"slide must be between 1 and the context length {model.max_len}, got {slide}")
-    return _steps(model, context, max_new_tokens, how, seed, stop, slide)
+    return _steps(model, context, max_new_tokens, sampling, seed, stop, slide)
 
 
-def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, seed: int, stop: int | None,
+def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
            slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     B, given = context.shape
     last = deque(context.T[-model.max_len :], model.max_len)  # each (B,): as many tokens as the model sees
@@ -150,7 +150,7 @@ def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, how: Sampling, 
             logits = next_logits(reader, np.stack(new, axis=1), caches)
         check_logits(logits, reader.named_parameters())
         seen = n
-        ids = sample(logits, how, rngs)
+        ids = sample(logits, sampling, rngs)
         if stop is not None:
             ids[done] = stop
             done |= ids == stop

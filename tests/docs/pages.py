@@ -36,7 +36,8 @@ class Block(NamedTuple):
 
 
 def fenced(document):
-    return [Block(info.strip(), text) for info, text in re.findall(r"^```([^\n]*)\n(.*?)\n?^```$", document, re.M | re.S)]
+    found = re.findall(r"^```([^\n]*)\n(.*?)\n?^```$", document, re.M | re.S)
+    return [Block(info.strip(), text) for info, text in found]
 
 
 def prose(document):

@@ -1,4 +1,4 @@
-"""The gallery of bugs (docs/backprop/bugs.md): the check refuses each wrong gradient, and each bug trains as it should."""
+"""The gallery of bugs (docs/backprop/bugs.md): the check refuses each wrong gradient; each bug trains as it should."""
 
 import numpy as np
 import pytest
@@ -22,10 +22,11 @@ IDS, TARGETS = np.array([2, 0, 2]), np.array([1, 0, -1])
 WRONG = [(wrong.KeyTransposed(4, 2), normal(2, 3, 4)), (wrong.ScaleForgotten(4, 2), normal(2, 3, 4)),
          (wrong.DiagonalOnly(4, 2), normal(2, 3, 4)), (wrong.ConstantStatistics(4), normal(3, 4)),
          (wrong.Overwrites(3, 2), IDS), (wrong.LastOneWins(3, 2), IDS), (wrong.Averaged(3, 2), normal(4, 3)),
-         (wrong.NoWayAround(4, 2, 5), normal(2, 3, 4)), (wrong.ScaledTwice(0.4, rng=0), normal(4, 3)),
+         (wrong.block(wrong.NoWayAround, 4, 2, 5), normal(2, 3, 4)), (wrong.ScaledTwice(0.4, rng=0), normal(4, 3)),
          (wrong.AllRowsBackward(), normal(3, 3), TARGETS), (wrong.HalfSlope(), normal(2, 3)),
          (wrong.UpstreamSign(), normal(4, 5)),
-         (wrong.NotReversed(5, 4, 4, 2, 2), *np.random.default_rng(0).integers(0, 5, (2, 2, 4)))]
+         (wrong.NotReversed(vocab_size=5, max_len=4, d_model=4, n_heads=2, n_layers=2),
+          *np.random.default_rng(0).integers(0, 5, (2, 2, 4)))]
 UNSEEN = [(wrong.PlainAttention(4, 2), normal(2, 3, 4)), (wrong.NoMask(4, 2), normal(2, 3, 4)),
           (wrong.AlwaysDrops(0.4, rng=0), normal(4, 3)), (wrong.AlwaysDrops(0.4, rng=0).eval(), normal(4, 3)),
           (wrong.AllRows(), normal(3, 3), TARGETS), (wrong.WideGELU(), normal(2, 3))]
@@ -68,7 +69,7 @@ TINY = {"max_len": 4, "d_model": 8, "n_heads": 2, "n_layers": 2}
 
 @pytest.mark.parametrize("bug", [bug for bug in bugs.BUGS if bug.swap], ids=lambda bug: bug.name)
 def test_swap_makes_the_layers_wrong_and_leaves_the_arrays(bug):
-    model = GPT(7, **TINY, dropout=0.2)
+    model = GPT(vocab_size=7, **TINY, dropout=0.2)
     before, kinds = model.params(), [type(layer) for _, layer in model.named_modules()]
     wrong.swap(model, *bug.swap)
     after = [type(layer) for _, layer in model.named_modules()]

@@ -61,7 +61,7 @@ RIGHT = {"output": "2", "quote": "def f(x):\n    return x", "cell": "4", "source
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    """page(**changes) builds a small page with these changes: (problems by line, whether it is then as it should be)."""
+    """page(**changes) builds a small page with these changes: (its problems, whether it is then correct)."""
     monkeypatch.setattr(build, "ROOT", tmp_path)
     (tmp_path / "source.py").write_text('def f(x):\n    """Doc."""\n    return x\n', encoding="utf-8")
     (tmp_path / "table.md").write_text("| name | a | b |\n|---|---|---|\n| x | 1 | 2 |\n| y | 3 | 4 |\n",
@@ -94,7 +94,7 @@ def test_a_marker_is_added_below_an_example_that_prints(page):
 
 def test_a_block_that_fails_is_reported_alone(page):
     problems, _ = page(PAGE.replace("print(1 + 1)", "print(1 / 0)") + "\n```python\nx = 1\n```\n")
-    assert problems == [(3, True), (7, True)]
+    assert problems == [(3, True)]
 
 
 @pytest.mark.parametrize("marker", ["quote source.py g", "quote none.py f", "rows ./none.md", "table none"])

@@ -1,4 +1,4 @@
-"""What the chapters of the textbook work out on paper is correct: sums hold, and their results are printed below them."""
+"""What the chapters of the textbook work out on paper is correct: sums hold, and their results are printed."""
 
 import ast
 import re

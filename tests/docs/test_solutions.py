@@ -11,6 +11,7 @@ from tiny import make_data
 
 from numpygpt import GPT, gradcheck, nn
 from numpygpt.data import TokenDataset
+from numpygpt.verify.wrappers import block
 
 
 class Same(nn.Module):
@@ -31,7 +32,7 @@ class LossOf(nn.Module):
     """A GPT of the package that gives the loss alone."""
 
     def __init__(self, *sizes):
-        self.gpt = GPT(*sizes)
+        self.gpt = GPT(**dict(zip(("vocab_size", "max_len", "d_model", "n_heads", "n_layers"), sizes, strict=True)))
 
     def forward(self, x, y):
         return self.gpt(x, targets=y)[1]
@@ -62,7 +63,7 @@ PAIRS = {
     "Attention": ("09_attention.py", lambda m: m.Attention(6, 2), lambda: nn.MultiHeadAttention(6, 2, bias=False),
                   [normal(2, 5, 6)]),
     "FeedForward": ("10_block.py", lambda m: m.FeedForward(3, 5), lambda: nn.FeedForward(3, 5), [normal(2, 5, 3)]),
-    "Block": ("10_block.py", lambda m: m.Block(6, 2, 5), lambda: nn.TransformerBlock(6, 2, 5), [normal(2, 5, 6)]),
+    "Block": ("10_block.py", lambda m: m.Block(6, 2, 5), lambda: block(6, 2, 5), [normal(2, 5, 6)]),
     "GPT": ("11_gpt.py", lambda m: m.GPT(4, 3, 6, 2, 2), lambda: LossOf(4, 3, 6, 2, 2), [IDS, TARGETS]),
     "no smoothing": ("15_label_smoothing.py", lambda m: m.SmoothedCrossEntropy(0.0), nn.CrossEntropyLoss,
                      [normal(2, 3, 4), TARGETS]),
@@ -127,7 +128,7 @@ def test_rmsnorm_is_layernorm_where_the_mean_is_zero_already():
     np.testing.assert_allclose(mine.dgamma, other.dgamma, atol=1e-12)
 
 
-# -- the layers of the open exercises in a GPT ---------------------------------------------------------------------------
+# -- the layers of the open exercises in a GPT -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ def swap():
 @pytest.mark.parametrize("names", [["rmsnorm"], ["swiglu"], ["smoothing"], ["rmsnorm", "swiglu", "smoothing"]])
 def test_the_gpt_with_a_layer_of_the_exercises_has_right_gradients(names, swap, monkeypatch):
     monkeypatch.setattr(swap, "SIZES", {"max_len": 3, "d_model": 6, "n_heads": 2, "n_layers": 2})
-    model = GPT(4, **swap.SIZES)
+    model = GPT(vocab_size=4, **swap.SIZES)
     before = copy.deepcopy(model)
     for name in names:
         swap.SWAPS[name](model, SOLVED)
