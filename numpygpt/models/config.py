@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any
 
-from numpygpt.models.registry import ACTIVATIONS, NORMS, POSITIONS
+from numpygpt.models.build import ACTIVATIONS, NORMS, POSITIONS
 from numpygpt.nn.modules.attention import check_heads
 from numpygpt.nn.modules.checks import check_dtype
 from numpygpt.nn.modules.dropout import check_probability

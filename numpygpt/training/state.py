@@ -13,7 +13,7 @@ def check_state(checkpoint: Checkpoint, optimizer: str, generators: list[str]) -
     header = checkpoint.header
     if missing := [name for name in RUN_KEYS if name not in header]:
         raise ValueError(f"it holds a model only (it lacks {', '.join(missing)}): a run resumes from its ckpt.npz. To "
-                         "start a new run from this model, give it as the run's initial model (init_from)")
+                         "start a new run from this model, give it as `init_from`")
     for name, array in checkpoint.arrays.items():
         if name.startswith("optimizer/") and (np.isnan(array).any() or (name.startswith("optimizer/v/")
                                                                         and (array < 0).any())):
