@@ -82,9 +82,11 @@ def fitting_model(config: ModelConfig, params: Mapping[str, np.ndarray | Stored]
         raise ValueError(f"{wrong:.80} is not a parameter of its model")
     for name, param in wanted.items():
         found = params.get(name)
-        if found is None or (found.shape, found.dtype) != (param.shape, param.dtype):
-            has = "is missing" if found is None else f"has the shape {found.shape} of {found.dtype}"
-            raise ValueError(f"{name} {has}, and its model's sizes ask for {param.shape} of {param.dtype}")
+        if found is None or found.shape != param.shape:
+            has = "is missing" if found is None else f"has the shape {found.shape}"
+            raise ValueError(f"{name} {has}, and its model's sizes ask for {param.shape}")
+        if found.dtype != param.dtype:
+            raise ValueError(f"{name} is {found.dtype}, and its model is {param.dtype}")
     if table_entries(model) > max(MAX_TABLE, MAX_TABLE_PER_PARAMETER * model.n_params()):
         raise ValueError(f"max_len {config.max_len:,} times d_model {config.d_model:,} is implausibly large for its "
                          "parameters")
