@@ -1,25 +1,41 @@
-"""The parts of a model, made from its configuration `c`. `rng` draws the matrices, in the order of the calls."""
+"""The parts of a model, made from its configuration `c`. `rng` draws the matrices, in the order of the calls.
+
+A layer that a configuration chooses by name needs one line in one of the tables. The checks of `ModelConfig` and the
+choices of the command-line flags follow from them.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from numpygpt.models.config import ModelConfig
-from numpygpt.models.registry import ACTIVATIONS, NORMS, POSITIONS
+from numpygpt.nn.modules.activation import GELU, ReLU
 from numpygpt.nn.modules.attention import MultiHeadAttention
 from numpygpt.nn.modules.feedforward import FeedForward
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.modules.normalization import LayerNorm
+from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
 from numpygpt.nn.modules.transformer import TransformerBlock
+
+if TYPE_CHECKING:
+    from numpygpt.models.config import ModelConfig
 
 STD = 0.02  # of the entries of GPT-2's matrices
 
-
-def residual_std(c: ModelConfig) -> float:
-    """STD for the two matrices per block that write into the residual stream: smaller by 1/sqrt(2 n_layers), so that
-    the stream's variance does not grow with depth (Radford et al. 2019)."""
-    return STD / math.sqrt(2 * c.n_layers)
+NORMS: Mapping[str, Callable[[ModelConfig], Module]] = {
+    "layernorm": lambda c: LayerNorm(c.d_model, c.bias, dtype=c.dtype),
+}
+ACTIVATIONS: Mapping[str, Callable[[ModelConfig], Module]] = {
+    "gelu": lambda c: GELU(),
+    "relu": lambda c: ReLU(),
+}
+POSITIONS: Mapping[str, Callable[[ModelConfig, np.random.Generator], Module]] = {
+    "learned": lambda c, rng: PositionalEmbedding(c.max_len, c.d_model, rng=rng, dtype=c.dtype),
+    "sinusoidal": lambda c, rng: SinusoidalEncoding(c.max_len, c.d_model, dtype=c.dtype),
+}
 
 
 def norm(c: ModelConfig) -> Module:
@@ -30,15 +46,12 @@ def positions(c: ModelConfig, rng: np.random.Generator) -> Module:
     return POSITIONS[c.positions](c, rng)
 
 
-def attention(c: ModelConfig, rng: np.random.Generator) -> MultiHeadAttention:
-    return MultiHeadAttention(c.d_model, c.n_heads, c.d_k, c.d_v, n_kv_heads=c.n_kv_heads, bias=c.bias,
-                              dropout=c.dropout, std=STD, proj_std=residual_std(c), rng=rng, dtype=c.dtype)
-
-
-def feed_forward(c: ModelConfig, rng: np.random.Generator) -> FeedForward:
-    return FeedForward(c.d_model, c.d_ff, ACTIVATIONS[c.activation](c), bias=c.bias, dropout=c.dropout, std=STD,
-                       proj_std=residual_std(c), rng=rng, dtype=c.dtype)
-
-
 def block(c: ModelConfig, rng: np.random.Generator) -> TransformerBlock:
-    return TransformerBlock(norm(c), attention(c, rng), norm(c), feed_forward(c, rng))
+    """The two matrices that write into the residual stream start smaller by 1/sqrt(2 n_layers), so that the stream's
+    variance does not grow with depth (Radford et al. 2019)."""
+    proj_std = STD / math.sqrt(2 * c.n_layers)
+    attn = MultiHeadAttention(c.d_model, c.n_heads, c.d_k, c.d_v, n_kv_heads=c.n_kv_heads, bias=c.bias,
+                              dropout=c.dropout, std=STD, proj_std=proj_std, rng=rng, dtype=c.dtype)
+    ffn = FeedForward(c.d_model, c.d_ff, ACTIVATIONS[c.activation](c), bias=c.bias, dropout=c.dropout, std=STD,
+                      proj_std=proj_std, rng=rng, dtype=c.dtype)
+    return TransformerBlock(norm(c), attn, norm(c), ffn)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any
 
-from numpygpt.models.registry import ACTIVATIONS, NORMS, POSITIONS
+from numpygpt.models.build import ACTIVATIONS, NORMS, POSITIONS
 from numpygpt.nn.modules.attention import check_heads
 from numpygpt.nn.modules.checks import check_dtype
 from numpygpt.nn.modules.dropout import check_probability
@@ -16,9 +16,9 @@ MAX_SIZE = 1 << 40  # no size of a model is beyond it, and products of a few siz
 MAX_LAYERS = 10_000  # layers are made one by one: many more would take hours before anything is found too large
 
 
-def setting(default: Any, why: str, choices: Iterable[str] = (), key: str = "", fixed: bool = True) -> Any:
-    """A field with what a run's configuration needs: the help text, the choices, the name of the flag if it differs,
-    and whether the value is `fixed` once the model is trained."""
+def setting(default: Any, why: str, choices: Iterable[str] = (), key: str = "", fixed: bool | None = None) -> Any:
+    """A field with what files and flags need: the help text, the choices, the name of the flag if it differs, and
+    whether the value is `fixed` for a resumed run, as those of a model are by default."""
     return field(default=default, metadata={"why": why, "choices": tuple(choices), "key": key, "fixed": fixed})
 
 

@@ -103,12 +103,6 @@ def new_caches(model: GPT, batch: int) -> list[KVCache]:
     return [KVCache(batch, attn.n_kv_heads, model.max_len, attn.d_k, attn.d_v, dtype) for attn in layers]
 
 
-def stream(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
-           slide: int) -> Iterator[np.ndarray]:
-    """The generator behind `GPT.stream`. It changes nothing in the model, so any thread may run it at any time."""
-    return (ids for ids, _ in steps(model, context, max_new_tokens, sampling, seed, stop, slide))
-
-
 def steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
           slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (the next token of each sequence (B,), the logits (B, V) that it was drawn by), one step at a time.

@@ -152,8 +152,9 @@ class GPT(Module):
         fewest that hold that much probability. Sequence i has its own generator, made of (seed, i). Past max_len the
         context slides on by `slide` tokens: 1 keeps it as long as it can be, a larger one is faster.
         """
-        return generate.stream(self, generate.as_array(context), max_new_tokens,
-                               generate.Sampling(temperature, top_k, top_p), seed, stop, slide)
+        sampling = generate.Sampling(temperature, top_k, top_p)
+        steps = generate.steps(self, generate.as_array(context), max_new_tokens, sampling, seed, stop, slide)
+        return (ids for ids, _ in steps)
 
     def extra_repr(self) -> str:
         return f"{self.n_params():,} parameters"

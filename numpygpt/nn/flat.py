@@ -32,10 +32,6 @@ class Storage:
     def has_grads(self) -> bool:
         return "grads" in vars(self)
 
-    def gradient(self, param: np.ndarray) -> np.ndarray:
-        """The view of `grads` at the place of a parameter."""
-        return self.grads[place_of(param)].reshape(param.shape)
-
 
 @dataclass
 class Flat:
@@ -104,7 +100,7 @@ def gradient(owner: Module, name: str, make: bool = True) -> np.ndarray | None:
     if name in owner._frozen:
         return np.zeros(param.shape, param.dtype) if make else None
     if grad is None and storage is not None and param.base is storage.params:
-        grad = storage.gradient(param) if make or storage.has_grads() else None
+        grad = storage.grads[place_of(param)].reshape(param.shape) if make or storage.has_grads() else None
     elif grad is None and make:
         grad = np.zeros(param.shape, param.dtype)
     if grad is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from numpygpt.models.config import ModelConfig
+from numpygpt.models.config import ModelConfig, setting
 from numpygpt.nn.modules.dropout import check_probability
 from numpygpt.utils.paths import ROOT, display_path
 from numpygpt.utils.text import shorten, suggestion
@@ -20,11 +20,6 @@ MAX_TOKENS = 1 << 48  # per batch
 MAX_DECAY = 2  # of lr times weight_decay: from there on |1 - lr weight_decay| is 1 or more
 MAX_TOML_BYTES, MAX_TOML_LINE = 1 << 16, 1 << 12  # a key of a thousand parts takes the parser minutes
 DEFAULT_MODEL = ModelConfig(vocab_size=0, n_layers=4, n_heads=4, d_model=256, max_len=128, dropout=0.1)
-
-
-def setting(default: Any, why: str, choices: tuple[str, ...] = (), fixed: bool = False) -> Any:
-    """A field with the text that `--help` shows; a `fixed` one cannot change when a run is resumed."""
-    return field(default=default, metadata={"why": why, "choices": choices, "key": "", "fixed": fixed})
 
 
 @dataclass(frozen=True)
@@ -154,9 +149,9 @@ def _settings() -> Iterator[Setting]:
     for owner in fields(Config):
         for f in fields(ModelConfig) if owner.name == "model" else (owner,):
             if f.metadata:
-                kind = str(f.type).removesuffix(" | None")
-                yield Setting(f.metadata["key"] or f.name, f.name, owner.name == "model", kind, kind != f.type,
-                              f.metadata["why"], f.metadata["choices"], f.metadata["fixed"])
+                kind, of_model, fixed = str(f.type).removesuffix(" | None"), owner.name == "model", f.metadata["fixed"]
+                yield Setting(f.metadata["key"] or f.name, f.name, of_model, kind, kind != f.type,
+                              f.metadata["why"], f.metadata["choices"], of_model if fixed is None else fixed)
 
 
 SETTINGS = tuple(_settings())

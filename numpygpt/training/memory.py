@@ -12,7 +12,7 @@ from numpygpt.models.gpt import GPT
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.training.config import Config
-from numpygpt.training.model_check import table_entries
+from numpygpt.training.restore import table_entries
 from numpygpt.training.trainer import moments_of, workers_of
 from numpygpt.utils.memory import available
 

@@ -16,10 +16,11 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.training.archive import Stored
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.training.config import SETTINGS, Config
-from numpygpt.training.model_check import check_fits
 from numpygpt.training.runs import newest_run
 from numpygpt.utils.colour import printable
 from numpygpt.utils.paths import display_path
+
+MAX_TABLE, MAX_TABLE_PER_PARAMETER = 1 << 22, 8  # entries of arrays that are not learned
 
 
 def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
@@ -57,14 +58,44 @@ def model_for(header: dict[str, Any], stored: Mapping[str, Stored]) -> tuple[GPT
     """A model for these parameters, which are still zeros, and its tokenizer. ValueError if header and arrays do not
     fit each other: then no memory was taken for the sizes that the header claims."""
     config, tokenizer = ModelConfig.from_dict(header["model"]), Tokenizer.from_dict(header["tokenizer"])
-    check_fits(config, stored)
+    with skeleton() as made:
+        model = fitting_model(config, stored)
     if tokenizer.vocab_size != config.vocab_size:
         raise ValueError(f"its tokenizer has {tokenizer.vocab_size:,} entries, and its model has "
                          f"{config.vocab_size:,}")
-    with skeleton() as made:
-        model = GPT(config)
     made.complete(model, draw=False)
     return model, tokenizer
+
+
+def fitting_model(config: ModelConfig, params: Mapping[str, np.ndarray | Stored]) -> GPT:
+    """`GPT(config)` as a skeleton. ValueError unless its parameters are `params`: no memory is taken for the sizes that
+    a file claims."""
+    if config.n_layers > len(params):  # layers are made one by one
+        raise ValueError(f"it has {config.n_layers:,} layers, and {len(params)} parameters")
+    try:
+        with skeleton():
+            model = GPT(config)
+    except MemoryError as error:
+        raise ValueError(f"its sizes are larger than any machine: {error}") from error
+    wanted = dict(model.named_parameters())
+    if wrong := next((name for name in params if name not in wanted), None):
+        raise ValueError(f"{wrong:.80} is not a parameter of its model")
+    for name, param in wanted.items():
+        found = params.get(name)
+        if found is None or found.shape != param.shape:
+            has = "is missing" if found is None else f"has the shape {found.shape}"
+            raise ValueError(f"{name} {has}, and its model's sizes ask for {param.shape}")
+        if found.dtype != param.dtype:
+            raise ValueError(f"{name} is {found.dtype}, and its model is {param.dtype}")
+    if table_entries(model) > max(MAX_TABLE, MAX_TABLE_PER_PARAMETER * model.n_params()):
+        raise ValueError(f"max_len {config.max_len:,} times d_model {config.d_model:,} is implausibly large for its "
+                         "parameters")
+    return model
+
+
+def table_entries(model: GPT) -> int:
+    """Entries of the arrays that are not learned but follow from the sizes."""
+    return sum(getattr(module, name).size for _, module in model.named_modules() for name in module._constants)
 
 
 def check_model(checkpoint: Checkpoint) -> None:
@@ -73,7 +104,7 @@ def check_model(checkpoint: Checkpoint) -> None:
     run = run_config(checkpoint)
     try:
         config = ModelConfig.from_dict(checkpoint.header["model"])
-        check_fits(config, checkpoint.group("model"))
+        fitting_model(config, checkpoint.group("model"))
         of_file, of_run = replace(run, model=config), run
         if wrong := [s.key for s in SETTINGS if s.of_model and s.fixed and s.value(of_file) != s.value(of_run)]:
             raise ValueError(f"its configuration's {wrong[0]} is not its model's")

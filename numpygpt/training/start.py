@@ -32,17 +32,17 @@ class Start(NamedTuple):
 
 
 def new_run(args: Namespace) -> Start:
-    """A new run; `--init-from` gives it the parameters of another one."""
+    """A new run; `init_from` gives it the parameters of another one."""
     config, flags, checkpoint = read_preset(args.preset or "shakespeare_char"), given(args), None
     if args.init_from:
         checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
         check_model(checkpoint)
         old = run_config(checkpoint)
         shape = {s.key: s.value(old) for s in SETTINGS if s.of_model and s.fixed and s.key != "dtype"}
-        keep_fixed(shape, flags, "--init-from keeps the checkpoint's")
+        keep_fixed(shape, flags, "`init_from` keeps the checkpoint's")
         config = config.changed(shape, display_path(checkpoint.path))
     values = filled(config, flags)
-    notes = [f"{name} {values[name]:g} is scaled with --{follows}; set --{name.replace('_', '-')} to change that"
+    notes = [f"{name} {values[name]:g} is scaled with `{follows}`; set `{name}` to change that"
              for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
     config = config.changed(values, "flags")
     if not args.dry_run:
@@ -54,7 +54,7 @@ def new_run(args: Namespace) -> Start:
 def resume_run(args: Namespace) -> Start:
     """A run that continues where it stopped."""
     if args.preset or args.init_from:
-        raise ValueError("--resume takes everything from the run: give neither a preset nor --init-from with it")
+        raise ValueError("`resume` takes everything from the run: give neither a preset nor `init_from` with it")
     path = Path(args.resume) / "ckpt.npz"
     if (advice := from_best(path)) and not path.exists():
         raise FileNotFoundError(f"{display_path(args.resume)} has no ckpt.npz to resume{advice}")
@@ -66,13 +66,13 @@ def resume_run(args: Namespace) -> Start:
     old, flags = run_config(checkpoint), given(args)
     keep_fixed({s.key: s.value(old) for s in SETTINGS if s.fixed}, flags, "a resumed run keeps its")
     if "out" in flags:
-        raise ValueError("a resumed run stays in its own folder: leave out --out")
+        raise ValueError("a resumed run stays in its own folder: leave out `out`")
     values = {"out": str(checkpoint.path.parent.resolve()), "warmup": old.warmup} | flags
     if "eval_tokens" not in checkpoint.header["config"]:
         values = {"eval_tokens": -1} | values  # an older version started it: every evaluation reads all tokens
     config = old.changed(filled(old, values), "flags")
     if config.steps < checkpoint.header["step"]:
-        raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: --steps must be at least that")
+        raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: `steps` must be at least that")
     return Start(config, checkpoint, jumps(checkpoint.header, old, config))
 
 
@@ -85,8 +85,8 @@ def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
         times = f" ({rates[1] / rates[0]:,.3g} times)" if rates[0] else ""
         notes.append(f"the learning rate goes from {rates[0]:.3g} in step {step:,} to {rates[1]:.3g} in step "
                      f"{step + 1:,}{times}: its schedule now has {new.steps:,} steps, {new.warmup:,} of them warm-up. "
-                     f"To keep it low, add --lr {old.min_lr or rates[0]:.3g}. For a schedule with its own warm-up, "
-                     f"start a new run with --init-from {display_path(new.out)}")
+                     f"To keep it low, add `lr={old.min_lr or rates[0]:.3g}`. For a schedule with its own warm-up, "
+                     f"start a new run with `init_from={display_path(new.out)}`")
     before = {name.split(".")[0] for name in header.get("generators", {})}
     if before and len(before) != workers_of(new):
         notes.append(f"{len(before)} workers before, {workers_of(new)} now: sums are rounded differently and dropout "
@@ -123,15 +123,15 @@ def keep_fixed(fixed: dict[str, object], flags: dict[str, object], rule: str) ->
 
 
 def check_free(out: Path) -> None:
-    """Raise ValueError if the folder holds a run: it is never overwritten, and resumed only with --resume."""
+    """Raise ValueError if the folder holds a run: it is never overwritten."""
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{display_path(out)} is a file; give a folder with --out")
+        raise ValueError(f"{display_path(out)} is a file; give a folder as `out`")
     metrics = out / "metrics.jsonl"
     if (out / "ckpt.npz").exists() or (metrics.exists() and metrics.stat().st_size):
         shown = display_path(out)
         way = f"resume it with {command('train.py', '--resume', shown)}, or "
         raise ValueError(f"{shown} already holds a run; {way if (out / 'ckpt.npz').exists() else ''}"
-                         "give another folder with --out")
+                         "give another folder as `out`")
 
 
 def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDataset:
@@ -156,10 +156,10 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
         dataset = TokenDataset.load(folder)
     except FileNotFoundError as error:
         itself = settings is not None and not folder.exists()
-        raise FileNotFoundError(f"{error}{', or leave out --dry-run: train.py makes it' if itself else ''}") from error
+        raise FileNotFoundError(f"{error}{', or leave out `dry_run`: train.py makes it' if itself else ''}") from error
     shortest = min(len(dataset.train), len(dataset.val))
     if (context := config.model.max_len) >= shortest:
         raise ValueError(f"a context of {context:,} needs more than {context:,} tokens in each part, and "
-                         f"{display_path(folder)} has {shortest:,} in the smaller one: give a smaller --context, or a "
+                         f"{display_path(folder)} has {shortest:,} in the smaller one: give a smaller `context`, or a "
                          "longer text to datagen.py")
     return dataset

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numpygpt import GPT, nn
-from numpygpt.models import ModelConfig, registry
+from numpygpt.models import ModelConfig, build
 from numpygpt.optim import AdamW
 from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -96,8 +96,8 @@ def test_a_users_layer_in_a_block_trains_is_saved_and_loaded(tmp_path):
     assert model.generate([[1, 2]], 5, seed=1).tolist() == other.generate([[1, 2]], 5, seed=1).tolist()
 
 
-def test_a_layer_in_the_registry_can_be_chosen(monkeypatch):
-    monkeypatch.setitem(registry.NORMS, "scale", lambda c: Scale(c.d_model, c.dtype))
+def test_a_layer_in_the_table_can_be_chosen(monkeypatch):
+    monkeypatch.setitem(build.NORMS, "scale", lambda c: Scale(c.d_model, c.dtype))
     model = GPT(**SIZES, norm="scale")
     assert type(model.norm_f) is Scale and (model.norm_f.g == 0.5).all()  # values of its own survive the skeleton
     assert train(model)[-1] < np.log(11)

@@ -257,3 +257,15 @@ def test_unknown_names_are_errors_and_freeze_nothing(arguments, value, make_gpt)
     with pytest.raises(ValueError, match=value):
         model.requires_grad_(*arguments)
     assert model.grads().keys() == model.params().keys()
+
+
+def test_a_head_that_is_frozen_for_one_loss_adds_nothing_of_the_loss_before(make_gpt, make_batch):
+    model, (x, y) = make_gpt(tie_weights=False), make_batch()
+    model.loss(x, y)
+    model.backward()
+    model.zero_grad()
+    model.requires_grad_(False, "head")
+    model.loss(x, y)
+    model.requires_grad_(True, "head")
+    model.backward()
+    assert not model.head.embedding.dW.any()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpygpt import nn
-from numpygpt.models.registry import ACTIVATIONS
+from numpygpt.models.build import ACTIVATIONS
 from numpygpt.verify.wrappers import block
 
 torch = pytest.importorskip("torch")

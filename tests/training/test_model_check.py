@@ -9,7 +9,7 @@ import pytest
 
 from numpygpt import GPT
 from numpygpt.models import ModelConfig
-from numpygpt.training.model_check import check_fits
+from numpygpt.training.restore import fitting_model
 
 CHOICES = list(product(("learned", "sinusoidal"), (True, False), (True, False), (None, 3), (None, 7), (None, 1)))
 
@@ -19,14 +19,14 @@ def test_a_model_fits_its_own_configuration_and_no_other(positions, tied, bias, 
     model = GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=2, d_ff=d_ff, d_k=d_k, d_v=d_k and 5,
                 n_kv_heads=n_kv_heads, positions=positions, tie_weights=tied, bias=bias)
     params = dict(model.named_parameters())
-    check_fits(model.config, params)
+    fitting_model(model.config, params)
     for name, param in params.items():
         with pytest.raises(ValueError, match=name):
-            check_fits(model.config, {n: p for n, p in params.items() if n != name})
+            fitting_model(model.config, {n: p for n, p in params.items() if n != name})
         with pytest.raises(ValueError, match=name):
-            check_fits(model.config, params | {name: np.zeros((*param.shape, 1), param.dtype)})
+            fitting_model(model.config, params | {name: np.zeros((*param.shape, 1), param.dtype)})
     with pytest.raises(ValueError, match="more"):
-        check_fits(model.config, params | {"more": params["wte.W"]})
+        fitting_model(model.config, params | {"more": params["wte.W"]})
 
 
 @pytest.mark.parametrize("sizes", [{"n_layers": 10_000}, {"d_model": 1 << 38, "n_heads": 1}, {"vocab_size": 1 << 40},
@@ -38,7 +38,7 @@ def test_sizes_of_any_kind_take_neither_time_nor_memory(sizes):
     start = time.perf_counter()
     try:
         with pytest.raises((ValueError, MemoryError)):
-            check_fits(config, model.params())
+            fitting_model(config, model.params())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -24,7 +24,7 @@ def check_sizes(**sizes: Any) -> list[Any]:
 def check_dtype(dtype: object) -> np.dtype:
     """The dtype, or ValueError if a model cannot have it."""
     try:
-        found = np.dtype(dtype)  # type: ignore[call-overload]
+        found = None if dtype is None else np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError:
         found = None
     if found is None or found.name not in DTYPES or not found.isnative:

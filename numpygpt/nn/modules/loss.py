@@ -71,7 +71,7 @@ class LinearCrossEntropy(Module):
         check_targets(targets, (*X.shape[:-1], len(self.head.embedding.W)), self.ignore_index)
         X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
         dX = np.empty_like(X2) if self.training else None
-        dE = self.zeros(E) if self.training and self.head.embedding.trains("W") else None
+        dE = self.dE = self.zeros(E) if self.training and self.head.embedding.trains("W") else None
         loss, count = 0.0, 0
         chunk = chunk_rows(len(E))
         room = np.empty((min(chunk, len(t)), len(E)), X2.dtype)  # for the logits of each chunk in turn
