@@ -27,7 +27,6 @@ SMALL = FONT - 1
 
 
 def draw_architecture(figure: Figure, plan: Blueprint, title: str) -> None:
-    """In a figure WIDTH inches wide and `height(plan)` high."""
     figure.set_layout_engine("none")
     total = height(plan)
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(total, 0))
@@ -38,7 +37,6 @@ def draw_architecture(figure: Figure, plan: Blueprint, title: str) -> None:
 
 
 def height(plan: Blueprint) -> float:
-    """Of the figure, in inches."""
     return draw(Figure().add_axes((0, 0, 1, 1)), plan)
 
 
@@ -143,7 +141,6 @@ class Boxes:
 
 
 def kinds(part: Part) -> set[str]:
-    """The classes of a part and of all inside it."""
     return {part.kind}.union(*map(kinds, part.inside))
 
 

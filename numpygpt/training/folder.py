@@ -83,11 +83,9 @@ class RunFiles:
             self.samples.add(self.trainer.step, text)
 
     def resume(self) -> str:
-        """Return the command that resumes the run."""
         return command("train.py", "--resume", display_path(self.out))
 
     def state(self) -> str:
-        """Return a sentence that names the last checkpoint, for an error."""
         if self.saved is None:
             return "There is no checkpoint yet"
         return f"The last good checkpoint is {display_path(self.out / 'ckpt.npz')} of step {self.saved:,}"

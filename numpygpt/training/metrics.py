@@ -105,7 +105,6 @@ class MetricsLog:
         self.close()
 
     def _drop_after(self, step: int) -> None:
-        """Replace the file by one with the rows up to `step`."""
         kept = []
         for line, row in read_rows(self.path):
             if row["step"] <= step:
@@ -156,7 +155,6 @@ def comparable_losses(metrics: Metrics) -> np.ndarray:
 
 
 def pad(column: array, length: int) -> None:
-    """Append nan up to this length."""
     if len(column) < length:
         column.extend([math.nan] * (length - len(column)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpygpt.plots.runs import METRICS, load_run, load_runs, read_clip, same_tokens, summary, tokens
+from numpygpt.plots.runs import METRICS, load_run, load_runs, read_clip, same_tokens, summary
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.runs import newest_run
 
@@ -45,14 +45,6 @@ def test_summary_of_less(tmp_path):
 def test_the_best_evaluation_skips_nan(tmp_path):
     run = load_run(write(tmp_path, evals=[(1, float("nan")), (2, 2.0), (3, 2.5)]))
     assert run.best() == 1 and run.total("step") == 3
-
-
-@pytest.mark.parametrize(
-    ("count", "said"),
-    [(0, "0"), (512, "512"), (4096, "4.1 k"), (999_999, "1 M"), (1_234_567, "1.23 M"), (2e9, "2 G")],
-)
-def test_tokens(count, said):
-    assert tokens(count) == said
 
 
 def test_a_run_is_its_folder_or_its_file(tmp_path):

@@ -41,7 +41,6 @@ def walk_backward(lines: Lines, step: TracedStep, head: Head) -> None:
 
 
 def show_gradient(lines: Lines, step: TracedStep, name: str, record: Record) -> None:
-    """A module's dY, and beside it the gradients of its own parameters."""
     norm = record.gradient.norm if record.gradient else math.nan
     lines.row(name, [shape(record.output_shape), cell(norm), *gradients(step, name)])
 
@@ -55,7 +54,6 @@ def gradients(step: TracedStep, name: str) -> list[str]:
 
 
 def show_tied(lines: Lines, step: TracedStep, head: Head) -> None:
-    """The two uses of one table."""
     found = norms({"head": head.dE, "lookups": step.trainer.model.grads()["wte.W"] - head.dE})
     lines.words(f"wte.W is used twice, so dW is a sum: the head's dE with norm {number(found['head'])}, and the "
                 f"lookups' gradient with norm {number(found['lookups'])}; together {number(step.grads['wte.W'])}",

@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from numpygpt.inspection.probe import attention_weights
+from numpygpt.inspection.surprise import shorten_middle
 from numpygpt.plots.glyphs import one_line, token_labels
 from numpygpt.plots.heat import LINE, colour_bar, draw_heat, fits, legend_of, number_cells, token_ticks
 from numpygpt.plots.loaded import add_prompt, add_run, given_prompt, load_model
 from numpygpt.plots.output import NewFigure, Output
-from numpygpt.plots.style import FONT, INK, head, picture, shorten_middle
+from numpygpt.plots.style import FONT, INK, head, picture
 
 BAR = "attention weight (rows sum to 1)\nhatched: cannot look ahead"
 NORM = PowerNorm(0.5, 0, 1)  # square root: most weights are small, and their differences matter
@@ -80,7 +81,6 @@ class Layout:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Of the figure, in inches, with room for title and colour bar."""
         grown = self.font / FONT
         return (max(self.columns * self.side + MARGIN * grown, 6.4),
                 max(self.rows * self.side + 2.1 * grown, 4.4 * grown))

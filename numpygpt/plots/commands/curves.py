@@ -48,16 +48,12 @@ def add_smooth_and_title(parser: argparse.ArgumentParser, zero: str) -> None:
 
 
 def span(text: str) -> float:
-    """Parse --smooth: 0, or a number of updates."""
     try:
         value = cli.number(text)
     except argparse.ArgumentTypeError:
         value = math.nan
-    if 0 < value < 1:  # as TensorBoard's slider has it
-        weight = f"a weight of {text} for the past is --smooth {1 / (1 - value):.3g}"
-        raise argparse.ArgumentTypeError(f"{text} is less than one update; {weight}")
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of updates, at least 0")
+    if value != 0 and not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of updates: 0, or at least 1")
     return min(value, MAX_SPAN)
 
 
@@ -82,7 +78,6 @@ def newest() -> Path:
 
 
 def save_curves(folder: Path) -> Path:
-    """Draw the run in this folder into its curves.png."""
     run = load_run(folder)
     figure = new_figure(size_of([run]))
     draw_curves(figure, [run])
@@ -91,7 +86,6 @@ def save_curves(folder: Path) -> Path:
 
 
 def size_of(runs: list[RunData]) -> tuple[float, float]:
-    """Return the size in inches: each row of panels has the same height."""
     return SIZE[0], ROW_INCHES * (4 if has_layers(runs) else 3)
 
 

@@ -47,8 +47,6 @@ class Plane:
 
 @dataclass(frozen=True)
 class Row:
-    """A token, and its nearest tokens with their cosines."""
-
     label: str
     near: list[tuple[str, float]]
 
@@ -99,7 +97,6 @@ def ranked(loaded: LoadedModel) -> tuple[list[int], str]:
 
 
 def typical(ids: list[int], classes: list[str]) -> list[int]:
-    """Return the most frequent token of each class, and two small letters."""
     found: list[int] = []
     for kind in CLASSES[:-1]:
         found += [id for id, its in zip(ids, classes, strict=True) if its == kind][: 2 if kind == CLASSES[0] else 1]
@@ -116,7 +113,6 @@ def with_cosines(tokenizer: Tokenizer, ids: np.ndarray, cosines: np.ndarray) -> 
 
 
 def table(tokenizer: Tokenizer, near: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[str]:
-    """Return a line per token: the nearest tokens and the cosines of their vectors."""
     lines = ["nearest by cosine:"]
     for id, (ids, cosines) in near.items():
         cells = [f"{token_cell(tokenizer, int(other), 12)} {cosine:.2f}"
@@ -174,7 +170,6 @@ def write_labels(ax: Axes, plane: Plane) -> np.ndarray:
 
 
 def draw_table(ax: Axes, rows: Sequence[Row]) -> None:
-    """Write each token, and below it the nearest ones with their cosines."""
     ax.set_axis_off()
     ax.set_title("Nearest by cosine", loc="left", fontsize=FONT + 1, fontweight="bold", color=INK)
     lines, at = table_lines(rows), 0.5

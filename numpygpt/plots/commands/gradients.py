@@ -80,7 +80,6 @@ def batch(tokens: np.ndarray, context: int, size: int, seed: int) -> tuple[np.nd
 
 
 def size(n_layers: int) -> tuple[float, float]:
-    """Return the size in inches: each layer has its line in every panel."""
     return 9.6, float(np.clip(4.6 + 0.8 * n_layers, 6.8, 16))
 
 
@@ -120,13 +119,11 @@ def draw_norms(ax: Axes, norms: np.ndarray, places: Sequence[str], inches: float
 
 
 def write_beside(ax: Axes, words: str, row: int, va: str) -> None:
-    """Write words to the right of a panel, at one of its rows."""
     ax.annotate(words, (1, row), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
                 ha="left", va=va, fontsize=FONT - 2, color=INK)
 
 
 def draw_positions(figure: SubFigure, ax: Axes, norms: np.ndarray, places: Sequence[str], inches: float) -> None:
-    """Draw the norms by position, (L + 1, T)."""
     known = norms[norms > 0]
     low, high = float(known.min()), float(max(known.max(), 1.5 * known.min()))
     image = draw_heat(ax, np.where(norms > 0, norms, np.nan), LogNorm(low, high))
