@@ -176,7 +176,7 @@ def test_a_row_of_the_table(make):
     values = {25: 2.0, 50: 1.6, 75: 1.25, 100: 1.5}
     row = row_of(make(val=values.get, ratio=2.0, per_step=12_000), Facts("1.23 M", "bpe"))
     assert row == [
-        "a", "1.23 M", "bpe", "100", "1.2 M", "3.33 min", "7.5 k", "2.500", "75", "1.250", f"{math.exp(1.25):.2f}",
+        "a", "1.23 M", "bpe", "100", "1.20 M", "3 min 20 s", "7.50 k", "2.500", "75", "1.250", f"{math.exp(1.25):.2f}",
     ]  # fmt: skip
     assert len(row) == len(HEADINGS[0]) == len(HEADINGS[1])
     assert row_of(make("b", val=lambda s: 1000.0), Facts())[-2:] == ["1000.000", "1.0e+304"]

@@ -112,7 +112,7 @@ def words(flag, value):
 
 def test_every_flag_has_its_edges():
     assert set(TABLE) == set(actions(PARSER))
-    assert set(actions(TEST_PARSER)) == {"--gradients", "--mutants", "--slow", "pytest"}  # of which one has a value, below
+    assert set(actions(TEST_PARSER)) == {"--gradients", "--mutants", "--slow", "pytest"}
 
 
 @pytest.mark.parametrize(("flag", "value", "sentence"), list(kind_cases(PARSER)))

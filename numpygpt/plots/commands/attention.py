@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from numpygpt.inspection.probe import attention_weights
 from numpygpt.inspection.surprise import shorten_middle
@@ -107,7 +106,8 @@ def draw_attention(figure: Figure, weights: np.ndarray, labels: Sequence[str], l
     shown = panels.flat[: len(pairs)]
     words = labels if plan.side > 1.3 else [""] * len(labels)  # small panels have room for numbers only
     for i, (ax, (layer, h)) in enumerate(zip(shown, pairs, strict=True)):
-        image = draw_head(ax, weights[layer, h])
+        # the tokens ahead are left empty: a token cannot attend to them, which is not a weight of 0
+        image = draw_heat(ax, np.where(np.tri(len(labels), dtype=bool), weights[layer, h], np.nan), NORM)
         left, bottom = i % plan.columns == 0, i // plan.columns == plan.rows - 1
         label_tokens(ax, words, plan, left, bottom)
         name_panel(ax, layer, h, plan, top=i < plan.columns, left=left)
@@ -119,11 +119,6 @@ def draw_attention(figure: Figure, weights: np.ndarray, labels: Sequence[str], l
     bar = colour_bar(figure, image, shown.tolist(), BAR, plan.font, shrink=shrink, aspect=40)
     bar.set_ticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
     head(figure, title, facts, plan.font)
-
-
-def draw_head(ax: Axes, P: np.ndarray) -> AxesImage:
-    """Draw P (T, T). The tokens ahead are left empty: a token cannot attend to them, which is not a weight of 0."""
-    return draw_heat(ax, np.where(np.tri(len(P), dtype=bool), P, np.nan), NORM)
 
 
 def label_tokens(ax: Axes, words: Sequence[str], plan: Layout, left: bool, bottom: bool) -> None:

@@ -74,7 +74,9 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     if len(wanted) > MAX_ROWS:
         raise ValueError(f"--neighbours takes at most {MAX_ROWS} tokens, got {len(wanted)}")
     near = {id: nearest(W, id, args.nearest) for id in wanted}
-    rows = [Row(named(token_label(tokenizer, id)), with_cosines(tokenizer, *near[id])) for id in wanted]
+    rows = [Row(named(token_label(tokenizer, id)), [(named(token_label(tokenizer, int(other), 12)), float(cosine))
+                                                    for other, cosine in zip(*near[id], strict=True)])
+            for id in wanted]
     plane = Plane(*principal_components(W[ids]), list(map(named, token_labels(tokenizer, ids, most=12))), classes)
     figure = new_figure(size(rows))
     which = f"all {len(ids)} tokens" if len(ids) == len(W) else f"{len(ids):,} of {len(W):,} tokens ({by})"
@@ -106,10 +108,6 @@ def typical(ids: list[int], classes: list[str]) -> list[int]:
 def named(label: str) -> str:
     """Return the label of a token, with its name if the sign is hard to see."""
     return f"{label} {SIGNS[label]}" if label in SIGNS else label
-
-
-def with_cosines(tokenizer: Tokenizer, ids: np.ndarray, cosines: np.ndarray) -> list[tuple[str, float]]:
-    return list(zip(map(named, token_labels(tokenizer, ids, most=12)), cosines.tolist(), strict=True))
 
 
 def table(tokenizer: Tokenizer, near: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[str]:
