@@ -155,9 +155,12 @@ def first_argument(method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """The first argument of a call, by position or by name; its default if it was left out."""
     if args:
         return args[0]
-    call = inspect.signature(method).bind(**kwargs)
-    call.apply_defaults()
-    return next(iter(call.arguments.values()), None)
+    first = next(iter(inspect.signature(method).parameters.values()), None)
+    if first is not None and first.name in kwargs:
+        return kwargs[first.name]
+    if first is None or first.default is first.empty:
+        return next(iter(kwargs.values()), None)
+    return first.default
 
 
 def first_array(out: Any) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.trainer import Trainer
-from numpygpt.utils.files import check_plain, writing
+from numpygpt.utils.files import append, check_plain, writing
 from numpygpt.utils.paths import command, display_path
 
 WRITTEN = ("ckpt.npz", "best.npz", "metrics.jsonl", "config.toml")  # through a temporary file
@@ -41,16 +41,8 @@ class Samples:
             os.truncate(path, self.size)
 
     def add(self, step: int, text: str) -> None:
-        """Append a sample. A failed write leaves no partial sample behind."""
         with open(self.path, "ab", buffering=0) as file:
-            before, rest = file.tell(), memoryview(f"--- step {step}\n{text}\n".encode())
-            try:
-                while rest:
-                    rest = rest[file.write(rest):]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(before)
-                raise
+            append(file, f"--- step {step}\n{text}\n".encode())
             self.size = file.tell()
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.utils import strict_json
-from numpygpt.utils.files import check_plain, replacing
+from numpygpt.utils.files import append, check_plain, replacing
 from numpygpt.utils.text import shorten
 
 COUNTS = ("step", "tokens")  # integers, never null
@@ -60,7 +59,6 @@ class MetricsLog:
         elif resume_step is None and self.path.exists() and self.path.stat().st_size > 0:
             raise ValueError(f"{path} already contains a run: resume it, or use another folder")
         self._file = open(self.path, "ab", buffering=0)
-        self._size = self.path.stat().st_size
 
     def log(self, kind: str, step: int, **values: float) -> None:
         """Add a row: `log("train", 17, tokens=13056, seconds=0.61, loss=3.21)`. Steps of a kind must increase."""
@@ -78,17 +76,8 @@ class MetricsLog:
         self._waiting.append(json.dumps(row, allow_nan=False) + "\n")
 
     def flush(self) -> None:
-        """Write the waiting rows and sync them to disk. A failed write leaves no partial row behind."""
-        rows = memoryview("".join(self._waiting).encode())
-        written = 0
-        try:
-            while written < len(rows):
-                written += self._file.write(rows[written:])
-            os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(self._size)  # the rows still wait: a later flush can write them
-            raise
-        self._size += written
+        """Write the waiting rows and sync them to disk. If that fails, they still wait for a later flush."""
+        append(self._file, "".join(self._waiting).encode())
         self._waiting.clear()
 
     def close(self) -> None:
