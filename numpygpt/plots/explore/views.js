@@ -6,7 +6,8 @@ function named(position) { // a token in a sentence, with its place in the text
 }
 
 function showSummary({ token, layer, head }) {
-  const start = token < T - 1 ? "The next token is " : DATA.given ? "The given target is " : "Nothing follows; the most likely token is ";
+  const start = token < T - 1 ? "The next token is "
+    : DATA.given ? "The given target is " : "Nothing follows; the most likely token is ";
   find("now").replaceChildren(
     `Token ${token} `, tokenElement(tokenLabel(token)), `, layer ${layer}, head ${head}. `, start, ...nextWords(token));
 }
@@ -29,16 +30,16 @@ function showTokens(buttons, { token, layer, head }) {
 
 function tellToken(i, { token, layer, head }) {
   const words = i > token
-    ? [...named(i), ` attends to token ${token} with weight ${share(weight(layer, head, i, token))}.`]
+    ? [...named(i), ` attends to token ${token} with weight ${percent(weight(layer, head, i, token))}.`]
     : [`Token ${token} attends to ${i === token ? "itself, " : ""}`, ...named(i),
-      `${i === token ? "," : ""} with weight ${share(weight(layer, head, token, i))}.`];
+      `${i === token ? "," : ""} with weight ${percent(weight(layer, head, token, i))}.`];
   find("tokens-readout").replaceChildren(...words);
 }
 
 function tellHead(layer, head, { token }) {
   const [most] = largest(token + 1, (i) => weight(layer, head, token, i));
   find("heads-readout").replaceChildren(`Layer ${layer}, head ${head}: token ${token} attends most to `,
-    ...named(most), `, ${share(weight(layer, head, token, most))}.`);
+    ...named(most), `, ${percent(weight(layer, head, token, most))}.`);
 }
 
 function showAttention(map, { token, layer, head }) {
@@ -50,7 +51,7 @@ function showAttention(map, { token, layer, head }) {
     rowName: tokenLabel, columnName: tokenLabel, rowTitle: "from (query)", columnTitle: "to (key)",
     frames: [[token, 0, 1, token + 1], [token, token, T - token, 1]], start: [token, token],
     say: (row, column, value) =>
-      [...named(row), " attends to ", ...named(column), ` with weight ${share(value)}.`],
+      [...named(row), " attends to ", ...named(column), ` with weight ${percent(value)}.`],
   });
   const paid = largest(token + 1, (i) => weight(layer, head, token, i));
   weights(find("paid"), paid, (i) => weight(layer, head, token, i));
@@ -69,7 +70,7 @@ function weights(table, positions, value, none) {
     table.replaceChildren(element("caption", { text: none }));
     return;
   }
-  const rows = positions.map((i) => ({ name: named(i), value: value(i), numbers: [share(value(i))] }));
+  const rows = positions.map((i) => ({ name: named(i), value: value(i), numbers: [percent(value(i))] }));
   fillBars(table, rows, 1, ["token", "", "weight"]);
 }
 
