@@ -7,8 +7,6 @@ and the resumed run drops what came later.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from numpygpt.training.metrics import MetricsLog
@@ -84,15 +82,3 @@ class RunFiles:
 
     def advice(self) -> str:
         return "start again" if self.saved is None else f"resume with {self.resume()}"
-
-
-@contextmanager
-def closed(log: MetricsLog) -> Iterator[MetricsLog]:
-    """Close the log on exit. If the block raised, an error while closing does not replace it."""
-    try:
-        yield log
-    except BaseException:
-        with suppress(OSError):
-            log.close()
-        raise
-    log.close()

@@ -22,6 +22,7 @@ import json
 import math
 from array import array
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -90,8 +91,9 @@ class MetricsLog:
     def __enter__(self) -> MetricsLog:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        with suppress(OSError) if error else nullcontext():  # an error of the block is not replaced
+            self.close()
 
     def _drop_after(self, step: int) -> None:
         kept = []

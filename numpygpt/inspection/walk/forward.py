@@ -68,7 +68,7 @@ class Forward:
 
     def row(self, name: str) -> None:
         module, record = self.modules[name], self.step.records[name]
-        self.lines.record(name, record, self.words(module, record))
+        self.lines.numbers(name, record.output_shape, record.output, self.words(module, record))
 
     def sum(self, name: str, record: Record, arrays: list[np.ndarray]) -> None:
         """The residual stream after an addition; it is not the output of a module."""

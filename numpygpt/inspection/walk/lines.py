@@ -10,7 +10,6 @@ import numpy as np
 
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.surprise import fitted
-from numpygpt.inspection.trace import Record
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.display import token_signs
 from numpygpt.utils.colour import bold, paint, width
@@ -41,9 +40,6 @@ class Lines:
         """A row with an array's shape, mean and standard deviation."""
         cells = [cell(stats.mean), cell(stats.std)] if stats else []
         self.row(name, [shape(sizes), *cells], what)
-
-    def record(self, name: str, record: Record, what: str) -> None:
-        self.numbers(name, record.output_shape, record.output, what)
 
     def words(self, text: str, indent: int = 0) -> None:
         self.lines += textwrap.wrap(text, COLUMNS, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2))
