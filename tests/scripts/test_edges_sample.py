@@ -30,7 +30,7 @@ TABLE = {
             ("run/config.toml", "run/config.toml"), ("/dev/null", "/dev/null"),
             (ESCAPE, r"\u001b[31mb"), (NEWLINE, r"\u000ab")],
     "--prompt": [("", OK), ("To", OK), ("To be" * 500, OK), ("Tü", OK), (ESCAPE, OK),
-                 ("üß", "--prompt"),
+                 ("üß", "'ß'"),
                  (BYTES, "DCE9")],
     "--prompt-file": [("one.txt", OK), ("empty.txt", OK), ("-", OK), ("text.txt", OK), ("dir", "Is a directory: dir"),
                       ("nowhere", "No such file or directory: nowhere"), ("text.txt/x", "Not a directory: text.txt/x"),
