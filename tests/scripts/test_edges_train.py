@@ -56,6 +56,7 @@ TABLE = {
     "--out": [("new", OK), ("run", OK), (".", OK)],  # those that cannot be written to: below
     "--n-layers": at_least(1, (10**12, "n_layers")),
     "--n-heads": at_least(1, (3, "d_model"), (10**12, "is not divisible")),
+    "--n-kv-heads": at_least(0, (1, OK), (2, "n_kv_heads 2")), "--norm": choice("norm", "layernorm"),
     "--d-model": at_least(1, *HUGE), "--d-ff": at_least(0, *HUGE),
     "--d-k": at_least(0, *HUGE), "--d-v": at_least(0, *HUGE),
     "--context": at_least(1, (171, OK), (172, "172"),
