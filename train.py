@@ -19,7 +19,7 @@ from pathlib import Path
 from numpygpt.inspection.walk import walk
 from numpygpt.training import Trainer
 from numpygpt.training.flags import add_flags, presets
-from numpygpt.training.folder import clear_leftovers, closed
+from numpygpt.training.folder import clear_leftovers
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.memory import check_memory
 from numpygpt.training.metrics import MetricsLog
@@ -97,7 +97,7 @@ def train(trainer: Trainer, out: Path, loggers: list[Logger], resume: bool) -> N
     state = "Nothing was trained, and the run is unchanged" if resume else "Nothing was trained"
     with writing(out / "metrics.jsonl", state):
         metrics = MetricsLog(out / "metrics.jsonl", trainer.step if resume else None)
-    with closed(metrics) as log:
+    with metrics as log:
         loop = RunLoop(trainer, out, log, loggers, draw_curves)
         if resume:
             loop.remember()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,10 @@ def blueprint(model: GPT, batch_size: int) -> Blueprint:
     for r in records:
         if r.name:
             formulas.setdefault(r.kind, formula_of(modules[r.name]))
-    return Blueprint((batch_size, model.max_len), tuple(parts), formulas, component_counts(model))
+    counts = Counter[str]()
+    for name, param in model.named_parameters():
+        counts[name.split(".")[0]] += param.size
+    return Blueprint((batch_size, model.max_len), tuple(parts), formulas, counts)
 
 
 @dataclass(frozen=True)
@@ -91,12 +95,3 @@ class Builder:
         held = {id(child) for _, child in module.children()}
         return next((r.name for r in self.records if id(self.modules[r.name]) in held
                      and not r.name.startswith(f"{name}.")), "")
-
-
-def component_counts(model: GPT) -> dict[str, int]:
-    """Parameters by the model's attributes: the embeddings, all blocks together, and so on."""
-    counts: dict[str, int] = {}
-    for name, param in model.named_parameters():
-        component = name.split(".")[0]
-        counts[component] = counts.get(component, 0) + param.size
-    return counts

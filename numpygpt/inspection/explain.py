@@ -79,7 +79,6 @@ class Explanation:
             yield ids
 
     def summary(self) -> str:
-        """The sample in one line."""
         if not self.drawn:
             return "no token was drawn"
         own, drawn = self.bits / self.drawn, self.drawn_bits / self.drawn
@@ -88,7 +87,6 @@ class Explanation:
 
 
 def legend(tokenizer: Tokenizer, sampling: Sampling, colour: bool = False) -> str:
-    """How to read the explanations."""
     cuts = {"top-k": sampling.top_k, "top-p": sampling.top_p}
     rules = [f"temperature {sampling.temperature:g}", *(f"{name} {n}" for name, n in cuts.items() if n is not None)]
     names = " or ".join(name for name, n in cuts.items() if n is not None)

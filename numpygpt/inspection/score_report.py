@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +51,7 @@ def paragraphs(tokenizer: Tokenizer, text: TextScores) -> Iterator[tuple[list[li
     """(the signs of some tokens, their bits), split at new lines so that a long text is never held as signs."""
     tokens: list[list[str]] = []
     bits: list[float] = []
-    for found, surprise in zip(text_tokens(tokenizer, values(text.ids)), values(text.bits), strict=True):
+    for found, surprise in zip(text_tokens(tokenizer, map(int, text.ids)), map(float, text.bits), strict=True):
         tokens.append(found)
         bits.append(surprise)
         if found[-1] == "⏎" or len(tokens) == CHUNK_TOKENS:
@@ -83,7 +81,6 @@ def with_digits(tokens: list[list[str]], bits: list[float], columns: int) -> Ite
 
 
 def totals(text: TextScores) -> Iterator[str]:
-    """The text in numbers."""
     count, loss = len(text.scores.losses), text.scores.loss
     first = "" if count == len(text.ids) else "; the first is not"
     yield f"tokens       {count:,} predicted{first}"
@@ -94,11 +91,10 @@ def totals(text: TextScores) -> Iterator[str]:
 def surprises(tokenizer: Tokenizer, text: TextScores, colour: bool = False) -> Iterator[str]:
     """The tokens with the largest losses, the text before them, and what the model expected instead."""
     scores, ids = text.scores, text.ids
-    order = largest(scores.losses)
     heading = f"{'bits':>6}  {'1 in':>11}  {'after':>{CONTEXT_COLUMNS}}  {'token':<14}  {'expected':<14}  probability"
     yield "The largest surprises"
     yield bold(heading) if colour else heading
-    for at in order:
+    for at in np.argsort(-scores.losses, kind="stable")[:MAX_SURPRISES].tolist():
         place = at + len(ids) - len(scores.losses)  # in ids, which does not contain the token for the beginning
         before = [sign for token in text_tokens(tokenizer, ids[max(0, place - CONTEXT_COLUMNS - 1) : place].tolist())
                   for sign in token]
@@ -109,21 +105,6 @@ def surprises(tokenizer: Tokenizer, text: TextScores, colour: bool = False) -> I
         after = padded(fitted(before, CONTEXT_COLUMNS, end=True), CONTEXT_COLUMNS, right=True)
         probability = percent(float(scores.probability[at]))
         yield f"{bits:6.2f}  {one_in(bits):>11}  {after}  {shown}  {expected}  {probability:>11}"
-
-
-def largest(losses: np.ndarray) -> list[int]:
-    """The positions of the largest losses, ties by position. The text is never sorted as a whole."""
-    found = np.zeros(0, np.int64)
-    for start in range(0, len(losses), CHUNK_TOKENS):
-        found = np.append(found, np.arange(start, min(start + CHUNK_TOKENS, len(losses))))
-        found = found[np.argsort(-losses[found], kind="stable")[:MAX_SURPRISES]]
-    return found.tolist()
-
-
-def values(array: np.ndarray) -> Iterator[Any]:
-    """The array's values as Python numbers, converted chunk by chunk."""
-    chunks = (array[start : start + CHUNK_TOKENS] for start in range(0, len(array), CHUNK_TOKENS))
-    return chain.from_iterable(chunk.tolist() for chunk in chunks)
 
 
 def one_in(bits: float) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -65,3 +67,7 @@ class Stats:
 def add(a: Stats | None, b: Stats | None) -> Stats | None:
     """Statistics of both together; either may be None."""
     return a + b if a and b else a or b
+
+
+def stats_of_all(arrays: Iterable[np.ndarray]) -> Stats | None:
+    return reduce(add, map(Stats.of, arrays), None)

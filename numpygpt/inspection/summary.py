@@ -69,7 +69,7 @@ class Summary:
                      scaled(self.cached, "B")])
         held = self.parameter_bytes + self.gradient_bytes + self.cached
         text = [
-            f"{root.kind} in training, for an input of {shape(root.input_shape)}", "", table(rows, left=3), "",
+            f"{root.kind} in training, for an input of {shape(root.input_shape)}", "", table(rows, left=range(3)), "",
             f"memory: parameters {scaled(self.parameter_bytes, 'B')} + gradients {scaled(self.gradient_bytes, 'B')} + "
             f"activations {scaled(self.cached, 'B')} = {scaled(held, 'B')}",
             "forward, backward: FLOPs, 2 m n k per matrix product; activations: memory cached for backward",
@@ -141,7 +141,6 @@ def folded(rows: list[Row]) -> list[Row]:
 
 
 def as_one(first: Row, groups: list[list[Row]]) -> Row:
-    """One row for groups of rows that are like the group of `first`."""
     name, last = groups[0][0].name, groups[-1][0].name
     several = len(groups) > 1
     rows = [row for group in groups for row in group]

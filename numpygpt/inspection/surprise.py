@@ -17,18 +17,15 @@ BOUNDS = (1, 2, 4, 6, 8, 12)  # bits; below the first the token was more likely 
 
 
 def background(bits: float) -> int:
-    """The background colour of a surprise: one of SCALE."""
     return SCALE[bisect_right(BOUNDS, bits)]
 
 
 def painted(text: str, bits: float) -> str:
-    """`text` on the background colour of a surprise."""
     number = background(bits)
     return paint(text, number, WHITE if number in DARK else BLACK)
 
 
 def scale() -> str:
-    """The legend of the colours."""
     steps = [f"below {BOUNDS[0]}", *(f"{low} to {high}" for low, high in pairwise(BOUNDS)), f"from {BOUNDS[-1]}"]
     return "".join(painted(f" {step} ", low) for step, low in zip(steps, (0, *BOUNDS), strict=True)) + " bits"
 
@@ -49,6 +46,11 @@ def fitted(found: Sequence[str], room: int, end: bool = False) -> str:
             break
         kept.append(sign)
     return "…" + "".join(reversed(kept)) if end else "".join(kept) + "…"
+
+
+def shorten_middle(name: str, columns: int = 60) -> str:
+    """Cut the middle of a name that is too wide: names differ at either end."""
+    return name if width(name) <= columns else f"{fitted(name, columns // 2)}{fitted(name, columns // 2, end=True)[1:]}"
 
 
 def padded(text: str, columns: int, right: bool = False) -> str:

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from numpygpt.inspection.surprise import padded, shorten_middle
 from numpygpt.inspection.tree import parents
+from numpygpt.utils.colour import width
 
 if TYPE_CHECKING:
     from numpygpt.inspection.stats import Stats
     from numpygpt.inspection.tracer import Record
 
 COLUMNS = 100
+MIN_NAME = 12  # columns for the first column, even if lines become too long
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
-def table(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Format rows of cells; the first row is the header. The first `left` columns are left-aligned, the others
-    right-aligned. If lines would be too long, the first column is shortened with an ellipsis."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def table(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Format rows of cells, with the columns `left` left-aligned and the others right-aligned. If lines would be longer
+    than COLUMNS, the middle of the first column's cells is cut."""
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= COLUMNS else 1
-    widths[0] = max(8, min(widths[0], COLUMNS - sum(widths[1:]) - gap * (len(widths) - 1)))
+    widths[0] = max(MIN_NAME, min(widths[0], COLUMNS - sum(widths[1:]) - gap * (len(widths) - 1)))
     lines = []
     for first, *others in rows:
-        cells = [first if len(first) <= widths[0] else first[: widths[0] - 1] + "…", *others]
-        aligned = [f"{cell:{'<' if i < left else '>'}{width}}"
-                   for i, (cell, width) in enumerate(zip(cells, widths, strict=True))]
-        lines.append((" " * gap).join(aligned).rstrip())
+        cells = enumerate(zip([shorten_middle(first, widths[0]), *others], widths, strict=True))
+        lines.append((" " * gap).join(padded(cell, room, right=i not in left) for i, (cell, room) in cells).rstrip())
     return "\n".join(lines)
 
 

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from numpygpt.nn.cost import Call, cost_of
 from numpygpt.nn.modules.module import Module
-
-
-class Named(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def depth(self) -> int: ...
-
-
-AnyNamed = TypeVar("AnyNamed", bound=Named)
 
 
 def depth(name: str) -> int:
@@ -50,13 +40,13 @@ def parameter_counts(modules: Mapping[str, Module]) -> dict[str, int]:
     return {name: counts[name] for name in modules}
 
 
-def alike(rows: Iterable[AnyNamed], key: Callable[[AnyNamed], Any]) -> list[list[list[AnyNamed]]]:
+def alike(rows: Iterable[Any], key: Callable[[Any], Any]) -> list[list[list[Any]]]:
     """Runs of neighbours that are alike, such as the blocks of a GPT.
 
     A neighbour is a module directly inside the model: its row, then those of all inside it. Two are alike if their rows
     have the same names below the first one and the same keys.
     """
-    groups: list[list[AnyNamed]] = []
+    groups: list[list[Any]] = []
     for row in rows:
         if row.depth > 1 and groups:
             groups[-1].append(row)

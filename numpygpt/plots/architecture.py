@@ -20,6 +20,7 @@ LEFT, RIGHT = 0.25, 4.95  # of the boxes
 FORMULAS = 5.2  # where the column of formulas begins
 TOP = 1.05  # of the first box, below the title and the legend
 LINE, BOX, GAP, FORK = 0.19, 0.28, 0.3, 0.22  # a line of text, a box, the gaps between boxes and below a header
+INSET = 0.35  # of the arrows, from the sides of a box
 INDENT = 0.13, 0.36  # of the boxes inside a box, without and with residual connections
 COLUMN = 62  # letters in a line of formulas
 FILL = {"learned": "#E3EEF7", "fixed": "#F4F4F4", "container": "#FAFAF5"}
@@ -27,7 +28,6 @@ SMALL = FONT - 1
 
 
 def draw_architecture(figure: Figure, plan: Blueprint, title: str) -> None:
-    """In a figure WIDTH inches wide and `height(plan)` high."""
     figure.set_layout_engine("none")
     total = height(plan)
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(total, 0))
@@ -38,7 +38,6 @@ def draw_architecture(figure: Figure, plan: Blueprint, title: str) -> None:
 
 
 def height(plan: Blueprint) -> float:
-    """Of the figure, in inches."""
     return draw(Figure().add_axes((0, 0, 1, 1)), plan)
 
 
@@ -91,7 +90,9 @@ class Boxes:
         if inside:
             self.inside(inside, left, right)
         fill = "container" if inside else "learned" if part.n_params else "fixed"
-        frame(self.ax, left, top, right, self.y, FILL[fill], zorder=part.name.count(".") / 10)
+        self.ax.add_patch(FancyBboxPatch(
+            (left, top), right - left, self.y - top, boxstyle="round,pad=0,rounding_size=0.06", facecolor=FILL[fill],
+            edgecolor=GREY, linewidth=0.9, zorder=part.name.count(".") / 10))
 
     def title(self, part: Part, left: float, right: float) -> None:
         """Name, class and sizes at the left; the number of parameters at the right."""
@@ -123,9 +124,9 @@ class Boxes:
 
     def arrows(self, left: float, right: float, label: str, gap: float = GAP, backward: bool = True) -> float:
         """To the next box, down and up, with a label between them. Returns the y of the middle."""
-        arrow(self.ax, down(left), self.y, self.y + gap, BLUE)
+        arrow(self.ax, left + INSET, self.y, self.y + gap, BLUE)
         if backward:
-            arrow(self.ax, up(right), self.y + gap, self.y, VERMILLION)
+            arrow(self.ax, right - INSET, self.y + gap, self.y, VERMILLION)
         middle = self.y + gap / 2
         size = fitting(label, right - left - 1)
         words(self.ax, (LEFT + RIGHT) / 2, middle, label, ha="center", va="center", size=size)
@@ -135,7 +136,8 @@ class Boxes:
     def residual(self, left: float, right: float, inner_left: float, inner_right: float, fork: float,
                  join: float) -> None:
         """The stream around a branch, from `fork` to the addition at `join`, and its gradient back."""
-        for side, x, colour in ((left + 0.14, down(inner_left), BLUE), (right - 0.14, up(inner_right), VERMILLION)):
+        sides = (left + 0.14, inner_left + INSET, BLUE), (right - 0.14, inner_right - INSET, VERMILLION)
+        for side, x, colour in sides:
             self.ax.plot([x, side, side, x], [fork, fork, join, join], color=colour, linewidth=1.4, zorder=5)
             at = join if colour == BLUE else fork  # where two values, or two gradients, are added
             self.ax.add_patch(Circle((x, at), 0.065, facecolor="white", edgecolor=colour, linewidth=1.2, zorder=6))
@@ -143,17 +145,7 @@ class Boxes:
 
 
 def kinds(part: Part) -> set[str]:
-    """The classes of a part and of all inside it."""
     return {part.kind}.union(*map(kinds, part.inside))
-
-
-def down(left: float) -> float:
-    """The x of the arrows down, in a box with this left side."""
-    return left + 0.35
-
-
-def up(right: float) -> float:
-    return right - 0.35
 
 
 def shape(sizes: Iterable[int]) -> str:
@@ -177,11 +169,6 @@ def wide(text: str, weight: str = "normal") -> float:
 def words(ax: Axes, x: float, y: float, text: str, colour: str = INK, ha: str = "left", va: str = "top",
           weight: str = "normal", size: float = SMALL) -> None:
     ax.text(x, y, text, color=colour, ha=ha, va=va, fontweight=weight, fontsize=size, parse_math=False, zorder=7)
-
-
-def frame(ax: Axes, left: float, top: float, right: float, foot: float, colour: str, zorder: float = 1) -> None:
-    ax.add_patch(FancyBboxPatch((left, top), right - left, foot - top, boxstyle="round,pad=0,rounding_size=0.06",
-                                facecolor=colour, edgecolor=GREY, linewidth=0.9, zorder=zorder))  # fmt: skip
 
 
 def arrow(ax: Axes, x: float, start: float, end: float, colour: str) -> None:

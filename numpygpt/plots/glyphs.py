@@ -7,6 +7,7 @@ from functools import cache
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from numpygpt.inspection.surprise import fitted
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.display import token_signs
 from numpygpt.utils.colour import number_of, printable, signs
@@ -14,13 +15,7 @@ from numpygpt.utils.colour import number_of, printable, signs
 
 def drawable(text: str) -> str:
     r"""Replace every character that the pictures' font lacks, such as an emoji, by its number: \U0001f642."""
-    known = _known(*(FontProperties(weight=weight) for weight in ("normal", "bold")))
-    return _numbered(printable(text), known)
-
-
-def drawable_in(family: str, sign: str) -> str:
-    """Return a sign, or its number if this font family lacks it."""
-    return _numbered(sign, _known(FontProperties(family=family)))
+    return "".join(char if ord(char) in _known() else number_of(char) for char in printable(text))
 
 
 def one_line(text: str) -> str:
@@ -29,32 +24,14 @@ def one_line(text: str) -> str:
 
 
 @cache
-def _known(*fonts: FontProperties) -> frozenset[int]:
-    """Return the code points that all of these fonts can draw."""
+def _known() -> frozenset[int]:
+    fonts = (FontProperties(weight=weight) for weight in ("normal", "bold"))
     return frozenset.intersection(*(frozenset(get_font(findfont(font)).get_charmap()) for font in fonts))
 
 
-def _numbered(text: str, known: frozenset[int]) -> str:
-    return "".join(char if ord(char) in known else number_of(char) for char in text)
-
-
 def token_label(tokenizer: Tokenizer, id: int, most: int = 16) -> str:
-    """Return the signs of a token. If they have more than `most` characters, the middle is cut."""
-    found = [drawable(sign) for sign in token_signs(tokenizer, id)]
-    if sum(map(len, found)) <= most:
-        return "".join(found)
-    return f"{_fitting(found, most // 2)}…{_fitting(found, most // 2 - 1, end=True)}"
+    return fitted([drawable(sign) for sign in token_signs(tokenizer, id)], most)
 
 
 def token_labels(tokenizer: Tokenizer, ids: Iterable[int], most: int = 16) -> list[str]:
     return [token_label(tokenizer, int(id), most) for id in ids]
-
-
-def _fitting(found: list[str], room: int, end: bool = False) -> str:
-    """Return as many whole signs from the start, or from the end, as have room; at least one."""
-    taken: list[str] = []
-    for sign in reversed(found) if end else found:
-        if taken and sum(map(len, taken)) + len(sign) > room:
-            break
-        taken.append(sign)
-    return "".join(reversed(taken) if end else taken)

@@ -50,7 +50,6 @@ def label_step(count: int, inches: float, font: float) -> int:
 
 
 def fits(labels: Sequence[str], inches: float, font: float) -> bool:
-    """Whether each label is narrower than `inches`, at the width of an average letter."""
     return max(map(len, labels)) * 0.62 * font / 72 < 0.9 * inches
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -23,18 +23,18 @@ def place_labels(points: np.ndarray, sizes: Sequence[Place], frame: Box) -> list
     centres: list[Place] = [(x, y) for x, y in points.tolist()]
     places: list[Place | None] = [None] * len(centres)
     taken: list[Box] = []
-    for i, (centre, size) in enumerate(zip(centres, sizes, strict=True)):
-        new = box(centre, *size)
-        if free(new, taken, frame) and not any(inside(other, new) for other in centres if other != centre):
-            places[i] = centre
-            taken.append(new)
-    taken += [box(centre, DOT, DOT) for centre, place in zip(centres, places, strict=True) if place is None]
-    for i, (centre, size) in enumerate(zip(centres, sizes, strict=True)):
-        if places[i] is None:
-            place = next((spot for spot in around(centre, *size) if free(box(spot, *size), taken, frame)), None)
-            if place:
-                places[i] = place
-                taken.append(box(place, *size))
+
+    def put(i: int, spots: Iterable[Place], others: Sequence[Box] = ()) -> None:
+        places[i] = found = next((spot for spot in spots if free(box(spot, *sizes[i]), [*taken, *others], frame)), None)
+        if found:
+            taken.append(box(found, *sizes[i]))
+
+    for i, centre in enumerate(centres):
+        put(i, [centre], [box(other, 0, 0) for other in centres if other != centre])
+    dots = [i for i, place in enumerate(places) if place is None]
+    taken += [box(centres[i], DOT, DOT) for i in dots]
+    for i in dots:
+        put(i, around(centres[i], *sizes[i]))
     return places
 
 
@@ -58,7 +58,3 @@ def free(new: Box, taken: Sequence[Box], frame: Box) -> bool:
 
 def overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def inside(point: Place, a: Box) -> bool:
-    return a[0] < point[0] < a[2] and a[1] < point[1] < a[3]

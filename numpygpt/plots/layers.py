@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 from numpygpt.plots.runs import RunData
-from numpygpt.plots.series import smooth, thin
+from numpygpt.plots.series import smooth
 from numpygpt.plots.style import GREY, INK, aside
 from numpygpt.plots.view import View, leave_empty
 
@@ -45,7 +45,6 @@ def layer_of(parameter: str) -> str:
 
 
 def gradient_norm(table: Table, parameters: list[str]) -> np.ndarray:
-    """The norm of the gradients of these parameters together: sqrt(sum of |dW|^2)."""
     return np.sqrt(sum(table[f"grad/{name}"] ** 2 for name in parameters))
 
 
@@ -73,7 +72,7 @@ def draw_layers(norm: Axes, ratio: Axes, run: RunData, view: View) -> Entries:
         for ax, values in ((norm, gradient_norm(table, parameters)), (ratio, update_ratio(table, parameters))):
             y = np.where(values > 0, smooth(values, span), np.nan)  # a log axis cannot show 0
             marker = "." if np.isfinite(y).sum() < 2 else None
-            (line,) = ax.plot(*thin(x, y), linewidth=1.4, marker=marker, label=f"{run.name}: {layer}", **looks[layer])
+            (line,) = ax.plot(x, y, linewidth=1.4, marker=marker, label=f"{run.name}: {layer}", **looks[layer])
         entries.append((line, layer))
     for ax in (norm, ratio):
         scale(ax)

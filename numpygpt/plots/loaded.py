@@ -58,7 +58,6 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def load_model(run: str | None) -> LoadedModel:
-    """Load a run's model. Raises FileNotFoundError, or ValueError that names the file and its fault."""
     return LoadedModel(*restore(run))
 
 

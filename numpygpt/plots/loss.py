@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from numpygpt.inspection.surprise import shorten_middle
 from numpygpt.plots.runs import RunData
-from numpygpt.plots.style import GREY, INK, aside, legend, note, shorten_middle
+from numpygpt.plots.style import GREY, INK, aside, legend, note
 from numpygpt.plots.view import View, draw_line, draw_smoothed, leave_empty, limits_of, set_limits
 
 DASHES = (0, (4, 1.5))
@@ -63,19 +66,19 @@ def draw_validation(ax: Axes, run: RunData, view: View, colour: str) -> list[Lin
                       markersize=size, markevery=every, label=f"{run.name}: validation")]
 
 
-def mark_best(ax: Axes, run: RunData, view: View, colour: str) -> list[Line2D]:
+def mark_best(ax: Axes, run: RunData, view: View, colour: str, column: str = "val_loss") -> list[Line2D]:
     best, table = run.best(), run.metrics.eval
     if best is None:
         return []
-    return ax.plot(view.x(table)[best], table["val_loss"][best], "*", markersize=13, color=colour, markeredgecolor=INK,
+    return ax.plot(view.x(table)[best], table[column][best], "*", markersize=13, color=colour, markeredgecolor=INK,
                    markeredgewidth=0.8, zorder=5, label=f"{run.name}: best")
 
 
-def meanings(view: View) -> Entries:
+def meanings(view: View, dashes: Any = DASHES) -> Entries:
     """Return the legend of the line styles, for several runs: there the colours stand for runs."""
     return [
         (Line2D([], [], color=GREY, linewidth=1.4), train_name(view)),
-        (Line2D([], [], color=GREY, linewidth=2.0, linestyle=DASHES, marker="o", markersize=3.5), "validation"),
+        (Line2D([], [], color=GREY, linewidth=2.0, linestyle=dashes, marker="o", markersize=3.5), "validation"),
         (Line2D([], [], color=GREY, linestyle="", marker="*", markersize=11, markeredgecolor=INK), "best validation"),
     ]
 

@@ -148,7 +148,6 @@ def speeds(run: RunData) -> np.ndarray:
 
 
 def speed(run: RunData) -> float:
-    """Return the median of `speeds`, or nan."""
     known = speeds(run)
     known = known[np.isfinite(known)]
     return float(np.median(known)) if len(known) else float("nan")

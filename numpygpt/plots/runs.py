@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.data.meta import read_meta
+from numpygpt.inspection.tables import scaled
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.series import smooth
 from numpygpt.training.config import read_toml
@@ -33,7 +34,6 @@ class RunData:
     clip: float | None = None  # the gradient norm above which the run clipped, if its config says so
 
     def best(self) -> int | None:
-        """Return the row of the lowest validation loss in `metrics.eval`, or None if none is finite."""
         losses = self.metrics.eval["val_loss"]
         return int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
 
@@ -159,7 +159,7 @@ def read_clip(path: Path) -> float | None:
 def summary(run: RunData, span: float) -> str:
     """Return one line: how long the run is and how low its losses are."""
     steps = int(run.total("step"))
-    parts = [f"{steps:,} step{'s' * (steps != 1)}, {tokens(run.total('tokens'))} tokens, "
+    parts = [f"{steps:,} step{'s' * (steps != 1)}, {scaled(run.total('tokens'))} tokens, "
              f"{duration(run.total('seconds'))}"]
     losses = run.metrics.train["loss"]
     if np.isfinite(losses).any():
@@ -177,11 +177,3 @@ def summary(run: RunData, span: float) -> str:
             low += f" ({evals['whole_bits'][best]:.2f} bits per byte)"
         parts.append(f"validation loss {evals['whole_loss'][-1]:.3f}, {low}")
     return f"{run.name}: " + "; ".join(parts)
-
-
-def tokens(count: float) -> str:
-    """1234567 -> 1.23 M"""
-    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if count >= 0.9995 * size:  # 999,999 is "1 M", not "1e+03 k"
-            return f"{count / size:.3g}{letter}"
-    return f"{count:.0f}"

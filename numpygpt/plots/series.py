@@ -1,10 +1,9 @@
-"""Prepare numbers for drawing: smoothing, thinning, and the range worth showing."""
+"""Prepare numbers for drawing: smoothing, and the range worth showing."""
 
 from __future__ import annotations
 
 import numpy as np
 
-MAX_POINTS = 3000  # more than a panel has pixels across, so thinning cannot be seen
 Points = tuple[np.ndarray, np.ndarray]
 WARMUP = 0.02  # the first part of a run: its drop from ln V would flatten everything after it
 
@@ -39,21 +38,6 @@ def medians(x: np.ndarray, y: np.ndarray, span: float) -> Points:
     starts = np.arange(0, len(y), max(1, round(span)))
     stops = np.append(starts[1:], len(y))
     return x[stops - 1], np.array([np.median(y[start:stop]) for start, stop in zip(starts, stops, strict=True)])
-
-
-def thin(x: np.ndarray, y: np.ndarray, points: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """Return at most about `points` points: the smallest and the largest y of each stretch, so spikes survive."""
-    if len(y) <= points:
-        return x, y
-    edges = np.linspace(0, len(y), points // 2 + 1).astype(int)  # points // 2 stretches, two points of each
-    low = np.where(np.isnan(y), np.inf, y)
-    high = np.where(np.isnan(y), -np.inf, y)
-    keep = {0, len(y) - 1}
-    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        keep.add(start + int(low[start:stop].argmin()))  # all nan: keep one, so that the line breaks there
-        keep.add(start + int(high[start:stop].argmax()))
-    chosen = np.array(sorted(keep))
-    return x[chosen], y[chosen]
 
 
 def frame(raw: list[Points], calm: list[Points]) -> tuple[float, float] | None:

@@ -62,20 +62,11 @@ def dress(ax: Axes, title: str, x: str, y: str) -> None:
 
 def head(figure: Figure, title: str, facts: str = "", size: float = FONT) -> None:
     """Write a title over all panels, as it was typed (a dollar sign starts no formula), and the `facts` below it."""
-    words = "\n".join([*balanced(title), *balanced(facts, 90)])
+    words = "\n".join([*textwrap.wrap(title, 80, break_on_hyphens=False), *textwrap.wrap(facts, 90)])
     figure.suptitle(words, fontsize=size + 2, color=INK, linespacing=1.3).set_parse_math(False)
 
 
-def balanced(text: str, width: int = 80) -> list[str]:
-    """Break a text between words into as few lines of `width` characters as possible, of about the same length."""
-    lines = len(textwrap.wrap(text, width, break_on_hyphens=False))
-    narrowest = max(1, len(text) // max(1, lines))
-    return next(found for limit in range(min(narrowest, width), width + 1)
-                if len(found := textwrap.wrap(text, limit, break_on_hyphens=False)) <= lines)
-
-
 def aside(ax: Axes, text: str) -> None:
-    """Write small words above a panel, to the right of its title."""
     ax.set_title(text, loc="right", fontsize=FONT - 1, color=GREY)
 
 
@@ -103,12 +94,6 @@ def legend(host: Axes | Figure, entries: Sequence[tuple[Artist, str]], **place: 
     return box
 
 
-def shorten_middle(name: str, limit: int = 60) -> str:
-    """Cut the middle of a long name: runs differ at either end."""
-    half = (limit - 1) // 2
-    return name if len(name) <= limit else f"{name[:half]}…{name[-half:]}"
-
-
 def check_suffix(path: str | Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
     """Raise ValueError unless the suffix is one of these: it is the file's format."""
     if Path(path).suffix.lower() not in suffixes:
@@ -131,5 +116,4 @@ def save(figure: Figure, path: str | Path) -> None:
 
 
 def picture(figure: Figure, path: Path, lines: Sequence[str]) -> Output:
-    """Return a finished figure as a command's output."""
     return Output(partial(save, figure), path, list(lines))

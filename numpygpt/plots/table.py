@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from numpygpt.data.meta import read_meta
+from numpygpt.inspection.tables import scaled, table
 from numpygpt.plots.panels import speed
-from numpygpt.plots.runs import RunData, read_config, tokens
-from numpygpt.plots.series import time_unit
-from numpygpt.plots.style import FONT, GREY, INK, shorten_middle
+from numpygpt.plots.runs import RunData
+from numpygpt.plots.style import FONT, GREY, INK
 from numpygpt.training.checkpoint import find_checkpoint, load_checkpoint
 from numpygpt.utils.colour import printable, width
+from numpygpt.utils.text import duration
 
 HEADINGS = (
     ["", "", "token", "", "tokens", "", "tokens", "bits per", "at", "nats per", ""],
@@ -25,9 +24,6 @@ HEADINGS = (
 )
 LEFT_ALIGNED = (0, 2)  # columns of words; numbers are right-aligned
 COLUMNS = 100  # of a line
-MIN_NAME = 12  # letters of a name that are shown even if the line becomes too long
-GAP = "  "
-CHUNK_TOKENS = 1 << 22  # in memory at a time
 SWATCH, LINE_INCHES = 5, 0.2  # in the picture: columns for a run's line style, height of a line
 FAMILY = ["DejaVu Sans Mono", "DejaVu Sans"]  # the second for what the first lacks
 
@@ -38,7 +34,7 @@ class Facts:
 
     parameters: str = "-"
     tokenizer: str = "-"
-    unknown: bool = False  # whether the validation text is known to have tokens <unk>
+    unknown: bool = False  # whether its vocabulary has a token <unk>
     text: str | None = None  # hash of the training text
 
 
@@ -60,36 +56,17 @@ def facts_of(run: RunData) -> Facts:
     try:
         checkpoint = load_checkpoint(find_checkpoint(run.folder), only="model/", needs=("tokenizer", "data"))
         header = checkpoint.header
-        return Facts(tokens(sum(array.size for array in checkpoint.arrays.values())), str(header["tokenizer"]["kind"]),
-                     has_unknown(run, header), header["data"]["sha256"])
+        return Facts(scaled(sum(array.size for array in checkpoint.arrays.values())), str(header["tokenizer"]["kind"]),
+                     "<unk>" in header["tokenizer"]["special_tokens"], header["data"]["sha256"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return Facts()
 
 
-def has_unknown(run: RunData, header: dict[str, Any]) -> bool:
-    """Whether the run's validation text has words outside its vocabulary. No if its data folder, which would tell, is
-    gone or has changed."""
-    token = header["tokenizer"]["special_tokens"].get("<unk>")
-    if token is None:
-        return False
-    try:
-        folder = Path(read_config(run.folder / "config.toml")["data"])
-        meta, data = read_meta(folder), header["data"]
-        if (meta["sha256"], meta["tokenizer"]["sha256"]) != (data["sha256"], data["tokenizer_sha256"]):
-            return False
-        val = np.memmap(folder / "val.bin", np.dtype(meta["dtype"]).newbyteorder("<"), "r")
-        return any((val[i : i + CHUNK_TOKENS] == token).any() for i in range(0, len(val), CHUNK_TOKENS))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
 def row_of(run: RunData, facts: Facts) -> list[str]:
     """Return the cells of a run, in the order of HEADINGS. The last four describe its best evaluation."""
-    seconds, pace = run.total("seconds"), speed(run)
-    scale, unit = time_unit(seconds)
-    unit = {"seconds": "s", "minutes": "min", "hours": "h"}[unit]
+    pace = speed(run)
     cells = [printable(run.name), facts.parameters, printable(facts.tokenizer), f"{run.total('step'):,}",
-             tokens(run.total("tokens")), f"{seconds / scale:.3g} {unit}", tokens(pace) if pace > 0 else "-"]
+             scaled(run.total("tokens")), duration(run.total("seconds")), scaled(pace) if pace > 0 else "-"]
     best, table = run.best(), run.metrics.eval
     if best is None:
         return [*cells, "-", "-", "-", "-"]
@@ -101,7 +78,6 @@ def row_of(run: RunData, facts: Facts) -> list[str]:
 
 
 def notes_of(runs: list[RunData], facts: list[Facts]) -> list[str]:
-    """Return notes that help to read the table."""
     notes = ["The last four columns are of the best evaluation, on the validation text."]
     missing = [printable(run.name) for run in runs if not np.isfinite(run.bits_per_nat)]
     if missing:
@@ -112,36 +88,19 @@ def notes_of(runs: list[RunData], facts: list[Facts]) -> list[str]:
         notes.append(f"The data folder is gone or has changed, so no training line: {', '.join(other)}.")
     unknown = [printable(run.name) for run, fact in zip(runs, facts, strict=True) if fact.unknown]
     if unknown:
-        notes.append("<unk> stands for every word outside the vocabulary and is easy to guess, so bits per byte look "
-                     f"better than they are for {', '.join(unknown)}.")
+        notes.append("<unk> stands for every word outside the vocabulary and is easy to guess, so bits per byte may "
+                     f"look better than they are for {', '.join(unknown)}.")
     if len({fact.text for fact in facts if fact.text}) > 1:
         notes.append("These runs were trained on different texts: bits per byte compare models on the same text only.")
     return notes
 
 
-def lines_of(table: Table) -> list[str]:
-    """Return the table as lines of text. Names are shortened if a line would be longer than COLUMNS."""
-    rows = [*HEADINGS, *table.rows]
-    rest = [max(map(width, column)) for column in list(zip(*rows, strict=True))[1:]]
-    most = max(MIN_NAME, COLUMNS - sum(rest) - len(GAP) * len(rest))
-    rows = [[cut(row[0], most), *row[1:]] for row in rows]
-    widths = [max(width(row[0]) for row in rows), *rest]
-    lines = []
-    for row in rows:
-        spaces = [" " * (most - width(cell)) for cell, most in zip(row, widths, strict=True)]
-        pairs = enumerate(zip(row, spaces, strict=True))
-        cells = [cell + space if i in LEFT_ALIGNED else space + cell for i, (cell, space) in pairs]
-        lines.append(GAP.join(cells).rstrip())
-    return [*lines, *(line for note in table.notes for line in textwrap.wrap(note, COLUMNS, break_on_hyphens=False))]
-
-
-def cut(name: str, columns: int) -> str:
-    """Cut the middle of a name that is too wide; some letters take two columns."""
-    return next(short for limit in range(columns, 0, -1) if width(short := shorten_middle(name, limit)) <= columns)
+def lines_of(found: Table) -> list[str]:
+    lines = table([*HEADINGS, *found.rows], LEFT_ALIGNED).split("\n")
+    return [*lines, *(line for note in found.notes for line in textwrap.wrap(note, COLUMNS, break_on_hyphens=False))]
 
 
 def height_of(table: Table) -> float:
-    """Return the height of the picture's table in inches."""
     return LINE_INCHES * (len(lines_of(table)) + 0.5)
 
 

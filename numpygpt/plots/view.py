@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from numpygpt.plots.runs import RunData
-from numpygpt.plots.series import frame, smooth, thin, time_unit
+from numpygpt.plots.series import frame, smooth, time_unit
 from numpygpt.plots.style import COLOURS, VERMILLION, note
 
 COLUMN = {"steps": "step", "tokens": "tokens", "time": "seconds"}
@@ -64,10 +64,10 @@ def number_axis(ax: Axes, view: View, runs: list[RunData], most: int = 6) -> Non
 
 
 def draw_line(ax: Axes, x: np.ndarray, y: np.ndarray, **look: Any) -> Line2D:
-    """Draw a line with as many points as can be seen; a single point gets a marker."""
+    """Draw a line; a single point gets a marker."""
     if np.isfinite(y).sum() == 1:
         look = {"marker": "."} | look
-    (line,) = ax.plot(*thin(x, y), **look)
+    (line,) = ax.plot(x, y, **look)
     return line
 
 

@@ -9,10 +9,8 @@ import numpy as np
 
 from numpygpt.inspection.patch import MethodPatch
 from numpygpt.models import GPT
-from numpygpt.nn.finite import NotFinite, not_finite
+from numpygpt.nn.finite import not_finite
 from numpygpt.utils.signals import signals_wait
-
-__all__ = ["NotFinite", "first_not_finite"]
 
 
 def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -> str:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from numpygpt.data import TokenDataset
+from numpygpt.nn.finite import NotFinite
 from numpygpt.training.config import Config
-from numpygpt.training.diagnose import NotFinite
 from numpygpt.training.folder import RunFiles
 from numpygpt.utils.paths import display_path
 
@@ -42,7 +42,6 @@ class DataFiles:
                 raise DataGone(f"{display_path(path)} has changed from {size:,} to {found:,} bytes")
 
     def checked(self, batches: Iterator[T]) -> Iterator[T]:
-        """Yield the batches, with a check before each is read."""
         self.check()
         for batch in batches:
             yield batch
@@ -58,7 +57,6 @@ def stop_signals() -> list[signal.Signals]:
 
 
 def lower_lr(c: Config) -> str:
-    """Return the advice for a run that diverges."""
     return (f"The usual cause is a learning rate that is too high: try {min(c.lr / 3, SAFE_LR):.0e}, or a longer "
             "warm-up")
 

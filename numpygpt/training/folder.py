@@ -7,13 +7,11 @@ and the resumed run drops what came later.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.trainer import Trainer
-from numpygpt.utils.files import check_plain, writing
+from numpygpt.utils.files import append, check_plain, writing
 from numpygpt.utils.paths import command, display_path
 
 WRITTEN = ("ckpt.npz", "best.npz", "metrics.jsonl", "config.toml")  # through a temporary file
@@ -41,16 +39,8 @@ class Samples:
             os.truncate(path, self.size)
 
     def add(self, step: int, text: str) -> None:
-        """Append a sample. A failed write leaves no partial sample behind."""
         with open(self.path, "ab", buffering=0) as file:
-            before, rest = file.tell(), memoryview(f"--- step {step}\n{text}\n".encode())
-            try:
-                while rest:
-                    rest = rest[file.write(rest):]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(before)
-                raise
+            append(file, f"--- step {step}\n{text}\n".encode())
             self.size = file.tell()
 
 
@@ -83,26 +73,12 @@ class RunFiles:
             self.samples.add(self.trainer.step, text)
 
     def resume(self) -> str:
-        """Return the command that resumes the run."""
         return command("train.py", "--resume", display_path(self.out))
 
     def state(self) -> str:
-        """Return a sentence that names the last checkpoint, for an error."""
         if self.saved is None:
             return "There is no checkpoint yet"
         return f"The last good checkpoint is {display_path(self.out / 'ckpt.npz')} of step {self.saved:,}"
 
     def advice(self) -> str:
         return "start again" if self.saved is None else f"resume with {self.resume()}"
-
-
-@contextmanager
-def closed(log: MetricsLog) -> Iterator[MetricsLog]:
-    """Close the log on exit. If the block raised, an error while closing does not replace it."""
-    try:
-        yield log
-    except BaseException:
-        with suppress(OSError):
-            log.close()
-        raise
-    log.close()

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from array import array
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.utils import strict_json
-from numpygpt.utils.files import check_plain, replacing
+from numpygpt.utils.files import append, check_plain, replacing
 from numpygpt.utils.text import shorten
 
 COUNTS = ("step", "tokens")  # integers, never null
@@ -60,7 +60,6 @@ class MetricsLog:
         elif resume_step is None and self.path.exists() and self.path.stat().st_size > 0:
             raise ValueError(f"{path} already contains a run: resume it, or use another folder")
         self._file = open(self.path, "ab", buffering=0)
-        self._size = self.path.stat().st_size
 
     def log(self, kind: str, step: int, **values: float) -> None:
         """Add a row: `log("train", 17, tokens=13056, seconds=0.61, loss=3.21)`. Steps of a kind must increase."""
@@ -78,17 +77,8 @@ class MetricsLog:
         self._waiting.append(json.dumps(row, allow_nan=False) + "\n")
 
     def flush(self) -> None:
-        """Write the waiting rows and sync them to disk. A failed write leaves no partial row behind."""
-        rows = memoryview("".join(self._waiting).encode())
-        written = 0
-        try:
-            while written < len(rows):
-                written += self._file.write(rows[written:])
-            os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(self._size)  # the rows still wait: a later flush can write them
-            raise
-        self._size += written
+        """Write the waiting rows and sync them to disk. If that fails, they still wait for a later flush."""
+        append(self._file, "".join(self._waiting).encode())
         self._waiting.clear()
 
     def close(self) -> None:
@@ -101,11 +91,11 @@ class MetricsLog:
     def __enter__(self) -> MetricsLog:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        with suppress(OSError) if error else nullcontext():  # an error of the block is not replaced
+            self.close()
 
     def _drop_after(self, step: int) -> None:
-        """Replace the file by one with the rows up to `step`."""
         kept = []
         for line, row in read_rows(self.path):
             if row["step"] <= step:
@@ -156,7 +146,6 @@ def comparable_losses(metrics: Metrics) -> np.ndarray:
 
 
 def pad(column: array, length: int) -> None:
-    """Append nan up to this length."""
     if len(column) < length:
         column.extend([math.nan] * (length - len(column)))
 

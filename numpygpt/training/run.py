@@ -92,7 +92,6 @@ class RunLoop:
             self.files.save()
 
     def complete(self) -> bool:
-        """Whether all steps are done and the last one is evaluated."""
         return self.trainer.step == self.config.steps == self.trainer.last.get("step")
 
     def remember(self) -> None:

@@ -8,6 +8,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +44,18 @@ def write_whole(path: Path, text: str) -> None:
     """Write the text. An existing file stays until the new one is complete."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def append(file: FileIO, content: bytes) -> None:
+    """Append to an unbuffered file and sync it. A failed write leaves nothing of `content` behind."""
+    before, rest = file.seek(0, os.SEEK_END), memoryview(content)
+    try:
+        while rest:
+            rest = rest[file.write(rest):]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

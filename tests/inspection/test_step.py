@@ -7,9 +7,9 @@ import pytest
 
 from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.step import TracedStep, norms, restored
+from numpygpt.nn.finite import NotFinite
 from numpygpt.training import Trainer
 from numpygpt.training.config import Config
-from numpygpt.training.diagnose import NotFinite
 
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 8, "batch_size": 3, "steps": 12, "warmup": 3,
          "dropout": 0.2, "lr": 1e-2, "min_lr": 1e-3, "workers": 2, "seed": 5}

@@ -10,10 +10,10 @@ from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.probe import attention_weights
 from numpygpt.inspection.walk import walk
 from numpygpt.inspection.walk.lines import Lines, cell, number
+from numpygpt.nn.finite import NotFinite
 from numpygpt.nn.functional import softmax
 from numpygpt.training import Trainer
 from numpygpt.training.config import Config
-from numpygpt.training.diagnose import NotFinite
 from numpygpt.utils.colour import width
 
 SMALL = {"n_layers": 2, "n_heads": 2, "d_model": 8, "context": 10, "batch_size": 3, "steps": 12, "warmup": 3,

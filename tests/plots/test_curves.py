@@ -254,15 +254,6 @@ def test_a_norm_over_decades_is_logarithmic(make):
     assert draw(make("flat"))[2].get_yscale() == "linear"
 
 
-def test_a_long_run_is_thinned_and_keeps_its_spike(make):
-    run = make(steps=20_000, every=0, loss=lambda s: 9.0 if s == 12_345 else 2.0)
-    _, loss, *_ = draw(run, span=100)
-    raw = lines(loss)["quick: loss, raw"]
-    assert len(raw.get_xdata()) <= 3002 and raw.get_ydata().max() == 9.0
-    assert raw.get_xdata()[raw.get_ydata().argmax()] == 12_345
-    assert loss.get_xticklabels()[-2].get_text() == "20,000"
-
-
 def test_runs_whose_tokens_differ_have_a_warning_over_their_legend(make):
     a, b = make("a"), make("b")
     b.metrics.eval["bits_per_byte"] *= 1.3
@@ -276,13 +267,6 @@ def test_the_first_drop_does_not_flatten_the_later_changes(make):
     assert -0.1 < low < -0.02 and 0.02 < high < 0.1 and change.get_yscale() == "linear"
     first = run.metrics.eval["val_loss"][1] - run.metrics.eval["val_loss"][0]
     assert f"{first:+.2f}" in words(change)[0]
-
-
-def test_a_long_title_is_kept_whole_in_lines_of_about_the_same_length():
-    words = ["word"] * 50
-    lines = style.balanced(" ".join(words))
-    assert " ".join(lines).split() == words and max(map(len, lines)) <= 80
-    assert max(map(len, lines)) - min(map(len, lines)) < 15 and style.balanced("") == []
 
 
 def test_the_curves_of_a_run_are_written_into_its_folder(make):

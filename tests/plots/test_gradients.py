@@ -83,12 +83,12 @@ def test_exact_zeros_are_told_in_words(found):
     assert not any("are 0" in text.get_text() for text in panels["Activations"].texts)
 
 
-@pytest.mark.parametrize(("n_layers", "T"), [(1, 1), (24, 3), (60, 2)])
-def test_models_of_all_depths(n_layers, T):
+def test_a_layer_of_zeros_can_be_drawn():
     rng = np.random.default_rng(0)
-    middle = [np.zeros((2, T, 8)) for _ in range(n_layers)]  # dead: nothing but zeros
-    scale = 10.0 ** -np.arange(n_layers + 1).reshape(-1, 1, 1, 1)
-    stream, gradients = rng.normal(size=(2, n_layers + 1, 2, T, 4)) * scale
-    figure, panels = draw(ResidualFlow(1.0, stream, gradients, middle))
+    stream, gradients = rng.normal(size=(2, 2, 2, 1, 4))
+    _, panels = draw(ResidualFlow(1.0, stream, gradients, [np.zeros((2, 1, 8))]))
     assert len(panels) == 5 and all(named(ax)[0] in ("embedding", "block 0") for ax in panels.values())
-    assert figure.get_size_inches()[1] <= 16
+
+
+def test_a_deep_model_has_a_picture_of_bounded_height():
+    assert size(60)[1] == size(100)[1] <= 16

@@ -1,9 +1,9 @@
-"""The numbers behind the lines: the average against its definition, thinning that keeps spikes, the frame."""
+"""The numbers behind the lines: the average against its definition, the frame."""
 
 import numpy as np
 import pytest
 
-from numpygpt.plots.series import frame, medians, smooth, thin, time_unit
+from numpygpt.plots.series import frame, medians, smooth, time_unit
 
 
 def line(y):
@@ -34,32 +34,6 @@ def test_medians_of_stretches_and_of_the_shorter_last_one():
     assert [values.tolist() for values in medians(x, y, span=3)] == [[3, 6, 8], [3, 5, 5]]
     assert [values.tolist() for values in medians(x, y, span=0)] == [x.tolist(), y.tolist()]
     assert [values.tolist() for values in medians(x, y, span=99)] == [[8], [4.5]]
-
-
-def test_thin_leaves_a_short_line_alone():
-    x, y = line(range(3000))
-    assert thin(x, y)[0] is x and thin(x, y)[1] is y
-
-
-@pytest.mark.parametrize("rows", [3001, 5000, 1_000_000])
-def test_thin_keeps_ends_and_spikes_in_order(rows):
-    x, y = line(np.sin(np.arange(rows) / rows))
-    y[rows // 3], y[rows // 2] = 50.0, -50.0
-    tx, ty = thin(x, y)
-    assert len(tx) == len(ty) <= 3002
-    assert (np.diff(tx) > 0).all()
-    assert (tx[0], tx[-1]) == (1.0, rows)
-    assert (ty.max(), ty.min()) == (50.0, -50.0)
-    np.testing.assert_array_equal(ty, y[tx.astype(int) - 1])  # points of the line, nothing in between
-
-
-def test_thin_keeps_a_gap_of_nans():
-    x, y = line(np.ones(10_000))
-    y[4000:6000] = np.nan
-    tx, ty = thin(x, y)
-    gap = (tx > 4010) & (tx < 5990)
-    assert gap.any() and np.isnan(ty[gap]).all()
-    assert np.isnan(thin(*line(np.full(10_000, np.nan)))[1]).all()
 
 
 def test_frame_leaves_out_the_start_but_not_a_later_rise():

@@ -74,10 +74,8 @@ def test_a_file_that_does_not_fit_leaves_the_checkpoint_before_whole(name, half,
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     values = sum(array.nbytes for array in load_checkpoint(half / name).arrays.values()) if name.endswith("z") else 0
     needs = f" (it needs about {values / 1e3:,.1f} kB)" if values else ""
-    assert f"train.py: error: {half / name} could not be written: File too large{needs}. The last" in done.stderr
-    assert (f"The last good checkpoint is {half / 'ckpt.npz'} of step 15: raise the limit on the size of files, and go "
-            "on with "
-            f"{command('train.py', '--resume', half)}\n") in done.stderr
+    assert f"train.py: error: {half / name}" in done.stderr and f"File too large{needs}" in done.stderr
+    assert f"{half / 'ckpt.npz'} of step 15" in done.stderr and command("train.py", "--resume", half) in done.stderr
     after = contents(half)
     assert after.keys() == before.keys()  # nothing temporary is left
     for kept in ("ckpt.npz", *(["best.npz"] if name != "ckpt.npz" else [])):
@@ -94,9 +92,8 @@ def test_a_disk_that_is_full_from_the_start_leaves_a_folder_that_can_be_begun_wi
                               (larger, "ckpt.npz", ["config.toml", "metrics.jsonl"])):
         with largest_file(limit):
             done = script("train.py", *TINY, "--data", data, "--out", out)
-        assert done.returncode == 2 and f"{name} could not be written: File too large" in done.stderr
-        assert ("There is no checkpoint yet: raise the limit on the size of files, and begin anew"
-                in done.stderr) == (name == "ckpt.npz")
+        assert done.returncode == 2 and name in done.stderr and "File too large" in done.stderr
+        assert ("no checkpoint" in done.stderr) == (name == "ckpt.npz")
         assert (sorted(contents(out)) if out.exists() else []) == rest
     assert script("train.py", *TINY, "--data", data, "--out", out).returncode == 0
     assert_same_run(out, whole)
@@ -117,8 +114,7 @@ def test_a_sample_that_does_not_fit_is_told_as_a_checkpoint_is(tmp_path):
         step, sample_bytes = 20, 0
 
     files = RunFiles(Standing, tmp_path, None)
-    told = r"samples.txt could not be written: File too large. There is no checkpoint yet: raise the limit on the size"
-    with largest_file(5), pytest.raises(NotSaved, match=told):
+    with largest_file(5), pytest.raises(NotSaved, match=r"samples\.txt.*File too large.*no checkpoint"):
         files.add_sample("does not fit")
     assert os.path.getsize(tmp_path / "samples.txt") == 0
 
@@ -144,8 +140,7 @@ def test_a_file_system_that_fills_up_keeps_the_checkpoint(half, whole, tmp_path)
                       f"{{ '{sys.executable}' '{ROOT / 'train.py'}' --resume '{disk}/run'; echo status $?; }}",
                       f"cp -r '{disk}/run' '{back}'")
     assert "status 2" in done.stdout and done.stderr.count("\n") == 1, done.stdout + done.stderr
-    assert "could not be written: No space left on device (it needs about" in done.stderr
-    assert "of step 15: make room, and go on with" in done.stderr
+    assert "No space left on device" in done.stderr and "of step 15" in done.stderr and "--resume" in done.stderr
     assert (back / "ckpt.npz").read_bytes() == (half / "ckpt.npz").read_bytes()
     assert sorted(contents(back)) == sorted(contents(half))
     assert script("train.py", "--resume", back).returncode == 0

@@ -29,7 +29,7 @@ WHAT = runpy.run_path(str(ROOT / "plot.py"))["WHAT"]
 PARSERS = {what: parser_of("plot.py", what) for what in WHAT}
 
 MODEL = [("run", OK), ("run/ckpt.npz", OK), ("nowhere", "nowhere"),
-         ("dir", "best.npz"), ("empty.txt", "is damaged or no checkpoint"),
+         ("dir", "best.npz"), ("empty.txt", "empty.txt"),
          (ESCAPE, r"\u001b[31mb"), (LONG, "xxx")]
 METRICS = [("run", OK), ("run/metrics.jsonl", OK), ("nowhere", "nowhere"),
            ("dir", "metrics.jsonl"), ("empty.txt", "empty.txt"), (LONG, "xxx"),
@@ -48,9 +48,7 @@ TITLE = [("", OK), ("$\\frac{", OK), (LONG, OK)]
 FILE = [("text.txt", OK), ("-", OK), ("nowhere", "No such file or directory: nowhere"),
         ("text.txt/x", "Not a directory: text.txt/x"), ("utf16.txt", "iconv -f utf-16 -t utf-8 utf16.txt"),
         (NEWLINE, r"a\u000ab"), (LONG, "File name too long")]
-PROMPT = [("To", OK), ("", "--prompt"), ("Tü", OK),
-          ("üß", "--prompt"),
-          (BYTES, "DCE9")]
+PROMPT = [("To", OK), ("", "--prompt"), ("Tü", OK), ("üß", "--prompt"), (BYTES, "DCE9")]
 PROMPT_FILE = [*FILE[1:], ("one.txt", OK), ("empty.txt", "empty.txt"), ("dir", "Is a directory: dir")]
 COMMON = {"run": MODEL, "--out": OUT, "--show": SHOW}
 TABLES = {
@@ -60,9 +58,9 @@ TABLES = {
     "attention": COMMON | {
         "--prompt": [*PROMPT, ("To be" * 20, OK)], "--prompt-file": PROMPT_FILE,
         "--layer": [(0, OK), (-1, "--layer -1"), (1, "--layer 1"), (10**12, "1000000000000")],
-        "--head": [(0, OK), (-1, "--head"), (1, "--head"), (10**12, "-head")]},
+        "--head": [(0, OK), (-1, "--head -1"), (1, "--head 1"), (10**12, "--head 1000000000000")]},
     "gradients": COMMON | {
-        "--text": [*FILE, ("empty.txt", "empty.txt"), ("one.txt", "the text has a single token"),
+        "--text": [*FILE, ("empty.txt", "empty.txt"), ("one.txt", "a single token"),
                    ("dir", "Is a directory: dir")],
         "--batch-size": [(1, OK), (256, OK), (0, "--batch-size"), (-1, "-1"),
                          (257, "257"), (10**12, "1000000000000")],
@@ -72,21 +70,21 @@ TABLES = {
         "--lines": [(1, OK), (200, OK), (0, "--lines"), (-1, "-1"),
                     (201, "201"), (10**12, "1000000000000")]},
     "embeddings": COMMON | {
-        "--neighbours": [("a", OK), ("\\n", OK), (" ", OK), ("", "no token of this vocabulary"), ("zz", "'zz'"),
+        "--neighbours": [("a", OK), ("\\n", OK), (" ", OK), ("", "''"), ("zz", "'zz'"),
                          (ESCAPE, r"'a\u001b[31mb'"), (BYTES, r"'caf\udce9'")],
         "--nearest": [(1, OK), (20, OK), (0, "--nearest"), (-1, "-1"),
                       (21, "21"), (10**12, "1000000000000")],
         "--tokens": [(3, OK), (10**12, OK), (2, "--tokens"), (-1, "-1")]},
     "architecture": COMMON | {
-        "--preset": [("quick", OK), ("qick", "no preset 'qick'; did you mean quick?"), ("text.toml", "text.toml"),
+        "--preset": [("quick", OK), ("qick", "'qick'; did you mean quick?"), ("text.toml", "text.toml"),
                      (ESCAPE, r"'a\x1b[31mb'"), ("nowhere.toml", "nowhere.toml")],
         "--vocab-size": [(1, OK), (0, "vocab_size"), (-1, "-1"),
-                         (10**12, "does not fit into memory"), (2**62, "does not fit into memory")],
+                         (10**12, "memory"), (2**62, "4611686018427387904")],
         "--batch-size": [(1, OK), (10**12, OK), (0, "--batch-size"), (-1, "-1")]},
     "explore": {
         "run": MODEL, "--prompt": [*PROMPT, ("To be" * 20, "8")],
-        "--prompt-file": PROMPT_FILE, "--target": [("a", OK), ("", "no token of this vocabulary"), ("zz", "'zz'")],
-        "--out": [("new.html", OK), ("new.png", "the file's name must end in .html"), ("text.txt/x.html", "no folder"),
+        "--prompt-file": PROMPT_FILE, "--target": [("a", OK), ("", "''"), ("zz", "'zz'")],
+        "--out": [("new.html", OK), ("new.png", ".html"), ("text.txt/x.html", "text.txt"),
                   ("/proc/x.html", "/proc/x.html"), ("folder.html", "folder.html")]},
 }  # fmt: skip
 NEEDS = {"attention": ["--prompt", "To"], "explore": ["--prompt", "To"], "tokens": ["one.txt"], "compare": ["run"]}

@@ -25,12 +25,12 @@ from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
 PARSER = parser_of("sample.py")
 TABLE = {
     "run": [("run", OK), ("run/best.npz", OK), ("nowhere", "nowhere"),
-            ("dir", "best.npz"), ("text.txt", "is damaged or no checkpoint"),
-            ("empty.txt", "is damaged or no checkpoint"), ("text.txt/x", "text.txt"),
-            ("run/config.toml", "is damaged or no checkpoint"), ("/dev/null", "there is no checkpoint /dev/null"),
+            ("dir", "best.npz"), ("text.txt", "text.txt"),
+            ("empty.txt", "empty.txt"), ("text.txt/x", "text.txt"),
+            ("run/config.toml", "run/config.toml"), ("/dev/null", "/dev/null"),
             (ESCAPE, r"\u001b[31mb"), (NEWLINE, r"\u000ab")],
     "--prompt": [("", OK), ("To", OK), ("To be" * 500, OK), ("Tü", OK), (ESCAPE, OK),
-                 ("üß", "no character of the prompt"),
+                 ("üß", "'ß'"),
                  (BYTES, "DCE9")],
     "--prompt-file": [("one.txt", OK), ("empty.txt", OK), ("-", OK), ("text.txt", OK), ("dir", "Is a directory: dir"),
                       ("nowhere", "No such file or directory: nowhere"), ("text.txt/x", "Not a directory: text.txt/x"),

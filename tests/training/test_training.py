@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from numpygpt.data import Corpus, eval_batches, prepare
+from numpygpt.nn.finite import NotFinite
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.parallel import DataParallel
 from numpygpt.training import Trainer
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.config import Config
-from numpygpt.training.diagnose import NotFinite, first_not_finite
+from numpygpt.training.diagnose import first_not_finite
 from numpygpt.training.report import introduction, overfitting
 from numpygpt.training.trainer import evaluate, make_optimizer
 from numpygpt.utils.text import duration

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.inspection.stats import Stats, add
+from numpygpt.inspection.stats import stats_of_all
 from numpygpt.inspection.step import TracedStep
 from numpygpt.inspection.surprise import padded
 from numpygpt.inspection.walk.lines import SHOWN, Lines, number, token_texts
@@ -28,12 +28,9 @@ def show_attention(lines: Lines, step: TracedStep, name: str, projection: str) -
     d_k = first.d_k
     for letter, what, arrays in zip("QKV", ("what a token asks for", "what a token offers", "what it gives"), parts,
                                     strict=True):
-        stats: Stats | None = None
-        for array in arrays:
-            stats = add(stats, Stats.of(array))
         sizes = (sum(map(len, arrays)), *arrays[0].shape[1:])
         heads = f": {sizes[1]} head{'s' * (sizes[1] > 1)}" if letter == "Q" else ""
-        lines.numbers(f"  {letter}", sizes, stats, what + heads)
+        lines.numbers(f"  {letter}", sizes, stats_of_all(arrays), what + heads)
     lines.row("  scale", [], f"1/sqrt(d_k) = 1/sqrt({d_k}) = {number(1 / math.sqrt(d_k))}: keeps the scores' size "
                              "independent of d_k")
     P = first.weights(slice(1))[0]  # (H, T, T) of x[0]

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from numpygpt.inspection.step import TracedStep, norms
-from numpygpt.inspection.trace import Record
 from numpygpt.inspection.tree import is_idle
 from numpygpt.inspection.walk.head import Head
 from numpygpt.inspection.walk.lines import NUMBER, SHAPE, Lines, cell, number, shape
@@ -31,19 +30,14 @@ def walk_backward(lines: Lines, step: TracedStep, head: Head) -> None:
         module, record = modules[name], step.records[name]
         if is_idle(module, record.input_shape):
             continue
-        show_gradient(lines, step, name, record)
+        norm = record.gradient.norm if record.gradient else math.nan
+        lines.row(name, [shape(record.output_shape), cell(norm), *gradients(step, name)])
         formula = formula_of(module)
         if formula and record.kind not in explained:
             lines.words("; ".join(" ".join(line.split()) for line in formula.backward), indent=4)
         explained.add(record.kind)
     if tied:
         show_tied(lines, step, head)
-
-
-def show_gradient(lines: Lines, step: TracedStep, name: str, record: Record) -> None:
-    """A module's dY, and beside it the gradients of its own parameters."""
-    norm = record.gradient.norm if record.gradient else math.nan
-    lines.row(name, [shape(record.output_shape), cell(norm), *gradients(step, name)])
 
 
 def gradients(step: TracedStep, name: str) -> list[str]:
@@ -55,7 +49,6 @@ def gradients(step: TracedStep, name: str) -> list[str]:
 
 
 def show_tied(lines: Lines, step: TracedStep, head: Head) -> None:
-    """The two uses of one table."""
     found = norms({"head": head.dE, "lookups": step.trainer.model.grads()["wte.W"] - head.dE})
     lines.words(f"wte.W is used twice, so dW is a sum: the head's dE with norm {number(found['head'])}, and the "
                 f"lookups' gradient with norm {number(found['lookups'])}; together {number(step.grads['wte.W'])}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from numpygpt.inspection.probe import stream_names
-from numpygpt.inspection.stats import Stats, add
+from numpygpt.inspection.stats import stats_of_all
 from numpygpt.inspection.step import TracedStep
 from numpygpt.inspection.surprise import padded
 from numpygpt.inspection.trace import Record
@@ -68,14 +68,11 @@ class Forward:
 
     def row(self, name: str) -> None:
         module, record = self.modules[name], self.step.records[name]
-        self.lines.record(name, record, self.words(module, record))
+        self.lines.numbers(name, record.output_shape, record.output, self.words(module, record))
 
     def sum(self, name: str, record: Record, arrays: list[np.ndarray]) -> None:
         """The residual stream after an addition; it is not the output of a module."""
-        stats: Stats | None = None
-        for X in arrays:
-            stats = add(stats, Stats.of(X))
-        self.lines.numbers(name, record.output_shape, stats, "the residual stream with this added")
+        self.lines.numbers(name, record.output_shape, stats_of_all(arrays), "the residual stream with this added")
 
     def words(self, module: Module, record: Record) -> str:
         """What a module does: its class and sizes, its formula when the class comes up first, and its zeros."""
@@ -116,7 +113,6 @@ def zeros(record: Record) -> str:
 
 
 def show_batch(lines: Lines, step: TracedStep) -> None:
-    """Ids, their text, and the targets, which are the ids one position later."""
     x, y = step.batches[-1]
     k = len(step.batches)
     lines.row("x", [shape(x)], f"token ids: {len(x)} sequences of {x.shape[1]:,} tokens")

@@ -51,7 +51,6 @@ def head_of(step: TracedStep) -> Head:
 
 
 def show_loss(lines: Lines, step: TracedStep, head: Head) -> None:
-    """Logits, probabilities, and the loss beside that of a uniform guess."""
     model, (x, y) = step.trainer.model, step.batches[-1]
     V = len(model.head.embedding.W)
     tied = "E = wte.W" if model.head.embedding is model.wte else "E its own"

@@ -10,7 +10,6 @@ import numpy as np
 
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.surprise import fitted
-from numpygpt.inspection.trace import Record
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.display import token_signs
 from numpygpt.utils.colour import bold, paint, width
@@ -30,7 +29,6 @@ class Lines:
         self.lines: list[str] = []
 
     def banner(self, title: str, words: str, background: int) -> None:
-        """The title of a part of the walk."""
         first, *more = textwrap.wrap(words, COLUMNS, initial_indent=" " * (len(title) + 2))
         start = paint(f"{title}:", background) if self.colour else f"{title}:"
         self.lines += ["", start + first[len(title) + 1 :], *more]
@@ -43,12 +41,7 @@ class Lines:
         cells = [cell(stats.mean), cell(stats.std)] if stats else []
         self.row(name, [shape(sizes), *cells], what)
 
-    def record(self, name: str, record: Record, what: str) -> None:
-        """The same for a module's output."""
-        self.numbers(name, record.output_shape, record.output, what)
-
     def words(self, text: str, indent: int = 0) -> None:
-        """Text, on as many lines as it needs."""
         self.lines += textwrap.wrap(text, COLUMNS, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2))
 
     def row(self, name: str, cells: Sequence[str], words: str = "") -> None:
@@ -69,7 +62,6 @@ class Lines:
         self.lines += [f"{line}  {first}", *(" " * (COLUMNS - room) + text for text in more)]
 
     def head(self, cells: Sequence[str], words: str = "") -> None:
-        """Column headers."""
         self.row("", cells, words)
         self.heading(self.lines.pop())
 

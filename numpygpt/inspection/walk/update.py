@@ -11,7 +11,6 @@ USUAL_RATIO = 1e-3  # of a step to the weights that it changes
 
 
 def walk_update(lines: Lines, step: TracedStep) -> None:
-    """Clipping, learning rate, and how far each parameter went."""
     c, numbers = step.trainer.config, step.numbers
     total = numbers["grad_norm"]
     if c.clip and total > c.clip:
@@ -30,7 +29,6 @@ def walk_update(lines: Lines, step: TracedStep) -> None:
 
 
 def show_smallness(lines: Lines, step: TracedStep) -> None:
-    """How to read the ratios."""
     ratios = [ratio for ratio in map(step.ratio, step.weights) if not math.isnan(ratio)]
     c, done = step.trainer.config, step.trainer.step
     if max(ratios) < USUAL_RATIO and done < c.warmup:
@@ -41,7 +39,6 @@ def show_smallness(lines: Lines, step: TracedStep) -> None:
 
 
 def schedule(step: TracedStep) -> str:
-    """How the learning rate follows from the schedule."""
     c, done = step.trainer.config, step.trainer.step
     if done <= c.warmup:
         return f"warm-up: step {done:,} of {c.warmup:,} takes {done}/{c.warmup} of {c.lr:g}"
@@ -49,7 +46,6 @@ def schedule(step: TracedStep) -> str:
 
 
 def rule(step: TracedStep) -> str:
-    """The optimiser's formula."""
     c = step.trainer.config
     if c.optimizer == "sgd":
         return f"v <- {c.momentum:g} v + g; W <- W - lr v" if c.momentum else "W <- W - lr g"

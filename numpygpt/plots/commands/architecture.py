@@ -66,7 +66,6 @@ def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:
 
 
 def table(plan: Blueprint) -> list[str]:
-    """The parameters by component."""
     total = sum(plan.counts.values())
     rows = {**plan.counts, "all": total}
     wide = len(f"{total:,}")

@@ -12,14 +12,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from numpygpt.inspection.probe import attention_weights
+from numpygpt.inspection.surprise import shorten_middle
 from numpygpt.plots.glyphs import one_line, token_labels
 from numpygpt.plots.heat import LINE, colour_bar, draw_heat, fits, legend_of, number_cells, token_ticks
 from numpygpt.plots.loaded import add_prompt, add_run, given_prompt, load_model
 from numpygpt.plots.output import NewFigure, Output
-from numpygpt.plots.style import FONT, INK, head, picture, shorten_middle
+from numpygpt.plots.style import FONT, INK, head, picture
 
 BAR = "attention weight (rows sum to 1)\nhatched: cannot look ahead"
 NORM = PowerNorm(0.5, 0, 1)  # square root: most weights are small, and their differences matter
@@ -80,7 +80,6 @@ class Layout:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Of the figure, in inches, with room for title and colour bar."""
         grown = self.font / FONT
         return (max(self.columns * self.side + MARGIN * grown, 6.4),
                 max(self.rows * self.side + 2.1 * grown, 4.4 * grown))
@@ -107,7 +106,8 @@ def draw_attention(figure: Figure, weights: np.ndarray, labels: Sequence[str], l
     shown = panels.flat[: len(pairs)]
     words = labels if plan.side > 1.3 else [""] * len(labels)  # small panels have room for numbers only
     for i, (ax, (layer, h)) in enumerate(zip(shown, pairs, strict=True)):
-        image = draw_head(ax, weights[layer, h])
+        # the tokens ahead are left empty: a token cannot attend to them, which is not a weight of 0
+        image = draw_heat(ax, np.where(np.tri(len(labels), dtype=bool), weights[layer, h], np.nan), NORM)
         left, bottom = i % plan.columns == 0, i // plan.columns == plan.rows - 1
         label_tokens(ax, words, plan, left, bottom)
         name_panel(ax, layer, h, plan, top=i < plan.columns, left=left)
@@ -119,11 +119,6 @@ def draw_attention(figure: Figure, weights: np.ndarray, labels: Sequence[str], l
     bar = colour_bar(figure, image, shown.tolist(), BAR, plan.font, shrink=shrink, aspect=40)
     bar.set_ticks(TICKS, labels=[f"{tick:g}" for tick in TICKS])
     head(figure, title, facts, plan.font)
-
-
-def draw_head(ax: Axes, P: np.ndarray) -> AxesImage:
-    """Draw P (T, T). The tokens ahead are left empty: a token cannot attend to them, which is not a weight of 0."""
-    return draw_heat(ax, np.where(np.tri(len(P), dtype=bool), P, np.nan), NORM)
 
 
 def label_tokens(ax: Axes, words: Sequence[str], plan: Layout, left: bool, bottom: bool) -> None:

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from numpygpt.plots.commands.curves import add_smooth_and_title
 from numpygpt.plots.glyphs import drawable
-from numpygpt.plots.loss import start_above
+from numpygpt.plots.loss import mark_best, meanings, start_above
 from numpygpt.plots.output import NewFigure, Output
 from numpygpt.plots.runs import RunData, load_runs
 from numpygpt.plots.series import smooth
-from numpygpt.plots.style import COLOURS, GREY, INK, SIZE, dress, head, legend, note, picture
+from numpygpt.plots.style import COLOURS, SIZE, dress, head, legend, note, picture
 from numpygpt.plots.table import Table, draw_table, height_of, lines_of, table_of
 from numpygpt.plots.view import COLUMN, View, draw_line, limits_of, make_view, number_axis, set_limits
 from numpygpt.utils.paths import command, display_path
@@ -43,7 +42,6 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
 
 
 def size_of(table: Table) -> tuple[float, float]:
-    """Return the size in inches of a picture with this table."""
     return SIZE[0], PANEL_INCHES + height_of(table)
 
 
@@ -63,7 +61,7 @@ def draw_compare(figure: Figure, runs: list[RunData], table: Table, span: float 
         if ax is steps and (limits := limits_of(train, val)):
             set_limits(ax, *limits)
             note(ax, start_above(ax, val), 0.98, 0.97, ha="right", va="top")
-    legend(panels[-1], meanings(view), loc="upper right")
+    legend(panels[-1], meanings(view, "-"), loc="upper right")
     draw_table(figure.add_subplot(grid[1, :]), table, [look(i) for i in range(len(runs))])
     names = ", ".join(run.name for run in runs)
     head(figure, title or (names if len(names) <= 60 else f"{len(runs)} runs"))
@@ -80,7 +78,6 @@ def check_runs(runs: list[RunData]) -> None:
 
 
 def look(i: int) -> dict[str, Any]:
-    """Return the look of the i-th run's lines."""
     return {"color": COLOURS[i % len(COLOURS)], "linestyle": "-" if i < len(COLOURS) else (0, (3, 1.2))}
 
 
@@ -104,17 +101,5 @@ def draw_bits(ax: Axes, runs: list[RunData], view: View) -> tuple[list[Line2D], 
         size = float(np.clip(200 / len(x), 1.2, 3.5))
         validation.append(draw_line(ax, x, y, linewidth=1.8, marker="o", markersize=size,
                                     label=f"{run.name}: validation", **look(i)))
-        best = np.nanargmin(y)
-        ax.plot(x[best], y[best], "*", markersize=11, color=look(i)["color"], markeredgecolor=INK, markeredgewidth=0.8,
-                zorder=5, label=f"{run.name}: best")
+        mark_best(ax, run, view, look(i)["color"], "bits_per_byte")
     return training, validation
-
-
-def meanings(view: View) -> list[tuple[Artist, str]]:
-    """Return the legend of the line styles; the table explains the colours."""
-    train = f"train, mean of {view.span:,.0f}" if view.span > 1 else "train"
-    return [
-        (Line2D([], [], color=GREY, linewidth=1.0, alpha=0.6), train),
-        (Line2D([], [], color=GREY, linewidth=1.8, marker="o", markersize=3.5), "validation"),
-        (Line2D([], [], color=GREY, linestyle="", marker="*", markersize=10, markeredgecolor=INK), "best validation"),
-    ]

@@ -19,7 +19,7 @@ from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, dress, head, legend, 
 from numpygpt.plots.view import COLUMN, default_span, make_view, number_axis
 from numpygpt.training.runs import newest_run
 from numpygpt.utils import cli
-from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.paths import display_path
 
 MAX_SPAN = 1e9  # with a larger one, 1 - 1 / span would be rounded to 1
 ROW_INCHES = 2.95
@@ -48,16 +48,12 @@ def add_smooth_and_title(parser: argparse.ArgumentParser, zero: str) -> None:
 
 
 def span(text: str) -> float:
-    """Parse --smooth: 0, or a number of updates."""
     try:
         value = cli.number(text)
     except argparse.ArgumentTypeError:
         value = math.nan
-    if 0 < value < 1:  # as TensorBoard's slider has it
-        weight = f"a weight of {text} for the past is --smooth {1 / (1 - value):.3g}"
-        raise argparse.ArgumentTypeError(f"{text} is less than one update; {weight}")
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of updates, at least 0")
+    if value != 0 and not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of updates: 0, or at least 1")
     return min(value, MAX_SPAN)
 
 
@@ -68,8 +64,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     draw_curves(figure, runs, args.x, average, drawable(args.title))
     lines = [summary(run, average) for run in runs]
     if not same_tokens(runs):
-        compare = command("plot.py", "compare", *(display_path(run.folder) for run in runs))
-        lines.append(f"note: {OTHER_TOKENS.rpartition('(')[0]}({compare})")
+        lines.append(f"note: {OTHER_TOKENS}")
     folder = runs[0].folder if len(runs) == 1 else runs[0].folder.parent
     return picture(figure, folder / "curves.png", lines)
 
@@ -82,7 +77,6 @@ def newest() -> Path:
 
 
 def save_curves(folder: Path) -> Path:
-    """Draw the run in this folder into its curves.png."""
     run = load_run(folder)
     figure = new_figure(size_of([run]))
     draw_curves(figure, [run])
@@ -91,7 +85,6 @@ def save_curves(folder: Path) -> Path:
 
 
 def size_of(runs: list[RunData]) -> tuple[float, float]:
-    """Return the size in inches: each row of panels has the same height."""
     return SIZE[0], ROW_INCHES * (4 if has_layers(runs) else 3)
 
 

@@ -47,8 +47,6 @@ class Plane:
 
 @dataclass(frozen=True)
 class Row:
-    """A token, and its nearest tokens with their cosines."""
-
     label: str
     near: list[tuple[str, float]]
 
@@ -76,7 +74,9 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     if len(wanted) > MAX_ROWS:
         raise ValueError(f"--neighbours takes at most {MAX_ROWS} tokens, got {len(wanted)}")
     near = {id: nearest(W, id, args.nearest) for id in wanted}
-    rows = [Row(named(token_label(tokenizer, id)), with_cosines(tokenizer, *near[id])) for id in wanted]
+    rows = [Row(named(token_label(tokenizer, id)), [(named(token_label(tokenizer, int(other), 12)), float(cosine))
+                                                    for other, cosine in zip(*near[id], strict=True)])
+            for id in wanted]
     plane = Plane(*principal_components(W[ids]), list(map(named, token_labels(tokenizer, ids, most=12))), classes)
     figure = new_figure(size(rows))
     which = f"all {len(ids)} tokens" if len(ids) == len(W) else f"{len(ids):,} of {len(W):,} tokens ({by})"
@@ -99,7 +99,6 @@ def ranked(loaded: LoadedModel) -> tuple[list[int], str]:
 
 
 def typical(ids: list[int], classes: list[str]) -> list[int]:
-    """Return the most frequent token of each class, and two small letters."""
     found: list[int] = []
     for kind in CLASSES[:-1]:
         found += [id for id, its in zip(ids, classes, strict=True) if its == kind][: 2 if kind == CLASSES[0] else 1]
@@ -111,12 +110,7 @@ def named(label: str) -> str:
     return f"{label} {SIGNS[label]}" if label in SIGNS else label
 
 
-def with_cosines(tokenizer: Tokenizer, ids: np.ndarray, cosines: np.ndarray) -> list[tuple[str, float]]:
-    return list(zip(map(named, token_labels(tokenizer, ids, most=12)), cosines.tolist(), strict=True))
-
-
 def table(tokenizer: Tokenizer, near: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[str]:
-    """Return a line per token: the nearest tokens and the cosines of their vectors."""
     lines = ["nearest by cosine:"]
     for id, (ids, cosines) in near.items():
         cells = [f"{token_cell(tokenizer, int(other), 12)} {cosine:.2f}"
@@ -174,7 +168,6 @@ def write_labels(ax: Axes, plane: Plane) -> np.ndarray:
 
 
 def draw_table(ax: Axes, rows: Sequence[Row]) -> None:
-    """Write each token, and below it the nearest ones with their cosines."""
     ax.set_axis_off()
     ax.set_title("Nearest by cosine", loc="left", fontsize=FONT + 1, fontweight="bold", color=INK)
     lines, at = table_lines(rows), 0.5

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from argparse import Namespace
 
-import numpy as np
-
 from numpygpt.inspection.explore import explore
 from numpygpt.inspection.vocabulary import find_tokens
 from numpygpt.models.generate import blas_for
@@ -31,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def make(args: Namespace, new_figure: NewFigure) -> Output:
     loaded = load_model(args.run)
     ids, notes = given_prompt(loaded.tokenizer, args)
-    check_length(ids, loaded.model.max_len)
     target = None if args.target is None else find_tokens(loaded.tokenizer, [args.target])[0]
     with blas_for(loaded.model):
         found = explore(loaded.model, loaded.tokenizer, ids, target)
@@ -41,12 +38,6 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     size = f"a page of {count}, {len(content) / 1e6:.2f} MB; open it in a browser"
     out = loaded.checkpoint.path.parent / "explore.html"
     return Output(lambda path: write_file(path, content), out, [loaded.line, size, *notes])
-
-
-def check_length(ids: np.ndarray, most: int) -> None:
-    """Raise ValueError if the text is longer than the context."""
-    if len(ids) > most:
-        raise ValueError(f"the text has {len(ids):,} tokens, but this model's context is {most:,}: give a shorter one")
 
 
 def about(loaded: LoadedModel) -> dict[str, list[str]]:

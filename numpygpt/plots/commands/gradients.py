@@ -80,7 +80,6 @@ def batch(tokens: np.ndarray, context: int, size: int, seed: int) -> tuple[np.nd
 
 
 def size(n_layers: int) -> tuple[float, float]:
-    """Return the size in inches: each layer has its line in every panel."""
     return 9.6, float(np.clip(4.6 + 0.8 * n_layers, 6.8, 16))
 
 
@@ -96,11 +95,11 @@ def draw_gradients(figure: Figure, flow: ResidualFlow, title: str, facts: str = 
     draw_positions(above, heat, flow.norms_by_position, places, inches)
     gradients, stream, middle = below.subplots(1, 3)
     draw_ridges(gradients, list(flow.gradients), places, VERMILLION, inches)
-    dress_ridges(gradients, "Gradients", "dL/dX of the output X / std")
     draw_ridges(stream, list(flow.stream), places, BLUE, inches)
-    dress_ridges(stream, "Activations", "output X / std")
     draw_ridges(middle, flow.middle, blocks, GREEN, inches)
-    dress_ridges(middle, "Inside the feed-forward", "output of the activation / std")
+    dress(gradients, "Gradients", "dL/dX of the output X / std", "")
+    dress(stream, "Activations", "output X / std", "")
+    dress(middle, "Inside the feed-forward", "output of the activation / std", "")
     below.supxlabel(FOOTNOTE, fontsize=FONT - 1, color=GREY)
     head(figure, title, facts)
 
@@ -120,13 +119,11 @@ def draw_norms(ax: Axes, norms: np.ndarray, places: Sequence[str], inches: float
 
 
 def write_beside(ax: Axes, words: str, row: int, va: str) -> None:
-    """Write words to the right of a panel, at one of its rows."""
     ax.annotate(words, (1, row), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
                 ha="left", va=va, fontsize=FONT - 2, color=INK)
 
 
 def draw_positions(figure: SubFigure, ax: Axes, norms: np.ndarray, places: Sequence[str], inches: float) -> None:
-    """Draw the norms by position, (L + 1, T)."""
     known = norms[norms > 0]
     low, high = float(known.min()), float(max(known.max(), 1.5 * known.min()))
     image = draw_heat(ax, np.where(norms > 0, norms, np.nan), LogNorm(low, high))
@@ -164,11 +161,6 @@ def draw_ridges(ax: Axes, arrays: Sequence[np.ndarray], names: Sequence[str], co
         write_beside(ax, f"std {spreads[i]:.2g}" + (f"\n{zeros:.0%} are 0" if zeros > 0.005 else ""), i, va="bottom")
     depth_axis(ax, names, inches)
     ax.set_ylim(len(names) - 0.7, -1.15)
-
-
-def dress_ridges(ax: Axes, title: str, x: str) -> None:
-    dress(ax, title, x, "")
     ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)

@@ -19,11 +19,12 @@ from matplotlib.figure import Figure
 
 from numpygpt.data.user_text import read_ids
 from numpygpt.inspection.score import TextScores, score_text
-from numpygpt.plots.glyphs import drawable, drawable_in
+from numpygpt.inspection.surprise import shorten_middle
+from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.heat import colour_bar, dark
 from numpygpt.plots.loaded import add_run, load_model
 from numpygpt.plots.output import NewFigure, Output
-from numpygpt.plots.style import FONT, GREY, INK, SIZE, head, picture, shorten_middle
+from numpygpt.plots.style import FONT, GREY, INK, SIZE, head, picture
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.display import text_tokens
 from numpygpt.utils import cli
@@ -35,7 +36,7 @@ LINES, MAX_LINES = 28, 200
 MAX_COLUMNS, MIN_COLUMNS = 80, 60  # cells of a line; a text of short lines has fewer cells, and larger letters
 LETTER_POINTS, LINE_POINTS = 880, 1280  # divided by the cells of a line: size of the letters, height of a line
 MARGIN = 1.7  # inches: title and colour bar
-FAMILY = "DejaVu Sans Mono"  # comes with matplotlib
+FAMILY = ["DejaVu Sans Mono", "DejaVu Sans"]  # the second for what the first lacks
 COLOUR_MAP = "magma_r"  # from paper to dark, like the terminal's colours: what is no surprise looks like a page
 
 Line = list[tuple[int, list[str]]]  # which token, and its signs in this line
@@ -51,7 +52,6 @@ class Page:
 
     @cached_property
     def columns(self) -> int:
-        """The cells of a line."""
         return max(MIN_COLUMNS, *(sum(width(sign) for _, part in line for sign in part) for line in self.lines), 0)
 
 
@@ -90,7 +90,6 @@ def in_numbers(scored: TextScores) -> str:
 
 
 def remarks(page: Page, scored: TextScores, count: int) -> list[str]:
-    """Return sentences that help to read the picture."""
     lines = "line" if len(page.lines) == 1 else f"{len(page.lines)} lines"
     words = [f"{count:,} tokens."]
     if page.count < count:
@@ -105,14 +104,13 @@ def remarks(page: Page, scored: TextScores, count: int) -> list[str]:
 def lay_out(tokenizer: Tokenizer, ids: np.ndarray, most: int) -> Page:
     """Arrange the tokens in at most `most` lines, which end where the text has a new line."""
     tokens = list(text_tokens(tokenizer, ids[: most * MAX_COLUMNS].tolist()))  # each takes a cell or more
-    shown = [[drawable_in(FAMILY, sign) for sign in token] for token in tokens]
+    shown = [[drawable(sign) for sign in token] for token in tokens]
     lines = arranged(shown, MAX_COLUMNS)[:most]
     count = lines[-1][-1][0] + 1 if lines else 0
     return Page(lines, count, shown[:count] != tokens[:count])
 
 
 def size(page: Page) -> tuple[float, float]:
-    """Return the size of the figure in inches."""
     return SIZE[0], len(page.lines) * LINE_POINTS / page.columns / 72 + MARGIN
 
 

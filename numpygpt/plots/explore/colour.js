@@ -1,4 +1,4 @@
-// Colours of the maps: cividis, whose steps look alike to all eyes, the colour-blind's too (Nunez et al. 2018).
+// Colours of the maps: cividis, with even steps for every eye, also with colour blindness (Nunez et al. 2018).
 const CIVIDIS = [
   "#00224d", "#00285b", "#002d69", "#043270", "#1a386f", "#273d6d", "#31436c", "#3a486b", "#434e6b", "#4b546c",
   "#52596c", "#595f6d", "#61646f", "#686a70", "#6e7073", "#757575", "#7c7b78", "#848178", "#8b8778", "#938d77",
@@ -14,7 +14,7 @@ function cividis(shade) { // from 0 to 1 -> [red, green, blue]
 
 // A scale turns a value into a shade from 0 to 1, or null for no colour, and has ticks for its legend.
 
-// Weights: the square root, so that a tenth of the attention can still be told from none. The same in all heads.
+// Weights: the square root, so that a weight of 0.1 still differs visibly from 0. The same scale in all heads.
 const WEIGHTS = {
   shade: Math.sqrt,
   ticks: [[0, "0 %"], [0.05, "5 %"], [0.2, "20 %"], [0.5, "50 %"], [1, "100 %"]],
@@ -27,7 +27,7 @@ function linearScale(most) {
   };
 }
 
-// The four decades below the largest; what is smaller has the colour of the smallest, and 0 has none.
+// Four decades below the largest value. Smaller values have the lowest colour, and 0 has none.
 function logScale(most) {
   const decades = 4;
   return {
@@ -36,7 +36,7 @@ function logScale(most) {
   };
 }
 
-// A picture with a pixel for each value(row, column); null is left clear.
+// A picture with a pixel for each value(row, column); null is transparent.
 function picture(rows, columns, value, shade) {
   const image = new ImageData(columns, rows);
   for (let row = 0; row < rows; row++) {

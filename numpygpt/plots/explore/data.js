@@ -7,7 +7,7 @@ const PAIRS = (T * (T + 1)) / 2; // each token with itself and those before it
 const attentionCodes = unpack(DATA.attention); // (L, H, pairs)
 const gradientCodes = unpack(DATA.gradients.codes); // (targets, L + 1, pairs)
 
-function unpack(base64) { // 16 bits a number, the low byte first
+function unpack(base64) { // 16 bits per number, the low byte first
   const bytes = atob(base64);
   const codes = new Uint16Array(bytes.length / 2);
   for (let i = 0; i < codes.length; i++) codes[i] = bytes.charCodeAt(2 * i) + 256 * bytes.charCodeAt(2 * i + 1);
@@ -18,7 +18,7 @@ function pair(later, earlier) {
   return (later * (later + 1)) / 2 + earlier;
 }
 
-// How much token `from` looks at token `to`; null where it cannot, because that one comes later.
+// The attention weight from token `from` to token `to`; null if `to` comes later, because of the causal mask.
 function weight(layer, head, from, to) {
   return to > from ? null : attentionCodes[(layer * H + head) * PAIRS + pair(from, to)] / 65535;
 }
@@ -45,17 +45,17 @@ function placeName(place) {
 
 // -- numbers in words
 
-function share(p) { // of attention: the page knows it to 0.001 %
+function percent(p) { // of attention; the precision is 0.001 %
   return `${(100 * p).toFixed(2)} %`;
 }
 
-function probability(p) { // of a prediction, which may be tiny
+function probability(p) { // of a prediction; may be tiny
   const percent = 100 * p;
   if (p === 0) return "0 %";
   return `${percent >= 0.01 ? percent.toPrecision(3) : percent.toExponential(1)} %`;
 }
 
-function bits(p) { // the surprise of what has probability p
+function bits(p) { // the surprise of a token with probability p
   return p === 0 ? "∞ bits" : `${Math.abs(Math.log2(p)).toFixed(2)} bits`;
 }
 

@@ -13,7 +13,7 @@ function element(name, { text, style, ...attributes } = {}, ...children) {
   return made;
 }
 
-// A token in a sentence or a table. Right-to-left letters turn nothing round outside of it.
+// A token in a sentence or a table. Right-to-left letters do not reorder the text around it.
 function tokenElement(text) {
   return element("bdi", { class: "token prose", text });
 }
@@ -46,9 +46,9 @@ function fillLegend(node, scale, title) {
     element("div", { class: "ticks" }, ...ticks));
 }
 
-// One of the buttons can be reached by Tab; arrow keys, Home and End move on among them. `move(key, index)` says where
-// to. Enter and Space click, as they do with every button. `told(index)` hears of what the pointer or the focus is on.
-function rove(container, buttons, move, told) {
+// Tab reaches one of the buttons; arrow keys, Home and End move among them. `move(key, index)` returns the new index.
+// Enter and Space click, as with every button. `onFocus(index)` is called for the button under the pointer or focus.
+function rove(container, buttons, move, onFocus) {
   container.addEventListener("keydown", (event) => {
     const at = buttons.indexOf(event.target);
     if (at < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
@@ -62,7 +62,7 @@ function rove(container, buttons, move, told) {
   for (const kind of ["focusin", "mouseover"]) {
     container.addEventListener(kind, (event) => {
       const at = buttons.indexOf(event.target.closest("button"));
-      if (at >= 0) told(at);
+      if (at >= 0) onFocus(at);
     });
   }
 }

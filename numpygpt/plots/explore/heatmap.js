@@ -1,8 +1,8 @@
-// A map of coloured cells on a canvas: names on both axes, frames around what is chosen, and as text below it the
-// number of the cell that the pointer or the arrow keys are on.
-const LEAST = 9; // pixels of a cell that has room for its name; where it has not, some get their numbers
-const HINT = "Point at a cell, or walk with the arrow keys, to read its number.";
-const LONGEST = 90; // pixels of a name
+// A map of coloured cells on a canvas: names on both axes, frames around the selection, and below it the value of
+// the cell under the pointer or the keyboard focus.
+const MIN_CELL = 9; // pixels of a cell with room for its name; with smaller cells only some names are written
+const HINT = "Point at a cell, or use the arrow keys, to read its value.";
+const MAX_NAME = 90; // pixels of a name
 const TOP = 8; // pixels above the cells: half a line, for the name of the first row
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
@@ -55,7 +55,7 @@ class HeatMap {
     else if (STEPS[event.key]) {
       const [down, right] = STEPS[event.key];
       const to = [Math.min(Math.max(row + down, 0), rows - 1), Math.min(Math.max(column + right, 0), columns - 1)];
-      if (this.plan.value(...to) !== null) this.point(to); // a cell that is not there stops the walk
+      if (this.plan.value(...to) !== null) this.point(to); // an empty cell stops the movement
     } else return;
     event.preventDefault();
   }
@@ -93,7 +93,7 @@ class HeatMap {
     write(pen, plan.columnTitle, left, total - 8, "left", 0);
     write(pen, plan.rowTitle, 8, top + height, "left", -Math.PI / 2);
     for (const frame of plan.frames) this.frame(pen, frame, colour("--mark"), 2);
-    if (this.cell) { // black on white, to be seen on every colour
+    if (this.cell) { // black on white, visible on every colour
       this.frame(pen, [...this.cell, 1, 1], "#ffffff", 4);
       this.frame(pen, [...this.cell, 1, 1], "#000000", 2);
     }
@@ -111,20 +111,20 @@ class HeatMap {
     }
   }
 
-  // Where things are: the room that names take depends on how large a cell can be, which depends on the room.
+  // The layout: the room for names depends on the size of a cell, which depends on the room for names.
   arrange(pen, available) {
     const { rows, columns, rowName, columnName, square } = this.plan;
     const most = square ? 44 : Infinity;
     const rough = Math.min((available - 60) / columns, most);
     const named = names(rows, square ? rough : 24, rowName);
-    const left = 24 + Math.min(Math.max(...named.map(([, text]) => pen.measureText(text).width)), LONGEST);
+    const left = 24 + Math.min(Math.max(...named.map(([, text]) => pen.measureText(text).width)), MAX_NAME);
     const wide = Math.min((available - left - 4) / columns, most);
     const below = names(columns, wide, columnName);
     const longest = Math.max(...below.map(([, text]) => pen.measureText(text).width));
-    const upright = wide >= LEAST && longest > 1.5 * wide;
+    const upright = wide >= MIN_CELL && longest > 1.5 * wide;
     const cell = [wide, square ? wide : 24];
     const height = rows * cell[1];
-    const total = TOP + height + (upright ? Math.min(longest, LONGEST) + 8 : 20) + 18; // names and the title below them
+    const total = TOP + height + (upright ? Math.min(longest, MAX_NAME) + 8 : 20) + 18; // names and title
     this.place = { left, top: TOP, cell, width: columns * wide, height, total, rows: named, columns: below, upright };
   }
 
@@ -138,16 +138,16 @@ class HeatMap {
   }
 }
 
-// [index, text] of each tick of an axis whose cells have so many pixels.
+// [index, text] of each tick of an axis with cells of this many pixels.
 function names(count, pixels, name) {
-  const step = pixels >= LEAST ? 1 : [2, 5, 10, 20, 50, 100, 200].find((n) => n * pixels >= 30) ?? count;
+  const step = pixels >= MIN_CELL ? 1 : [2, 5, 10, 20, 50, 100, 200].find((n) => n * pixels >= 30) ?? count;
   const ticks = Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
   return ticks.map((i) => [i, step === 1 ? name(i) : String(i)]);
 }
 
 function write(pen, text, x, y, align, turn) {
   let shown = text;
-  for (let n = text.length - 1; align !== "left" && n > 0 && pen.measureText(shown).width > LONGEST; n--) {
+  for (let n = text.length - 1; align !== "left" && n > 0 && pen.measureText(shown).width > MAX_NAME; n--) {
     shown = `${text.slice(0, n)}…`;
   }
   pen.save();

@@ -19,7 +19,7 @@ function headButton(layer, head) {
   return element("button", { type: "button", role: "gridcell", "aria-label": name }, image);
 }
 
-// -- what is drawn once
+// -- drawn once
 
 function fillHead() {
   find("title").textContent = DATA.title;
@@ -71,7 +71,7 @@ function fillHeads() {
   }
 }
 
-// -- what follows the state
+// -- drawn again when the state changes
 
 function change(to) {
   if ("token" in to && to.token !== state.token) state.target = 0;
@@ -91,7 +91,7 @@ function show() {
   showGradient(maps.gradient, state);
 }
 
-// The address says what is chosen: #token=3&layer=1&head=2&target=0. What it leaves out, or gets wrong, stays.
+// Read the selection from the address: #token=3&layer=1&head=2&target=0. Missing or invalid values change nothing.
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   for (const [name, bound] of Object.entries(BOUNDS)) {
@@ -108,8 +108,8 @@ function redraw() {
 fillHead();
 fillTokens();
 fillHeads();
-fillLegend(find("heads-legend"), WEIGHTS, "share of the attention");
-fillLegend(find("attention-legend"), WEIGHTS, "share of the attention");
+fillLegend(find("heads-legend"), WEIGHTS, "attention weight");
+fillLegend(find("attention-legend"), WEIGHTS, "attention weight");
 fillLegend(find("stream-legend"), linearScale(Math.max(...DATA.stream.flat())), "norm of the residual stream");
 find("target").addEventListener("change", (event) => change({ target: Number(event.target.value) }));
 addEventListener("resize", redraw);

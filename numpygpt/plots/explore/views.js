@@ -6,12 +6,13 @@ function named(position) { // a token in a sentence, with its place in the text
 }
 
 function showSummary({ token, layer, head }) {
-  const start = token < T - 1 ? "Next came " : DATA.given ? "The given target is " : "Nothing follows; likeliest is ";
+  const start = token < T - 1 ? "The next token is "
+    : DATA.given ? "The given target is " : "Nothing follows; the most likely token is ";
   find("now").replaceChildren(
     `Token ${token} `, tokenElement(tokenLabel(token)), `, layer ${layer}, head ${head}. `, start, ...nextWords(token));
 }
 
-// What came next, or stands for it after the last token, and what the model thought of it.
+// The next token, or its substitute after the last token, with its rank and probability.
 function nextWords(token) {
   const { id, rank, probability: p } = DATA.next;
   const numbers = `probability ${probability(p[token])}, surprise ${bits(p[token])}.`;
@@ -29,33 +30,33 @@ function showTokens(buttons, { token, layer, head }) {
 
 function tellToken(i, { token, layer, head }) {
   const words = i > token
-    ? [...named(i), ` looks back at token ${token} with ${share(weight(layer, head, i, token))} of its attention.`]
-    : [`Token ${token} looks at ${i === token ? "itself, " : ""}`, ...named(i),
-      `${i === token ? "," : ""} with ${share(weight(layer, head, token, i))} of its attention.`];
+    ? [...named(i), ` attends to token ${token} with weight ${percent(weight(layer, head, i, token))}.`]
+    : [`Token ${token} attends to ${i === token ? "itself, " : ""}`, ...named(i),
+      `${i === token ? "," : ""} with weight ${percent(weight(layer, head, token, i))}.`];
   find("tokens-readout").replaceChildren(...words);
 }
 
 function tellHead(layer, head, { token }) {
   const [most] = largest(token + 1, (i) => weight(layer, head, token, i));
-  find("heads-readout").replaceChildren(`Layer ${layer}, head ${head}: token ${token} looks most at `,
-    ...named(most), `, ${share(weight(layer, head, token, most))}.`);
+  find("heads-readout").replaceChildren(`Layer ${layer}, head ${head}: token ${token} attends most to `,
+    ...named(most), `, ${percent(weight(layer, head, token, most))}.`);
 }
 
 function showAttention(map, { token, layer, head }) {
   find("attention-title").textContent = `Attention in layer ${layer}, head ${head}`;
   map.show({
-    name: `attention in layer ${layer}, head ${head}: rows are tokens that look, columns those looked at`,
+    name: `attention in layer ${layer}, head ${head}: rows are queries, columns are keys`,
     rows: T, columns: T, square: true, scale: WEIGHTS,
     value: (row, column) => weight(layer, head, row, column),
-    rowName: tokenLabel, columnName: tokenLabel, rowTitle: "token that looks", columnTitle: "token that is looked at",
+    rowName: tokenLabel, columnName: tokenLabel, rowTitle: "from (query)", columnTitle: "to (key)",
     frames: [[token, 0, 1, token + 1], [token, token, T - token, 1]], start: [token, token],
     say: (row, column, value) =>
-      [...named(row), " looks at ", ...named(column), ` with ${share(value)} of its attention.`],
+      [...named(row), " attends to ", ...named(column), ` with weight ${percent(value)}.`],
   });
   const paid = largest(token + 1, (i) => weight(layer, head, token, i));
   weights(find("paid"), paid, (i) => weight(layer, head, token, i));
   const received = largest(T - 1 - token, (i) => weight(layer, head, token + 1 + i, token)).map((i) => token + 1 + i);
-  weights(find("received"), received, (i) => weight(layer, head, i, token), "no token comes later");
+  weights(find("received"), received, (i) => weight(layer, head, i, token), "there is no later token");
 }
 
 // The places from 0 on with the largest of `count` values, the largest first.
@@ -69,7 +70,7 @@ function weights(table, positions, value, none) {
     table.replaceChildren(element("caption", { text: none }));
     return;
   }
-  const rows = positions.map((i) => ({ name: named(i), value: value(i), numbers: [share(value(i))] }));
+  const rows = positions.map((i) => ({ name: named(i), value: value(i), numbers: [percent(value(i))] }));
   fillBars(table, rows, 1, ["token", "", "weight"]);
 }
 
@@ -83,9 +84,10 @@ function showPredictions({ token }) {
     name: [`${place}. `, tokenElement(label(found)), found === next ? mark : ""],
     value: p, numbers: [probability(p)], actual: found === next && mark !== "",
   }));
-  const came = token < T - 1 ? " came " : DATA.given ? " the given target is " : ", where the text ends, likeliest is ";
+  const came = token < T - 1 ? " the next token is " : DATA.given ? " the given target is "
+    : ", the end of the text, the most likely token is ";
   find("next").replaceChildren("After ", ...named(token), came, ...nextWords(token),
-    ` The prediction as a whole is undecided by ${entropy[token].toFixed(2)} bits (its entropy).`);
+    ` The entropy of the prediction is ${entropy[token].toFixed(2)} bits.`);
   fillBars(find("likeliest"), rows, 1, ["token", "", "probability"]);
 }
 
@@ -110,14 +112,14 @@ function showGradient(map, { token, target }) {
   const all = Array.from({ length: (L + 1) * (token + 1) }, (_, at) => value(at % (L + 1), Math.floor(at / (L + 1))));
   const scale = logScale(Math.max(...all));
   map.show({
-    name: "gradient that reaches the residual stream: rows are depths, columns tokens",
+    name: "gradient of the residual stream: rows are depths, columns tokens",
     rows: L + 1, columns: T, scale, value,
     rowName: placeName, columnName: tokenLabel, rowTitle: "", columnTitle: "token",
     frames: [[0, token, L + 1, 1]], start: [0, token],
     say: (place, i, norm) =>
       [`${capital(placeName(place))}, `, ...named(i), `: gradient norm ${size(norm)} nats per unit of X.`],
   });
-  const unit = "norm of dL/dX, nats per unit of X (logarithmic; no colour where it is exactly 0)";
+  const unit = "norm of dL/dX, nats per unit of X (logarithmic; no colour if it is exactly 0)";
   fillLegend(find("gradient-legend"), scale, unit);
   fillTargets(token, target);
   const reached = largest(token + 1, (i) => value(0, i));
@@ -128,19 +130,19 @@ function showGradient(map, { token, target }) {
 // The targets to choose from, and the loss of the chosen one.
 function fillTargets(token, target) {
   const last = token === T - 1;
-  const first = !last ? "came next" : DATA.given ? "given with --target" : "likeliest; nothing follows in the text";
-  const why = (k) => (k === 0 ? first : k === 1 ? "likeliest of the others" : `no. ${k} of the others`);
+  const first = !last ? "next token" : DATA.given ? "given with --target" : "most likely; nothing follows in the text";
+  const why = (k) => (k === 0 ? first : k === 1 ? "most likely of the others" : `no. ${k} of the others`);
   const text = (id, k) => `${label(id)} (${why(k)})`;
   const options = DATA.targets[token].map((id, k) => element("option", { value: k, text: text(id, k) }));
   find("target").replaceChildren(...options);
   find("target").value = target;
-  const p = chance(token, DATA.targets[token][target]);
+  const p = targetProbability(token, DATA.targets[token][target]);
   const loss = p === 0 ? "very large" : `${size(Math.abs(Math.log(p)))} nats`;
   find("target-note").textContent = `Its probability is ${probability(p)}, so the loss is ${loss}.`;
 }
 
 // The probability of a target: of the next token, or of one of the likeliest.
-function chance(token, id) {
+function targetProbability(token, id) {
   const at = DATA.likeliest.id[token].indexOf(id);
   return at < 0 ? DATA.next.probability[token] : DATA.likeliest.probability[token][at];
 }
