@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from numpygpt.inspection.patch import has_patch
+from numpygpt.inspection.scalars import merged
 from numpygpt.inspection.stats import add
 from numpygpt.inspection.tables import trace_tables
 from numpygpt.inspection.tracer import Record, Tracer
@@ -37,9 +39,9 @@ class trace:
     def __init__(self, model: Module | DataParallel, keep: bool | Callable[[str], bool] = False):
         if not isinstance(model, (Module, DataParallel)):
             raise ValueError(f"trace needs a Module or a DataParallel, got {type(model).__name__}")
-        replicas = model.replicas if isinstance(model, DataParallel) else [model]
+        replicas, parallel = (model.replicas, model) if isinstance(model, DataParallel) else ([model], None)
         keeps = keep if callable(keep) else lambda name: bool(keep)
-        self.tracers = [Tracer(replica, keeps) for replica in replicas]
+        self.tracers = [Tracer(replica, keeps, parallel) for replica in replicas]
 
     def __enter__(self) -> trace:
         for tracer in self.tracers:
@@ -68,6 +70,8 @@ class trace:
         for tracer in self.tracers:
             for name, record in tracer.records.items():
                 found[name] = merge(found[name], record) if name in found else replace(record)
+        if len(self.tracers) > 1:
+            self.merge_scalars(found)
         counts = parameter_counts({name: self.tracers[0].modules[name] for name in found})
         seen: set[int] = set()  # arrays that are counted already
         for name, record in found.items():
@@ -76,6 +80,14 @@ class trace:
             record.n_params = counts[name]
             seen |= set(arrays)
         return list(found.values())
+
+    def merge_scalars(self, found: dict[str, Record]) -> None:
+        """Merge the scalars: each worker has a part of them."""
+        scalars = [tracer.scalars for tracer in self.tracers]
+        for name, record in found.items():
+            output = merged(chain.from_iterable(worker.outputs.get(name, []) for worker in scalars))
+            gradient = merged(chain.from_iterable(worker.gradients.get(name, []) for worker in scalars))
+            record.output, record.gradient = output or record.output, gradient or record.gradient
 
     @property
     def backward_order(self) -> list[Record]:
@@ -100,10 +112,9 @@ class trace:
 
 def merge(a: Record, b: Record) -> Record:
     """Two workers' records of one module. Batches add up along the first axis; times run in parallel."""
-    whole = bool(a.output_shape and b.output_shape)  # a scalar, such as a loss, is of one shard
     return replace(
         a, input_shape=joined(a.input_shape, b.input_shape), output_shape=joined(a.output_shape, b.output_shape),
-        output=add(a.output, b.output) if whole else None, gradient=add(a.gradient, b.gradient) if whole else None,
+        output=add(a.output, b.output), gradient=add(a.gradient, b.gradient),
         forward_calls=max(a.forward_calls, b.forward_calls), backward_calls=max(a.backward_calls, b.backward_calls),
         forward_seconds=max(a.forward_seconds, b.forward_seconds),
         backward_seconds=max(a.backward_seconds, b.backward_seconds),

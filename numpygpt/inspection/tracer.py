@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from numpygpt.inspection.patch import MethodPatch
+from numpygpt.inspection.scalars import ScalarParts
 from numpygpt.inspection.stats import Stats, add
 from numpygpt.inspection.tree import depth, total
 from numpygpt.nn.cost import Call, cost_of
 from numpygpt.nn.modules.module import Module
+from numpygpt.parallel.threads import DataParallel
 
 FORWARD = ("forward", "loss")  # `loss` is GPT's other forward
 
@@ -25,11 +27,11 @@ class Record:
     """One module in one traced block: the sum of its calls, over all workers.
 
     output: statistics of what `forward` returned. gradient: statistics of dL/d(output), which `backward` received.
-    Each is None if there was none, and for a loss that several workers share: each sees only its shard's. Shapes are
-    of the whole batch, from the last call. Times are seconds of the slowest worker and include the modules inside; all
-    else is of this module alone. FLOPs are None if the class does not describe its cost. `cached` is the size in bytes
-    of the arrays held for backward after the last forward; an array that two modules hold counts at the first. A call
-    that failed does not count.
+    Each is None if there was none. Scalars, such as a loss, and shapes describe the whole batch; shapes are from the
+    last call. Times are seconds of the slowest worker and include the modules inside; all else is of this module alone.
+    FLOPs are None if the class does not describe its cost. `cached` is the size in bytes of the arrays held for
+    backward after the last forward; an array that two modules hold counts at the first. A call that failed does not
+    count.
     """
 
     name: str  # dotted; "" is the traced module itself
@@ -54,9 +56,10 @@ class Record:
 class Tracer:
     """Traces one module tree, from one thread at a time."""
 
-    def __init__(self, root: Module, keep: Callable[[str], bool]):
+    def __init__(self, root: Module, keep: Callable[[str], bool], parallel: DataParallel | None = None):
         self.modules = dict(root.named_modules())
         self.ran = dict(self.modules)  # what ran last under each name: the module, or its twin that generates a text
+        self.scalars = ScalarParts(root, parallel)
         self.keep = keep
         self.records: dict[str, Record] = {}  # in forward order
         self.backward_order: dict[str, None] = {}  # names, in the order in which their backward ran
@@ -99,6 +102,7 @@ class Tracer:
         record.forward_seconds += seconds
         record.output_shape = shape_of(array)
         record.output = add(record.output, stats_of(array))
+        self.scalars.forward(name, array)
         record.forward_flops = total((record.forward_flops, self.flops(record, "forward", before)))
         if self.keep(name):
             record.outputs.append(np.array(array))
@@ -118,6 +122,7 @@ class Tracer:
             record.gradients.append(np.array(received))
         out, seconds, ended = self.timed((name, "backward"), entered, method, args, kwargs)
         record.gradient = add(record.gradient, gradient)
+        self.scalars.backward(name, received)
         record.backward_calls += 1
         record.backward_seconds += seconds
         record.backward_flops = total((record.backward_flops, self.flops(record, "backward")))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from numpygpt.data.meta import read_meta
 from numpygpt.inspection.tables import scaled, table
 from numpygpt.plots.panels import speed
-from numpygpt.plots.runs import RunData
+from numpygpt.plots.runs import RunData, read_config
 from numpygpt.plots.style import FONT, GREY, INK
 from numpygpt.training.checkpoint import find_checkpoint, load_checkpoint
 from numpygpt.utils.colour import printable, width
@@ -24,6 +26,7 @@ HEADINGS = (
 )
 LEFT_ALIGNED = (0, 2)  # columns of words; numbers are right-aligned
 COLUMNS = 100  # of a line
+CHUNK_TOKENS = 1 << 22  # in memory at a time
 SWATCH, LINE_INCHES = 5, 0.2  # in the picture: columns for a run's line style, height of a line
 FAMILY = ["DejaVu Sans Mono", "DejaVu Sans"]  # the second for what the first lacks
 
@@ -34,7 +37,7 @@ class Facts:
 
     parameters: str = "-"
     tokenizer: str = "-"
-    unknown: bool = False  # whether its vocabulary has a token <unk>
+    unknown: bool = False  # whether the validation text is known to have tokens <unk>
     text: str | None = None  # hash of the training text
 
 
@@ -57,9 +60,26 @@ def facts_of(run: RunData) -> Facts:
         checkpoint = load_checkpoint(find_checkpoint(run.folder), only="model/", needs=("tokenizer", "data"))
         header = checkpoint.header
         return Facts(scaled(sum(array.size for array in checkpoint.arrays.values())), str(header["tokenizer"]["kind"]),
-                     "<unk>" in header["tokenizer"]["special_tokens"], header["data"]["sha256"])
+                     has_unknown(run, header), header["data"]["sha256"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return Facts()
+
+
+def has_unknown(run: RunData, header: dict[str, Any]) -> bool:
+    """Whether the run's validation text has words outside its vocabulary. No if its data folder, which would tell, is
+    gone or has changed."""
+    token = header["tokenizer"]["special_tokens"].get("<unk>")
+    if token is None:
+        return False
+    try:
+        folder = Path(read_config(run.folder / "config.toml")["data"])
+        meta, data = read_meta(folder), header["data"]
+        if (meta["sha256"], meta["tokenizer"]["sha256"]) != (data["sha256"], data["tokenizer_sha256"]):
+            return False
+        val = np.memmap(folder / "val.bin", np.dtype(meta["dtype"]).newbyteorder("<"), "r")
+        return any((val[i : i + CHUNK_TOKENS] == token).any() for i in range(0, len(val), CHUNK_TOKENS))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def row_of(run: RunData, facts: Facts) -> list[str]:
@@ -88,8 +108,8 @@ def notes_of(runs: list[RunData], facts: list[Facts]) -> list[str]:
         notes.append(f"The data folder is gone or has changed, so no training line: {', '.join(other)}.")
     unknown = [printable(run.name) for run, fact in zip(runs, facts, strict=True) if fact.unknown]
     if unknown:
-        notes.append("<unk> stands for every word outside the vocabulary and is easy to guess, so bits per byte may "
-                     f"look better than they are for {', '.join(unknown)}.")
+        notes.append("<unk> stands for every word outside the vocabulary and is easy to guess, so bits per byte look "
+                     f"better than they are for {', '.join(unknown)}.")
     if len({fact.text for fact in facts if fact.text}) > 1:
         notes.append("These runs were trained on different texts: bits per byte compare models on the same text only.")
     return notes

@@ -138,10 +138,7 @@ def test_the_numbers_of_workers_together_are_those_of_one(workers, sequences, ma
     for one, record in zip(expected, t, strict=True):
         assert (record.input_shape, record.output_shape, record.n_params, record.depth) == (
             one.input_shape, one.output_shape, one.n_params, one.depth)
-        if record.output_shape or workers == 1:
-            same_stats(record, one)
-        else:  # each worker has the loss of its shard only
-            assert (record.output is None) == (min(workers, sequences) > 1)
+        same_stats(record, one)
         if record.output_shape:
             for arrays, array in ((record.outputs, one.outputs[0]), (record.gradients, one.gradients[0])):
                 np.testing.assert_allclose(np.concatenate(arrays), array, rtol=1e-9, atol=1e-15)
@@ -152,6 +149,35 @@ def test_the_numbers_of_workers_together_are_those_of_one(workers, sequences, ma
         table = (shards - 1) * model.wte.W.nbytes if record.name == "head_loss" else 0  # each has a dE of its own
         assert record.cached == one.cached + table
         assert record.forward_calls == 1
+
+
+def test_a_loss_is_that_of_the_whole_batch_whatever_the_shards(make_gpt, make_batch):
+    """Shards of 4, 3 and 3 sequences, then a batch for two workers, then one with most targets in the last shard."""
+    batches = [make_batch(shape=(10, 6)), make_batch(shape=(2, 6), seed=1),
+               make_batch(shape=(6, 6), seed=2, ignored=range(4, 24))]
+    alone, model = make_gpt(), make_gpt()
+    losses = []
+    with trace(alone) as expected:
+        for scale, batch in enumerate(batches, 1):
+            losses.append(alone.loss(*batch))
+            alone.backward(scale)
+    with DataParallel(model, 3) as parallel, trace(parallel) as t:
+        for scale, batch in enumerate(batches, 1):
+            parallel.loss(*batch)
+            parallel.backward(scale)
+    for name in ("", "head_loss"):
+        same_stats(t[name], expected[name])
+        assert_stats(t[name].output, losses)
+        assert_stats(t[name].gradient, [1, 2, 3])
+    with DataParallel(model, 3) as parallel:
+        parallel.loss(*batches[0])
+        with trace(parallel) as t:
+            parallel.backward()
+    assert_stats(t["head_loss"].gradient, [1])
+    with DataParallel(model, 3) as parallel, trace(parallel) as t:
+        for batch in batches[1:]:
+            model.loss(*batch)  # without the others: no parts
+    assert_stats(t["head_loss"].output, losses[1:])
 
 
 def test_records_can_be_read_more_than_once(make_gpt, make_batch):

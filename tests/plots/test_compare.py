@@ -188,7 +188,7 @@ def test_the_checkpoint_tells_parameters_and_tokenizer(make):
     run = make()
     assert facts_of(run) == Facts("-", "-", False, None)
     model = save_model(run, "word", special=["<unk>"], sha="77", tie_weights=False)
-    assert facts_of(run) == Facts(f"{model.n_params() / 1000:.3g} k", "word", True, "77")
+    assert facts_of(run) == Facts(f"{model.n_params() / 1000:.3g} k", "word", False, "77")
     (run.folder / "best.npz").write_bytes(b"PK no more")
     assert facts_of(run) == Facts()
     other = make("b")
@@ -196,12 +196,17 @@ def test_the_checkpoint_tells_parameters_and_tokenizer(make):
     assert facts_of(other).tokenizer == "char" and not facts_of(other).unknown
 
 
-@pytest.mark.parametrize("special", [["<unk>"], []])
-def test_a_vocabulary_with_unknown_words_has_a_note(make, special):
+@pytest.mark.parametrize(("val", "sha", "special", "unknown"), [
+    ([1, 2, 0, 3], "0", ["<unk>"], True), ([1, 2, 3], "0", ["<unk>"], False), ([1, 0], "0", [], False),
+    ([1, 0], "another text", ["<unk>"], False), (None, "0", ["<unk>"], False),
+])  # fmt: skip
+def test_only_unknown_tokens_in_the_validation_part_flatter_the_bits_per_byte(make, val, sha, special, unknown):
     run = make()
-    save_model(run, "word", special=special)
-    assert facts_of(run).unknown == bool(special)
-    assert any("<unk>" in line for line in table_of([run]).notes) == bool(special)
+    save_model(run, "word", special=special, sha=sha)
+    if val is not None:
+        np.array(val, "<u2").tofile(run.folder / "data" / "val.bin")
+    assert facts_of(run).unknown == unknown
+    assert any("<unk>" in line for line in table_of([run]).notes) == unknown
 
 
 def test_a_checkpoint_of_another_make_tells_nothing(make):
