@@ -61,7 +61,7 @@ def test_a_link_in_the_folder_is_not_written_to(run, name, tmp_path):
 def test_a_pipe_in_the_folder_hangs_nothing(run, name):
     (run / name).unlink(missing_ok=True)
     os.mkfifo(run / name)
-    assert f"{name} is a pipe or a device and no file: remove it" in refused(run)
+    assert f"{name} is a pipe or a device" in refused(run)
 
 
 @posix
@@ -93,10 +93,10 @@ def test_a_state_that_no_run_has_saved_is_refused_with_the_file_named(run, chang
 
 
 @pytest.mark.parametrize(("name", "value", "said"), [
-    ("model/wte.W", np.nan, "the array 'model/wte.W' is not finite, which no run saves"),
+    ("model/wte.W", np.nan, "the array 'model/wte.W' is not finite"),
     ("model/blocks.0.norm1.beta", np.inf, "the array 'model/blocks.0.norm1.beta' is not finite"),
-    ("optimizer/m/wte.W", np.nan, "optimizer/m/wte.W"),
-    ("optimizer/v/wte.W", -1.0, "optimizer/v/wte.W"),
+    ("optimizer/m/wte.W", np.nan, "m of wte.W"),
+    ("optimizer/v/wte.W", -1.0, "v of wte.W"),
 ])
 def test_numbers_that_no_run_has_saved_are_refused(run, name, value, said):
     spoil(run, lambda header: None, lambda arrays: arrays[name].__setitem__(1, value))
