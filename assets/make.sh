@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 outputs=assets/outputs pictures=assets/pictures
 mkdir -p $pictures
 
+[ -d data/shakespeare_char ] || ./datagen.py
 ./train.py quick --trace --dry-run | sed '1,/compare tokenizers\.$/d' > $outputs/trace.txt
 ./train.py quick | grep -v '^    |' > $outputs/train.txt  # without the samples
 rm -rf runs/plain && mv runs/quick runs/plain

@@ -36,72 +36,52 @@ WRONG = {
     ("01_linear.py", "Linear.backward"): [
         f"self.dW += {X2}.T @ {DY2}\nreturn dY @ self.W",
         f"self.dW = {X2}.T @ {DY2}\nreturn dY @ self.W.T",
-        f"self.dW += {X2}.T @ {DY2} / len({X2})\nreturn dY @ self.W.T",
-        f"self.dW += ({DY2}.T @ {X2}).reshape(self.W.shape)\nreturn dY @ self.W.T",
     ],
     ("02_bias.py", "Bias.backward"): [
         "self.db += dY.mean(axis=tuple(range(dY.ndim - 1)))\nreturn dY",
-        "self.db += dY[0].sum(axis=tuple(range(dY.ndim - 2)))\nreturn dY",
         "self.db = dY.sum(axis=tuple(range(dY.ndim - 1)))\nreturn dY",
-        "self.db += dY.sum(axis=0)\nreturn dY",
     ],
     ("02_bias.py", "Positions.backward"): [
         "self.dW[: self.T] += dY.mean(axis=0)\nreturn dY",
-        "self.dW[: self.T] += dY[0]\nreturn dY",
-        "self.dW[: self.T] += dY.sum(axis=1)\nreturn dY",
         "self.dW += dY.sum(axis=0)\nreturn dY",
     ],
     ("03_embedding.py", "Embedding.backward"): [
         "self.dW[self.ids] += dY",
         "self.dW[...] = 0\nnp.add.at(self.dW, self.ids, dY)",
-        "np.add.at(self.dW, self.ids, dY / self.ids.size)",
         "np.add.at(self.dW, self.ids, dY)\nreturn dY",
     ],
     ("03_embedding.py", "Head.backward"): [
         f"self.embedding.dW = {DY2}.T @ {X2}\nreturn dY @ self.embedding.W",
-        f"self.embedding.dW += {DY2}.T @ {X2}\nreturn dY @ self.embedding.W.T",
-        f"self.embedding.dW += ({X2}.T @ {DY2}).reshape(self.embedding.W.shape)\nreturn dY @ self.embedding.W",
         "return dY @ self.embedding.W",
     ],
     ("04_relu_gelu.py", "ReLU.backward"): ["return dY * self.X", "return dY * (dY > 0)", "return np.maximum(dY, 0)"],
     ("04_relu_gelu.py", "GELU.backward"): [
         "return dY * (1 + self.tanh) / 2",
-        "return dY * ((1 + self.tanh) / 2 + self.X / 2 * (1 - self.tanh**2))",
         "return dY * ((1 + self.tanh) / 2 + self.X / 2 * (1 - self.tanh**2) * SCALE * (1 + CUBIC * self.X**2))",
     ],
     ("05_softmax.py", "Softmax.backward"): [
         "return dY * self.Y * (1 - self.Y)",
-        "return self.Y * (dY - (dY * self.Y).sum())",
         "return self.Y * (dY - dY.sum(axis=-1, keepdims=True))",
-        "return self.Y * (dY - (dY * self.Y).sum(axis=-2, keepdims=True))",
     ],
     ("06_cross_entropy.py", "CrossEntropy.backward"): [
         LOSS.replace("self.count)", "len(self.targets))"),
         LOSS.replace("dX[~self.counted] = 0\n", ""),
-        LOSS.replace("self.P.copy()", "self.P"),
         LOSS.replace("scale / ", "1 / "),
-        LOSS.replace("-= 1", "+= 1"),
     ],
     ("07_layernorm.py", "LayerNorm.backward"): [
-        NORM + "return dXhat * self.r",
         NORM + "return self.r * (dXhat - dXhat.mean(axis=-1, keepdims=True))",
         NORM + "return self.r * (dXhat - self.Xhat * (dXhat * self.Xhat).mean(axis=-1, keepdims=True))",
         NORM.replace("dY * self.Xhat", "dY") + "dXhat -= dXhat.mean(axis=-1, keepdims=True) + self.Xhat * ("
         "dXhat * self.Xhat).mean(axis=-1, keepdims=True)\nreturn dXhat * self.r",
     ],
     ("08_dropout.py", "Dropout.backward"): [
-        "return dY",
         "return dY if self.mask is None else dY * self.mask / (1 - self.p)",
         "return dY * (self.rng.random(dY.shape) >= self.p) / (1 - self.p)",
-        "return dY if self.mask is None else dY * (self.mask > 0)",
     ],
     ("09_attention.py", "Attention.backward"): [
         ATTENTION.replace("dS.swapaxes(-1, -2) @ self.Q", "dS @ self.Q"),
-        ATTENTION.replace("dS @ self.K", "dS @ self.K / self.scale"),
         ATTENTION.replace(" * self.scale\n", "\n"),
         ATTENTION.replace("self.softmax.backward(dO @ self.V.swapaxes(-1, -2))", "dO @ self.V.swapaxes(-1, -2)"),
-        ATTENTION.replace("(dQ, dK, dV)", "(dK, dQ, dV)"),
-        ATTENTION.replace("self.P.swapaxes(-1, -2) @ dO", "self.P @ dO"),
     ],
     ("10_block.py", "FeedForward.backward"): [
         "return self.fc.backward(self.fc_bias.backward(self.proj.backward(self.proj_bias.backward(dY))))",
@@ -116,8 +96,6 @@ WRONG = {
     ],
     ("11_gpt.py", "GPT.backward"): [
         BACK.replace("reversed(self.blocks)", "self.blocks"),
-        BACK.replace("self.dropout.backward(dX)", "dX"),
-        BACK.replace("self.wte.backward(", "(").replace("self.norm_f.backward", ""),
         BACK.replace("backward(scale)", "backward()"),
         BACK.replace("self.wte.backward(", "("),
     ],
@@ -132,8 +110,6 @@ WRONG = {
     ("12_optimizers.py", "Adam.step"): [
         MOMENTS.replace(" / (1 - b1**self.t)", "").replace(" / (1 - b2**self.t)", ""),
         MOMENTS.replace("b2**self.t", "b1**self.t"),
-        MOMENTS.replace("np.sqrt(vhat)", "vhat"),
-        MOMENTS.replace("    mhat, vhat =", "    self.m[name], self.v[name] = mhat, vhat ="),
         MOMENTS.replace("    self.t += 1\n", "").replace("    g =", "    self.t += 1\n    g ="),
     ],
     ("13_rmsnorm.py", "RMSNorm.forward"): [
@@ -141,10 +117,8 @@ WRONG = {
         "return self.gamma * self.Xhat",
         "self.r = 1 / np.sqrt((X * X).sum(axis=-1, keepdims=True) + self.eps)\nself.Xhat = X * self.r\n"
         "return self.gamma * self.Xhat",
-        "self.r = 1 / np.sqrt((X * X).mean() + self.eps)\nself.Xhat = X * self.r\nreturn self.gamma * self.Xhat",
     ],
     ("13_rmsnorm.py", "RMSNorm.backward"): [
-        "self.dgamma += (dY * self.Xhat).sum(axis=tuple(range(dY.ndim - 1)))\nreturn self.r * dY * self.gamma",
         "self.dgamma += (dY * self.Xhat).sum(axis=tuple(range(dY.ndim - 1)))\ndXhat = dY * self.gamma\n"
         "return self.r * (dXhat - dXhat.mean(axis=-1, keepdims=True) - self.Xhat * (dXhat * self.Xhat).mean("
         "axis=-1, keepdims=True))",
@@ -162,12 +136,9 @@ WRONG = {
     ("14_swiglu.py", "SwiGLU.backward"): [
         GATED.replace("self.G * (1 - self.sigma)", "self.G"),
         GATED.replace(" + self.up.backward(dU)", ""),
-        GATED.replace("(1 + self.G * (1 - self.sigma))", "(1 - self.sigma)"),
-        GATED.replace("dA * self.U * self.sigma", "dA * self.sigma"),
     ],
     ("15_label_smoothing.py", "SmoothedCrossEntropy.backward"): [
         "return (self.difference * (scale / self.difference.shape[0])).reshape(self.shape)",
-        "return (self.difference / self.count).reshape(self.shape)",
         "return ((1 - self.eps) * self.difference * (scale / self.count)).reshape(self.shape)",
     ],
 }
@@ -175,7 +146,5 @@ FORWARD = body(functions(source(SOLVED, "15_label_smoothing.py"))["SmoothedCross
 SMOOTH = "\n".join(line[8:] for line in source(SOLVED, "15_label_smoothing.py").splitlines()[slice(*FORWARD)])
 WRONG["15_label_smoothing.py", "SmoothedCrossEntropy.forward"] = [
     SMOOTH.replace("+= 1 - self.eps", "= 1 - self.eps"),
-    SMOOTH.replace("self.eps / V", "self.eps / (V - 1)"),
     SMOOTH.replace("np.exp(log_P) - Q) * counted[:, None]", "np.exp(log_P) - Q)"),
-    SMOOTH.replace("np.full_like(X2, ", "np.full(X2.shape, "),
 ]

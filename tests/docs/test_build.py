@@ -1,38 +1,10 @@
-"""Each example, quote and table of the documentation is up to date; and docs/build.py finds what is not."""
-
-from functools import cache
+"""docs/build.py finds what is stale in a page and rewrites it. Its --check checks the pages themselves."""
 
 import pytest
 from pages import ROOT, load
 
 build = load(ROOT / "docs" / "build.py", "build")
 
-
-def parts():
-    """(page, index, line) of every region of every page, and of every cell of the notebooks."""
-    for page in build.pages():
-        text = page.read_text(encoding="utf-8")
-        if page.suffix == ".ipynb":
-            lines = range(1, text.count('"cell_type": "code"') + 1)
-        else:
-            lines = [region.line for region in build.regions(text.splitlines())]
-        yield from (pytest.param(page, i, id=f"{page.name}:{line}") for i, line in enumerate(lines))
-
-
-@cache
-def results(page):
-    ((_, found, _),) = build.built([page])
-    return found
-
-
-@pytest.mark.parametrize(("page", "index"), [*parts()])
-def test_a_region_is_what_the_build_makes(page, index):
-    found = results(page)
-    assert len(found) > index, found[0].problem
-    assert not found[index].problem, f"{found[index].marker}: {found[index].problem}"
-
-
-# -- the build itself --------------------------------------------------------------------------------------------------
 
 PAGE = """# A page
 

@@ -144,7 +144,7 @@ def test_a_run_that_another_one_has_gone_on_with_meanwhile_is_not_gone_on_with(r
 def test_the_best_state_survives_a_stop_after_it(tmp_path):
     """A run whose loss does nothing but rise: what is best is not what is last, before the stop and after it."""
     data, out = make_data(tmp_path / "data"), tmp_path / "run"
-    rates = ["--lr", 3, "--min-lr", 3, "--clip", 0]
+    rates = ["--lr", 10, "--min-lr", 10, "--clip", 0]
     first = script("train.py", *TINY, *rates, "--steps", 20, "--data", data, "--out", out)
     kept = (out / "best.npz").read_bytes()
     done = script("train.py", "--resume", out, "--steps", 30)
