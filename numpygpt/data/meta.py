@@ -68,7 +68,7 @@ def _wrong(meta: dict[str, Any]) -> str:
     for name, value in texts.items():
         if not isinstance(value, str) or len(value) > MAX_TEXT:
             return f"{name} must be a text of at most {MAX_TEXT:,} characters"
-    numbers = {"vocab_size": meta["vocab_size"]}
+    numbers = {"vocab_size": meta["vocab_size"], "documents": meta.get("documents", 1)}
     numbers |= {f"{part}.{name}": value for part in ("train", "val") for name, value in meta[part].items()}
     for name, value in numbers.items():
         least = 1 if name.endswith(("vocab_size", ".tokens", ".bytes")) else 0  # others divide by these

@@ -59,7 +59,7 @@ def test_a_strangers_texts_do_not_rule_the_terminal(folder):
     assert done.returncode == 0, done.stderr
     assert all(line.isprintable() for line in done.stdout.splitlines())
     assert len([line for line in done.stdout.splitlines() if line.startswith("model ")]) == 1
-    assert " ".join(f": {SHOWN}, char tokens, vocabulary ".split()) in " ".join(done.stdout.split())
+    assert " ".join(f": {SHOWN}, ".split()) in " ".join(done.stdout.split())
     done = script("datagen.py", "--inspect", folder)
     assert done.returncode == 0 and all(line.isprintable() for line in done.stdout.splitlines())
 
@@ -84,7 +84,7 @@ def test_names_of_odd_files_are_shown_as_well(tmp_path):
 def test_a_long_text_stays_within_a_line(folder):
     change(folder, corpus="x" * MAX_TEXT)
     line = " ".join(dry_run(folder).stdout.split())
-    assert "x" * (MAX_SHOWN - 3) + "..., char tokens" in line and "x" * (MAX_SHOWN - 2) not in line
+    assert "x" * (MAX_SHOWN - 3) + "...," in line and "x" * (MAX_SHOWN - 2) not in line
     assert plain("x" * MAX_SHOWN) == "x" * MAX_SHOWN and plain("\x1b" * 20) == (r"\u001b" * 20)[: MAX_SHOWN - 3] + "..."
 
 
