@@ -116,7 +116,7 @@ class Config:
             elif type(value).__name__ != s.kind:
                 raise ValueError(f"{where}{name} must be {ARTICLES[s.kind]}, got {shorten(value)}")
             if s.zero_is_none and value < 0:
-                raise ValueError(f"{where}{name} must be at least 0, which means its default, got {shorten(value)}")
+                raise ValueError(f"{where}{name} must be at least 1, or 0 for its default, got {shorten(value)}")
             parts[s.of_model][s.field] = None if s.zero_is_none and value == 0 else value
         try:
             return replace(self, model=replace(self.model, **parts[True]), **parts[False])
@@ -192,7 +192,7 @@ def read_preset(name: str) -> Config:
     if not path.is_file() and name.endswith(".toml"):
         raise FileNotFoundError(f"there is no preset file {display_path(path)}")
     if not path.is_file() and Path(name).exists():
-        raise ValueError(f"a preset is a name in configs/ or a .toml file, and {display_path(Path(name))} is neither")
+        raise ValueError(f"a preset is a name in configs/ or a .toml file, and {name!r} is neither")
     if not path.is_file():
         known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
         raise FileNotFoundError(f"no preset {name!r}{suggestion(name, known)} (presets: {', '.join(known)}; or the "
