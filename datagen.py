@@ -139,8 +139,9 @@ def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:
         console.say(f"note: {remark}")
     if config.input:
         return read_corpus(config.input, config.encoding, config.separator)
-    if config.separator is not None or config.encoding != "utf-8":
-        raise ValueError("--separator and --encoding need --input, the files that they describe")
+    for flag, given in (("--separator", config.separator is not None), ("--encoding", config.encoding != "utf-8")):
+        if given:
+            raise ValueError(f"{flag} needs --input, the files that it describes")
     return load_corpus(config.dataset, progress=bars)
 
 

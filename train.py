@@ -2,7 +2,7 @@
 """Train a GPT on a data folder. Presets are in configs/, and every setting is also a flag.
 
     ./train.py                    train the preset shakespeare_char
-    ./train.py quick              train a smaller model, in about a minute
+    ./train.py quick              train a smaller model: first results in one to three minutes
     ./train.py --resume RUN       resume a stopped run, exactly where it was
     ./train.py --trace --dry-run  print one step with all its numbers, from token ids to changed weights
 """
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     dataset = open_data(config, make=not args.dry_run, say=lambda text: say(cli.with_flags(text)))
     # The data folder is another text's if Tiny Shakespeare could not be fetched.
     found = {"data": str(dataset.folder), "eval_tokens": eval_tokens(config, len(dataset.val) - 1)}
-    config = config.changed(found, "flags")
+    config = config.changed(found)
     print(introduction(config, dataset, room(sys.stdout, WIDTH), map(cli.with_flags, notes)), flush=True)
     check_memory(config, dataset.vocab_size)
     if args.dry_run and not (checkpoint or args.trace):

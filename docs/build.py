@@ -259,7 +259,8 @@ def index_of(lines, at, pattern, path):
     for i in range(at, len(lines)):
         if re.search(pattern, lines[i]):
             return i
-    raise LookupError(f"{path} has no line that matches /{pattern}/ after line {at}")
+    made = "; assets/make.sh makes this file" if path.startswith("assets/") else ""
+    raise LookupError(f"{path} has no line that matches /{pattern}/ after line {at}{made}")
 
 
 def content(region, shown):

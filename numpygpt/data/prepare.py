@@ -114,7 +114,8 @@ def prepare(
     check_replace(out, meta, force)
     _check_counts(counts, source, recipe.context, say)
     workers = workers or (cores() if corpus.size >= MIN_PARALLEL else 1)
-    coder = loaded.tokenizer if loaded else train(kind, source, counts, meta["settings"], workers, say)
+    notes: list[str] = []  # of the training: said once the text is known to be long enough
+    coder = loaded.tokenizer if loaded else train(kind, source, counts, meta["settings"], workers, notes.append)
     if counts.several and END.name not in coder.special_tokens:
         raise ValueError(f"this tokenizer has no special token {END.name}, which ends each of the corpus's "
                          f"{counts.total:,} documents: give one document, or a tokenizer that has it")
@@ -124,6 +125,8 @@ def prepare(
         tokens, unknown = _encode(source, coder, folder, counts, workers, disk)
         if min(tokens.values()) < recipe.context + 1:
             raise ValueError(_too_short(counts, tokens, recipe.context, "tokens"))
+        for note in notes:
+            say(note)
         check_vocabulary(coder, bool(loaded), tokens, unknown, recipe.vocab_size, say, advise)
         with disk():
             write_rest(folder, coder, tokens, meta)

@@ -128,8 +128,9 @@ def _train_char(counts: Counts, special: tuple[str, ...], lowercase: bool, say: 
     if places := int(unseen.sum()):
         names = characters(unseen)
         some = " ".join(map(repr, names[:5])) + (" ..." if len(names) > 5 else "")
-        say(f"note: {len(names)} characters of the validation part are not in the training part ({some}): {UNKNOWN} "
-            f"replaces them, {places:,} times in total")
+        many = f"{len(names):,} characters" if len(names) > 1 else "1 character"
+        say(f"note: {many} of the validation part {'are' if len(names) > 1 else 'is'} not in the training part "
+            f"({some}): {UNKNOWN} is used instead, {places:,} time{'s' * (places > 1)} in total")
     counts.tallied.clear()  # 18 MB
     # Each character once makes the same vocabulary as the text, which need not be read again.
     return CharTokenizer(lowercase).train("".join(characters(train)), (UNKNOWN, *special) if places else special)

@@ -74,6 +74,7 @@ class ModelConfig:
         return cls(**{name: values[name] for name in known & set(values)})
 
 
+REQUIRED = tuple(f.name for f in fields(ModelConfig) if f.default is MISSING)
 OLDEST = {f.name for f in fields(ModelConfig)} - {"n_kv_heads", "norm"}  # the fields that every checkpoint has
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from numpygpt.models import build, generate
-from numpygpt.models.config import ModelConfig
+from numpygpt.models.config import REQUIRED, ModelConfig
 from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
@@ -163,6 +163,8 @@ class GPT(Module):
 def complete(config: ModelConfig | None, fields: dict[str, Any]) -> ModelConfig:
     """The given configuration, or the one that `fields` describe. ValueError unless its vocabulary is known."""
     if config is None:
+        if missing := [name for name in REQUIRED if name not in fields]:
+            raise ValueError(f"GPT needs {', '.join(REQUIRED)}; {', '.join(missing)} not given")
         config = ModelConfig(**fields)
     elif fields or not isinstance(config, ModelConfig):
         raise ValueError("GPT takes a ModelConfig, or the fields of one by name: GPT(vocab_size=65, max_len=128, "

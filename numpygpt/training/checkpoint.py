@@ -21,8 +21,9 @@ from numpygpt.utils.files import replacing
 from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import shorten
 
-FORMAT, VERSION = "numpygpt-checkpoint", 3
-RENAMED = {"ln1": "norm1", "ln2": "norm2", "ln_f": "norm_f"}  # parts of a model: name up to version 2 -> name now
+# The parts of a model that each version of the format renamed: old name -> new name. To rename a part, add a version.
+RENAMED = {3: {"ln1": "norm1", "ln2": "norm2", "ln_f": "norm_f"}}
+FORMAT, VERSION = "numpygpt-checkpoint", max(RENAMED)
 HEADER = "header"  # the member that holds the JSON
 MAX_HEADER = 16 << 20  # bytes: a vocabulary of a million words fits; read, they may take twenty times as many
 
@@ -138,7 +139,7 @@ def read(file: BinaryIO, only: str, needs: tuple[str, ...],
         check_listed(archive, names, listed)
     if missing := [name for name in needs if name not in header]:
         raise Incomplete(", ".join(missing))
-    now = {name: renamed(name) if header["version"] < 3 else name for name in names if name.startswith(only)}
+    now = {name: renamed(name, header["version"]) for name in names if name.startswith(only)}
     places = place(header, {now[name]: archive.stored[name] for name in now})
     arrays = {now[name]: archive.read(name, places.get(now[name])) for name in now}
     for name, array in arrays.items():
@@ -147,9 +148,12 @@ def read(file: BinaryIO, only: str, needs: tuple[str, ...],
     return header, arrays
 
 
-def renamed(name: str) -> str:
-    """The present name of an array in a file of an older version: a parameter, or a moment of one."""
-    return re.sub(r"[^./]+", lambda part: RENAMED.get(part[0], part[0]), name)
+def renamed(name: str, version: int) -> str:
+    """The present name of an array in a file of that version: a parameter, or a moment of one."""
+    parts = re.split("([./])", name)
+    for later in range(version + 1, VERSION + 1):
+        parts = [RENAMED.get(later, {}).get(part, part) for part in parts]
+    return "".join(parts)
 
 
 def read_header(archive: Archive) -> dict[str, Any]:

@@ -56,8 +56,9 @@ class Config:
                                  "0 never skips")
 
     eval_every: int = setting(500, "steps between evaluations; each of them also saves")
-    eval_tokens: int = setting(0, "validation tokens that an evaluation reads, always the same ones; 0: a tenth of the "
-                                  "training tokens since the last one (3 % of the time); -1: all, as at the end")
+    eval_tokens: int = setting(0, "validation tokens per evaluation, always the same ones; 0: a tenth of the tokens "
+                                  "trained on between two evaluations (3 % of the time); -1: all tokens. The last "
+                                  "evaluation always reads all")
     sample_tokens: int = setting(120, "tokens of the sample printed at each evaluation; 0 prints none")
     trace_every: int = setting(0, "steps between traces, which write numbers of every layer to metrics.jsonl; 0: never")
     log: str = setting("none", "also send metrics, samples and pictures there; each needs its package",
@@ -114,6 +115,8 @@ class Config:
                 value = float(value)
             elif type(value).__name__ != s.kind:
                 raise ValueError(f"{where}{name} must be {ARTICLES[s.kind]}, got {shorten(value)}")
+            if s.zero_is_none and value < 0:
+                raise ValueError(f"{where}{name} must be at least 0, which means its default, got {shorten(value)}")
             parts[s.of_model][s.field] = None if s.zero_is_none and value == 0 else value
         try:
             return replace(self, model=replace(self.model, **parts[True]), **parts[False])
@@ -188,6 +191,8 @@ def read_preset(name: str) -> Config:
     path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
     if not path.is_file() and name.endswith(".toml"):
         raise FileNotFoundError(f"there is no preset file {display_path(path)}")
+    if not path.is_file() and Path(name).exists():
+        raise ValueError(f"a preset is a name in configs/ or a .toml file, and {display_path(Path(name))} is neither")
     if not path.is_file():
         known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
         raise FileNotFoundError(f"no preset {name!r}{suggestion(name, known)} (presets: {', '.join(known)}; or the "

@@ -206,8 +206,9 @@ class RunLoop:
             for logger in self.loggers:
                 logger.picture("curves", t.step, picture)
         if not self.complete():
-            say(f"stopped after step {t.step:,} of {self.config.steps:,} and saved. Resume with:\n"
-                f"    {self.files.resume()}")
+            where = (f"after step {t.step:,} of {self.config.steps:,} and saved" if t.step < self.config.steps else
+                     f"and saved: all {t.step:,} steps are done, only the last evaluation is missing")
+            say(f"stopped {where}. Resume with:\n    {self.files.resume()}")
             return
         speed = f", {1e3 * median(self.step_times):,.0f} ms per step" if self.step_times else ""
         note(f"{t.step:,} steps in {duration(t.seconds)}{speed}; "

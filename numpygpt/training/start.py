@@ -44,8 +44,9 @@ def new_run(args: Namespace) -> Start:
     values = filled(config, flags)
     notes = [f"{name} {values[name]:g} is scaled with `{follows}`; set `{name}` to change that"
              for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
-    config = config.changed(values, "flags")
+    config = config.changed(values)
     if not args.dry_run:
+        check_data(config)
         check_unlocked(Path(config.out))
         check_free(Path(config.out))
     return Start(config, checkpoint, notes)
@@ -70,9 +71,9 @@ def resume_run(args: Namespace) -> Start:
     values = {"out": str(checkpoint.path.parent.resolve()), "warmup": old.warmup} | flags
     if "eval_tokens" not in checkpoint.header["config"]:
         values = {"eval_tokens": -1} | values  # an older version started it: every evaluation reads all tokens
-    config = old.changed(filled(old, values), "flags")
-    if config.steps < checkpoint.header["step"]:
+    if flags.get("steps", old.steps) < checkpoint.header["step"]:
         raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: `steps` must be at least that")
+    config = old.changed(filled(old, values))
     return Start(config, checkpoint, jumps(checkpoint.header, old, config))
 
 
@@ -120,6 +121,13 @@ def keep_fixed(fixed: dict[str, object], flags: dict[str, object], rule: str) ->
     for name, value in flags.items():
         if fixed.get(name, value) != value:
             raise ValueError(f"{rule} {name} of {fixed[name]}; for another one start a new run")
+
+
+def check_data(config: Config) -> None:
+    """Raise FileNotFoundError if the data folder is missing and not one that `open_data` makes."""
+    folder = existing_folder(Path(config.data))
+    if not folder.is_dir() and recipe(folder) is None:
+        TokenDataset.load(folder)
 
 
 def check_free(out: Path) -> None:

@@ -28,7 +28,7 @@ BLACK, WHITE = 16, 231
 SCALE = (230, 223, 216, 209, 168, 126, 54)
 DARK = (126, 54)  # need white text
 
-LEGEND = r"· space   ⏎ new line   \t tab   \u200b what shows nothing   ◌ carries a lone mark   \\ backslash"
+LEGEND = r"· space   ⏎ new line   \t tab   \u200b invisible character   ◌ lone accent   \\ backslash"
 MIN_COLUMNS = 20  # used even if a terminal has fewer
 SEPARATORS = "|¦"  # between tokens without colour: the second if the text contains the first
 _NAMES = {" ": "·", "\n": "⏎", "\t": r"\t", "\r": r"\r", "\\": r"\\"}

@@ -92,15 +92,15 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
     X = rng.standard_normal
     limits = {
         "blocks of 2 rows": {"ROWS": 2},
-        "blocks, P made again": {"ROWS": 2, "KEEP_WEIGHTS": 0},
-        "P made again": {"KEEP_WEIGHTS": 0},
+        "blocks, P recomputed": {"ROWS": 2, "KEEP_WEIGHTS": 0},
+        "P recomputed": {"KEEP_WEIGHTS": 0},
         "T at the limit for P": {"KEEP_WEIGHTS": 5},
         "a sequence at a time": {"SCORE_ENTRIES": 1},
     }
     for name, limit in limits.items():
         yield ("MultiHeadAttention", name,
                partial(Small, partial(MultiHeadAttention, 6, 2, 4, 2), causal_attention, **limit), (X((3, 5, 6)),))
-    yield ("MultiHeadAttention", "square, P made again",
+    yield ("MultiHeadAttention", "square, P recomputed",
            partial(Small, partial(MultiHeadAttention, 9, 3), causal_attention, KEEP_WEIGHTS=0), (X((3, 3, 9)),))
     layers: list[tuple[str, Callable[..., Module], tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
         ("2 heads of 3", MultiHeadAttention, (6, 2), {}, (2, 5, 6)),
@@ -119,7 +119,7 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
     ]
     for name, kind, sizes, options, shape in layers:
         yield kind.__name__, name, partial(kind, *sizes, **options), (X(shape),)
-    yield ("MultiHeadAttention", "2 key heads, P made again",
+    yield ("MultiHeadAttention", "2 key heads, P recomputed",
            partial(Small, partial(MultiHeadAttention, 8, 4, n_kv_heads=2), causal_attention, ROWS=2, KEEP_WEIGHTS=0),
            (X((3, 5, 8)),))
     yield ("MultiHeadAttention", "rotary, 2 key heads",
@@ -184,5 +184,5 @@ def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield "GPT", name, partial(MicroBatches, partial(kind, **single)), (x, y)
     yield "GPT", "chunks of 3 rows", partial(Small, partial(ChunkedGPT, **single), loss,
                                              LOGIT_ROWS=1, LOGIT_ENTRIES=21), (x, y)
-    yield "GPT", "blocks, P made again", partial(Small, partial(GPT, **single), causal_attention,
+    yield "GPT", "blocks, P recomputed", partial(Small, partial(GPT, **single), causal_attention,
                                                        ROWS=2, KEEP_WEIGHTS=0), (x, y)

@@ -84,6 +84,16 @@ def test_the_vocabulary_is_learned_on_the_training_part_only(tmp_path):
     assert int((dataset.val == 4).sum()) == 40 and not (dataset.train == 4).any()
 
 
+def test_a_single_unknown_character_is_singular_and_a_short_text_has_no_note(tmp_path):
+    text = "abc " * 500
+    _, (note,) = make(tmp_path / "long", text + "x")
+    assert "1 character " in note and "1 time " in note
+    said = []
+    with pytest.raises(ValueError, match="context of 1000"):
+        prepare(Corpus.of("tale", text + "x", "tale.txt"), tmp_path / "short", context=1000, say=said.append)
+    assert said == []
+
+
 def test_no_unknown_token_without_need(tmp_path):
     dataset, said = make(tmp_path)
     assert dataset.tokenizer.special_tokens == {} and said == []

@@ -101,7 +101,7 @@ Split, start of the training part
   ids          2 1 3 3 4 0 2 1 3 3 4 0 2 1 3 3
 
 Signs
-  · space   ⏎ new line   \t tab   \u200b what shows nothing   ◌ carries a lone mark   \\ backslash
+  · space   ⏎ new line   \t tab   \u200b invisible character   ◌ lone accent   \\ backslash
 """
 
 

@@ -48,6 +48,16 @@ def page(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.parametrize("name", ["assets/text.txt", "text.txt"])
+def test_a_missing_line_of_a_made_file_names_the_command_that_makes_it(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    (tmp_path / "assets").mkdir()
+    (tmp_path / name).write_text("a\n", encoding="utf-8")
+    with pytest.raises(LookupError) as error:
+        build.excerpts(name, "/b/")
+    assert name in str(error.value) and ("assets/make.sh" in str(error.value)) == name.startswith("assets/")
+
+
 def test_a_page_that_is_up_to_date_is_left_alone(page):
     assert page() == ([], True)
 

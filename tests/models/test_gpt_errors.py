@@ -1,7 +1,9 @@
-"""What a user gets wrong with a model is said in a sentence: sizes, tokens, targets, the order of calls."""
+"""Errors of a model name the incorrect value: sizes, tokens, targets, the order of calls."""
 
 import numpy as np
 import pytest
+
+from numpygpt.models import GPT
 
 WRONG = {
     "vocab_size": ({"vocab_size": 0}, "vocab_size must be at least 1, got 0"),
@@ -19,6 +21,20 @@ WRONG = {
 def test_sizes_that_do_not_fit_are_named_with_their_value(changes, message, make_gpt):
     with pytest.raises(ValueError, match=message):
         make_gpt(**changes)
+
+
+@pytest.mark.parametrize("given", [{}, {"vocab_size": 11}, {"n_layers": 1, "d_model": 8}])
+def test_missing_sizes_are_named(given):
+    with pytest.raises(ValueError) as error:
+        GPT(**given)
+    missing = str(error.value).split(";")[1]
+    for name in ("vocab_size", "n_layers", "n_heads", "d_model", "max_len"):
+        assert name in str(error.value) and (name in missing) == (name not in given)
+
+
+def test_a_dtype_is_shown_in_quotes(make_gpt):
+    with pytest.raises(ValueError, match="''"):
+        make_gpt(dtype="")
 
 
 @pytest.mark.parametrize("way", ["forward", "loss"])

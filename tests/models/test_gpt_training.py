@@ -1,4 +1,4 @@
-"""Training: one batch is learned by heart, the loop of the README works, float32 stays float32, nothing goes stale."""
+"""Training: the model memorises one batch, the loop of the README works, float32 stays float32, no cache goes stale."""
 
 import dataclasses
 

@@ -50,8 +50,8 @@ def writer(make_gpt, **changes):
 
 
 def crop_and_recompute(model, ids, n, how, slide=1):
-    """The definition: at each step the logits of the visible tokens anew, without a cache. The visible ones begin at
-    `start`, which moves on by `slide` whenever more than max_len would be visible."""
+    """The definition: each step computes the logits of all visible tokens, without a cache. The visible tokens begin at
+    `start`, which moves by `slide` whenever more than max_len would be visible."""
     rngs = [np.random.default_rng([0, i]) for i in range(len(ids))]
     start = max(0, ids.shape[1] - model.max_len)
     for _ in range(n):

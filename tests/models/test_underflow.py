@@ -1,4 +1,4 @@
-"""What is too small for the dtype is 0 by design, also for a user who hunts NaN with np.seterr(all="raise")."""
+"""Numbers too small for the dtype become 0 without an error, also under np.seterr(all="raise")."""
 
 import warnings
 
@@ -120,7 +120,7 @@ def test_a_whole_step_evaluation_and_the_inspection(workers, sure, make_batch):
 
 
 def test_what_is_really_wrong_is_still_reported(sure, make_batch):
-    """The hunt for NaN goes on: overflow and invalid operations raise where they happen."""
+    """Only underflow is silent: overflow and invalid operations still raise where they happen."""
     sure.blocks[1].norm2.gamma[...] = 3e38
     with pytest.raises(FloatingPointError):
         sure.loss(*make_batch())

@@ -328,7 +328,7 @@ def test_what_the_whole_moved_says_so():
         parallel.loss(*batch())
     with pytest.raises(ValueError):
         old["wte.W"] += 1
-    AdamW(wrapper.gpt).step()  # made again, both go on
+    AdamW(wrapper.gpt).step()  # made again, both work
     DataParallel(wrapper.gpt, 1).loss(*batch())
 
 

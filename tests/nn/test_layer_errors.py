@@ -1,4 +1,4 @@
-"""What a user gets wrong with a layer is said in a sentence with the value in it."""
+"""Errors of a layer name the incorrect value."""
 
 import numpy as np
 import pytest

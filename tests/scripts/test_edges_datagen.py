@@ -122,7 +122,7 @@ def test_what_cannot_go_together_is_said(folder):
     for arguments, sentence in [
         ([*base, "--dataset", "pydoc"], "not allowed with argument --input"),
         ([*base, "--input"], "--input"), (["--separator", "x"], "--input"),
-        (["--encoding", "latin-1"], "--input"), (["--tokeniser", "bpe"], "did you mean --tokenizer?"),
+        (["--encoding", "latin-1"], "--encoding needs --input"), (["--tokeniser", "bpe"], "did you mean --tokenizer?"),
         ([*base, "--input", "-", "-"], "standard input"), (["text.txt"], "unknown argument text.txt"),
         ([*base, "--vocab-size", 300], "vocab"), ([*base, "--min-freq", 3], "min"),
     ]:  # fmt: skip

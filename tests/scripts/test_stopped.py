@@ -80,14 +80,13 @@ def test_a_run_that_is_told_to_end_saves_and_goes_on(name, data, tmp_path):
                                 "--out", out], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
     with process:
         for line in process.stdout:
-            if "ms a step" in line:  # after 20 steps
+            if " ms per step" in line:  # after 20 steps
                 break
         process.send_signal(signal.Signals[name])
         text = process.stdout.read()
     assert process.returncode == 0, text
     step = saved_step(out)
-    assert (f"stopped after step {step:,} of 4,000 and saved. Go on with:\n    {command('train.py', '--resume', out)}\n"
-            in text)
+    assert f"stopped after step {step:,} of 4,000 " in text and command("train.py", "--resume", out) in text
     assert 20 <= step < 4000 and sorted(os.listdir(out)) == FILES
     assert script("train.py", "--resume", out, "--steps", step + 1).returncode == 0
 
@@ -128,7 +127,7 @@ def test_an_evaluation_is_given_up_and_made_by_the_run_that_goes_on(step, batche
         patch.setattr(DataParallel, "loss", loss)
         patch.setattr(RunLoop, "update", counted)
         done = script("train.py", *TINY, "--data", data, "--out", out)
-    assert done.returncode == 0 and f"stopped after step {step} of 30" in done.stdout
+    assert done.returncode == 0 and (f"all {step} steps" if step == 30 else f"step {step} of 30") in done.stdout
     assert len(seen) == batches  # it has more
     assert saved_step(out) == step
     assert script("train.py", "--resume", out).returncode == 0
@@ -243,6 +242,12 @@ def test_a_lock_is_held_once_and_leaves_nothing(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a", "x"]
 
 
+def test_a_missing_data_folder_is_reported_before_an_active_run(tmp_path):
+    with locked(tmp_path / "run"):
+        line = one_line(script("train.py", *TINY, "--data", tmp_path / "nope", "--out", tmp_path / "run"))
+    assert str(tmp_path / "nope") in line
+
+
 def test_a_lock_says_who_holds_it_and_leaves_a_folder_that_was_there(tmp_path):
     (tmp_path / ".lock").write_text("4194304" * 9)  # of a run that was killed
     with locked(tmp_path):
@@ -321,7 +326,7 @@ def test_a_data_file_that_goes_ends_the_run_with_the_step_saved(part, change, da
         line = one_line(script("train.py", *TINY, "--data", data, "--out", out))
     fault = ("cannot be read any more (No such file or directory)" if change == "removed" else
              f"has changed from {len(content):,} to {len(content) - 2:,} bytes")
-    assert f"{path} {fault}. The last good checkpoint is {out / 'ckpt.npz'} of step 13: put the file back" in line
+    assert f"{path} {fault}" in line and f"The last good checkpoint is {out / 'ckpt.npz'} of step 13" in line
     assert saved_step(out) == 13
     assert path.name in one_line(script("train.py", "--resume", out))
     path.write_bytes(content)

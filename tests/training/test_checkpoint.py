@@ -55,7 +55,15 @@ def test_a_model_of_an_older_version_is_restored(version, tmp_path, monkeypatch,
     whole = load_checkpoint(tmp_path / "c.npz")
     assert whole.group("optimizer/m").keys() == whole.group("optimizer/v").keys() == model.params().keys()
     save_checkpoint(tmp_path / "new.npz", checkpoint.header, checkpoint.arrays)
-    assert restore(tmp_path / "new.npz")[2].header["version"] == 3
+    assert restore(tmp_path / "new.npz")[2].header["version"] == module.VERSION
+
+
+@pytest.mark.parametrize(("version", "name"), [(1, "b"), (2, "b"), (3, "a"), (4, "c")])
+def test_the_renamings_of_all_later_versions_are_applied_in_order(version, name, monkeypatch):
+    monkeypatch.setattr(module, "RENAMED", {2: {"a": "z"}, 3: {"b": "a"}, 5: {"a": "c"}})
+    monkeypatch.setattr(module, "VERSION", 5)
+    found = module.renamed(f"optimizer/m/ab.{name}.W", version)
+    assert found == "optimizer/m/ab.c.W"
 
 
 def test_a_run_that_is_given_by_its_bare_name_is_pointed_to(tmp_path, monkeypatch):

@@ -120,6 +120,20 @@ def test_unknown_and_broken_presets_are_named(tmp_path):
         read_preset(str(broken))
 
 
+def test_an_existing_file_or_folder_without_that_ending_is_reported_as_such(tmp_path):
+    (tmp_path / "README.md").write_text("steps = 3")
+    for path in (tmp_path / "README.md", tmp_path):
+        with pytest.raises(ValueError, match=rf"\.toml.*{path.name}"):
+            read_preset(str(path))
+
+
+@pytest.mark.parametrize("name", ["d_ff", "d_k", "d_v", "n_kv_heads"])
+def test_a_size_may_be_0_and_the_error_says_so(name):
+    assert getattr(Config.of(**{name: 0}).model, name) is None
+    with pytest.raises(ValueError, match=f"{name} .* 0.* -1"):
+        Config.of(**{name: -1})
+
+
 @pytest.mark.parametrize(("text", "said"), [
     (b"lr = 1" + b"0" * 400, "lr must be a number, got 1000"),
     (b"lr = 9" * 1 + b"9" * 5000, "p.toml is not"),

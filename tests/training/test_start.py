@@ -37,6 +37,12 @@ def test_a_configuration_that_speaks_of_another_model_is_refused_before_memory_i
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("flags", [["--steps", 3], ["--steps", 3, "--warmup", 2]])
+def test_a_resumed_run_needs_at_least_the_steps_that_are_done(run, flags):
+    done = script("train.py", "--resume", run[0], *flags)
+    assert done.returncode == 2 and "done 6 steps" in done.stderr and "flags" not in done.stderr
+
+
 def leaves(value, path=()):
     """The path of every value in nested objects, the objects themselves included."""
     for key, inner in value.items() if isinstance(value, dict) else ():

@@ -28,7 +28,7 @@ def check_dtype(dtype: object) -> np.dtype:
     except TypeError:
         found = None
     if found is None or found.name not in DTYPES or not found.isnative:
-        raise ValueError(f"dtype must be a floating-point type such as float32, got {dtype}: give one of "
+        raise ValueError(f"dtype must be a floating-point type such as float32, got {dtype!r:.80}: give one of "
                          f"{', '.join(DTYPES)}")
     return found
 
