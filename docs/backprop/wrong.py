@@ -28,19 +28,25 @@ from numpygpt.nn.modules.attention import split_heads
 from numpygpt.verify import wrappers
 
 
+def product_of(attention: MultiHeadAttention) -> Linear:
+    """The product that makes queries, keys and values: the first Linear inside."""
+    return next(layer for _, layer in attention.named_modules() if isinstance(layer, Linear))
+
+
 class PlainAttention(MultiHeadAttention):
     """The package's attention with all rows in one tile, so that each formula of backward stands on a line."""
 
     def backward(self, dY):
         Q, K, V, P = self.Q, self.K, self.V, self.weights()
         dO = split_heads(self.proj.backward(self.dropout.backward(dY)), self.n_heads)
-        dQKV = np.zeros((*dY.shape[:2], self.qkv.d_out), dY.dtype)
+        product = product_of(self)
+        dQKV = np.zeros((*dY.shape[:2], product.d_out), dY.dtype)
         dQ, dK, dV = self.split(dQKV)
         dV += P.swapaxes(-1, -2) @ dO
         dS = self.softmax_gradient(dO @ V.swapaxes(-1, -2), P)
         dQ += self.query_gradient(dS, K)
         dK += self.key_gradient(dS, Q)
-        return self.qkv.backward(dQKV)
+        return product.backward(dQKV)
 
     def softmax_gradient(self, dP, P):
         return P * (dP - (dP * P).sum(axis=-1, keepdims=True))
@@ -69,7 +75,7 @@ class DiagonalOnly(PlainAttention):
 
 class NoMask(PlainAttention):
     def forward(self, X, cache=None):
-        Q, self.K, self.V = self.split(self.qkv(X))
+        Q, self.K, self.V = self.split(product_of(self)(X))
         self.Q = Q * self.scale
         return self.dropout(self.proj((self.weights() @ self.V).swapaxes(1, 2).reshape(*X.shape[:2], -1)))
 

@@ -238,7 +238,8 @@ def test_levels_refuse_what_does_not_go_into_one_picture(tmp_path):
         levels.baselines(run)
     (run.folder / "config.toml").touch()
     levels.check([run] * 7)
-    run.metrics.eval["bits_per_byte"], other = run.metrics.eval["val_loss"] / 0.7, stepped(tmp_path / "b", {0: 4, 9: 3})
+    run, other = stepped(tmp_path / "a", {0: 4.2, 10: 3.0}), stepped(tmp_path / "b", {0: 4, 9: 3})
+    run.metrics.eval["bits_per_byte"] = run.metrics.eval["val_loss"] / 0.7
     other.metrics.eval["bits_per_byte"] = other.metrics.eval["val_loss"] / 2.0
     with pytest.raises(ValueError):
         levels.check([run, other])

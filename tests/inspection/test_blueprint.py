@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parts import PRODUCT
 
 from numpygpt.inspection.blueprint import blueprint
 
@@ -19,13 +20,13 @@ def test_shapes_and_parameters_of_a_model_of_odd_sizes(make_gpt):
     parts = flat(plan.parts)
     assert plan.input_shape == (6, 5)
     wide = {"wte": 10, "wpe": 10, "dropout": 10, "blocks.0": 10, "blocks.0.norm1": 10, "blocks.0.attn": 10,
-            "blocks.0.attn.qkv": 3 * (7 + 7 + 2), "blocks.0.attn.proj": 10, "blocks.0.attn.dropout": 10,
+            f"blocks.0.attn.{PRODUCT}": 3 * (7 + 7 + 2), "blocks.0.attn.proj": 10, "blocks.0.attn.dropout": 10,
             "blocks.0.norm2": 10, "blocks.0.ffn": 10, "blocks.0.ffn.fc": 9, "blocks.0.ffn.act": 9,
             "blocks.0.ffn.proj": 10, "blocks.0.ffn.dropout": 10, "norm_f": 10, "head": 13}
     shapes = {name: (6, 5, size) for name, size in wide.items()} | {"criterion": ()}
     assert {name: part.shape for name, part in parts.items()} == shapes
     assert {name: part.n_params for name, part in parts.items() if part.n_params} == {
-        "wte": 130, "blocks.0": 740, "blocks.0.norm1": 10, "blocks.0.attn": 540, "blocks.0.attn.qkv": 480,
+        "wte": 130, "blocks.0": 740, "blocks.0.norm1": 10, "blocks.0.attn": 540, f"blocks.0.attn.{PRODUCT}": 480,
         "blocks.0.attn.proj": 60, "blocks.0.norm2": 10, "blocks.0.ffn": 180, "blocks.0.ffn.fc": 90,
         "blocks.0.ffn.proj": 90, "norm_f": 10, "head": 130}  # fmt: skip
     assert parts["blocks.0"].repeats == 4

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from parts import PRODUCT
 
 from numpygpt.inspection.probe import (
     attention_weights,
@@ -30,7 +31,7 @@ def plain(model, ids):
     stream, attention = [X], np.zeros((len(model.blocks), H, T, T))
     for i in range(len(model.blocks)):
         Y, name = norm(X, p, f"blocks.{i}.norm1"), f"blocks.{i}.attn"
-        QKV = Y @ p[f"{name}.qkv.W"] + p[f"{name}.qkv.b"]
+        QKV = Y @ p[f"{name}.{PRODUCT}.W"] + p[f"{name}.{PRODUCT}.b"]
         Q, K, V = QKV[:, : H * d_k], QKV[:, H * d_k : 2 * H * d_k], QKV[:, 2 * H * d_k :]
         O = np.zeros((T, H * d_v))
         for h in range(H):

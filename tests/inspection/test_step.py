@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from parts import PRODUCT
 
 from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.step import TracedStep, norms, restored
@@ -121,8 +122,8 @@ def test_the_row_names_every_parameter_and_every_module_but_the_model_and_the_lo
     with t.parallel:
         step = TracedStep(t)
         step.apply()
-    block = ["", ".norm1", ".attn", ".attn.qkv", ".attn.proj", ".attn.dropout", ".norm2", ".ffn", ".ffn.fc", ".ffn.act",
-             ".ffn.proj", ".ffn.dropout"]
+    block = ["", ".norm1", ".attn", f".attn.{PRODUCT}", ".attn.proj", ".attn.dropout", ".norm2", ".ffn", ".ffn.fc",
+             ".ffn.act", ".ffn.proj", ".ffn.dropout"]
     modules = ["wte", "wpe", "dropout", *(f"blocks.0{part}" for part in block), "norm_f"]
     expected = [f"{kind}/{name}" for kind in ("grad", "weight", "update") for name in t.model.params()]
     expected += [f"{kind}/{name}" for kind in ("out_std", "dout_norm") for name in modules]

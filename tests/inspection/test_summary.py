@@ -85,7 +85,7 @@ def test_a_large_model_takes_no_time_and_no_memory():
     finally:
         tracemalloc.stop()
     assert summary(model, 64).cached > 3e9 and "each as blocks.0" in text
-    for module in (model.wte, model.blocks[3].attn.qkv, model.head_loss):
+    for module in (model.wte, model.blocks[3].attn.proj, model.head_loss):
         assert not {"ids", "X"} & set(vars(module))  # nothing ran
 
 

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from parts import PRODUCT
 
 from numpygpt import nn, trace
 from numpygpt.inspection.stats import Stats
 from numpygpt.inspection.trace import Record, merge
 from numpygpt.parallel.threads import DataParallel
 
-ORDER = ["", "wte", "wpe", "dropout", "blocks.0", "blocks.0.norm1", "blocks.0.attn", "blocks.0.attn.qkv",
+ORDER = ["", "wte", "wpe", "dropout", "blocks.0", "blocks.0.norm1", "blocks.0.attn", f"blocks.0.attn.{PRODUCT}",
          "blocks.0.attn.proj", "blocks.0.attn.dropout", "blocks.0.norm2", "blocks.0.ffn", "blocks.0.ffn.fc",
          "blocks.0.ffn.act", "blocks.0.ffn.proj", "blocks.0.ffn.dropout", "norm_f", "head_loss"]
 
@@ -42,8 +43,8 @@ def test_numbers_and_shapes_are_those_of_outputs_and_of_their_gradients(make_gpt
         model.backward(0.5)
     act, attn = t["blocks.1.ffn.act"], t["blocks.0.attn"]
     assert act.kind == "ReLU" and act.input_shape == act.output_shape == (3, 6, 32) and act.n_params == 0
-    assert attn.output_shape == (3, 6, 8) and t["blocks.0.attn.qkv"].output_shape == (3, 6, 24)
-    assert t["blocks.0.attn.qkv"].n_params == 8 * 24 + 24 and t["wte"].input_shape == (3, 6)
+    assert attn.output_shape == (3, 6, 8) and t[f"blocks.0.attn.{PRODUCT}"].output_shape == (3, 6, 24)
+    assert t[f"blocks.0.attn.{PRODUCT}"].n_params == 8 * 24 + 24 and t["wte"].input_shape == (3, 6)
     np.testing.assert_array_equal(act.outputs[0], model.blocks[1].ffn.act.Y)
     assert 0 < act.output.zero_fraction < 1
     np.testing.assert_array_equal(t["head"].outputs[0], logits)

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from parts import PRODUCT, product_of
 
 from numpygpt.data import Corpus, prepare
 from numpygpt.inspection.probe import attention_weights
@@ -139,7 +140,8 @@ def test_the_numbers_forward_are_those_of_the_layers(dataset, changes):
         attn = block.attn(block.norm1(X))
         ffn = block.ffn(block.norm2(X + attn))
         if i == 0:
-            outputs |= {"blocks.0.norm1": block.norm1(X), "blocks.0.attn.qkv": block.attn.qkv(block.norm1(X))}
+            outputs["blocks.0.norm1"] = block.norm1(X)
+            outputs[f"blocks.0.attn.{PRODUCT}"] = product_of(block.attn)(block.norm1(X))
             outputs |= {"  + attn": X + attn, "blocks.0.ffn.act": block.ffn.act(block.ffn.fc(block.norm2(X + attn)))}
         else:
             outputs |= {f"blocks.{i}.attn": attn, f"blocks.{i}.ffn": ffn}
@@ -162,7 +164,8 @@ def test_the_numbers_forward_are_those_of_the_layers(dataset, changes):
     token, right, best = shown
     assert f'after token 7, "{token}": {last[targets[7]]:.2%} for "{right}"; likeliest: "{best}", ' in text
     assert f'"{best}", {last.max():.2%}' in text
-    Q, K, V = model.blocks[0].attn.split(model.blocks[0].attn.qkv(model.blocks[0].norm1(outputs["wpe"][-3:])))
+    first = model.blocks[0]
+    Q, K, V = first.attn.split(product_of(first.attn)(first.norm1(outputs["wpe"][-3:])))
     for name, array in (("Q", Q), ("K", K), ("V", V)):
         shown = row(lines, f"  {name}")
         assert shown[0] == "(3,2,10,4)"
@@ -227,7 +230,7 @@ def test_gradients_come_in_the_order_of_the_backward_calls(dataset):
     lines = part(walked(trainer(dataset)), "Back")
     names = [found[1] for line in lines if (found := re.match(r"([a-z]\S*) +\(", line))]
     block = ["", ".ffn", ".ffn.dropout", ".ffn.proj", ".ffn.act", ".ffn.fc", ".norm2", ".attn", ".attn.dropout",
-             ".attn.proj", ".attn.qkv", ".norm1"]
+             ".attn.proj", f".attn.{PRODUCT}", ".norm1"]
     assert names == ["loss", "head", "norm_f", *(f"blocks.{i}{name}" for i in (1, 0) for name in block), "dropout",
                      "wpe", "wte"]
     idle = part(walked(trainer(dataset, dropout=0.0)), "Back")

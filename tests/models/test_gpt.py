@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from parts import product_of
 
 from numpygpt import GPT
 
@@ -135,8 +136,8 @@ def test_residual_projections_start_smaller():
         # 16,384 draws or more: their deviation is known to 0.6 %
         assert block.attn.proj.W.std() == pytest.approx(0.02 / 4, rel=0.03)
         assert block.ffn.proj.W.std() == pytest.approx(0.02 / 4, rel=0.03)
-        assert block.attn.qkv.W.std() == pytest.approx(0.02, rel=0.03)
-    assert model.norm_f.gamma.tolist() == [1] * 128 and not model.blocks[0].attn.qkv.b.any()
+        assert product_of(block.attn).W.std() == pytest.approx(0.02, rel=0.03)
+    assert model.norm_f.gamma.tolist() == [1] * 128 and not product_of(model.blocks[0].attn).b.any()
 
 
 def test_the_config_makes_the_same_model_again(make_gpt):

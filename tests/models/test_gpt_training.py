@@ -103,13 +103,13 @@ def test_the_walk_of_the_test_above_finds_a_float64(make_gpt):
 
 def test_arrays_taken_before_the_optimiser_was_made_stay_live(make_gpt, make_batch):
     model = make_gpt(dtype="float32")
-    params, grads, W = model.params(), model.grads(), model.blocks[0].attn.qkv.W
+    params, grads, W = model.params(), model.grads(), model.blocks[0].attn.proj.W
     before = model.state_dict()
     optimizer = SGD(model, lr=0.1)
     model.loss(*make_batch())
     model.backward()
     optimizer.step()
-    assert W is model.blocks[0].attn.qkv.W
+    assert W is model.blocks[0].attn.proj.W
     for name, param in params.items():
         assert param is model.params()[name] and grads[name] is model.grads()[name]
         np.testing.assert_allclose(param, before[name] - np.float32(0.1) * grads[name], rtol=1e-5, atol=1e-7)

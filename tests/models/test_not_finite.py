@@ -12,7 +12,7 @@ from numpygpt.training.checkpoint import save_checkpoint
 from numpygpt.training.restore import restore
 
 TEXT = "To be, or not to be:\nthat is the question.\n"
-BROKEN = {"wte.W": np.nan, "blocks.0.attn.qkv.W": np.inf, "blocks.1.ffn.proj.b": np.nan, "norm_f.gamma": -np.inf}
+BROKEN = {"wte.W": np.nan, "blocks.0.attn.proj.W": np.inf, "blocks.1.ffn.proj.b": np.nan, "norm_f.gamma": -np.inf}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

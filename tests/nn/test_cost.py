@@ -46,7 +46,7 @@ def test_a_product_is_2mnk_and_its_gradients_are_two(make, shape, product):
 def test_the_products_of_a_whole_step_dominate_its_flops():
     B, T, C, V, L, H = 4, 64, 256, 500, 3, 4
     s = summary(GPT(vocab_size=V, max_len=T, d_model=C, n_heads=H, n_layers=L), B)
-    dense = 2 * B * T * 12 * C * C * L  # qkv 3, proj 1, feed-forward 8
+    dense = 2 * B * T * 12 * C * C * L  # queries, keys and values 3, proj 1, feed-forward 8
     attention = 2 * 2 * B * T * T * C * L  # all scores of a tile, and their use
     head = 2 * B * T * V * C
     assert 1 < s.forward_flops / (dense + attention + 3 * head) < 1.06  # the loss computes its gradients at once

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from parts import product_of
 
 from numpygpt.nn import (
     CrossEntropyLoss,
@@ -142,12 +143,12 @@ def test_attention_keeps_memory_that_grows_with_the_context_and_not_with_its_squ
 def test_attention_is_the_same_however_many_sequences_a_piece(entries, normal, monkeypatch, lively):
     layer = lively(MultiHeadAttention(6, 2, dtype="float64"))
     X, dY = normal(5, 4, 6), normal(5, 4, 6)
-    Y, dX, dW = layer(X), layer.backward(dY), layer.qkv.dW.copy()
+    Y, dX, dW = layer(X), layer.backward(dY), product_of(layer).dW.copy()
     layer.zero_grad()
     monkeypatch.setattr(causal_attention, "SCORE_ENTRIES", entries)
     np.testing.assert_allclose(layer(X), Y, rtol=1e-12)
     np.testing.assert_allclose(layer.backward(dY), dX, rtol=1e-12)
-    np.testing.assert_allclose(layer.qkv.dW, dW, rtol=1e-12)
+    np.testing.assert_allclose(product_of(layer).dW, dW, rtol=1e-12)
 
 
 def test_dropout_follows_the_mask_that_the_forward_drew(normal):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parts import product_of
 
 from numpygpt import GPT
 from numpygpt.nn import KVCache, Module, MultiHeadAttention
@@ -30,11 +31,11 @@ class Turn(Module):
 def weights_of(full, n_kv_heads):
     """A layer with shared keys, and a plain one whose key and value heads are copies of the shared ones."""
     H, k, v = full.n_heads, full.d_k, full.d_v
-    shared = MultiHeadAttention(full.qkv.d_in, H, k, v, n_kv_heads=n_kv_heads, dtype="float64", rng=1)
-    q, keys, values = np.split(shared.qkv.W, [H * k, (H + n_kv_heads) * k], axis=1)
+    shared = MultiHeadAttention(product_of(full).d_in, H, k, v, n_kv_heads=n_kv_heads, dtype="float64", rng=1)
+    q, keys, values = np.split(product_of(shared).W, [H * k, (H + n_kv_heads) * k], axis=1)
     copies = [np.repeat(W.reshape(len(W), n_kv_heads, -1), H // n_kv_heads, axis=1).reshape(len(W), -1)
               for W in (keys, values)]
-    full.qkv.W[...] = np.concatenate([q, *copies], axis=1)
+    product_of(full).W[...] = np.concatenate([q, *copies], axis=1)
     full.proj.W[...] = shared.proj.W
     return shared
 
@@ -46,9 +47,9 @@ def test_shared_keys_are_copies_of_keys_in_plain_attention(n_kv_heads, normal):
     np.testing.assert_allclose(shared(X), plain(X), rtol=1e-12)
     np.testing.assert_allclose(shared.weights(), plain.weights(), rtol=1e-12)
     np.testing.assert_allclose(shared.backward(dY), plain.backward(dY), rtol=1e-10, atol=1e-13)
-    q, keys, values = np.split(plain.qkv.dW, [16, 32], axis=1)
+    q, keys, values = np.split(product_of(plain).dW, [16, 32], axis=1)
     summed = [dW.reshape(8, n_kv_heads, 4 // n_kv_heads, -1).sum(axis=2).reshape(8, -1) for dW in (keys, values)]
-    np.testing.assert_allclose(shared.qkv.dW, np.concatenate([q, *summed], axis=1), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(product_of(shared).dW, np.concatenate([q, *summed], axis=1), rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("n_kv_heads", [4, 2])
@@ -75,4 +76,4 @@ def test_a_model_with_shared_keys_writes_with_smaller_caches(make_gpt):
     for _ in range(3):
         ids = np.append(ids, model(ids)[0][:, -1].argmax(axis=-1)[:, None], axis=1)
     assert model.generate(ids[:, :3], 3, temperature=0).tolist() == ids.tolist()
-    assert GPT(model.config).blocks[0].attn.qkv.W.shape == (8, 4 * 2 + 2 * 2 + 2 * 2)
+    assert product_of(GPT(model.config).blocks[0].attn).W.shape == (8, 4 * 2 + 2 * 2 + 2 * 2)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parts import PRODUCT, product_of
 
 from numpygpt.nn import MultiHeadAttention
 from numpygpt.nn.modules.normalization import LayerNorm
@@ -18,7 +19,7 @@ def compared(name):
 
 def with_key_bias():
     return [name for name, (make, _) in CASES.items()
-            if any(isinstance(m, MultiHeadAttention) and m.qkv.bias and m.rotary is None
+            if any(isinstance(m, MultiHeadAttention) and product_of(m).bias and m.rotary is None
                    for _, m in make().named_modules())]  # a rotation makes the bias differ from token to token
 
 
@@ -30,7 +31,7 @@ def test_the_key_bias_moves_nothing(name):
     got, found = comparison.got(), 0
     for prefix, module in comparison.twin.named_modules():
         if isinstance(module, MultiHeadAttention):
-            db = got[f"{prefix}.qkv.b" if prefix else "qkv.b"]
+            db = got[f"{prefix}.{PRODUCT}.b" if prefix else f"{PRODUCT}.b"]
             k = module.n_heads * module.d_k
             v = k + module.n_kv_heads * module.d_k
             largest = np.abs(np.r_[db[:k], db[v:]]).max()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parts import product_of
 
 from numpygpt.nn import (
     GELU,
@@ -117,15 +118,17 @@ def test_the_key_bias_has_no_gradient(normal, lively):
     layer = lively(MultiHeadAttention(C, 2, d_k=4, dtype="float64"))
     layer(normal(3, 5, C))
     layer.backward(normal(3, 5, C))
-    dq, dk = np.abs(layer.qkv.db[:8]).max(), np.abs(layer.qkv.db[8:16]).max()
+    db = product_of(layer).db
+    dq, dk = np.abs(db[:8]).max(), np.abs(db[8:16]).max()
     assert dq > 0.1
     assert dk < 1e-12 * dq  # what rounding leaves of a sum of a few hundred float64 terms
 
 
 def test_equal_keys_give_the_mean_of_the_values(normal):
     layer = MultiHeadAttention(4, 1, dtype="float64")
-    layer.qkv.W[:, :8] = 0  # no scores
-    layer.qkv.W[:, 8:], layer.proj.W = np.eye(4), np.eye(4)
+    W = product_of(layer).W
+    W[:, :8] = 0  # no scores
+    W[:, 8:], layer.proj.W = np.eye(4), np.eye(4)
     X = normal(2, 5, 4)
     means = X.cumsum(axis=1) / np.arange(1, 6)[:, None]
     np.testing.assert_allclose(layer(X), means, rtol=1e-12)

@@ -134,10 +134,10 @@ def test_what_is_frozen_does_not_move_and_the_rest_learns_as_ever(freeze, only, 
 
 
 def test_a_frozen_parameter_has_no_gradient_no_moment_and_its_layer_knows(make_gpt, make_batch):
-    model = make_gpt().requires_grad_(False, "wte", "blocks.0.attn.qkv.W")
-    frozen = {"wte.W", "blocks.0.attn.qkv.W"}
-    assert not model.wte.trains("W") and not model.blocks[0].attn.qkv.trains("W")
-    assert model.blocks[0].attn.qkv.trains("b")
+    model = make_gpt().requires_grad_(False, "wte", "blocks.0.attn.proj.W")
+    frozen = {"wte.W", "blocks.0.attn.proj.W"}
+    assert not model.wte.trains("W") and not model.blocks[0].attn.proj.trains("W")
+    assert model.blocks[0].attn.proj.trains("b")
     optimizer = AdamW(model, 0.01)
     step(model, optimizer, make_batch())
     assert set(model.params()) - set(model.grads()) == frozen == set(model.params()) - set(optimizer.state_dict()["m"])

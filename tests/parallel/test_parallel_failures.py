@@ -11,7 +11,7 @@ from numpygpt.optim import AdamW, clip_grad_norm
 from numpygpt.optim.optimizer import one_thread
 from numpygpt.parallel.threads import DataParallel
 
-PLACES = ["dropout", "blocks.0", "blocks.1.attn.qkv", "blocks.1.ffn.act", "wpe", "head_loss", "wte"]
+PLACES = ["dropout", "blocks.0", "blocks.1.attn.proj", "blocks.1.ffn.act", "wpe", "head_loss", "wte"]
 
 
 def blas():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parts import PRODUCT
 
 from numpygpt import GPT
 
@@ -11,7 +12,7 @@ from benchmarks.peers import torch_model  # noqa: E402
 
 NAMES = {"wte.weight": "wte.W", "wpe.weight": "wpe.W", "norm_f.weight": "norm_f.gamma", "norm_f.bias": "norm_f.beta",
          "head.weight": "head.embedding.W"}
-IN_A_BLOCK = {"norm1": "norm1", "norm2": "norm2", "qkv": "attn.qkv", "proj": "attn.proj", "fc": "ffn.fc",
+IN_A_BLOCK = {"norm1": "norm1", "norm2": "norm2", "qkv": f"attn.{PRODUCT}", "proj": "attn.proj", "fc": "ffn.fc",
               "out": "ffn.proj"}
 
 

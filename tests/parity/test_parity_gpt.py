@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from parts import PRODUCT
 
 from numpygpt.optim import AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
@@ -38,7 +39,7 @@ class Reference:
         H, C = self.config.n_heads, self.config.d_model
         H_kv = self.config.n_kv_heads or H
         d_k, d_v = self.config.d_k or C // H, self.config.d_v or C // H
-        QKV = self.linear(f"{name}.qkv", X).split([H * d_k, H_kv * d_k, H_kv * d_v], dim=-1)
+        QKV = self.linear(f"{name}.{PRODUCT}", X).split([H * d_k, H_kv * d_k, H_kv * d_v], dim=-1)
         Q, K, V = (part.unflatten(-1, (n, -1)).transpose(1, 2) for part, n in zip(QKV, (H, H_kv, H_kv), strict=True))
         K, V = (part.repeat_interleave(H // H_kv, dim=1) for part in (K, V))  # (B, H, T, D)
         O = F.scaled_dot_product_attention(Q, K, V, is_causal=True)
@@ -96,7 +97,7 @@ def test_float32_is_the_reference_to_float32_precision(make_gpt, make_batch):
     model.backward()
     for name, grad in model.grads().items():
         scale = reference.p[name].grad.abs().max().item()
-        if not name.endswith("qkv.b"):  # the gradient of the key bias is 0, so only rounding errors remain
+        if not name.endswith(f"{PRODUCT}.b"):  # the gradient of the key bias is 0, so only rounding errors remain
             np.testing.assert_allclose(grad, reference.p[name].grad, rtol=0, atol=1e-4 * scale, err_msg=name)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parts import PRODUCT
 
 from numpygpt import nn
 from numpygpt.models.build import ACTIVATIONS
@@ -86,8 +87,8 @@ class CausalAttention(Tnn.Module):
         return self.inner(X, X, X, attn_mask=future, need_weights=False)[0]
 
 
-ATTENTION = {"qkv.W": ("inner.in_proj_weight", True), "proj.W": ("inner.out_proj.weight", True),
-             "qkv.b": ("inner.in_proj_bias", False), "proj.b": ("inner.out_proj.bias", False)}
+ATTENTION = {f"{PRODUCT}.W": ("inner.in_proj_weight", True), "proj.W": ("inner.out_proj.weight", True),
+             f"{PRODUCT}.b": ("inner.in_proj_bias", False), "proj.b": ("inner.out_proj.bias", False)}
 
 
 @pytest.mark.parametrize("bias", [True, False])

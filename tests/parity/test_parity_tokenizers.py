@@ -141,7 +141,7 @@ def test_added_tokens_give_the_same_ids(added, tmp_path, monkeypatch):
     theirs = theirs_with(tokenizers, added, tmp_path / "tokenizer.json")
     tok = load_tokenizer(tmp_path / "tokenizer.json")
     assert tok.vocab_size == theirs.get_vocab_size() and list(tok.special_tokens) == [END]
-    monkeypatch.setattr(stream, "CHUNK", 64)
+    monkeypatch.setattr(stream, "CHUNK_CHARACTERS", 64)
     rng = random.Random(5)
     atoms = [*(text for text, _ in added), " ", "\t", "\n", "abc", "the cat's", "日", "é", "x = 1\n" + " " * 37]
     texts = ["".join(rng.choices(atoms, k=rng.randrange(60))) for _ in range(300)]

@@ -163,7 +163,7 @@ def test_of_more_layers_some_are_named(make):
 
 
 def test_the_smallest_traces_are_seen(make):
-    _, panels = draw(make(["wte.W", "blocks.0.attn.qkv.W"], rows=1))
+    _, panels = draw(make(["wte.W", "blocks.0.attn.proj.W"], rows=1))
     assert lines(panels[NORM])["run: block 0"].get_marker() == "."
     nan = float("nan")
     _, panels = draw(make(["wte.W"], values=lambda parameter, step: (0.0, 0.0, nan), name="zero"))

@@ -95,7 +95,7 @@ def test_no_text_gives_a_warning_or_a_formula(make_gpt, tmp_path, make):
     assert "$" in texts and not any(text.get_parse_math() for text in figure.axes[0].texts)
     assert "日" not in "".join(texts) and "\x1b" not in "".join(texts)
     if not isinstance(make(), BPETokenizer):
-        assert page.numbered and r"\u65e5" in texts and r"\U0001f600" in texts
+        assert page.numbered and r"\u65e5" in texts
 
 
 # -- as it is typed

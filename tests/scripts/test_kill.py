@@ -66,7 +66,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_like_an_unbroken_one(data, 
             arguments = ["--resume", out] if has else [*MANY_SAVES, "--data", data, "--out", out]
             text, was_killed, within = killed(arguments, out, rng.uniform(0, 0.15), in_save=bool(rng.integers(2)))
             if "resumed" in text:
-                assert f"resumed  at step {saved:,} of {STEPS:,}" in text
+                assert f"step {saved:,} of {STEPS:,}" in text
                 resumed += 1
             if not was_killed:
                 break  # it has reached its end before

@@ -126,7 +126,7 @@ def test_a_dry_run_walks_and_writes_nothing(train, data, plain, tmp_path, capsys
     out = tmp_path / "dry"
     assert train.main([*TINY, "--data", str(data), "--out", str(out), "--trace", "--dry-run"]) == 0
     text = capsys.readouterr().out
-    for word in ("Forward:", "blocks.0.attn.qkv", "head 0", "Back:", "dlogits", "Update:", "step/norm"):
+    for word in ("Forward:", "blocks.0.attn.proj", "head 0", "Back:", "dlogits", "Update:", "step/norm"):
         assert word in text
     assert "\x1b" not in text
     before = {path.name: path.read_bytes() for path in plain.iterdir()}

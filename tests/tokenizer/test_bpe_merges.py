@@ -110,7 +110,7 @@ def linked(pieces, merged):
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 def test_long_pieces_equal_the_naive_algorithm(block, monkeypatch):
-    monkeypatch.setattr(long_pieces, "BLOCK", block)
+    monkeypatch.setattr(long_pieces, "CHUNK_BYTES", block)
     rng = random.Random(8)
     for _ in range(300):
         pieces = random_pieces(rng)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parts import PRODUCT, product_of
 
 from numpygpt.nn import Dropout, Embedding, FeedForward, LayerNorm, Linear, Module, MultiHeadAttention, ReLU
 from numpygpt.verify import gradcheck
@@ -161,7 +162,7 @@ SMALL = {  # faults that no change of a single operation makes: in a part of a t
     "a gain": (lambda: LayerNorm(4), in_gradient("gamma", 0, 0)),
     "no scale in dropout": (lambda: Dropout(0.4, rng=0), lambda layer, dX, dY, _: dY * (layer.mask > 0)),
     "another mask of dropout": (lambda: Dropout(0.4, rng=0), redrawn),
-    "a head": (lambda: MultiHeadAttention(4, 2, rng=0), in_gradient("qkv.W", (slice(None), slice(2, 4)), 0)),
+    "a head": (lambda: MultiHeadAttention(4, 2, rng=0), in_gradient(f"{PRODUCT}.W", (slice(None), slice(2, 4)), 0)),
     "a later token": (lambda: MultiHeadAttention(4, 2, rng=0), later_token),
 }
 
@@ -181,8 +182,8 @@ def test_gradients_of_a_repeated_id_that_are_averaged():
 def test_a_fault_that_the_small_weights_of_a_new_model_would_hide(normal):
     """gradcheck draws weights of order one; with small ones the gradient of the keys is 0.001 of the others."""
     layer = MultiHeadAttention(6, 2)
-    layer.qkv.W *= 1e-3
-    assert not gradcheck(After(layer, in_gradient("qkv.W", (slice(None), slice(6, 12)), 0)), normal(2, 4, 6))
+    product_of(layer).W *= 1e-3
+    assert not gradcheck(After(layer, in_gradient(f"{PRODUCT}.W", (slice(None), slice(6, 12)), 0)), normal(2, 4, 6))
 
 
 class Returning(Linear):

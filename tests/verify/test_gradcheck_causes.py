@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from parts import PRODUCT
 
 from numpygpt.nn import (
     CrossEntropyLoss,
@@ -251,7 +252,7 @@ class Unscaled(MultiHeadAttention):
 def test_a_fault_of_the_queries_alone(normal):
     """The factor 1/sqrt(d_k) is missing for Q: the first third of the columns of W."""
     assert "36 of 108 entries are wrong, all those of index 0 to 5 on axis 1" in (
-        cause(Unscaled(6, 2), normal(2, 5, 6), tensor="qkv.W")[1])
+        cause(Unscaled(6, 2), normal(2, 5, 6), tensor=f"{PRODUCT}.W")[1])
 
 
 class Root(Module):

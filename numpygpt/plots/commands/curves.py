@@ -19,7 +19,7 @@ from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, dress, head, legend, 
 from numpygpt.plots.view import COLUMN, default_span, make_view, number_axis
 from numpygpt.training.runs import newest_run
 from numpygpt.utils import cli
-from numpygpt.utils.paths import display_path
+from numpygpt.utils.paths import command, display_path
 
 MAX_SPAN = 1e9  # with a larger one, 1 - 1 / span would be rounded to 1
 ROW_INCHES = 2.95
@@ -64,7 +64,8 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     draw_curves(figure, runs, args.x, average, drawable(args.title))
     lines = [summary(run, average) for run in runs]
     if not same_tokens(runs):
-        lines.append(f"note: {OTHER_TOKENS}")
+        compare = command("plot.py", "compare", *(display_path(run.folder) for run in runs))
+        lines.append(f"note: {OTHER_TOKENS.rpartition('(')[0]}({compare})")
     folder = runs[0].folder if len(runs) == 1 else runs[0].folder.parent
     return picture(figure, folder / "curves.png", lines)
 
