@@ -11,7 +11,7 @@ from numpygpt import GPT
 
 TESTS = Path(__file__).parent
 MARKS = {
-    "fast": ["nn", "models", "optim", "verify"],
+    "fast": ["nn", "models", "optim"],
     "slow": ["browser", "docs", "experiments", "fuzz", "parallel/test_parallel_failures.py",
              "parallel/test_parallel_processes.py", "parity/test_parity_pretokenize.py",
              "parity/test_parity_tokenizers.py", "scripts", "tokenizer/test_properties.py",
