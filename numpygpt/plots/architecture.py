@@ -22,7 +22,7 @@ TOP = 1.05  # of the first box, below the title and the legend
 LINE, BOX, GAP, FORK = 0.19, 0.28, 0.3, 0.22  # a line of text, a box, the gaps between boxes and below a header
 INSET = 0.35  # of the arrows, from the sides of a box
 INDENT = 0.13, 0.36  # of the boxes inside a box, without and with residual connections
-COLUMN = 62  # letters in a line of formulas
+COLUMN = 57  # letters in a line of formulas
 FILL = {"learned": "#E3EEF7", "fixed": "#F4F4F4", "container": "#FAFAF5"}
 SMALL = FONT - 1
 
