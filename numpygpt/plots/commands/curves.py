@@ -19,6 +19,7 @@ from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, dress, head, legend, 
 from numpygpt.plots.view import COLUMN, default_span, make_view, number_axis
 from numpygpt.training.runs import newest_run
 from numpygpt.utils import cli
+from numpygpt.utils.console import say
 from numpygpt.utils.paths import command, display_path
 
 MAX_SPAN = 1e9  # with a larger one, 1 - 1 / span would be rounded to 1
@@ -73,7 +74,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
 def newest() -> Path:
     """Return the run in runs/ that was written last, and print its name."""
     run = newest_run(METRICS)
-    print(f"newest run: {display_path(run)}")
+    say(f"newest run: {display_path(run)}")
     return run
 
 
