@@ -62,8 +62,16 @@ def dress(ax: Axes, title: str, x: str, y: str) -> None:
 
 def head(figure: Figure, title: str, facts: str = "", size: float = FONT) -> None:
     """Write a title over all panels, as it was typed (a dollar sign starts no formula), and the `facts` below it."""
-    words = "\n".join([*textwrap.wrap(title, 80, break_on_hyphens=False), *textwrap.wrap(facts, 90)])
+    words = "\n".join([*balanced(title), *balanced(facts, 90)])
     figure.suptitle(words, fontsize=size + 2, color=INK, linespacing=1.3).set_parse_math(False)
+
+
+def balanced(text: str, width: int = 80) -> list[str]:
+    """Break a text between words into as few lines of `width` characters as possible, of about the same length."""
+    lines = len(textwrap.wrap(text, width, break_on_hyphens=False))
+    narrowest = max(1, len(text) // max(1, lines))
+    return next(found for limit in range(min(narrowest, width), width + 1)
+                if len(found := textwrap.wrap(text, limit, break_on_hyphens=False)) <= lines)
 
 
 def aside(ax: Axes, text: str) -> None:
