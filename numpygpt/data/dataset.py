@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.data.fetch import file_sha256
+from numpygpt.utils.fetch import file_sha256
 from numpygpt.data.meta import FILES, check_file, displaced_folder, existing_folder, plain, read_meta
 from numpygpt.data.recipes import DEFAULT_FOLDER, make_command, rebuild_hint
 from numpygpt.tokenizer import load_tokenizer

@@ -17,7 +17,7 @@ import numpy as np
 from numpygpt.data.corpora import Corpus
 from numpygpt.data.counting import Counts
 from numpygpt.data.dataset import TokenDataset
-from numpygpt.data.fetch import Progress
+from numpygpt.utils.fetch import Progress
 from numpygpt.data.folder import (
     Saving,
     check_replace,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.data.counting import Counts, characters
-from numpygpt.data.fetch import file_sha256
+from numpygpt.utils.fetch import file_sha256
 from numpygpt.data.meta import existing_folder
 from numpygpt.data.recipes import TOKENIZERS
 from numpygpt.data.split import SplitCorpus

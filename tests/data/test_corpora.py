@@ -11,7 +11,7 @@ import pytest
 from numpygpt.data import Corpus, load_corpus
 from numpygpt.data import corpora as corpora_module
 from numpygpt.data.documents import Document
-from numpygpt.data.fetch import FetchError
+from numpygpt.utils.fetch import FetchError
 from numpygpt.data.streams import END, Cut
 
 

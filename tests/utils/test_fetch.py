@@ -8,8 +8,8 @@ import urllib.request
 
 import pytest
 
-from numpygpt.data import fetch as fetch_module
-from numpygpt.data.fetch import FetchError, Remote, cache_folder, fetch, from_index, from_url, index_url, within
+from numpygpt.utils import fetch as fetch_module
+from numpygpt.utils.fetch import FetchError, Remote, cache_folder, fetch, from_index, from_url, index_url, within
 
 CONTENT = b"To be, or not to be\n" * 50
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
