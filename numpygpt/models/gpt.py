@@ -15,7 +15,7 @@ from numpygpt.models.config import REQUIRED, ModelConfig
 from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import described
+from numpygpt.nn.modules.checks import check_pad, described
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
@@ -70,36 +70,51 @@ class GPT(Module):
     # -- forward and backward ----------------------------------------------------------------------------------------
 
     @exclusive
-    def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None) -> np.ndarray:  # x: (B, T)
-        """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens."""
+    def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None,
+               pad: np.ndarray | None = None) -> np.ndarray:  # x: (B, T)
+        """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens.
+
+        `pad` (B,): how many tokens at the left of each sequence, from the cache's first one on, are padding. The others
+        do not see them, and count their positions from 0; the states of padding mean nothing.
+        """
         if getattr(x, "ndim", 0) != 2:
             raise ValueError("token ids must be an integer array of shape (B, T), got "
                              f"{x.shape if hasattr(x, '__array_function__') else described(x)}")
         self.undo_loss = None  # the layers' caches are about to be those of x: an earlier loss cannot go back
         X = self.wte(x)  # (B, T, C)
+        start = caches[0].length if caches else 0
+        pad = check_pad(pad, len(x), start + x.shape[1])
         if self.wpe is not None:
-            X = self.wpe(X, caches[0].length if caches else 0)
+            X = self.wpe(X, start if pad is None else start - pad)
         X = self.dropout(X)
         for i, block in enumerate(self.blocks):
-            X = block(X, caches[i] if caches else None)
+            X = block(X, caches[i] if caches else None, pad)
         return self.norm_f(X)
 
     @exclusive
-    def forward(self, x: np.ndarray, targets: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
-        """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets."""
-        logits = self.head(self.hidden(x))
+    def forward(self, x: np.ndarray, targets: np.ndarray | None = None,
+                pad: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
+        """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets. Targets at padding do not
+        count (see `hidden`)."""
+        logits = self.head(self.hidden(x, pad=pad))
         if targets is None:
             return logits, None
-        loss = self.criterion(logits, targets)
+        loss = self.criterion(logits, self.counted(targets, pad))
         self.undo_loss = from_logits
         return logits, loss
 
     @exclusive
-    def loss(self, x: np.ndarray, y: np.ndarray) -> float:
-        """The loss alone, without ever holding all logits: the faster way to train."""
-        loss = self.head_loss(self.hidden(x), y)
+    def loss(self, x: np.ndarray, y: np.ndarray, pad: np.ndarray | None = None) -> float:
+        """The loss alone, without ever holding all logits: the faster way to train. `pad` as in `forward`."""
+        loss = self.head_loss(self.hidden(x, pad=pad), self.counted(y, pad))
         self.undo_loss = from_chunks
         return loss
+
+    def counted(self, y: np.ndarray, pad: np.ndarray | None) -> np.ndarray:
+        """The targets (B, T), ignored where x is padding."""
+        if pad is None or np.ndim(y) != 2:
+            return y
+        return np.where(np.arange(np.shape(y)[1]) < np.asarray(pad)[:, None], self.ignore_index, y)
 
     @exclusive
     def backward(self, scale: float = 1.0) -> None:
@@ -138,8 +153,10 @@ class GPT(Module):
                  top_p: float | None = None, seed: int = 0, stop: int | None = None, slide: int = 1) -> np.ndarray:
         """context (B, T) with up to max_new_tokens after it: (B, T + n). See `stream` for the arguments.
 
-        Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it. The model is not
-        changed: any number of threads may write texts with it, also while another one trains it.
+        If the sequences have unequal lengths, T is the largest, and the others begin with -1 as padding; each is
+        continued as it would be by itself. The result is shorter where every sequence came to `stop`; one that came to
+        it earlier is filled up with it. The model is not changed: any number of threads may write texts with it, also
+        while another one trains it.
         """
         context = generate.as_array(context)
         with generate.blas_for(self) if generate.only_thread() else nullcontext():
@@ -149,7 +166,8 @@ class GPT(Module):
     def stream(self, context: ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,
                top_p: float | None = None, seed: int = 0, stop: int | None = None,
                slide: int = 1) -> Iterator[np.ndarray]:
-        """Yield the next token of each sequence, (B,), one step at a time, from context (B, T).
+        """Yield the next token of each sequence, (B,), one step at a time, from context (B, T) or from a
+        list of B sequences of unequal length.
 
         `temperature` divides the logits (0 takes the most likely token), `top_k` keeps the k most likely, `top_p` the
         fewest that hold that much probability. Sequence i has its own generator, made of (seed, i). Past max_len the
