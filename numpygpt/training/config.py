@@ -35,6 +35,17 @@ class Config:
 
     model: ModelConfig = DEFAULT_MODEL
 
+    init_from: str = setting("", "start from the parameters and the architecture of this run or checkpoint, or of a "
+                                 "pretrained model: a folder, a .gguf file or a name", fixed=True)
+    lora_rank: int = setting(0, "freeze the model of init_from and train matrices of this rank beside its own (LoRA), "
+                                "which takes far less memory; 0 trains the model itself", fixed=True)
+    lora_alpha: float | None = setting(None, "what LoRA adds is scaled by lora_alpha / lora_rank; 0 means 1", fixed=True)
+    lora_targets: str = setting("attn,ffn", "which layers get LoRA matrices, by parts of their names: all matrices of "
+                                            "a block come closest to training the model itself", fixed=True)
+    lora_dropout: float = setting(0.0, "fraction of LoRA's inputs set to 0 in training, against overfitting")
+    recompute: bool = setting(False, "hold only the input of each block, and compute the block again in the backward "
+                                     "pass: less memory, a third more time")
+
     steps: int = setting(8000, "updates of the parameters")
     batch_size: int = setting(16, "sequences in a batch: more make a steadier gradient and a slower step", fixed=True)
     batches: str = setting("random", "random windows, each once per epoch, or sequential: the text from start to end",
@@ -79,7 +90,7 @@ class Config:
         if self.batch_size * self.model.max_len > MAX_TOKENS:
             raise ValueError(f"batch_size {self.batch_size} times context {self.model.max_len} is more tokens than any "
                              "machine holds")
-        for name in ("beta1", "beta2", "momentum"):
+        for name in ("beta1", "beta2", "momentum", "lora_dropout"):
             check_probability(name, getattr(self, name))
         if not (self.skip_spikes == 0 or 1 < self.skip_spikes < float("inf")):
             raise ValueError(f"skip_spikes must be above 1, or 0 to skip no step, got {self.skip_spikes}")
@@ -159,7 +170,7 @@ def _settings() -> Iterator[Setting]:
 
 SETTINGS = tuple(_settings())
 MIN = {1: ("steps", "batch_size", "accumulate", "eval_every"),
-       0: ("warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every", "workers", "seed"),
+       0: ("lora_rank", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every", "workers", "seed"),
        -1: ("eval_tokens",)}
 ARTICLES = {"int": "a whole number", "float": "a number", "str": "a text in quotes", "bool": "true or false"}
 
@@ -202,7 +213,14 @@ def read_preset(name: str) -> Config:
     except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
         raise ValueError(f"{display_path(path)} is not a valid configuration file: {error}") from error
     config = Config().changed(filled(Config(), values), display_path(path))
-    return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
+    return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")),
+                   init_from=located(config.init_from, ROOT))
+
+
+def located(name: str, folder: Path) -> str:
+    """The absolute path of `name` in `folder`; the name itself if nothing is there."""
+    path = folder / Path(name).expanduser()
+    return str(path.resolve()) if name and path.exists() else name
 
 
 def filled(base: Config, values: dict[str, Any]) -> dict[str, Any]:

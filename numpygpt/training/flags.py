@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from numpygpt.training.config import SETTINGS, Config
+from numpygpt.training.config import SETTINGS, Config, located
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
 
@@ -38,4 +38,5 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags. Relative paths are relative to the current folder."""
     values = {s.key: getattr(arguments, s.key) for s in SETTINGS if hasattr(arguments, s.key)}
-    return values | {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}
+    values |= {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}
+    return values | {"init_from": located(values["init_from"], Path())} if "init_from" in values else values
