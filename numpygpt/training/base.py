@@ -97,8 +97,8 @@ class Base:
             tokenizer = f"{self.checkpoint.header['config'].get('data', 'DATA')}/tokenizer.json" if (
                 self.checkpoint) else self.name
             make = command("datagen.py", "--input", "FILE", "--tokenizer", tokenizer, "--out", "DIR")
-            raise ValueError(f"{shown} has another tokenizer than the data folder {display_path(dataset.folder)}, whose "
-                             f"token ids therefore mean other text: make the data folder with {make}")
+            raise ValueError(f"the tokenizer of {shown} is not that of the data folder {display_path(dataset.folder)}, "
+                             f"whose token ids therefore mean other text: make a data folder with {make}")
 
 
 def is_pretrained(name: str | Path) -> bool:
@@ -133,15 +133,16 @@ def base_of(header: Mapping[str, Any]) -> Base | None:
     try:
         base = Base.find(said["name"])
     except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"it holds LoRA matrices for the model {name}, which cannot be opened ({error}): put that model "
-                         "back there") from error
+        raise ValueError(f"it holds LoRA matrices for the model {name}, which cannot be opened ({error}): put that "
+                         "model back there") from error
     found = base.sha256()
     if found != said["sha256"]:
-        raise ValueError(f"it holds LoRA matrices for the model {name} with SHA-256 {said['sha256'][:12]}..., and there "
-                         f"is now another one, {found[:12]}...: put the first one back there, or train again")
+        raise ValueError(f"it holds LoRA matrices for the model {name} with SHA-256 {said['sha256'][:12]}..., and "
+                         f"that model has changed to {found[:12]}...: put the first one back there, or train again")
     of_run = ModelConfig.from_dict(header["model"])
     same = {f.name: getattr(of_run, f.name) for f in fields(ModelConfig) if f.name in MAY_DIFFER}
-    if of_run != replace(base.config, **same) or (of_run.positions == "learned" and of_run.max_len > base.config.max_len):
+    longer = of_run.positions == "learned" and of_run.max_len > base.config.max_len
+    if longer or of_run != replace(base.config, **same):
         raise ValueError(f"it holds LoRA matrices for the model {name}, whose architecture is another one")
     return base
 

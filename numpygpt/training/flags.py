@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from numpygpt.training.config import SETTINGS, Config, located
+from numpygpt.training.config import SETTINGS, Config
+from numpygpt.training.presets import located
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
 

@@ -16,9 +16,8 @@ from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.training.adapter import saved_params
 from numpygpt.training.archive import Stored
-from numpygpt.training.base import Base, base_of, is_pretrained, make_model
+from numpygpt.training.base import Base, base_of, check_sizes, is_pretrained, make_model
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.training.config import Config
 from numpygpt.training.model_check import fitting_model, run_config
 from numpygpt.training.runs import newest_run
 from numpygpt.utils.colour import printable

@@ -14,9 +14,10 @@ from numpygpt.data.recipes import folder_of, make_command, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.training.base import Base, adopted, base_of
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.training.config import SETTINGS, Config, filled, read_preset
+from numpygpt.training.config import SETTINGS, Config
 from numpygpt.training.flags import given
 from numpygpt.training.model_check import check_model, run_config
+from numpygpt.training.presets import filled, read_preset
 from numpygpt.training.trainer import workers_of
 from numpygpt.utils.fetch import Progress
 from numpygpt.utils.lock import check_unlocked
