@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from numpygpt.models import build, generate
 from numpygpt.models.config import REQUIRED, ModelConfig
-from numpygpt.nn.cost import Call, Child, Cost, Formula
+from numpygpt.nn.cost import Call, Child, Cost, Formula, cached_by
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import described
@@ -21,6 +21,7 @@ from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.recompute import Inputs
 from numpygpt.nn.skeleton import open_skeleton, skeleton
 from numpygpt.utils.checks import integer
 
@@ -38,7 +39,9 @@ class GPT(Module):
     """
 
     ignore_index = -1  # a target with this value does not count
-    _caches: Mapping[str, bool] = {"undo_loss": True}  # a copy has no loss to go back from
+    recompute = False  # True: less memory, more time. A block caches its input alone, and its forward runs twice
+    inputs: Inputs | None = None  # of the blocks, if they are all that was cached
+    _caches: Mapping[str, bool] = {"undo_loss": True, "inputs": True}  # a copy has no loss to go back from
 
     def __init__(self, config: ModelConfig | None = None, *, seed: int = 0, **fields: Any):
         self.config = complete(config, fields)
@@ -84,8 +87,9 @@ class GPT(Module):
         if self.wpe is not None:
             X = self.wpe(X, caches[0].length if caches else 0)
         X = self.dropout(X)
+        self.inputs = inputs = Inputs() if self.recompute and self.training and not caches else None
         for i, block in enumerate(self.blocks):
-            X = block(X, caches[i] if caches else None)
+            X = inputs.forward(block, X) if inputs else block(X, caches[i] if caches else None)
         return self.norm_f(X)
 
     @exclusive
@@ -117,7 +121,7 @@ class GPT(Module):
         dX = undo_loss(self, scale)  # (B, T, C)
         dX = self.norm_f.backward(dX)
         for block in reversed(self.blocks):
-            dX = block.backward(dX)
+            dX = self.inputs.backward(block, dX) if self.inputs else block.backward(dX)
         dX = self.dropout.backward(dX)
         if self.wpe is not None:
             dX = self.wpe.backward(dX)
@@ -130,10 +134,13 @@ class GPT(Module):
     def cost(self, call: Call) -> Cost:
         """Of `loss`, as in training."""
         X = call.of(*call.shape, self.wte.d_model)
-        return Cost((), children=(
+        light = self.recompute and call.training  # then the caches of one block at a time
+        one = max(cached_by(block, X) for block in self.blocks) if light else 0
+        inner = replace(X, cached="input") if light else X
+        return Cost((), cached=one, children=(
             Child("wte", self.wte, call), *([Child("wpe", self.wpe, X)] if self.wpe is not None else []),
             Child("dropout", self.dropout, X),
-            *(Child(f"blocks.{i}", block, X) for i, block in enumerate(self.blocks)),
+            *(Child(f"blocks.{i}", block, inner) for i, block in enumerate(self.blocks)),
             Child("norm_f", self.norm_f, X), Child("head_loss", self.head_loss, X)))
 
     # -- writing -----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ def one_block(c: Config, vocab_size: int) -> GPT:
     with skeleton():
         model = GPT(replace(c.model, vocab_size=vocab_size, n_layers=1))
         adapt(model, c)
+    model.recompute = c.recompute
     return model
 
 
@@ -62,12 +63,11 @@ def activations(c: Config, vocab_size: int) -> float:
     """Bytes of what a step caches until its backward pass, and of the widest layer's arrays."""
     rows, size = summary(one_block(c, vocab_size), c.batch_size).rows, np.dtype(c.model.dtype).itemsize
     tokens = c.batch_size * c.model.max_len
-    stream = size * tokens * c.model.d_model  # the input of a block
-    repeats = {row.name: 1 if c.recompute else times(row.name, c) for row in rows}
-    cached = sum((row.cached or 0) * repeats[row.name] for row in rows) + c.recompute * c.model.n_layers * stream
+    stream = size * tokens * c.model.d_model
+    cached = sum((row.cached or 0) * times(row.name, c) for row in rows)
     logits = size * vocab_size * min(tokens, workers_of(c) * chunk_rows(vocab_size))
     layers = (size * (math.prod(row.input_shape or ()) + math.prod(row.output_shape or ())) + (row.cached or 0)
-              for row in rows if row.name != "head_loss")
+              for row in rows if row.name not in ("", "head_loss"))
     return cached + 3 * stream + max(logits, *layers)  # the residual stream, and the widest layer
 
 

@@ -38,6 +38,13 @@ class ChunkedGPT(Module):
         self.gpt.backward(scale)
 
 
+def recomputing(**config: Any) -> GPT:
+    """A GPT whose blocks cache only their inputs."""
+    model = GPT(**config)
+    model.recompute = True
+    return model
+
+
 class AdaptedGPT(ChunkedGPT):
     """A GPT of which only the LoRA adapters learn."""
 
