@@ -69,7 +69,7 @@ def memory(*presets):
 
 
 def cached(preset):
-    from numpygpt.training.config import read_preset
+    from numpygpt.training.presets import read_preset
 
     config = read_preset(preset)
     model = GPT(replace(config.model, vocab_size=65))
