@@ -27,8 +27,7 @@ from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.prompts import check_stop, remarks
-from numpygpt.training.checkpoint import Checkpoint
-from numpygpt.training.restore import describe, restore
+from numpygpt.training.restore import Source, restore
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, harmless, room
 
@@ -76,9 +75,9 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--num-samples must be at least 1, got {args.num_samples}")
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
-    model, tokenizer, checkpoint = restore(args.run)
+    model, tokenizer, source = restore(args.run)
     if args.score is not None:
-        return score(args.score, model, tokenizer, checkpoint)
+        return score(args.score, model, tokenizer, source)
     stop_notes = []
     if args.stop is not None:
         check_stop(args.stop, tokenizer)
@@ -91,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         return steps(model, np.asarray([context]), length, sampling, args.seed + i, None, args.slide)
 
     sample(0)  # raises errors before anything is printed
-    introduce(checkpoint, tokenizer, [*stop_notes, *notes])
+    introduce(source, tokenizer, [*stop_notes, *notes])
     colour, visible = colours(sys.stdout), harmless if sys.stdout.isatty() else str
     if args.explain:
         write(f"{legend(tokenizer, sampling, colour)}\n")
@@ -111,21 +110,21 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -> int:
+def score(name: str, model: GPT, tokenizer: Tokenizer, source: Source) -> int:
     """Print how well the model predicts the text of this file."""
     given = read_ids(tokenizer, name)
     progress = tqdm(total=len(given.ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
     with given.noted(), progress as bar:
         found = score_text(model, tokenizer, given.start, given.ids, bar.update, given.n_bytes)
-    introduce(checkpoint, tokenizer, given.notes)
+    introduce(source, tokenizer, given.notes)
     for line in report(tokenizer, found, colours(sys.stdout), room(sys.stdout, COLUMNS)):
         write(f"{line}\n")
     return 0
 
 
-def introduce(checkpoint: Checkpoint, tokenizer: Tokenizer, notes: Iterable[str]) -> None:
+def introduce(source: Source, tokenizer: Tokenizer, notes: Iterable[str]) -> None:
     """Print which model this is, and the notes."""
-    for line in [describe(checkpoint, tokenizer), *(f"note: {note}" for note in notes)]:
+    for line in [source.describe(tokenizer), *(f"note: {note}" for note in notes)]:
         print(line, file=sys.stderr, flush=True)
 
 

@@ -54,12 +54,12 @@ def report(folders: list[Path]) -> list[str]:
 def row(folder: Path) -> list[str]:
     """Return one run's row of the table; its last training loss is the mean over 100 steps."""
     run = load_run(folder)
-    model, tokenizer, checkpoint = restore(folder)
+    model, tokenizer, source = restore(folder)
     found = run.metrics.eval
     best = run.best()
     if best is None:
         raise ValueError(f"{folder} has no evaluations yet")
-    config, tables = run_config(checkpoint), fraction_in_tables(model)
+    config, tables = run_config(source.checkpoint), fraction_in_tables(model)
     data, seconds = TokenDataset.load(config.data), step_seconds(config)
     ids = model.generate([prompt_ids(tokenizer, "")], 500, temperature=0.8, seed=0)
     return [run.name, f"{tokenizer.vocab_size:,}", f"{model.n_params():,}", f"{tables:.0%}", f"{run.total('step'):,}",

@@ -14,7 +14,7 @@ from numpygpt.models import GPT
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.training.checkpoint import Checkpoint
-from numpygpt.training.restore import describe, restore, run_config
+from numpygpt.training.restore import Source, restore, run_config
 from numpygpt.utils import cli
 from numpygpt.utils.arguments import text
 from numpygpt.utils.paths import display_path
@@ -24,7 +24,13 @@ from numpygpt.utils.paths import display_path
 class LoadedModel:
     model: GPT
     tokenizer: Tokenizer
-    checkpoint: Checkpoint
+    source: Source
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        if self.source.checkpoint is None:
+            raise ValueError(f"{display_path(self.source.path)} is a pretrained model, and this needs a run")
+        return self.source.checkpoint
 
     @property
     def name(self) -> str:
@@ -36,7 +42,7 @@ class LoadedModel:
     @property
     def line(self) -> str:
         """One line about it, for the terminal."""
-        return f"{describe(self.checkpoint, self.tokenizer)}, {self.model.n_params():,} parameters"
+        return f"{self.source.describe(self.tokenizer)}, {self.model.n_params():,} parameters"
 
     def picture_path(self, name: str) -> Path:
         """Where a picture goes by default: beside the checkpoint."""

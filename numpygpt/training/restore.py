@@ -1,9 +1,9 @@
-"""A model and its tokenizer from a checkpoint alone."""
+"""A model and its tokenizer: from a checkpoint alone, or from the folder of a pretrained model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +12,85 @@ import numpy as np
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
 from numpygpt.nn.skeleton import skeleton
-from numpygpt.tokenizer import Tokenizer
+from numpygpt.tokenizer import Tokenizer, load_tokenizer
 from numpygpt.training.archive import Stored
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.training.config import SETTINGS, Config
 from numpygpt.training.runs import newest_run
 from numpygpt.utils.colour import printable
+from numpygpt.utils.fetch import Progress
 from numpygpt.utils.paths import display_path
 
 MAX_TABLE, MAX_TABLE_PER_PARAMETER = 1 << 22, 8  # entries of arrays that are not learned
 
 
-def restore(run: str | Path | None = None) -> tuple[GPT, Tokenizer, Checkpoint]:
-    """(model in evaluation mode, tokenizer, checkpoint) of a run folder (its best checkpoint), of a checkpoint file, or
-    of the run under runs/ that was saved most recently.
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from: the file of a checkpoint, or the folder of a pretrained model, which has none."""
 
-    A run that was stopped early has only evaluated its untrained model: then its last checkpoint is used instead of the
-    best. Raises FileNotFoundError or ValueError that names the file and what is wrong with it.
+    path: Path
+    checkpoint: Checkpoint | None = None
+    name: str = ""  # of the pretrained model, as the user gave it
+
+    def describe(self, tokenizer: Tokenizer) -> str:
+        """Return one line about the model: its file and tokenizer, and of a run also step, loss and training text."""
+        told = f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens"
+        if self.checkpoint is None:
+            shown = display_path(self.path)
+            return f"{shown if self.name in ('', shown) else f'{self.name} ({shown})'}: a pretrained model, {told}"
+        h = self.checkpoint.header
+        loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
+        if h["last"] and h["last"]["step"] != h["step"]:
+            loss += f" at step {h['last']['step']:,}"
+        text = corpus_name(self.checkpoint)
+        return f"{display_path(self.path)}: step {h['step']:,}, {loss}, trained on {text}, {told}"
+
+
+def restore(run: str | Path | None = None, pretrained: str | Path | None = None, *,
+            progress: Progress | None = None) -> tuple[GPT, Tokenizer, Source]:
+    """(model in evaluation mode, tokenizer, source) of a run, of a checkpoint file, or of a pretrained model.
+
+    `run`: a run folder (its best checkpoint), a checkpoint file, or a folder or a GGUF file with a pretrained model; by
+    default the run under runs/ that was saved most recently. `pretrained`: such a folder or file, or a name, which
+    `models.pretrained.find` fetches with `progress`. A run that was stopped early has only evaluated its untrained
+    model: then its last checkpoint is used instead of the best. Raises FileNotFoundError, ValueError or RuntimeError
+    that names the file and what is wrong with it.
     """
+    if run is not None and pretrained is not None:
+        raise ValueError(f"{display_path(run)} and `pretrained={pretrained}` are two models: give one of them")
+    if pretrained is not None:
+        return load_pretrained(pretrained, progress)
     run = Path(run or newest_run("ckpt.npz"))
-    found = load_model(find_checkpoint(run))
-    if found[2].header["step"] == 0 and (run / "ckpt.npz").is_file():
+    if is_pretrained(run):
+        return load_pretrained(run, progress)
+    model, tokenizer, checkpoint = load_model(find_checkpoint(run))
+    if checkpoint.header["step"] == 0 and (run / "ckpt.npz").is_file():
         later = load_model(run / "ckpt.npz")
-        return found if (later[2].header["last"] or {}).get("step") else later
-    return found
+        if not (later[2].header["last"] or {}).get("step"):
+            model, tokenizer, checkpoint = later
+    return model, tokenizer, Source(checkpoint.path, checkpoint)
+
+
+def is_pretrained(path: Path) -> bool:
+    """Whether there is a pretrained model at `path`: a folder in Hugging Face's layout, or a GGUF file."""
+    return (path / "config.json").is_file() or (path.suffix == ".gguf" and path.is_file())
+
+
+def load_pretrained(name: str | Path, progress: Progress | None = None) -> tuple[GPT, Tokenizer, Source]:
+    """The same of a pretrained model. ValueError if its tokenizer has ids that the model does not know."""
+    from numpygpt.models import pretrained  # its formats need packages that no run needs
+
+    folder = pretrained.find(name, progress)
+    tokenizer, model = load_tokenizer(folder), pretrained.load(folder)
+    if tokenizer.vocab_size > model.config.vocab_size:  # a model may have more, rounded up
+        raise ValueError(f"{display_path(folder)}: the tokenizer has {tokenizer.vocab_size:,} entries, and the model "
+                         f"has {model.config.vocab_size:,}")
+    return model, tokenizer, Source(folder, name=str(name))
 
 
 def load_model(path: Path) -> tuple[GPT, Tokenizer, Checkpoint]:
-    """The same of one file. The parameters are read straight into the model, whose arrays the checkpoint then has."""
+    """(model in evaluation mode, tokenizer, checkpoint) of one checkpoint file. The parameters are read straight into
+    the model, whose arrays the checkpoint then has."""
     parts: list[tuple[GPT, Tokenizer]] = []
 
     def place(header: dict[str, Any], stored: Mapping[str, Stored]) -> dict[str, np.ndarray]:
@@ -121,13 +172,3 @@ def run_config(checkpoint: Checkpoint) -> Config:
 def corpus_name(checkpoint: Checkpoint) -> str:
     """The name of the text that the model was trained on, in printable characters."""
     return printable(str((checkpoint.header["data"] or {}).get("corpus", "a text without a name")))
-
-
-def describe(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
-    """Return one line about a model: its file, step, validation loss, training text and tokenizer."""
-    h = checkpoint.header
-    loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
-    if h["last"] and h["last"]["step"] != h["step"]:
-        loss += f" at step {h['last']['step']:,}"
-    return (f"{display_path(checkpoint.path)}: step {h['step']:,}, {loss}, trained on {corpus_name(checkpoint)}, "
-            f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens")
