@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def make(args: Namespace, new_figure: NewFigure) -> Output:
-    loaded = load_model(args.run)
+    loaded = load_model(args)
     model, tokenizer = loaded.model, loaded.tokenizer
     layers = chosen("layer", args.layer, len(model.blocks))
     heads = chosen("head", args.head, model.config.n_heads)
@@ -51,7 +51,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     text = shorten_middle(one_line(tokenizer.decode(ids).rstrip("\ufffd")), 50)
     draw_attention(figure, weights, token_labels(tokenizer, ids, most=10), layers, heads, f"Attention: {loaded.name}",
                    f"“{text}”")
-    return picture(figure, loaded.picture_path("attention"), [loaded.line, *notes])
+    return picture(figure, loaded.place("attention.png"), [loaded.line, *notes])
 
 
 def chosen(name: str, given: int | None, count: int) -> list[int]:
