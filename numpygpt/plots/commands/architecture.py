@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vocab-size", type=int, metavar="N",
         help="with --preset: vocabulary size (default: that of the preset's data)"
     )
-    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per batch (default: as in training; 1 if pretrained)")
+    parser.add_argument("--batch-size", type=int, metavar="N",
+                        help="sequences per batch (default: as in training; 1 if pretrained)")
 
 
 def make(args: Namespace, new_figure: NewFigure) -> Output:

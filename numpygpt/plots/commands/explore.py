@@ -38,14 +38,14 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     count = f"{len(ids):,} token{'s' * (len(ids) != 1)}"
     size = f"a page of {count}, {len(content) / 1e6:.2f} MB; open it in a browser"
     out = loaded.place("explore.html")
-    return Output(lambda path: write_file(path, content), out, [loaded.line, size, *(f"the page {words}" for words in left_out), *notes])
+    return Output(lambda path: write_file(path, content), out, [loaded.line, size, *left_out, *notes])
 
 
 def left_out_of(layers: list[int], n_layers: int) -> list[str]:
     """Return a sentence on the layers that the page does not show, if there are any."""
     if len(layers) == n_layers:
         return []
-    return [f"shows {len(layers)} of {n_layers} layers ({', '.join(map(str, layers))}), so that the page stays small: "
+    return [f"the page shows {len(layers)} of {n_layers} layers ({', '.join(map(str, layers))}), so that it stays small: "
             "a shorter text has room for more"]
 
 
