@@ -77,7 +77,8 @@ class GPT(Module):
                              f"{x.shape if hasattr(x, '__array_function__') else described(x)}")
         self.undo_loss = None  # the layers' caches are about to be those of x: an earlier loss cannot go back
         X = self.wte(x)  # (B, T, C)
-        X = self.wpe(X, caches[0].length if caches else 0)
+        if self.wpe is not None:
+            X = self.wpe(X, caches[0].length if caches else 0)
         X = self.dropout(X)
         for i, block in enumerate(self.blocks):
             X = block(X, caches[i] if caches else None)
@@ -114,7 +115,8 @@ class GPT(Module):
         for block in reversed(self.blocks):
             dX = block.backward(dX)
         dX = self.dropout.backward(dX)
-        dX = self.wpe.backward(dX)
+        if self.wpe is not None:
+            dX = self.wpe.backward(dX)
         self.wte.backward(dX)
 
     formula: ClassVar[Formula] = Formula(
@@ -125,7 +127,8 @@ class GPT(Module):
         """Of `loss`, as in training."""
         X = call.of(*call.shape, self.wte.d_model)
         return Cost((), children=(
-            Child("wte", self.wte, call), Child("wpe", self.wpe, X), Child("dropout", self.dropout, X),
+            Child("wte", self.wte, call), *([Child("wpe", self.wpe, X)] if self.wpe is not None else []),
+            Child("dropout", self.dropout, X),
             *(Child(f"blocks.{i}", block, X) for i, block in enumerate(self.blocks)),
             Child("norm_f", self.norm_f, X), Child("head_loss", self.head_loss, X)))
 
