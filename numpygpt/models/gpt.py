@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +23,9 @@ from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.skeleton import open_skeleton, skeleton
 from numpygpt.utils.checks import integer
+
+if TYPE_CHECKING:
+    from numpygpt.tokenizer import Tokenizer
 
 
 class GPT(Module):
@@ -158,6 +162,27 @@ class GPT(Module):
         sampling = generate.Sampling(temperature, top_k, top_p)
         steps = generate.steps(self, generate.as_array(context), max_new_tokens, sampling, seed, stop, slide)
         return (ids for ids, _ in steps)
+
+    # -- files of other programs -------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], *, max_len: int | None = None,
+                        dtype: str = "float32") -> GPT:
+        """The model in a folder of Hugging Face's form or in a .gguf file, or one with a name (see `pretrained.find`).
+
+        In evaluation mode. `max_len` shortens its context.
+        """
+        from numpygpt.models import pretrained  # which knows GPT
+
+        return pretrained.load(pretrained.find(name_or_path), max_len=max_len, dtype=dtype)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None,
+                        dtype: str = "float32") -> None:
+        """Write a folder that transformers loads; `dtype` may be float16 or bfloat16. ValueError that names what its
+        format cannot express."""
+        from numpygpt.models import pretrained
+
+        pretrained.save(self, folder, tokenizer, dtype)
 
     def extra_repr(self) -> str:
         return f"{self.n_params():,} parameters"
