@@ -162,7 +162,7 @@ def chat_ids(source: Source, model: GPT, tokenizer: Tokenizer, text: str) -> tup
     if len(ids) >= model.max_len:
         raise ValueError(f"--chat: the message has {len(ids):,} tokens, and the model's context of {model.max_len:,} "
                          "has no room for an answer: give a shorter one")
-    return ids, chat.stops
+    return ids, {tokenizer.special_tokens[name] for name in chat.stops}
 
 
 def text_of(steps: Iterator[np.ndarray], tokenizer: Tokenizer, context: list[int], stop: str | None,

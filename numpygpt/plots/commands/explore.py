@@ -45,8 +45,8 @@ def left_out_of(layers: list[int], n_layers: int) -> list[str]:
     """Return a sentence on the layers that the page does not show, if there are any."""
     if len(layers) == n_layers:
         return []
-    return [f"the page shows {len(layers)} of {n_layers} layers ({', '.join(map(str, layers))}), so that it stays small: "
-            "a shorter text has room for more"]
+    return [f"the page shows {len(layers)} of {n_layers} layers ({', '.join(map(str, layers))}), so that it stays "
+            "small: a shorter text has room for more"]
 
 
 def about(loaded: LoadedModel, left_out: list[str]) -> dict[str, list[str]]:
