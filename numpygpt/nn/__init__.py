@@ -6,6 +6,7 @@ from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.feedforward import FeedForward
 from numpygpt.nn.modules.linear import Linear
+from numpygpt.nn.modules.lora import LoRALinear, apply_lora, lora_params, merge_lora, unmerge_lora
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.normalization import LayerNorm
@@ -14,6 +15,7 @@ from numpygpt.nn.modules.transformer import TransformerBlock
 
 __all__ = [
     "GELU", "CrossEntropyLoss", "Dropout", "Embedding", "FeedForward", "KVCache", "LayerNorm", "Linear",
-    "LinearCrossEntropy", "Module", "MultiHeadAttention", "PositionalEmbedding", "ReLU", "SinusoidalEncoding",
-    "Softmax", "TransformerBlock", "Unembedding",
+    "LinearCrossEntropy", "LoRALinear", "Module", "MultiHeadAttention", "PositionalEmbedding", "ReLU",
+    "SinusoidalEncoding", "Softmax", "TransformerBlock", "Unembedding", "apply_lora", "lora_params", "merge_lora",
+    "unmerge_lora",
 ]

@@ -21,11 +21,21 @@ from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.feedforward import FeedForward
 from numpygpt.nn.modules.linear import Linear
+from numpygpt.nn.modules.lora import LoRALinear
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.normalization import LayerNorm
 from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
-from numpygpt.verify.wrappers import AfterALargerTable, BothUses, ChunkedGPT, MicroBatches, Rotary, Small, block
+from numpygpt.verify.wrappers import (
+    AdaptedGPT,
+    AfterALargerTable,
+    BothUses,
+    ChunkedGPT,
+    MicroBatches,
+    Rotary,
+    Small,
+    block,
+)
 
 Case = tuple[str, str, Callable[[], Module], tuple[np.ndarray, ...]]  # layer, configuration, maker, inputs
 
@@ -38,6 +48,7 @@ def gradient_cases() -> Iterator[Case]:
     yield from attention_cases(rng)
     yield from loss_cases(rng)
     yield from gpt_cases(rng)
+    yield from lora_cases(rng)
 
 
 def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -186,3 +197,21 @@ def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
                                              LOGIT_ROWS=1, LOGIT_ENTRIES=21), (x, y)
     yield "GPT", "blocks, P recomputed", partial(Small, partial(GPT, **single), causal_attention,
                                                        ROWS=2, KEEP_WEIGHTS=0), (x, y)
+
+
+def lora_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """A frozen Linear with an adapter, alone and in a GPT whose other parameters are frozen."""
+    X = rng.standard_normal
+
+    def adapted(d_in: int, d_out: int, rank: int, bias: bool = True, **options: Any) -> Module:
+        return LoRALinear(Linear(d_in, d_out, bias), rank, **options)
+
+    yield "LoRALinear", "rank 2", partial(adapted, 3, 4, 2), (X((2, 5, 3)),)
+    yield "LoRALinear", "no bias, alpha 3", partial(adapted, 4, 3, 2, False, alpha=3), (X((5, 4)),)
+    yield "LoRALinear", "rank 1, one row", partial(adapted, 3, 4, 1, alpha=0.5), (X(3),)
+    yield "LoRALinear", "dropout", partial(adapted, 3, 4, 2, alpha=4, dropout=0.4, rng=1), (X((2, 5, 3)),)
+    yield "LoRALinear", "evaluation", lambda: adapted(3, 4, 2, dropout=0.4, rng=1).eval(), (X((2, 5, 3)),)
+    yield "LoRALinear", "square, as many rows", partial(adapted, 4, 4, 4, alpha=2, dropout=0.3, rng=1), (X((4, 4)),)
+    x, y = rng.integers(0, 7, (2, 2, 5))
+    yield "GPT", "adapters of rank 2", lambda: AdaptedGPT(vocab_size=7, max_len=5, d_model=6, n_heads=2, n_layers=2,
+                                                          bias=False), (x, y)
