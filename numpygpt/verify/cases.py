@@ -32,6 +32,7 @@ from numpygpt.verify.wrappers import (
     BothUses,
     ChunkedGPT,
     MicroBatches,
+    Padded,
     Rotary,
     Small,
     block,
@@ -72,10 +73,14 @@ def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield "PositionalEmbedding", "T below max_len", lambda: PositionalEmbedding(6, 4), (X((2, 5, 4)),)
     yield "PositionalEmbedding", "T as max_len", lambda: PositionalEmbedding(5, 4), (X((2, 5, 4)),)
     yield "PositionalEmbedding", "from position 2", lambda: PositionalEmbedding(6, 4), (X((3, 3, 4)), np.array(2))
+    yield ("PositionalEmbedding", "after padding", lambda: PositionalEmbedding(6, 4),
+           (X((3, 5, 4)), np.array([-2, 0, 1])))
     yield "PositionalEmbedding", "square, B as T", lambda: PositionalEmbedding(4, 4), (X((4, 4, 4)),)
     yield "SinusoidalEncoding", "even width", lambda: SinusoidalEncoding(6, 4), (X((2, 5, 4)),)
     yield "SinusoidalEncoding", "odd width", lambda: SinusoidalEncoding(6, 5), (X((2, 5, 5)),)
     yield "SinusoidalEncoding", "from position 2", lambda: SinusoidalEncoding(6, 4), (X((3, 3, 4)), np.array(2))
+    yield ("SinusoidalEncoding", "after padding", lambda: SinusoidalEncoding(6, 4),
+           (X((3, 5, 4)), np.array([-2, 0, 1])))
 
 
 def pointwise_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -110,8 +115,13 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
         "a sequence at a time": {"SCORE_ENTRIES": 1},
     }
     for name, limit in limits.items():
-        yield ("MultiHeadAttention", name,
-               partial(Small, partial(MultiHeadAttention, 6, 2, 4, 2), causal_attention, **limit), (X((3, 5, 6)),))
+        for options in ({}, {"attn_dropout": 0.3, "rng": 2}):
+            make = partial(MultiHeadAttention, 6, 2, 4, 2, **options)
+            yield ("MultiHeadAttention", name + (", weights dropped" if options else ""),
+                   partial(Small, make, causal_attention, **limit), (X((3, 5, 6)),))
+        yield ("MultiHeadAttention", f"{name}, padded",
+               partial(Small, partial(Padded, partial(MultiHeadAttention, 6, 2, 4, 2), [2, 0, 3]), causal_attention,
+                       **limit), (X((3, 5, 6)),))
     yield ("MultiHeadAttention", "square, P recomputed",
            partial(Small, partial(MultiHeadAttention, 9, 3), causal_attention, KEEP_WEIGHTS=0), (X((3, 3, 9)),))
     layers: list[tuple[str, Callable[..., Module], tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
@@ -119,6 +129,9 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
         ("3 heads, d_k 4, d_v 2", MultiHeadAttention, (6, 3), {"d_k": 4, "d_v": 2}, (2, 5, 6)),
         ("no bias", MultiHeadAttention, (6, 2), {"bias": False}, (2, 5, 6)),
         ("no bias, dropout", MultiHeadAttention, (6, 2), {"bias": False, "dropout": 0.3, "rng": 2}, (2, 5, 6)),
+        ("biases of q, k, v alone", MultiHeadAttention, (6, 2), {"bias": False, "qkv_bias": True}, (2, 5, 6)),
+        ("weights dropped, 2 key heads", MultiHeadAttention, (8, 4),
+         {"n_kv_heads": 2, "attn_dropout": 0.3, "dropout": 0.2, "rng": 2}, (2, 5, 8)),
         ("square, all of 3", MultiHeadAttention, (9, 3), {}, (3, 3, 9)),
         ("4 heads, 2 key heads", MultiHeadAttention, (8, 4), {"n_kv_heads": 2}, (2, 5, 8)),
         ("groups of 3, d_k 4, d_v 2", MultiHeadAttention, (6, 6, 4, 2), {"n_kv_heads": 2}, (3, 5, 6)),
@@ -197,6 +210,9 @@ def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
         yield "GPT", name, partial(MicroBatches, partial(kind, **single)), (x, y)
     yield "GPT", "chunks of 3 rows", partial(Small, partial(ChunkedGPT, **single), loss,
                                              LOGIT_ROWS=1, LOGIT_ENTRIES=21), (x, y)
+    for positions in ("learned", "sinusoidal"):
+        make = partial(GPT, **single, positions=positions)
+        yield "GPT", f"padded, {positions}", partial(Padded, make, [2, 0]), (x, y)
     yield "GPT", "blocks, P recomputed", partial(Small, partial(GPT, **single), causal_attention,
                                                        ROWS=2, KEEP_WEIGHTS=0), (x, y)
 

@@ -73,6 +73,21 @@ class MicroBatches(Module):
             self.gpt.backward(scale / len(self.batches))
 
 
+class Padded(Module):
+    """A layer, or the loss of a GPT, for sequences that begin with `pad` tokens of padding."""
+
+    def __init__(self, make: Callable[[], Module], pad: list[int]):
+        self.inner, self.pad = make(), np.array(pad)
+
+    def forward(self, *inputs: np.ndarray) -> Any:
+        if isinstance(self.inner, GPT):
+            return self.inner.loss(*inputs, self.pad)
+        return self.inner(*inputs, None, self.pad)
+
+    def backward(self, dY: Any) -> Any:
+        return self.inner.backward(dY)
+
+
 class BothUses(Module):
     """logits = E[ids] E^T: one table used by the embedding and by the head, as in a GPT with tied weights."""
 
