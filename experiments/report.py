@@ -28,7 +28,8 @@ from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training import Trainer
 from numpygpt.training.config import Config
-from numpygpt.training.restore import restore, run_config
+from numpygpt.training.model_check import run_config
+from numpygpt.training.restore import restore
 from numpygpt.utils import cli
 from numpygpt.utils.text import duration
 

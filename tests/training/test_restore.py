@@ -21,9 +21,10 @@ def folder(tmp_path, monkeypatch, make_gpt):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     places = {str(folder): folder, "tiny": folder, str(tmp_path / "tiny.gguf"): folder}
-    fake = SimpleNamespace(find=lambda name, progress=None: places[str(name)], load=lambda path: make_gpt().eval())
+    fake = SimpleNamespace(find=lambda name, progress=None: places[str(name)], config_of=lambda path: make_gpt().config,
+                           load=lambda path, dtype="float32": make_gpt().eval())
     monkeypatch.setattr(numpygpt.models, "pretrained", fake, raising=False)
-    monkeypatch.setattr("numpygpt.training.restore.load_tokenizer", lambda path: TOKENIZER)
+    monkeypatch.setattr("numpygpt.training.base.load_tokenizer", lambda path: TOKENIZER)
     return folder
 
 
@@ -55,6 +56,6 @@ def test_two_models_are_refused(folder):
 
 def test_a_tokenizer_larger_than_its_model_is_refused(folder, monkeypatch):
     larger = CharTokenizer().train("abcdefghijklm")
-    monkeypatch.setattr("numpygpt.training.restore.load_tokenizer", lambda path: larger)
+    monkeypatch.setattr("numpygpt.training.base.load_tokenizer", lambda path: larger)
     with pytest.raises(ValueError, match=r"13 entries.*11"):
         restore(pretrained="tiny")

@@ -99,7 +99,8 @@ def read_file(path: Path) -> dict[str, Stored]:
 def write_file(path: Path, dtype: str, shapes: Mapping[str, tuple[int, ...]], arrays: Iterable[np.ndarray],
                wrote: Callable[[int], object] = lambda size: None) -> None:
     """Write tensors of one dtype. `arrays` makes them one by one in the order of `shapes`, so that they are never in
-    memory all at once. `wrote` is called with the size of each. ValueError that names a tensor which is not finite in this dtype.
+    memory all at once. `wrote` is called with the size of each. ValueError that names a tensor which is not finite in
+    this dtype.
     """
     kind = numpy_dtype(dtype)
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # some readers refuse a file without it

@@ -16,7 +16,7 @@ from numpygpt.plots.architecture import WIDTH, draw_architecture, height
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.loaded import add_run, load_model
 from numpygpt.plots.output import NewFigure, Output
-from numpygpt.training.config import read_preset
+from numpygpt.training.presets import read_preset
 from numpygpt.training.restore import run_config
 from numpygpt.utils import cli
 
