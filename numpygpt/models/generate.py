@@ -7,10 +7,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from numpygpt.nn.exclusive import alone
 from numpygpt.nn.finite import check_logits
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
 
 SMALL = 20_000_000  # parameters; below, one BLAS thread writes as fast as two
+PADDING = -1  # at the left of a shorter sequence: not a token
 GREEDY = 1e-30  # a temperature below this would divide beyond the range of float32
 
 
@@ -88,13 +88,28 @@ def sample(logits: np.ndarray, sampling: Sampling, rngs: list[np.random.Generato
     return (cumulative <= u[:, None]).sum(axis=-1)  # the first token whose cumulative probability is above u
 
 
-def as_array(context: ArrayLike) -> np.ndarray:
-    """The context as an array. ValueError if its sequences have different lengths."""
-    try:
+def as_array(context: Any) -> np.ndarray:
+    """The context as one array (B, T). Sequences of unequal length get PADDING on the left."""
+    if not isinstance(context, (list, tuple)) or len({np.shape(row)[:1] for row in context}) < 2:
         return np.asarray(context)
-    except ValueError as error:
-        raise ValueError("the sequences of context must be equally long: generate from one sequence at a time, or cut "
-                         "them to the same length") from error
+    rows = [np.asarray(row) for row in context]
+    if wrong := [row.shape for row in rows if row.ndim != 1 or not row.size]:
+        raise ValueError("each sequence of context must be a list of at least one token id, got an array of shape "
+                         f"{wrong[0]}")
+    T = max(map(len, rows))
+    return np.stack([np.concatenate([np.full(T - len(row), PADDING), row]) for row in rows])
+
+
+def unpadded(context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(context with 0 in place of PADDING, the number of tokens (B,) of each sequence), or ValueError."""
+    if context.ndim != 2 or context.shape[1] == 0:
+        raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
+    if context.dtype.kind != "i":
+        return context, np.full(*context.shape)
+    token = np.logical_or.accumulate(context != PADDING, axis=1)  # from the first token on
+    if not token[:, -1].all():
+        raise ValueError(f"sequence {token[:, -1].argmin()} of context has no token, only padding ({PADDING})")
+    return np.where(token, context, 0), token.sum(axis=1)
 
 
 def new_caches(model: GPT, batch: int) -> list[KVCache]:
@@ -110,8 +125,7 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampli
     Arguments are checked here, at the call; tokens come as they are asked for. What the model learns between two tokens
     counts for the second. Raises NotFinite if the logits are not finite.
     """
-    if context.ndim != 2 or context.shape[1] == 0:
-        raise ValueError(f"context must be (batch, time) token ids with at least one token, got shape {context.shape}")
+    context, lengths = unpadded(context)
     check_ids(context, model.config.vocab_size)
     max_new_tokens, seed = integer("max_new_tokens", max_new_tokens), integer("seed", seed)
     slide, stop = integer("slide", slide), None if stop is None else integer("stop", stop)
@@ -121,34 +135,35 @@ def steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampli
         raise ValueError(f"seed must be at least 0, got {seed}")
     if not 1 <= slide <= model.max_len:
         raise ValueError(f"slide must be between 1 and the context length {model.max_len}, got {slide}")
-    return _steps(model, context, max_new_tokens, sampling, seed, stop, slide)
+    return _steps(model, context, lengths, max_new_tokens, sampling, seed, stop, slide)
 
 
-def _steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
-           slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    B, given = context.shape
-    last = deque(context.T[-model.max_len :], model.max_len)  # each (B,): as many tokens as the model sees
+def _steps(model: GPT, context: np.ndarray, lengths: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int,
+           stop: int | None, slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    B, max_len = len(context), model.max_len
+    last = deque(context.T[-max_len:], max_len)  # each (B,): as many tokens as the model sees
     rngs = [np.random.default_rng([seed, i]) for i in range(B)]
     done = np.zeros(B, bool)
-    seen = 0  # the tokens from place `start` up to `seen` are in the caches
-    start = max(0, given - model.max_len)
+    visible = np.minimum(lengths, max_len)  # (B,): how many of its last tokens each sequence sees
     caches, reader = new_caches(model, B), reader_of(model)
-    for n in range(given, given + max_new_tokens):
-        if n - start > model.max_len:  # full: every position changes, so the caches are of no use any more
-            start = n - model.max_len + slide - 1
-            seen, caches = start, new_caches(model, B)
-        new = list(last)[max(seen, start) - n :]
+    for _ in range(max_new_tokens):
+        if (visible > max_len).any():  # full: positions change, so the caches are of no use any more
+            visible[visible > max_len] = max_len - slide + 1
+            caches = new_caches(model, B)
+        longest = visible.max(initial=1)
+        pad = longest - visible  # (B,): the shorter sequences begin with padding
+        new = list(last)[caches[0].length - longest :]  # those that are not in the caches yet
         if reader.wte.W is not model.wte.W:  # the model's parameters were moved (astype, a larger module's optimiser)
             reader = reader_of(model)
         with as_reader(model) if reader is model else nullcontext():
-            logits = next_logits(reader, np.stack(new, axis=1), caches)
+            logits = next_logits(reader, np.stack(new, axis=1), caches, pad if pad.any() else None)
         check_logits(logits, reader.named_parameters())
-        seen = n
         ids = sample(logits, sampling, rngs)
         if stop is not None:
             ids[done] = stop
             done |= ids == stop
         last.append(ids)
+        visible += 1
         yield ids.copy(), logits
         if done.all():
             return
@@ -186,6 +201,6 @@ def only_thread() -> bool:
                for thread in threading.enumerate())
 
 
-def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache]) -> np.ndarray:
+def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache], pad: np.ndarray | None = None) -> np.ndarray:
     """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches."""
-    return model.head(model.hidden(new, caches)[:, -1])  # only the last position predicts something new
+    return model.head(model.hidden(new, caches, pad)[:, -1])  # only the last position predicts something new

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from numpygpt.models import build, generate
 from numpygpt.models.config import REQUIRED, ModelConfig
-from numpygpt.nn.cost import Call, Child, Cost, Formula
+from numpygpt.nn.cost import Call, Child, Cost, Formula, cached_by
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
-from numpygpt.nn.modules.checks import described
+from numpygpt.nn.modules.checks import check_pad, described
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.recompute import Inputs
 from numpygpt.nn.skeleton import open_skeleton, skeleton
 from numpygpt.utils.checks import integer
+
+if TYPE_CHECKING:
+    from numpygpt.tokenizer import Tokenizer
 
 
 class GPT(Module):
@@ -34,7 +39,9 @@ class GPT(Module):
     """
 
     ignore_index = -1  # a target with this value does not count
-    _caches: Mapping[str, bool] = {"undo_loss": True}  # a copy has no loss to go back from
+    recompute = False  # True: less memory, more time. A block caches its input alone, and its forward runs twice
+    inputs: Inputs | None = None  # of the blocks, if they are all that was cached
+    _caches: Mapping[str, bool] = {"undo_loss": True, "inputs": True}  # a copy has no loss to go back from
 
     def __init__(self, config: ModelConfig | None = None, *, seed: int = 0, **fields: Any):
         self.config = complete(config, fields)
@@ -70,35 +77,53 @@ class GPT(Module):
     # -- forward and backward ----------------------------------------------------------------------------------------
 
     @exclusive
-    def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None) -> np.ndarray:  # x: (B, T)
-        """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens."""
+    def hidden(self, x: np.ndarray, caches: list[KVCache] | None = None,
+               pad: np.ndarray | None = None) -> np.ndarray:  # x: (B, T)
+        """The last layer's states (B, T, C), from which the head makes logits. With caches, x follows their tokens.
+
+        `pad` (B,): how many tokens at the left of each sequence, from the cache's first one on, are padding. The others
+        do not see them, and count their positions from 0; the states of padding mean nothing.
+        """
         if getattr(x, "ndim", 0) != 2:
             raise ValueError("token ids must be an integer array of shape (B, T), got "
                              f"{x.shape if hasattr(x, '__array_function__') else described(x)}")
         self.undo_loss = None  # the layers' caches are about to be those of x: an earlier loss cannot go back
         X = self.wte(x)  # (B, T, C)
-        X = self.wpe(X, caches[0].length if caches else 0)
+        start = caches[0].length if caches else 0
+        pad = check_pad(pad, len(x), start + x.shape[1])
+        if self.wpe is not None:
+            X = self.wpe(X, start if pad is None else start - pad)
         X = self.dropout(X)
+        self.inputs = inputs = Inputs() if self.recompute and self.training and not caches else None
         for i, block in enumerate(self.blocks):
-            X = block(X, caches[i] if caches else None)
+            args = (X, caches[i] if caches else None, pad)
+            X = inputs.forward(block, *args) if inputs else block(*args)
         return self.norm_f(X)
 
     @exclusive
-    def forward(self, x: np.ndarray, targets: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
-        """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets."""
-        logits = self.head(self.hidden(x))
+    def forward(self, x: np.ndarray, targets: np.ndarray | None = None,
+                pad: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
+        """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets. Targets at padding do not
+        count (see `hidden`)."""
+        logits = self.head(self.hidden(x, pad=pad))
         if targets is None:
             return logits, None
-        loss = self.criterion(logits, targets)
+        loss = self.criterion(logits, self.counted(targets, pad))
         self.undo_loss = from_logits
         return logits, loss
 
     @exclusive
-    def loss(self, x: np.ndarray, y: np.ndarray) -> float:
-        """The loss alone, without ever holding all logits: the faster way to train."""
-        loss = self.head_loss(self.hidden(x), y)
+    def loss(self, x: np.ndarray, y: np.ndarray, pad: np.ndarray | None = None) -> float:
+        """The loss alone, without ever holding all logits: the faster way to train. `pad` as in `forward`."""
+        loss = self.head_loss(self.hidden(x, pad=pad), self.counted(y, pad))
         self.undo_loss = from_chunks
         return loss
+
+    def counted(self, y: np.ndarray, pad: np.ndarray | None) -> np.ndarray:
+        """The targets (B, T), ignored where x is padding."""
+        if pad is None or np.ndim(y) != 2:
+            return y
+        return np.where(np.arange(np.shape(y)[1]) < np.asarray(pad)[:, None], self.ignore_index, y)
 
     @exclusive
     def backward(self, scale: float = 1.0) -> None:
@@ -112,9 +137,10 @@ class GPT(Module):
         dX = undo_loss(self, scale)  # (B, T, C)
         dX = self.norm_f.backward(dX)
         for block in reversed(self.blocks):
-            dX = block.backward(dX)
+            dX = self.inputs.backward(block, dX) if self.inputs else block.backward(dX)
         dX = self.dropout.backward(dX)
-        dX = self.wpe.backward(dX)
+        if self.wpe is not None:
+            dX = self.wpe.backward(dX)
         self.wte.backward(dX)
 
     formula: ClassVar[Formula] = Formula(
@@ -124,9 +150,13 @@ class GPT(Module):
     def cost(self, call: Call) -> Cost:
         """Of `loss`, as in training."""
         X = call.of(*call.shape, self.wte.d_model)
-        return Cost((), children=(
-            Child("wte", self.wte, call), Child("wpe", self.wpe, X), Child("dropout", self.dropout, X),
-            *(Child(f"blocks.{i}", block, X) for i, block in enumerate(self.blocks)),
+        light = self.recompute and call.training  # then the caches of one block at a time
+        one = max(cached_by(block, X) for block in self.blocks) if light else 0
+        inner = replace(X, cached="input") if light else X
+        return Cost((), cached=one, children=(
+            Child("wte", self.wte, call), *([Child("wpe", self.wpe, X)] if self.wpe is not None else []),
+            Child("dropout", self.dropout, X),
+            *(Child(f"blocks.{i}", block, inner) for i, block in enumerate(self.blocks)),
             Child("norm_f", self.norm_f, X), Child("head_loss", self.head_loss, X)))
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -135,8 +165,10 @@ class GPT(Module):
                  top_p: float | None = None, seed: int = 0, stop: int | None = None, slide: int = 1) -> np.ndarray:
         """context (B, T) with up to max_new_tokens after it: (B, T + n). See `stream` for the arguments.
 
-        Shorter where every sequence came to `stop`; one that came to it earlier is filled up with it. The model is not
-        changed: any number of threads may write texts with it, also while another one trains it.
+        If the sequences have unequal lengths, T is the largest, and the others begin with -1 as padding; each is
+        continued as it would be by itself. The result is shorter where every sequence came to `stop`; one that came to
+        it earlier is filled up with it. The model is not changed: any number of threads may write texts with it, also
+        while another one trains it.
         """
         context = generate.as_array(context)
         with generate.blas_for(self) if generate.only_thread() else nullcontext():
@@ -146,7 +178,8 @@ class GPT(Module):
     def stream(self, context: ArrayLike, max_new_tokens: int, temperature: float = 1.0, top_k: int | None = None,
                top_p: float | None = None, seed: int = 0, stop: int | None = None,
                slide: int = 1) -> Iterator[np.ndarray]:
-        """Yield the next token of each sequence, (B,), one step at a time, from context (B, T).
+        """Yield the next token of each sequence, (B,), one step at a time, from context (B, T) or from a
+        list of B sequences of unequal length.
 
         `temperature` divides the logits (0 takes the most likely token), `top_k` keeps the k most likely, `top_p` the
         fewest that hold that much probability. Sequence i has its own generator, made of (seed, i). Past max_len the
@@ -155,6 +188,27 @@ class GPT(Module):
         sampling = generate.Sampling(temperature, top_k, top_p)
         steps = generate.steps(self, generate.as_array(context), max_new_tokens, sampling, seed, stop, slide)
         return (ids for ids, _ in steps)
+
+    # -- files of other programs -------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], *, max_len: int | None = None,
+                        dtype: str = "float32") -> GPT:
+        """The model in a folder of Hugging Face's form or in a .gguf file, or one with a name (see `pretrained.find`).
+
+        In evaluation mode. `max_len` shortens its context.
+        """
+        from numpygpt.models import pretrained  # which knows GPT
+
+        return pretrained.load(pretrained.find(name_or_path), max_len=max_len, dtype=dtype)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None,
+                        dtype: str = "float32") -> None:
+        """Write a folder that transformers loads; `dtype` may be float16 or bfloat16. ValueError that names what its
+        format cannot express."""
+        from numpygpt.models import pretrained
+
+        pretrained.save(self, folder, tokenizer, dtype)
 
     def extra_repr(self) -> str:
         return f"{self.n_params():,} parameters"

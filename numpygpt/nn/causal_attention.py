@@ -3,13 +3,15 @@
 Shapes: Q (B, H_kv, G, T, d_k), K (B, H_kv, 1, S, d_k), V (B, H_kv, 1, S, d_v): the G heads of a group share keys and
 values, and G = 1 is plain multi-head attention. S - T tokens came before the first query. The caller has scaled Q. A
 tile is some sequences times ROWS queries: its scores are made, used and left in the cache, and keys that none of its
-queries may see are never read. Dao et al. 2022, without the tiling over keys.
+queries may see are never read. Dao et al. 2022, without the tiling over keys. `pad` (B,) says how many tokens at the
+left of each sequence are padding; `drop` is dropout on the weights P. None means no padding, no dropout.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,17 +24,26 @@ KEEP_WEIGHTS = 1024  # up to this context length P is cached for backward; beyon
 Tiles = list[np.ndarray]  # an array for each tile
 
 
+class Drop(NamedTuple):
+    """Dropout on attention weights. The seed makes the mask of each tile, so that backward makes it again: a mask costs
+    no memory."""
+
+    p: float  # probability of 0; the other weights are scaled by 1/(1 - p)
+    seed: int
+
+
 @tiny_is_zero
-def causal_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, O: np.ndarray) -> tuple[Tiles, Tiles]:
+def causal_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, O: np.ndarray, pad: np.ndarray | None = None,
+                     drop: Drop | None = None) -> tuple[Tiles, Tiles]:
     """Write the output into O (B, H_kv, G, T, d_v). Return what backward needs: the weights P of each tile, or, in a
     context beyond KEEP_WEIGHTS, log sum exp of each row of scores, so that memory grows with T and not with T^2. The
     other list is empty."""
     S = K.shape[-2]
     weights: Tiles = []
     lses: Tiles = []
-    for s, r, seen in tiles(Q.shape, S):
-        P, lse = softmax_lse(scores(Q[s, ..., r, :], K[s, ..., seen, :]))  # (.., rows, seen), (.., rows, 1)
-        np.matmul(P, V[s, ..., seen, :], out=O[s, ..., r, :])  # (b, H_kv, G, rows, d_v)
+    for i, (s, r, seen) in enumerate(tiles(Q.shape, S)):
+        P, lse = softmax_lse(scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s)))  # (.., rows, seen), (.., rows, 1)
+        np.matmul(masked(P, drop_mask(P, drop, i)), V[s, ..., seen, :], out=O[s, ..., r, :])  # (b, H_kv, G, rows, d_v)
         if S <= KEEP_WEIGHTS:
             weights.append(P)
         else:
@@ -42,15 +53,19 @@ def causal_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, O: np.ndarray)
 
 @tiny_is_zero
 def causal_attention_backward(dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: np.ndarray, O: np.ndarray,
-                              weights: Tiles, lses: Tiles, dQ: np.ndarray, dK: np.ndarray, dV: np.ndarray) -> None:
+                              weights: Tiles, lses: Tiles, dQ: np.ndarray, dK: np.ndarray, dV: np.ndarray,
+                              pad: np.ndarray | None = None, drop: Drop | None = None) -> None:
     """Write dL/dQ into dQ, and add dL/dK and dL/dV to dK and dV, in the shapes of Q, K and V. Needs S = T."""
     delta = np.einsum("...td,...td->...t", dO, O)[..., None]  # (B, H_kv, G, T, 1)
     for i, (s, r, seen) in enumerate(tiles(Q.shape, K.shape[-2])):
         # forward: P = softmax(S) = exp(S - log sum exp S)
-        P = weights[i] if weights else np.exp(scores(Q[s, ..., r, :], K[s, ..., seen, :]) - lses[i])
-        dV[s, ..., seen, :] += sum_heads(P.swapaxes(-1, -2) @ dO[s, ..., r, :])  # forward: O = P V   so  dV = P^T dO
-        dS = dO[s, ..., r, :] @ V[s, ..., seen, :].swapaxes(-1, -2)  #                               and dP = dO V^T
-        # forward: P = softmax(S), so dS = P (dP - sum_j dP P). That sum is the sum of dO O, as O = P V.
+        P = weights[i] if weights else np.exp(scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s)) - lses[i])
+        M = drop_mask(P, drop, i)  # forward's own
+        PM = masked(P, M)  # (b, H_kv, G, rows, seen)
+        dV[s, ..., seen, :] += sum_heads(PM.swapaxes(-1, -2) @ dO[s, ..., r, :])  # forward: O = P M V
+        #                                                                            so  dV = (P M)^T dO
+        dS = masked(dO[s, ..., r, :] @ V[s, ..., seen, :].swapaxes(-1, -2), M)  #    and dP = (dO V^T) M
+        # forward: P = softmax(S), so dS = P (dP - sum_j dP P). That sum is the sum of dO O, as O = P M V.
         dS -= delta[s, ..., r, :]
         dS *= P  # forward: S = Q K^T + mask; where the mask is -inf, P is 0, and so is dS
         np.matmul(dS, K[s, ..., seen, :], out=dQ[s, ..., r, :])  #                                   so  dQ = dS K
@@ -58,11 +73,11 @@ def causal_attention_backward(dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: n
 
 
 @tiny_is_zero
-def attention_weights(Q: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """P (B, H_kv, G, T, S) as a whole: to look at."""
+def attention_weights(Q: np.ndarray, K: np.ndarray, pad: np.ndarray | None = None) -> np.ndarray:
+    """P (B, H_kv, G, T, S) as a whole, without dropout: to look at."""
     P = np.zeros((*Q.shape[:-1], K.shape[-2]), Q.dtype)  # zeros where a token cannot look
     for s, r, seen in tiles(Q.shape, K.shape[-2]):
-        P[s, ..., r, seen] = softmax_lse(scores(Q[s, ..., r, :], K[s, ..., seen, :]))[0]
+        P[s, ..., r, seen] = softmax_lse(scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s)))[0]
     return P
 
 
@@ -82,13 +97,28 @@ def count_scores(heads: int, T: int, S: int) -> tuple[int, int, int]:
     return (n, 0, n) if S <= KEEP_WEIGHTS else (n, n, heads * T)
 
 
-def scores(Q: np.ndarray, K: np.ndarray) -> np.ndarray:
+def of(pad: np.ndarray | None, sequences: slice) -> np.ndarray | None:
+    """The padding of some sequences."""
+    return None if pad is None else pad[sequences]
+
+
+def scores(Q: np.ndarray, K: np.ndarray, pad: np.ndarray | None = None) -> np.ndarray:
     """Q K^T + mask for the last rows of a context: (..., rows, d_k), (..., seen, d_k) -> (..., rows, seen)."""
     rows = Q.shape[-2]
     S = Q @ K.swapaxes(-1, -2)
     if rows > 1:  # a single row sees everything
         S[..., -rows:] += causal_mask(ROWS, S.dtype)[:rows, :rows]
+    if pad is not None:
+        np.copyto(S, -np.inf, where=hidden(pad, *S.shape[-2:]))
     return S
+
+
+def hidden(pad: np.ndarray, rows: int, seen: int) -> np.ndarray:
+    """(b, 1, 1, rows, seen): whether a key is padding that the query may not see. Padding sees padding, so that every
+    row of scores has a finite one: what becomes of these rows is read by nobody, and gets no gradient."""
+    first = pad[:, None, None, None, None]  # the first token that is not padding
+    query, key = np.arange(seen - rows, seen)[:, None], np.arange(seen)  # (rows, 1), (seen,)
+    return (key < first) & (query >= first)
 
 
 @functools.lru_cache
@@ -97,6 +127,20 @@ def causal_mask(n: int, dtype: np.dtype) -> np.ndarray:
     mask = np.triu(np.full((n, n), -np.inf, dtype), k=1)
     mask.flags.writeable = False
     return mask
+
+
+def drop_mask(P: np.ndarray, drop: Drop | None, tile: int) -> np.ndarray | None:
+    """0 or 1/(1 - p) for each weight of a tile; None without dropout. Sixteen random bits per weight are enough, and
+    cost a quarter of a uniform number: p is rounded to a multiple of 2^-16."""
+    if drop is None:
+        return None
+    keep = max(1, round((1 - drop.p) * 2**16))  # of 2^16 values
+    bits = np.random.SFC64([drop.seed, tile]).random_raw(-(-P.size // 4)).view(np.uint16)  # 4 from each 64 bits
+    return np.multiply(bits[: P.size].reshape(P.shape) < keep, 2**16 / keep, dtype=P.dtype)
+
+
+def masked(P: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    return P if mask is None else P * mask
 
 
 def sum_heads(dX: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from numpygpt.training.config import SETTINGS, Config
+from numpygpt.training.presets import located
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
 
@@ -30,7 +31,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if s.kind == "bool":
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
         else:
-            options["metavar"] = "|".join(s.choices) or {"int": "N", "float": "X"}.get(s.kind, "PATH")
+            word = {"int": "N", "float": "X"}.get(s.kind, "TEXT" if s.of_model else "PATH")
+            options["metavar"] = "|".join(s.choices) or word
             text = str if s.choices else cli.name
             group.add_argument(flag, type={"int": int, "float": float, "str": text}[s.kind], **options)
 
@@ -38,4 +40,5 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags. Relative paths are relative to the current folder."""
     values = {s.key: getattr(arguments, s.key) for s in SETTINGS if hasattr(arguments, s.key)}
-    return values | {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}
+    values |= {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}
+    return values | {"init_from": located(values["init_from"], Path())} if "init_from" in values else values

@@ -21,11 +21,23 @@ from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.feedforward import FeedForward
 from numpygpt.nn.modules.linear import Linear
+from numpygpt.nn.modules.lora import LoRALinear
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.normalization import LayerNorm
 from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
-from numpygpt.verify.wrappers import AfterALargerTable, BothUses, ChunkedGPT, MicroBatches, Rotary, Small, block
+from numpygpt.verify.wrappers import (
+    AdaptedGPT,
+    AfterALargerTable,
+    BothUses,
+    ChunkedGPT,
+    MicroBatches,
+    Padded,
+    Rotary,
+    Small,
+    block,
+    recomputing,
+)
 
 Case = tuple[str, str, Callable[[], Module], tuple[np.ndarray, ...]]  # layer, configuration, maker, inputs
 
@@ -38,6 +50,7 @@ def gradient_cases() -> Iterator[Case]:
     yield from attention_cases(rng)
     yield from loss_cases(rng)
     yield from gpt_cases(rng)
+    yield from lora_cases(rng)
 
 
 def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -60,10 +73,14 @@ def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield "PositionalEmbedding", "T below max_len", lambda: PositionalEmbedding(6, 4), (X((2, 5, 4)),)
     yield "PositionalEmbedding", "T as max_len", lambda: PositionalEmbedding(5, 4), (X((2, 5, 4)),)
     yield "PositionalEmbedding", "from position 2", lambda: PositionalEmbedding(6, 4), (X((3, 3, 4)), np.array(2))
+    yield ("PositionalEmbedding", "after padding", lambda: PositionalEmbedding(6, 4),
+           (X((3, 5, 4)), np.array([-2, 0, 1])))
     yield "PositionalEmbedding", "square, B as T", lambda: PositionalEmbedding(4, 4), (X((4, 4, 4)),)
     yield "SinusoidalEncoding", "even width", lambda: SinusoidalEncoding(6, 4), (X((2, 5, 4)),)
     yield "SinusoidalEncoding", "odd width", lambda: SinusoidalEncoding(6, 5), (X((2, 5, 5)),)
     yield "SinusoidalEncoding", "from position 2", lambda: SinusoidalEncoding(6, 4), (X((3, 3, 4)), np.array(2))
+    yield ("SinusoidalEncoding", "after padding", lambda: SinusoidalEncoding(6, 4),
+           (X((3, 5, 4)), np.array([-2, 0, 1])))
 
 
 def pointwise_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -98,8 +115,13 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
         "a sequence at a time": {"SCORE_ENTRIES": 1},
     }
     for name, limit in limits.items():
-        yield ("MultiHeadAttention", name,
-               partial(Small, partial(MultiHeadAttention, 6, 2, 4, 2), causal_attention, **limit), (X((3, 5, 6)),))
+        for options in ({}, {"attn_dropout": 0.3, "rng": 2}):
+            make = partial(MultiHeadAttention, 6, 2, 4, 2, **options)
+            yield ("MultiHeadAttention", name + (", weights dropped" if options else ""),
+                   partial(Small, make, causal_attention, **limit), (X((3, 5, 6)),))
+        yield ("MultiHeadAttention", f"{name}, padded",
+               partial(Small, partial(Padded, partial(MultiHeadAttention, 6, 2, 4, 2), [2, 0, 3]), causal_attention,
+                       **limit), (X((3, 5, 6)),))
     yield ("MultiHeadAttention", "square, P recomputed",
            partial(Small, partial(MultiHeadAttention, 9, 3), causal_attention, KEEP_WEIGHTS=0), (X((3, 3, 9)),))
     layers: list[tuple[str, Callable[..., Module], tuple[int, ...], dict[str, Any], tuple[int, ...]]] = [
@@ -107,6 +129,9 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
         ("3 heads, d_k 4, d_v 2", MultiHeadAttention, (6, 3), {"d_k": 4, "d_v": 2}, (2, 5, 6)),
         ("no bias", MultiHeadAttention, (6, 2), {"bias": False}, (2, 5, 6)),
         ("no bias, dropout", MultiHeadAttention, (6, 2), {"bias": False, "dropout": 0.3, "rng": 2}, (2, 5, 6)),
+        ("biases of q, k, v alone", MultiHeadAttention, (6, 2), {"bias": False, "qkv_bias": True}, (2, 5, 6)),
+        ("weights dropped, 2 key heads", MultiHeadAttention, (8, 4),
+         {"n_kv_heads": 2, "attn_dropout": 0.3, "dropout": 0.2, "rng": 2}, (2, 5, 8)),
         ("square, all of 3", MultiHeadAttention, (9, 3), {}, (3, 3, 9)),
         ("4 heads, 2 key heads", MultiHeadAttention, (8, 4), {"n_kv_heads": 2}, (2, 5, 8)),
         ("groups of 3, d_k 4, d_v 2", MultiHeadAttention, (6, 6, 4, 2), {"n_kv_heads": 2}, (3, 5, 6)),
@@ -179,10 +204,32 @@ def gpt_cases(rng: np.random.Generator) -> Iterator[Case]:
     sizes: dict[str, Any] = {"vocab_size": 7, "max_len": 5, "d_model": 6, "n_heads": 2, "n_layers": 2}
     for name, kind, options in gpts:
         yield "GPT", name, partial(kind, **(sizes | options)), (x, y)
+    yield "GPT", "recompute, dropout", partial(recomputing, **(sizes | {"dropout": 0.3})), (x, y)
     single = sizes | {"n_layers": 1}
     for name, kind in (("2 micro-batches", GPT), ("2 micro-batches, chunked", ChunkedGPT)):
         yield "GPT", name, partial(MicroBatches, partial(kind, **single)), (x, y)
     yield "GPT", "chunks of 3 rows", partial(Small, partial(ChunkedGPT, **single), loss,
                                              LOGIT_ROWS=1, LOGIT_ENTRIES=21), (x, y)
+    for positions in ("learned", "sinusoidal"):
+        make = partial(GPT, **single, positions=positions)
+        yield "GPT", f"padded, {positions}", partial(Padded, make, [2, 0]), (x, y)
     yield "GPT", "blocks, P recomputed", partial(Small, partial(GPT, **single), causal_attention,
                                                        ROWS=2, KEEP_WEIGHTS=0), (x, y)
+
+
+def lora_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """A frozen Linear with an adapter, alone and in a GPT whose other parameters are frozen."""
+    X = rng.standard_normal
+
+    def adapted(d_in: int, d_out: int, rank: int, bias: bool = True, **options: Any) -> Module:
+        return LoRALinear(Linear(d_in, d_out, bias), rank, **options)
+
+    yield "LoRALinear", "rank 2", partial(adapted, 3, 4, 2), (X((2, 5, 3)),)
+    yield "LoRALinear", "no bias, alpha 3", partial(adapted, 4, 3, 2, False, alpha=3), (X((5, 4)),)
+    yield "LoRALinear", "rank 1, one row", partial(adapted, 3, 4, 1, alpha=0.5), (X(3),)
+    yield "LoRALinear", "dropout", partial(adapted, 3, 4, 2, alpha=4, dropout=0.4, rng=1), (X((2, 5, 3)),)
+    yield "LoRALinear", "evaluation", lambda: adapted(3, 4, 2, dropout=0.4, rng=1).eval(), (X((2, 5, 3)),)
+    yield "LoRALinear", "square, as many rows", partial(adapted, 4, 4, 4, alpha=2, dropout=0.3, rng=1), (X((4, 4)),)
+    x, y = rng.integers(0, 7, (2, 2, 5))
+    yield "GPT", "adapters of rank 2", lambda: AdaptedGPT(vocab_size=7, max_len=5, d_model=6, n_heads=2, n_layers=2,
+                                                          bias=False), (x, y)

@@ -12,6 +12,7 @@ import numpy as np
 
 from numpygpt.models import GPT, ModelConfig, build
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
+from numpygpt.nn.modules.lora import apply_lora
 from numpygpt.nn.modules.loss import LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.transformer import TransformerBlock
@@ -37,6 +38,21 @@ class ChunkedGPT(Module):
         self.gpt.backward(scale)
 
 
+def recomputing(**config: Any) -> GPT:
+    """A GPT whose blocks cache only their inputs."""
+    model = GPT(**config)
+    model.recompute = True
+    return model
+
+
+class AdaptedGPT(ChunkedGPT):
+    """A GPT of which only the LoRA adapters learn."""
+
+    def __init__(self, **config: Any):
+        super().__init__(**config)
+        apply_lora(self.gpt, ("attn.qkv", "ffn"), rank=2, alpha=3, dropout=0.2, seed=1)
+
+
 class MicroBatches(Module):
     """The mean loss of a batch, one sequence at a time (gradient accumulation): every layer must add."""
 
@@ -55,6 +71,21 @@ class MicroBatches(Module):
         for batch in self.batches:
             self.loss(*batch)
             self.gpt.backward(scale / len(self.batches))
+
+
+class Padded(Module):
+    """A layer, or the loss of a GPT, for sequences that begin with `pad` tokens of padding."""
+
+    def __init__(self, make: Callable[[], Module], pad: list[int]):
+        self.inner, self.pad = make(), np.array(pad)
+
+    def forward(self, *inputs: np.ndarray) -> Any:
+        if isinstance(self.inner, GPT):
+            return self.inner.loss(*inputs, self.pad)
+        return self.inner(*inputs, None, self.pad)
+
+    def backward(self, dY: Any) -> Any:
+        return self.inner.backward(dY)
 
 
 class BothUses(Module):

@@ -139,7 +139,7 @@ NUMBERS = {
     "writing with seed None": (lambda: gpt().generate([[1]], 2, seed=None), "seed.*None"),
     "top_k a float": (lambda: gpt().generate([[1]], 2, top_k=2.5), "top_k.*2.5"),
     "temperature in a string": (lambda: gpt().generate([[1]], 2, "1"), "temperature.*'1'"),
-    "prompts of unequal length": (lambda: gpt().generate([[1], [1, 2]], 2), "context"),
+    "prompts in a further list": (lambda: gpt().generate([[[1]], [1, 2]], 2), r"context.*\(1, 1\)"),
     "stop a text": (lambda: gpt().generate([[1]], 2, stop="a"), "stop.*'a'"),
 }
 MODELS = {

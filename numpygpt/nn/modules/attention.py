@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from numpygpt.nn.causal_attention import (
+    Drop,
     attention_weights,
     causal_attention,
     causal_attention_backward,
@@ -15,8 +16,8 @@ from numpygpt.nn.causal_attention import (
 )
 from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.functional import tiny_is_zero
-from numpygpt.nn.modules.checks import check_sizes, check_width
-from numpygpt.nn.modules.dropout import Dropout
+from numpygpt.nn.modules.checks import check_pad, check_sizes, check_width
+from numpygpt.nn.modules.dropout import Dropout, check_probability
 from numpygpt.nn.modules.linear import Linear
 from numpygpt.nn.modules.module import Module
 
@@ -41,12 +42,15 @@ class MultiHeadAttention(Module):
 
     X, Y: (B, T, C); Q: (B, H, T, d_k), K: (B, H_kv, T, d_k), V: (B, H_kv, T, d_v). d_k and d_v default to C / H and may
     be any size. With fewer `n_kv_heads` than heads, H / H_kv heads share keys and values (Ainslie et al. 2023). One
-    product `qkv` makes Q, K and V, as in GPT-2. `rotary` is a layer that turns Q and K by their positions. Caches Q
-    (scaled), K, V, the heads' output O, and P or log sum exp (see `causal_attention`). Vaswani et al. 2017.
+    product `qkv` makes Q, K and V, as in GPT-2; with `qkv_bias` it has a bias even if `bias` is off, as in Qwen2.
+    `rotary` is a layer that turns Q and K by their positions. `attn_dropout` drops entries of the softmax. With `pad`
+    (B,), the first pad[b] tokens of sequence b are padding, which no other token sees. Caches Q (scaled), K, V, the
+    heads' output O, and P or log sum exp (see `causal_attention`). Vaswani et al. 2017.
     """
 
     def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, *,
-                 n_kv_heads: int | None = None, rotary: Module | None = None, bias: bool = True, dropout: float = 0.0,
+                 n_kv_heads: int | None = None, rotary: Module | None = None, bias: bool = True, qkv_bias: bool = False,
+                 dropout: float = 0.0, attn_dropout: float = 0.0,
                  std: float | None = None, proj_std: float | None = None,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
         d_model, n_heads, n_kv_heads, d_k, d_v = check_sizes(
@@ -56,25 +60,31 @@ class MultiHeadAttention(Module):
         self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
         self.d_k, self.d_v = d_k or d_model // n_heads, d_v or d_model // n_heads
         d_qkv = n_heads * self.d_k + self.n_kv_heads * (self.d_k + self.d_v)
-        self.qkv = Linear(d_model, d_qkv, bias, std=std, rng=rng, dtype=dtype)
+        self.qkv = Linear(d_model, d_qkv, bias or qkv_bias, std=std, rng=rng, dtype=dtype)
         self.proj = Linear(n_heads * self.d_v, d_model, bias, std=proj_std, rng=rng, dtype=dtype)
         self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
+        self.attn_dropout = check_probability("attn_dropout", attn_dropout)
         self.rotary = rotary
         self.scale = 1 / math.sqrt(self.d_k)
 
     @tiny_is_zero
-    def forward(self, X: np.ndarray, cache: KVCache | None = None) -> np.ndarray:  # X: (B, T, C)
+    def forward(self, X: np.ndarray, cache: KVCache | None = None,
+                pad: np.ndarray | None = None) -> np.ndarray:  # X: (B, T, C), pad: (B,)
         check_width(self, X, self.qkv.d_in, axes=3)
+        start = cache.length if cache is not None else 0
+        self.pad = check_pad(pad, len(X), start + X.shape[1])
+        self.drop = self.draw()
         Q, K, V = self.split(self.qkv(X))  # (B, H, T, d_k), (B, H_kv, T, d_k), (B, H_kv, T, d_v): views
         if self.rotary is not None:
-            start = cache.length if cache is not None else 0
-            Q, K = self.rotary(Q, start), self.rotary(K, start)
+            first = start if self.pad is None else start - self.pad  # positions are counted after the padding
+            Q, K = self.rotary(Q, first), self.rotary(K, first)
         Q *= self.scale  # (T, d_k) numbers per head to scale here, (T, T) in the scores
         if cache is not None:
             K, V = cache.append(K, V)
         O = np.empty((*X.shape[:2], self.proj.d_in), X.dtype)  # (B, T, H d_v)
         heads = split_heads(O, self.n_heads)  # (B, H, T, d_v): a view, so that concatenating the heads costs nothing
-        self.P, self.lse = causal_attention(self.group(Q), self.group(K), self.group(V), self.group(heads))
+        Qg, Kg, Vg, Og = map(self.group, (Q, K, V, heads))
+        self.P, self.lse = causal_attention(Qg, Kg, Vg, Og, self.pad, self.drop)
         self.Q, self.K, self.V, self.O = Q, K, V, O
         return self.dropout(self.proj(O))  # (B, T, C)
 
@@ -84,8 +94,8 @@ class MultiHeadAttention(Module):
         dQKV = np.zeros((*dY.shape[:2], self.qkv.d_out), dY.dtype)
         dQ, dK, dV = self.split(dQKV)
         O, dO = split_heads(self.O, self.n_heads), split_heads(dO, self.n_heads)  # (B, H, T, d_v)
-        dO, Q, K, V, O, *grads = map(self.group, (dO, self.Q, self.K, self.V, O, dQ, dK, dV))
-        causal_attention_backward(dO, Q, K, V, O, self.P, self.lse, *grads)
+        dO, Q, K, V, O, dQg, dKg, dVg = map(self.group, (dO, self.Q, self.K, self.V, O, dQ, dK, dV))
+        causal_attention_backward(dO, Q, K, V, O, self.P, self.lse, dQg, dKg, dVg, self.pad, self.drop)
         dQ *= self.scale  # forward: Q *= scale (the cached Q is the scaled one, which dK needs)
         if self.rotary is not None:
             dQ[...] = self.rotary.backward(dQ)  # forward: Q = rotary(Q)
@@ -101,17 +111,27 @@ class MultiHeadAttention(Module):
         (B, T, _), S, k, v = call.shape, call.before + call.shape[1], self.d_k, self.d_v
         scores, again, held = count_scores(B * self.n_heads, T, S)
         product = 2 * scores * (k + v)  # Q K^T and P V; backward has two products for each
+        dropped = scores if call.training and self.attn_dropout > 0 else 0  # the mask is made again in backward
         cached = B * T * (self.n_heads + self.n_kv_heads) * (k + v) + held  # Q, O, K, V, and P or log sum exp
         out = call.of(B, T, self.n_heads * v, input_cached=True)
-        return Cost(call.shape, product + 6 * scores, 2 * product + 3 * scores + 2 * again * (k + 1),
-                    cached * call.itemsize, children=(
-                        Child("qkv", self.qkv, call), Child("proj", self.proj, out),
+        turned = call.of(B, self.n_heads + self.n_kv_heads, T, k)  # Q and K, in two calls
+        return Cost(call.shape, product + 6 * scores + 3 * dropped,
+                    2 * product + 3 * scores + 2 * again * (k + 1) + 4 * dropped, cached * call.itemsize, children=(
+                        Child("qkv", self.qkv, call),
+                        *([Child("rotary", self.rotary, turned)] if self.rotary is not None else []),
+                        Child("proj", self.proj, out),
                         Child("dropout", self.dropout, call.of(*call.shape))))
 
     def weights(self, sequences: slice = slice(None)) -> np.ndarray:
         """P (B, H, T, S) of the last forward, or of some of its sequences, computed again: to look at."""
-        Q, K = self.Q[sequences], self.K[sequences]
-        return attention_weights(self.group(Q), self.group(K)).reshape(*Q.shape[:3], K.shape[2])
+        Q, K, pad = self.Q[sequences], self.K[sequences], None if self.pad is None else self.pad[sequences]
+        return attention_weights(self.group(Q), self.group(K), pad).reshape(*Q.shape[:3], K.shape[2])
+
+    def draw(self) -> Drop | None:
+        """Dropout of the weights for one forward pass, with a seed of its own from the layer's generator."""
+        if not self.training or self.attn_dropout == 0:
+            return None
+        return Drop(self.attn_dropout, int(self.dropout.rng.integers(1 << 62)))
 
     def split(self, QKV: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(B, T, d_qkv) -> Q (B, H, T, d_k), K (B, H_kv, T, d_k) and V (B, H_kv, T, d_v), as views."""
@@ -125,7 +145,8 @@ class MultiHeadAttention(Module):
 
     def extra_repr(self) -> str:
         shared = "" if self.n_kv_heads == self.n_heads else f", n_kv_heads={self.n_kv_heads}"
-        return f"n_heads={self.n_heads}{shared}, d_k={self.d_k}, d_v={self.d_v}"
+        dropped = f", attn_dropout={self.attn_dropout}" if self.attn_dropout else ""
+        return f"n_heads={self.n_heads}{shared}, d_k={self.d_k}, d_v={self.d_v}{dropped}"
 
 
 def split_heads(X: np.ndarray, n_heads: int) -> np.ndarray:

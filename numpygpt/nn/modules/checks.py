@@ -60,6 +60,21 @@ def check_width(layer: object, X: Any, width: int, axes: int = 1) -> None:
         raise ValueError(f"{type(layer).__name__} needs a last axis of {width}{shape}, got {X.shape}")
 
 
+def check_pad(pad: Any, batch: int, length: int) -> np.ndarray | None:
+    """pad as an array (batch,), or None without padding. ValueError unless it says for each sequence how many of its
+    `length` tokens, at the left, are padding; at least one is not."""
+    if pad is None:
+        return None
+    found = np.asarray(pad)
+    if found.shape != (batch,) or found.dtype.kind not in "iu":
+        raise ValueError(f"pad must be {batch} integers, one per sequence, got {found.dtype} of shape {found.shape}")
+    found = found.astype(np.int64)
+    if batch and not 0 <= found.min() <= found.max() < length:
+        wrong = found[(found < 0) | (found >= length)][0]
+        raise ValueError(f"pad {wrong} is outside 0 to {length - 1}: of {length} tokens, at least one is not padding")
+    return found
+
+
 def check_ids(ids: np.ndarray, n: int) -> None:
     """ValueError unless `ids` are integers in 0 .. n - 1. NumPy would silently read a negative one from the end."""
     if not hasattr(ids, "__array_function__"):

@@ -17,7 +17,8 @@ class PositionalEmbedding(Module):
     """Y = X + W[start : start + T]: a learned vector for each position, as in GPT-2.
 
     X, Y: (B, T, C), W: (max_len, C). `start` is the position of the first token (above 0 when a KV cache holds the
-    ones before it). Caches the slice. Raises ValueError past max_len.
+    ones before it), or (B,) positions, negative where the sequence begins with padding. Caches the positions. Raises
+    ValueError past max_len.
     """
 
     W: np.ndarray
@@ -28,15 +29,18 @@ class PositionalEmbedding(Module):
         self.max_len, self.d_model = max_len, d_model = check_sizes(max_len=max_len, d_model=d_model)
         self.param("W", init.normal(np.random.default_rng(rng), (max_len, d_model), std, dtype))
 
-    def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
+    def forward(self, X: np.ndarray, start: int | np.ndarray = 0) -> np.ndarray:  # X: (B, T, C)
         check_width(self, X, self.d_model, axes=2)
         self.place = place(X, start, self.max_len)
         return X + self.W[self.place]  # (B, T, C)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
         if self.trains("W"):
-            self.dW[self.place] += dY.sum(axis=0)  # forward: each sequence adds the same W  so  dW = sum over B of dY
-        return dY  # forward: Y = X + ..                                                 and dX = dY
+            if isinstance(self.place, slice):
+                self.dW[self.place] += dY.sum(axis=0)  # forward: the same W for all  so  dW = sum over B of dY
+            else:
+                np.add.at(self.dW, self.place, dY)  # the same sum, if each sequence has positions of its own
+        return dY  # forward: Y = X + ..                                                  and dX = dY
 
     formula: ClassVar[Formula] = Formula(("Y = X + W[0 : T]",), ("dX = dY,  dW[0 : T] = Σ dY over the batch",))
 
@@ -61,7 +65,7 @@ class SinusoidalEncoding(Module):
         self.max_len, self.d_model = max_len, d_model = check_sizes(max_len=max_len, d_model=d_model)
         self.constant("P", init.filled((max_len, d_model), dtype, waves))
 
-    def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # X: (B, T, C)
+    def forward(self, X: np.ndarray, start: int | np.ndarray = 0) -> np.ndarray:  # X: (B, T, C)
         check_width(self, X, self.d_model, axes=2)
         return X + self.P[place(X, start, self.max_len)]  # (B, T, C)
 
@@ -87,9 +91,13 @@ def waves(P: np.ndarray) -> None:
     P[:, 1::2] = np.cos(angle[:, : d_model // 2]) / math.sqrt(d_model)
 
 
-def place(X: np.ndarray, start: int, max_len: int) -> slice:
-    """The positions of X's tokens, X (B, T, C), or ValueError if the last one is past `max_len`."""
-    end = start + X.shape[-2]
+def place(X: np.ndarray, start: int | np.ndarray, max_len: int) -> slice | np.ndarray:
+    """The positions of X's tokens, X (.., T, C), as a slice of the table, or (B, T) if each sequence has a `start` of
+    its own. Padding, which would be before position 0, is at 0. ValueError if a position is past `max_len`."""
+    T = X.shape[-2]
+    end = T + int(np.max(start, initial=-T))
     if end > max_len:
         raise ValueError(f"{end} tokens do not fit the context of {max_len}: shorten the input or make max_len larger")
-    return slice(start, end)
+    if np.ndim(start):
+        return np.maximum(np.asarray(start)[:, None] + np.arange(T), 0)
+    return slice(end - T, end)

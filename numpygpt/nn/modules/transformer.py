@@ -15,7 +15,7 @@ class TransformerBlock(Module):
     """H = X + attn(norm1(X));  Y = H + ffn(norm2(H)): pre-norm, as in GPT-2.
 
     X, Y: (B, T, C). Its four parts are layers that keep this shape; `models.build` makes them from a ModelConfig. They
-    cache what they need. With a `cache`, attention also sees the tokens in it.
+    cache what they need. With a `cache`, attention also sees the tokens in it. `pad`: see MultiHeadAttention.
     """
 
     attn: Any  # a layer with the interface of MultiHeadAttention
@@ -27,8 +27,10 @@ class TransformerBlock(Module):
                 raise ValueError(f"{name} must be a layer, got {part!r:.80}; models.build.block makes all four")
         self.norm1, self.attn, self.norm2, self.ffn = norm1, attn, norm2, ffn
 
-    def forward(self, X: np.ndarray, cache: KVCache | None = None) -> np.ndarray:  # X: (B, T, C)
-        H = X + self.attn(self.norm1(X), cache)  # (B, T, C)
+    def forward(self, X: np.ndarray, cache: KVCache | None = None,
+                pad: np.ndarray | None = None) -> np.ndarray:  # X: (B, T, C), pad: (B,)
+        given = (cache,) if pad is None else (cache, pad)  # a layer of your own may know no padding
+        H = X + self.attn(self.norm1(X), *given)  # (B, T, C)
         return H + self.ffn(self.norm2(H))  # (B, T, C)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
