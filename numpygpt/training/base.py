@@ -107,8 +107,8 @@ def is_pretrained(name: str | Path) -> bool:
     path = Path(name)
     if path.exists():
         return (path / "config.json").is_file() or path.suffix.lower() == ".gguf"
-    return path.suffix == ".gguf" or not (path.is_absolute() or path.suffix == ".npz" or path.parts[:1] == ("..",)
-                                          or (len(path.parts) > 1 and path.parent.is_dir()))
+    in_a_folder = path.is_absolute() or path.parts[:1] == ("..",) or (len(path.parts) > 1 and path.parent.is_dir())
+    return path.suffix == ".gguf" or not (in_a_folder or path.suffix in (".npz", ".json"))
 
 
 def ids_of(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -151,7 +151,8 @@ def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
     """The configuration with the architecture of its base. ValueError for a flag that asks for another one.
 
     The context may be shorter than the base's. It is `context`, or that of the run that `init_from` names; a pretrained
-    model, which may know many more positions than anyone trains with, gets the preset's.
+    model, which may know many more positions than anyone trains with, gets the preset's. Named by a flag, it also gets
+    none of the preset's dropout, which is that of another model.
     """
     of_base = replace(config, model=base.config)
     shape = {s.key: s.value(of_base) for s in SETTINGS if s.of_model and s.fixed and s.key not in FREE}
@@ -164,8 +165,11 @@ def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
     if scaling != base.config.rope_scaling and scaling:
         kind, (factor, *more) = parse_scaling(scaling)
         longest = int(factor * (more[-1] if kind == "llama3" else longest))
-    own = base.checkpoint is not None and "init_from" in flags
-    context = flags.get("context", longest if own else min(config.model.max_len, longest))
+    chosen = "init_from" in flags  # else by the preset, which then suits the model
+    own = longest if chosen and base.checkpoint else min(config.model.max_len, longest)
+    context = flags.get("context", own)
+    if chosen and not base.checkpoint:
+        shape |= {name: getattr(base.config, name) for name in ("dropout", "attn_dropout")}
     if context > longest:
         cover = f", or cover it with `rope_scaling=linear:{-(-context // base.config.max_len)}`" if rope else ""
         raise ValueError(f"the model of `init_from` has a context of {longest:,}, got {context:,}: give a smaller "

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from numpygpt.data import TokenDataset, load_corpus, prepare
 from numpygpt.data.meta import existing_folder
-from numpygpt.data.recipes import folder_of, make_command, recipe
+from numpygpt.data.recipes import TOKENIZERS, folder_of, make_command, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.training.base import Base, adopted, base_of
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
@@ -169,6 +169,8 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
             for note in corpus.notes:
                 say(note)
             more = {name: value for name, value in settings.items() if name not in ("dataset", "out")}
+            if (name := more.get("tokenizer")) and name not in TOKENIZERS:
+                more["tokenizer"] = str(Base.pretrained(name, progress).path)
             folder = folder_of(corpus.name, folder) if "dataset" not in settings else folder
             prepare(corpus, folder, say=say, progress=progress, **more)
     try:

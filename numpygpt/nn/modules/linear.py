@@ -55,11 +55,11 @@ class Linear(Module):
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., out)
         dY2 = rows(dY)  # (N, out)
-        if self.bias and self.trains("b"):
-            self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row   so  db = sum over the rows of dY
         if self.trains("W"):
-            self.dW += rows(self.X).T @ dY2  # forward: Y = X W              so  dW = X^T dY
-        return (dY2 @ self.W.T).reshape(*dY.shape[:-1], self.d_in)  #        and dX = dY W^T
+            self.dW += rows(self.X).T @ dY2  # forward: Y = X W             so  dW = X^T dY
+        if self.bias and self.trains("b"):
+            self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row  so  db = sum over the rows of dY
+        return (dY2 @ self.W.T).reshape(*dY.shape[:-1], self.d_in)  # forward: Y = X W  so  dX = dY W^T
 
     formula: ClassVar[Formula] = Formula(("Y = X W + b",), ("dX = dY Wᵀ,  dW = Xᵀ dY,  db = Σ dY",))
 

@@ -33,7 +33,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {  # (layer, line before, line aft
     ("LinearCrossEntropy", "np.matmul(dlogits, E, out=dX[s])", "np.matmul(P, E, out=dX[s])"): SAME_ARRAY,
     ("LinearCrossEntropy", "dE[v] += dlogits[:, v].T @ X2[s]", "dE[v] += P[:, v].T @ X2[s]"): SAME_ARRAY,
     ("GPT", "forget(layer)", "pass"): FREED,
-    ("GPT", "drop_caches(module)", "pass"): FREED,
     ("GPT", "rng.bit_generator.state = state", "pass"): OWN_GENERATOR,
 }
 
