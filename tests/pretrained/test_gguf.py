@@ -86,7 +86,7 @@ def test_linear_scaling(tmp_path):
     scaling = [("llama.rope.scaling.type", "string", "linear"), ("llama.rope.scaling.factor", "float32", 4.0)]
     path = write(tmp_path / "m.gguf", values, tensors_of(values)[1],
                  fields=[*fields_of(values), *tokenizer_fields(261), *scaling])
-    assert load(find(path)).config.rope_scaling == "linear:4.0"
+    assert load(find(path)).config.rope_scaling == "linear:4"
 
 
 def changed(fields, name, value):
