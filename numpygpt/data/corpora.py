@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from numpygpt.data.documents import Document, decoded
-from numpygpt.utils.fetch import FetchError, Progress, Remote, fetch, from_index, from_url
 from numpygpt.data.streams import END, Piece, separated
+from numpygpt.utils.fetch import FetchError, Progress, Remote, fetch, from_index, from_url
 from numpygpt.utils.text import suggestion
 
 CORPORA = ("default", "tinyshakespeare", "shakespeare", "hamlet", "pydoc")

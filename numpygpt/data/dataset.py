@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from numpygpt.utils.fetch import file_sha256
 from numpygpt.data.meta import FILES, check_file, displaced_folder, existing_folder, plain, read_meta
 from numpygpt.data.recipes import DEFAULT_FOLDER, make_command, rebuild_hint
 from numpygpt.tokenizer import load_tokenizer
+from numpygpt.utils.fetch import file_sha256
 from numpygpt.utils.paths import display_path
 
 CHUNK_BYTES = 1 << 22  # of a file in memory at a time

@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from numpygpt.utils.fetch import file_sha256
 from numpygpt.data.meta import FILES, FORMAT, VERSION, beside, displaced_folder, plain, read_meta
+from numpygpt.utils.fetch import file_sha256
 from numpygpt.utils.files import sync_folder, write_whole, writing
 from numpygpt.utils.lock import held
 from numpygpt.utils.paths import display_path

@@ -17,7 +17,6 @@ import numpy as np
 from numpygpt.data.corpora import Corpus
 from numpygpt.data.counting import Counts
 from numpygpt.data.dataset import TokenDataset
-from numpygpt.utils.fetch import Progress
 from numpygpt.data.folder import (
     Saving,
     check_replace,
@@ -43,6 +42,7 @@ from numpygpt.data.vocabulary import (
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.utils.cores import cores
+from numpygpt.utils.fetch import Progress
 from numpygpt.utils.text import suggestion
 
 MIN_PARALLEL = 8 << 20  # bytes: less is done before more processes have started

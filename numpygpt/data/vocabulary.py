@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from numpygpt.data.counting import Counts, characters
-from numpygpt.utils.fetch import file_sha256
 from numpygpt.data.meta import existing_folder
 from numpygpt.data.recipes import TOKENIZERS
 from numpygpt.data.split import SplitCorpus
@@ -20,6 +19,7 @@ from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordToken
 from numpygpt.tokenizer.bpe import MAX_PIECE
 from numpygpt.tokenizer.word import MAX_WORD, UNKNOWN
 from numpygpt.utils.colour import printable
+from numpygpt.utils.fetch import file_sha256
 from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import suggestion
 

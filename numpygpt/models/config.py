@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any
 
-from numpygpt.models.build import ACTIVATIONS, NORMS, POSITIONS
+from numpygpt.models.build import ACTIVATIONS, FFNS, NORMS, POSITIONS, ROPE
 from numpygpt.nn.modules.attention import check_heads
 from numpygpt.nn.modules.checks import check_dtype
 from numpygpt.nn.modules.dropout import check_probability
+from numpygpt.nn.modules.normalization import check_eps
+from numpygpt.nn.modules.rotary import check_rotary
 from numpygpt.utils.checks import boolean, integer, number
 
 MAX_SIZE = 1 << 40  # no size of a model is beyond it, and products of a few sizes are still quick to compute
@@ -26,7 +28,8 @@ def setting(default: Any, why: str, choices: Iterable[str] = (), key: str = "", 
 class ModelConfig:
     """The architecture of a GPT; `GPT(ModelConfig(...))` builds it. Raises ValueError for values that do not fit.
 
-    None means a default: n_heads for `n_kv_heads`, 4 d_model for `d_ff`, d_model / n_heads for `d_k` and `d_v`. The
+    None means a default: n_heads for `n_kv_heads`, 4 d_model for `d_ff` (8/3 d_model if gated, as many parameters),
+    d_model / n_heads for `d_k` and `d_v`. The
     vocabulary may be unknown at first: `vocab_size` 0.
     """
 
@@ -36,16 +39,25 @@ class ModelConfig:
     n_kv_heads: int | None = setting(None, "heads of keys and values, which groups of heads share; 0 means n_heads")
     d_model: int = setting(MISSING, "width of the model: time and parameters grow with its square")
     d_ff: int | None = setting(None, "width of the hidden layer in each feed-forward network; 0 means 4 d_model, as in "
-                                     "GPT-2")
+                                     "GPT-2, or 8/3 d_model if it is gated")
     d_k: int | None = setting(None, "size of a head's queries and keys; 0 means d_model / n_heads")
     d_v: int | None = setting(None, "size of a head's values; 0 means d_model / n_heads")
     max_len: int = setting(MISSING, "tokens that the model sees at once", key="context")
     norm: str = setting("layernorm", "the layer that normalises the input of attention and feed-forward", NORMS)
-    activation: str = setting("gelu", "activation of the feed-forward layers; relu is cheaper", ACTIVATIONS)
-    positions: str = setting("learned", "how the model knows the position of a token", POSITIONS)
+    norm_eps: float = setting(1e-5, "what the norms add to the mean square before its root is taken")
+    ffn: str = setting("mlp", "the feed-forward network; gated multiplies two hidden layers, as in Llama", FFNS)
+    activation: str = setting("gelu", "activation of the feed-forward layers; relu is cheaper, Llama has silu",
+                              ACTIVATIONS)
+    positions: str = setting("learned", "how the model knows the position of a token; rope turns queries and keys",
+                             POSITIONS)
+    rope_theta: float = setting(10000.0, "base of the angles of rope: a larger one turns more slowly")
+    rope_scaling: str = setting("", "how rope covers a context longer than trained: linear:FACTOR, or "
+                                    "llama3:FACTOR:LOW:HIGH:ORIGINAL_MAX_LEN")
     tie_weights: bool = setting(True, "one table for token vectors and head: fewer parameters")
     bias: bool = setting(True, "biases in linear layers and normalisation, as in GPT-2")
+    qkv_bias: bool = setting(False, "biases of queries, keys and values even without other biases, as in Qwen2")
     dropout: float = setting(0.0, "fraction of activations set to 0 in training, against overfitting", fixed=False)
+    attn_dropout: float = setting(0.0, "fraction of attention weights set to 0 in training", fixed=False)
     dtype: str = setting("float32", "float64 is for studies and twice as slow", ("float32", "float64"))
 
     def __post_init__(self) -> None:
@@ -53,11 +65,15 @@ class ModelConfig:
             object.__setattr__(self, f.name, checked(f, getattr(self, f.name)))
         if self.n_layers > MAX_LAYERS:
             raise ValueError(f"n_layers must be at most {MAX_LAYERS:,}, got {self.n_layers}")
-        for name, choices in (("norm", NORMS), ("activation", ACTIVATIONS), ("positions", POSITIONS)):
+        for name, choices in (("norm", NORMS), ("ffn", FFNS), ("activation", ACTIVATIONS), ("positions", POSITIONS)):
             if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r:.80}")
         check_probability("dropout", self.dropout)
+        check_probability("attn_dropout", self.attn_dropout)
+        check_eps(self.norm_eps, self.dtype)
         check_heads(self.d_model, self.n_heads, self.n_kv_heads, self.d_k, self.d_v)
+        check_rotary(self.d_k or self.d_model // self.n_heads if self.positions == ROPE else 2, self.rope_theta,
+                     self.rope_scaling)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -75,7 +91,8 @@ class ModelConfig:
 
 
 REQUIRED = tuple(f.name for f in fields(ModelConfig) if f.default is MISSING)
-OLDEST = {f.name for f in fields(ModelConfig)} - {"n_kv_heads", "norm"}  # the fields that every checkpoint has
+LATER = {"n_kv_heads", "norm", "norm_eps", "ffn", "rope_theta", "rope_scaling", "qkv_bias", "attn_dropout"}
+OLDEST = {f.name for f in fields(ModelConfig)} - LATER  # the fields that every checkpoint has
 
 
 def checked(f: Field[Any], value: Any) -> Any:

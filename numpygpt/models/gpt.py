@@ -84,7 +84,8 @@ class GPT(Module):
         X = self.wte(x)  # (B, T, C)
         start = caches[0].length if caches else 0
         pad = check_pad(pad, len(x), start + x.shape[1])
-        X = self.wpe(X, start if pad is None else start - pad)
+        if self.wpe is not None:
+            X = self.wpe(X, start if pad is None else start - pad)
         X = self.dropout(X)
         for i, block in enumerate(self.blocks):
             X = block(X, caches[i] if caches else None, pad)
@@ -129,7 +130,8 @@ class GPT(Module):
         for block in reversed(self.blocks):
             dX = block.backward(dX)
         dX = self.dropout.backward(dX)
-        dX = self.wpe.backward(dX)
+        if self.wpe is not None:
+            dX = self.wpe.backward(dX)
         self.wte.backward(dX)
 
     formula: ClassVar[Formula] = Formula(
@@ -140,7 +142,8 @@ class GPT(Module):
         """Of `loss`, as in training."""
         X = call.of(*call.shape, self.wte.d_model)
         return Cost((), children=(
-            Child("wte", self.wte, call), Child("wpe", self.wpe, X), Child("dropout", self.dropout, X),
+            Child("wte", self.wte, call), *([Child("wpe", self.wpe, X)] if self.wpe is not None else []),
+            Child("dropout", self.dropout, X),
             *(Child(f"blocks.{i}", block, X) for i, block in enumerate(self.blocks)),
             Child("norm_f", self.norm_f, X), Child("head_loss", self.head_loss, X)))
 

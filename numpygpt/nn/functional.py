@@ -129,6 +129,32 @@ def gelu_backward(dY: np.ndarray, slope: np.ndarray) -> np.ndarray:
     return dY * slope
 
 
+# -- SiLU: Y = X s(X), with the logistic function s(x) = 1/(1 + exp(-x)) = (1 + tanh(x/2))/2 --------------------------
+
+
+@tiny_is_zero
+def silu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(silu(X), its slope ∂Y/∂X = s + X s (1 - s) = s (1 + X - Y)). With tanh, no exp can overflow.
+
+    Hendrycks and Gimpel 2016; Elfwing et al. 2017.
+    """
+    Y, slope = np.empty_like(X, order="C"), np.empty_like(X, order="C")
+    for x, y, d in _in_cache(X, Y, slope):
+        np.multiply(x, 0.5, out=d)
+        np.tanh(d, out=d)
+        d *= 0.5
+        d += 0.5  # s
+        np.multiply(x, d, out=y)
+        d *= 1 + x - y  # ∂y/∂x
+    return Y, slope
+
+
+@tiny_is_zero
+def silu_backward(dY: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """dX = dY ∂Y/∂X, element-wise."""
+    return dY * slope
+
+
 def _in_cache(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """The arrays, all of one shape, in slices of rows that are small enough to stay in the cache."""
     flat = [rows(array) for array in arrays]
@@ -147,3 +173,16 @@ def relu(X: np.ndarray) -> np.ndarray:
 def relu_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """dX = dY where the output is positive, else 0 (the derivative at exactly 0 is taken as 0)."""
     return dY * (Y > 0)
+
+
+# -- leaky ReLU: Y = X where X > 0, else a X, with 0 < a < 1 -----------------------------------------------------------
+
+
+def leaky_relu(X: np.ndarray, a: float) -> np.ndarray:
+    """max(X, a X)."""
+    return np.maximum(X, a * X)
+
+
+def leaky_relu_backward(dY: np.ndarray, Y: np.ndarray, a: float) -> np.ndarray:
+    """dX = dY where the output is positive, else a dY (the derivative at exactly 0 is taken as a)."""
+    return np.where(Y > 0, dY, a * dY)

@@ -30,7 +30,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if s.kind == "bool":
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
         else:
-            options["metavar"] = "|".join(s.choices) or {"int": "N", "float": "X"}.get(s.kind, "PATH")
+            word = {"int": "N", "float": "X"}.get(s.kind, "TEXT" if s.of_model else "PATH")
+            options["metavar"] = "|".join(s.choices) or word
             text = str if s.choices else cli.name
             group.add_argument(flag, type={"int": int, "float": float, "str": text}[s.kind], **options)
 

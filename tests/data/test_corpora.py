@@ -11,8 +11,8 @@ import pytest
 from numpygpt.data import Corpus, load_corpus
 from numpygpt.data import corpora as corpora_module
 from numpygpt.data.documents import Document
-from numpygpt.utils.fetch import FetchError
 from numpygpt.data.streams import END, Cut
+from numpygpt.utils.fetch import FetchError
 
 
 def text(corpus):

@@ -11,8 +11,8 @@ WRONG = {
     "n_heads": ({"n_heads": 0}, "n_heads must be at least 1, got 0"),
     "n_layers": ({"n_layers": 0}, "n_layers must be at least 1, got 0"),
     "heads do not divide": ({"n_heads": 3}, "d_model 8 is not divisible by n_heads 3"),
-    "positions": ({"positions": "rope"}, "positions must be one of learned, sinusoidal, got 'rope'"),
-    "activation": ({"activation": "tanh"}, "activation.*gelu, relu.*'tanh'"),
+    "positions": ({"positions": "alibi"}, "positions.*'alibi'"),
+    "activation": ({"activation": "tanh"}, "activation.*'tanh'"),
     "dropout": ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
 }
 

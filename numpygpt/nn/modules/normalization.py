@@ -1,4 +1,4 @@
-"""Layer normalisation."""
+"""Layer normalisation, with the mean subtracted (LayerNorm) or not (RMSNorm)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ class LayerNorm(Module):
 
     def __init__(self, d_model: int, bias: bool = True, *, eps: float = 1e-5, dtype: str = "float32"):
         (self.d_model,), self.bias = check_sizes(d_model=d_model), boolean("bias", bias)
-        self.eps = number("eps", eps)
-        if not 0 <= self.eps < math.inf or (self.eps > 0 and check_dtype(dtype).type(self.eps) == 0):
-            raise ValueError(f"eps must be 0, or a finite number above it that is not 0 in {dtype}, got {eps}")
+        self.eps = check_eps(eps, dtype)
         self.param("gamma", init.ones((self.d_model,), dtype))
         if self.bias:
             self.param("beta", init.zeros((self.d_model,), dtype))
@@ -40,11 +38,7 @@ class LayerNorm(Module):
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.d_model)
         Xhat = X - X.sum(axis=-1, keepdims=True) / self.d_model  # (..., C)
-        with np.errstate(over="ignore"):
-            self.rstd = 1 / np.sqrt(row_mean(Xhat, Xhat) + self.eps)  # (..., 1): the mean of Xhat^2 is the variance
-        if np.count_nonzero(self.rstd) < self.rstd.size:  # a square overflowed, as that of 1e20 does in float32
-            wide = Xhat.astype(np.float64)
-            self.rstd = (1 / np.sqrt(row_mean(wide, wide) + self.eps)).astype(X.dtype)
+        self.rstd = inverse_rms(Xhat, self.eps)  # (..., 1): the mean of Xhat^2 is the variance
         Xhat *= self.rstd
         self.Xhat = Xhat
         Y = Xhat * self.gamma
@@ -80,6 +74,70 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.d_model}" + ("" if self.bias else ", bias=False")
+
+
+class RMSNorm(Module):
+    """Y = gamma * Xhat with Xhat = X / sqrt(mean(X^2) + eps), over the last axis.
+
+    X, Y: (..., C); gamma: (C,). LayerNorm without the mean and without beta. Caches Xhat and 1/sqrt(mean(X^2) + eps).
+    Zhang and Sennrich 2019.
+    """
+
+    gamma: np.ndarray
+    dgamma: np.ndarray
+
+    def __init__(self, d_model: int, *, eps: float = 1e-5, dtype: str = "float32"):
+        (self.d_model,), self.eps = check_sizes(d_model=d_model), check_eps(eps, dtype)
+        self.param("gamma", init.ones((self.d_model,), dtype))
+
+    @tiny_is_zero
+    def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
+        check_width(self, X, self.d_model)
+        self.rstd = inverse_rms(X, self.eps)  # (..., 1)
+        self.Xhat = X * self.rstd
+        return self.Xhat * self.gamma  # (..., C)
+
+    @tiny_is_zero
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
+        Xhat = self.Xhat
+        if self.trains("gamma"):
+            self.dgamma += np.einsum("nc,nc->c", rows(dY), rows(Xhat))  # Y = gamma Xhat  so  dgamma = sum of dY Xhat
+        dXhat = dY * self.gamma  #                                                     and dXhat = dY gamma
+        # forward: Xhat = X rstd. X also moves the mean square of its row: subtract that path.
+        # dX = rstd (dXhat - Xhat mean(dXhat Xhat))
+        dXhat -= Xhat * row_mean(dXhat, Xhat)
+        dXhat *= self.rstd
+        return dXhat  # (..., C), by now dX
+
+    formula: ClassVar[Formula] = Formula(
+        ("Y = gamma Xhat,  Xhat = X rstd,  rstd = 1/√(mean(X²) + eps)",),
+        ("dgamma = Σ dY Xhat,  dXhat = dY gamma", "dX = rstd (dXhat - Xhat mean(dXhat Xhat))"))  # fmt: skip
+
+    def cost(self, call: Call) -> Cost:
+        call.check(self, self.d_model)
+        cached = (call.size + call.rows) * call.itemsize  # Xhat and rstd
+        return Cost(call.shape, forward=4 * call.size, backward=8 * call.size, cached=cached)
+
+    def extra_repr(self) -> str:
+        return f"{self.d_model}"
+
+
+def inverse_rms(X: np.ndarray, eps: float) -> np.ndarray:
+    """1 / sqrt(mean of X^2 + eps) over the last axis, as an axis of length 1."""
+    with np.errstate(over="ignore"):
+        found = 1 / np.sqrt(row_mean(X, X) + eps)
+    if np.count_nonzero(found) < found.size:  # a square overflowed, as that of 1e20 does in float32
+        wide = X.astype(np.float64)
+        found = (1 / np.sqrt(row_mean(wide, wide) + eps)).astype(X.dtype)
+    return found
+
+
+def check_eps(eps: float, dtype: str) -> float:
+    """eps as a Python number. ValueError unless it is 0, or above it also in `dtype`."""
+    eps = number("eps", eps)
+    if not 0 <= eps < math.inf or (eps > 0 and check_dtype(dtype).type(eps) == 0):
+        raise ValueError(f"eps must be 0, or a finite number above it that is not 0 in {dtype}, got {eps}")
+    return eps
 
 
 def row_mean(A: np.ndarray, B: np.ndarray) -> np.ndarray:
