@@ -18,10 +18,11 @@ from typing import Any
 
 from numpygpt.data import Corpus, Recipe, TokenDataset, load_corpus, prepare, read_corpus, statistics
 from numpygpt.data.corpora import CORPORA
-from numpygpt.data.recipes import INSTEAD, train_command
+from numpygpt.data.recipes import INSTEAD, TOKENIZERS, train_command
 from numpygpt.data.split import SPLITS
 from numpygpt.data.statistics import inspection
 from numpygpt.data.streams import CLEANINGS
+from numpygpt.data.vocabulary import GPT2
 from numpygpt.tokenizer.prompts import escaped
 from numpygpt.utils import console
 from numpygpt.utils.arguments import as_typed
@@ -29,6 +30,7 @@ from numpygpt.utils.cli import ArgumentParser, clean_stop, run, with_flags
 from numpygpt.utils.colour import colours
 from numpygpt.utils.paths import ROOT, command
 from numpygpt.utils.progress import ProgressBars
+from numpygpt.utils.text import suggestion
 
 OPTIONAL = ("input", "separator", "tokenizer_files", "vocab_size", "min_freq", "clean", "workers", "out", "inspect",
             "text")  # fmt: skip
@@ -54,8 +56,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="the encoding of the files of --input, such as utf-16 or cp1252; with a wrong one, letters come out wrong")
     add("--tokenizer", metavar="NAME", type=as_typed, default="char",
         help="char learns fastest on a small text; bpe fits more text into a context; word cannot misspell, but knows "
-        "no new word; gpt2, or the path of a tokenizer.json (ours or Hugging Face's), is used as it is and keeps its "
-        "ids")
+        "no new word; gpt2, the path of a tokenizer.json (ours or Hugging Face's), or a pretrained model (a folder, a .gguf "
+        "file, or a name such as smollm2-135m-instruct, for train.py --init-from) is used as it is and keeps its ids")
     add("--tokenizer-files", type=Path, metavar="DIR", default=unset,
         help="for gpt2: the folder with vocab.bpe and encoder.json as OpenAI published them in "
         "https://openaipublic.blob.core.windows.net/gpt-2/models/124M/ (or Hugging Face's merges.txt and vocab.json, "
@@ -102,13 +104,18 @@ def main(argv: list[str] | None = None) -> int:
         bars.close()
         for note in corpus.notes:
             say(f"note: {note}")
-        recipe = Recipe(**{name: getattr(config, name) for name in RECIPE})
+        settings = {name: getattr(config, name) for name in RECIPE}
+        if start := config.tokenizer if is_model(config.tokenizer) else None:
+            from numpygpt.models import pretrained
+
+            settings["tokenizer"] = str(pretrained.find(start, bars))
+        recipe = Recipe(**settings)
         dataset = prepare(corpus, config.out or default_folder(config, corpus), recipe, workers=config.workers,
                           force=config.force, say=say, progress=bars, advise=partial(command_with, config))  # fmt: skip
     console.say(statistics(dataset))
     context = None if config.context == Recipe.context else config.context
     if str(dataset.folder.resolve()).isprintable():
-        console.say(f"\nnext: {train_command(dataset.folder, context)}")
+        console.say(f"\nnext: {train_command(dataset.folder, context, start)}")
     else:  # a run's config.toml holds the name
         console.say("\nnext: rename the folder, in UTF-8 and without control characters: config.toml stores its name")
     return 0
@@ -145,10 +152,20 @@ def corpus_of(config: argparse.Namespace, bars: ProgressBars) -> Corpus:
     return load_corpus(config.dataset, progress=bars)
 
 
+def is_model(name: str) -> bool:
+    """Return whether this is a pretrained model, and not a tokenizer of its own."""
+    if name in (*TOKENIZERS, GPT2) or (suggestion(name, (*TOKENIZERS, GPT2)) and not Path(name).exists()):
+        return False
+    from numpygpt.training.base import is_pretrained  # only here: its imports take time
+
+    return is_pretrained(name)
+
+
 def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
     """Return data/CORPUS_TOKENIZER. The default corpus is called shakespeare, unless another text replaced it."""
     path = Path(config.tokenizer)  # for a tokenizer.json, its folder's name says more than its own
-    tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else path.stem
+    tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else (
+        path.stem if path.is_file() else path.name)
     corpus_name = corpus.name
     if not config.input:
         corpus_name = INSTEAD.get(corpus_name, "shakespeare" if config.dataset == "default" else corpus_name)

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Generate text with a trained model, from a run folder or a checkpoint file.
+"""Generate text with a trained model: a run of yours, or a pretrained model.
 
     ./sample.py                          the newest run in runs/
     ./sample.py runs/quick --prompt "ROMEO:" --temperature 0.8
+    ./sample.py --pretrained smollm2-135m-instruct --chat "Why is the sky blue?"
     ./sample.py --explain                what the model expected at each step, and what was drawn
     ./sample.py --score FILE             how well the model predicts a text, token by token
 """
@@ -14,7 +15,7 @@ if __name__ == "__main__":
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -27,10 +28,10 @@ from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.prompts import check_stop, remarks
-from numpygpt.training.checkpoint import Checkpoint
-from numpygpt.training.restore import describe, restore
+from numpygpt.training.restore import Source, restore
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, harmless, room
+from numpygpt.utils.progress import ProgressBars
 
 LENGTH, EXPLAINED_LENGTH = 500, 30  # tokens of a sample
 
@@ -40,12 +41,17 @@ def parse(argv: list[str] | None = None) -> Namespace:
     add = parser.add_argument
     add("run", nargs="?", type=cli.name,
         help="a run folder (its best checkpoint) or a checkpoint file (default: the newest run in runs/)")
+    add("--pretrained", type=cli.name, metavar="NAME",
+        help="a pretrained model instead of a run: a name such as smollm2-135m-instruct or gpt2, which is fetched once "
+             "into a cache folder, or the folder of a model")
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", default="", metavar="TEXT",
                         help="the text to continue; may be empty. The name of a special token, such as "
                              "<|endoftext|>, becomes that token")
     prompt.add_argument("--prompt-file", type=cli.name, metavar="FILE",
                         help="read the prompt from a file, or from standard input (-)")
+    prompt.add_argument("--chat", metavar="TEXT",
+                        help="ask a pretrained chat model, in its chat template; prints the answer")
     add("--max-new-tokens", type=int, metavar="N",
         help=f"length of each sample in tokens (default: {LENGTH}, with --explain {EXPLAINED_LENGTH})")
     add("--temperature", type=float, default=0.8, metavar="X",
@@ -65,7 +71,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
     args = parser.parse_args(argv)
     if args.score is not None:
         given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
-        if others := [f"--{name.replace('_', '-')}" for name in given if name not in ("run", "score")]:
+        if others := [f"--{name.replace('_', '-')}" for name in given if name not in ("run", "pretrained", "score")]:
             parser.error(f"--score generates no text: leave {', '.join(others)} out")
     return args
 
@@ -76,14 +82,21 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--num-samples must be at least 1, got {args.num_samples}")
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
-    model, tokenizer, checkpoint = restore(args.run)
+    with ProgressBars() as bars:
+        model, tokenizer, source = restore(args.run, args.pretrained, progress=bars)
     if args.score is not None:
-        return score(args.score, model, tokenizer, checkpoint)
+        return score(args.score, model, tokenizer, source)
     stop_notes = []
     if args.stop is not None:
         check_stop(args.stop, tokenizer)
         stop_notes = remarks("--stop", args.stop, tokenizer)
-    prompt, context, notes = read_prompt(tokenizer, args.prompt, args.prompt_file, "the prompt")
+    ends = end_tokens(source, tokenizer)
+    if args.chat is not None:
+        prompt, notes = "", remarks("--chat", args.chat, tokenizer)
+        context, answered = chat_ids(source, model, tokenizer, args.chat)
+        ends |= answered
+    else:
+        prompt, context, notes = read_prompt(tokenizer, args.prompt, args.prompt_file, "the prompt")
     length = args.max_new_tokens if args.max_new_tokens is not None else EXPLAINED_LENGTH if args.explain else LENGTH
     sampling = Sampling(args.temperature, args.top_k, args.top_p)
 
@@ -91,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         return steps(model, np.asarray([context]), length, sampling, args.seed + i, None, args.slide)
 
     sample(0)  # raises errors before anything is printed
-    introduce(checkpoint, tokenizer, [*stop_notes, *notes])
+    introduce(source, tokenizer, [*stop_notes, *notes])
     colour, visible = colours(sys.stdout), harmless if sys.stdout.isatty() else str
     if args.explain:
         write(f"{legend(tokenizer, sampling, colour)}\n")
@@ -101,40 +114,67 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"--- sample {i + 1}" if i == 0 else f"\n--- sample {i + 1}", flush=True)
             if args.explain:
                 explanation = Explanation(tokenizer, sampling, lambda words: write(f"\n{words}\n"), colour)
-                text = "".join(text_of(explanation.watch(sample(i)), tokenizer, context, args.stop))
+                text = "".join(text_of(explanation.watch(sample(i)), tokenizer, context, args.stop, ends))
                 write(f"\n--- {explanation.summary()}\n--- the text\n{visible(prompt + text)}")
                 continue
             write(visible(prompt))
-            for text in text_of((ids for ids, _ in sample(i)), tokenizer, context, args.stop):
+            for text in text_of((ids for ids, _ in sample(i)), tokenizer, context, args.stop, ends):
                 write(visible(text))
     write("\n")
     return 0
 
 
-def score(name: str, model: GPT, tokenizer: Tokenizer, checkpoint: Checkpoint) -> int:
+def score(name: str, model: GPT, tokenizer: Tokenizer, source: Source) -> int:
     """Print how well the model predicts the text of this file."""
     given = read_ids(tokenizer, name)
     progress = tqdm(total=len(given.ids), unit="token", unit_scale=True, leave=False, disable=not sys.stderr.isatty())
     with given.noted(), progress as bar:
         found = score_text(model, tokenizer, given.start, given.ids, bar.update, given.n_bytes)
-    introduce(checkpoint, tokenizer, given.notes)
+    introduce(source, tokenizer, given.notes)
     for line in report(tokenizer, found, colours(sys.stdout), room(sys.stdout, COLUMNS)):
         write(f"{line}\n")
     return 0
 
 
-def introduce(checkpoint: Checkpoint, tokenizer: Tokenizer, notes: Iterable[str]) -> None:
+def introduce(source: Source, tokenizer: Tokenizer, notes: Iterable[str]) -> None:
     """Print which model this is, and the notes."""
-    for line in [describe(checkpoint, tokenizer), *(f"note: {note}" for note in notes)]:
+    for line in [source.describe(tokenizer), *(f"note: {note}" for note in notes)]:
         print(line, file=sys.stderr, flush=True)
 
 
-def text_of(steps: Iterator[np.ndarray], tokenizer: Tokenizer, context: list[int], stop: str | None) -> Iterator[str]:
-    """Yield the sample's text as it comes: whole characters only, and nothing from the stop text on."""
+def end_tokens(source: Source, tokenizer: Tokenizer) -> set[int]:
+    """Return the ids with which a pretrained model ends a text; a run of one's own has learned none."""
+    if source.checkpoint:
+        return set()
+    from numpygpt.models.pretrained.chat import generation_stops
+
+    return set(generation_stops(source.path, tokenizer))
+
+
+def chat_ids(source: Source, model: GPT, tokenizer: Tokenizer, text: str) -> tuple[list[int], set[int]]:
+    """Return the ids of a message in the model's chat template, and those that end an answer."""
+    if source.checkpoint:
+        raise ValueError("--chat needs a pretrained chat model, with --pretrained NAME; for a run, use --prompt")
+    from numpygpt.models.pretrained.chat import Chat
+
+    chat = Chat.of(source.path)
+    ids = chat.ids(tokenizer, text)
+    if len(ids) >= model.max_len:
+        raise ValueError(f"--chat: the message has {len(ids):,} tokens, and the model's context of {model.max_len:,} "
+                         "has no room for an answer: give a shorter one")
+    return ids, {tokenizer.special_tokens[name] for name in chat.stops}
+
+
+def text_of(steps: Iterator[np.ndarray], tokenizer: Tokenizer, context: list[int], stop: str | None,
+            ends: Collection[int] = ()) -> Iterator[str]:
+    """Yield the sample's text as it comes: whole characters only, and nothing from the stop text, or from one of the
+    tokens `ends`, on."""
     decoder, held = tokenizer.stream(), ""
     for id in context:
         decoder.push(id)  # the prompt is printed already, but the space after it depends on it
     for ids in steps:
+        if int(ids[0]) in ends:
+            break
         held += decoder.push(int(ids[0]))
         if stop and stop in held:
             yield held[: held.index(stop)]

@@ -33,6 +33,7 @@ from numpygpt.utils.console import WIDTH, note, say
 from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.lock import locked
 from numpygpt.utils.paths import display_path
+from numpygpt.utils.progress import ProgressBars
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -42,8 +43,6 @@ def parse(argv: list[str] | None = None) -> Namespace:
                         help="a name in configs/ or a .toml file (default: shakespeare_char)")
     parser.add_argument("--resume", metavar="RUN", type=cli.name,
                         help="resume the run in this folder, with its data, model and seed")
-    parser.add_argument("--init-from", metavar="CHECKPOINT", type=cli.name,
-                        help="start a new run from the parameters of this run or checkpoint")
     parser.add_argument("--trace", action="store_true",
                         help="first print one step with its numbers: forward, backward and update")
     parser.add_argument("--dry-run", action="store_true",
@@ -54,21 +53,24 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    config, checkpoint, notes = resume_run(args) if args.resume else new_run(args)
+    with ProgressBars() as bars:
+        config, checkpoint, base, notes = resume_run(args) if args.resume else new_run(args, bars)
     out = Path(config.out)
     check_logger(config.log)  # before any work is done
     dataset = open_data(config, make=not args.dry_run, say=lambda text: say(cli.with_flags(text)))
     # The data folder is another text's if Tiny Shakespeare could not be fetched.
     found = {"data": str(dataset.folder), "eval_tokens": eval_tokens(config, len(dataset.val) - 1)}
     config = config.changed(found)
+    if base:
+        base.check_tokenizer(dataset)
     print(introduction(config, dataset, room(sys.stdout, WIDTH), map(cli.with_flags, notes)), flush=True)
-    check_memory(config, dataset.vocab_size)
+    check_memory(config, config.model.vocab_size or dataset.vocab_size)
     if args.dry_run and not (checkpoint or args.trace):
         return 0  # before the model takes memory
-    trainer = Trainer(config, dataset)
+    trainer = Trainer(config, dataset, base)
     if checkpoint:
         try:
-            (trainer.load if args.resume else trainer.start_from)(checkpoint)
+            trainer.load(checkpoint)
         except ValueError as error:
             raise ValueError(f"{display_path(checkpoint.path)}: {error}") from error
     if args.resume:
@@ -80,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     with trainer.parallel, locked(out) as unlocked:
         if unlocked:
             note(unlocked)
-        if checkpoint and args.resume:  # again: now no other run can interfere
+        if checkpoint:  # again: now no other run can interfere
             checkpoint.check_unchanged()
         else:
             check_free(out)

@@ -69,7 +69,7 @@ def memory(*presets):
 
 
 def cached(preset):
-    from numpygpt.training.config import read_preset
+    from numpygpt.training.presets import read_preset
 
     config = read_preset(preset)
     model = GPT(replace(config.model, vocab_size=65))
@@ -77,6 +77,41 @@ def cached(preset):
     with trace(model) as t:
         model.loss(x, x)
     return {record.name: record.cached for record in t}
+
+
+PRETRAINED = {  # published shapes, in the words of ModelConfig
+    "GPT-2": {"vocab_size": 50257, "n_layers": 12, "n_heads": 12, "d_model": 768, "max_len": 1024},
+    "SmolLM2-135M": {"vocab_size": 49152, "n_layers": 30, "n_heads": 9, "n_kv_heads": 3, "d_model": 576, "d_ff": 1536},
+    "SmolLM2-360M": {"vocab_size": 49152, "n_layers": 32, "n_heads": 15, "n_kv_heads": 5, "d_model": 960,
+                     "d_ff": 2560},
+    "Qwen2.5-0.5B": {"vocab_size": 151936, "n_layers": 24, "n_heads": 14, "n_kv_heads": 2, "d_model": 896,
+                     "d_ff": 4864, "qkv_bias": True},
+    "Llama-3.2-1B": {"vocab_size": 128256, "n_layers": 16, "n_heads": 32, "n_kv_heads": 8, "d_model": 2048,
+                     "d_ff": 8192},
+    "TinyLlama-1.1B": {"vocab_size": 32000, "n_layers": 22, "n_heads": 32, "n_kv_heads": 4, "d_model": 2048,
+                       "d_ff": 5632, "tie_weights": False},
+}
+LLAMA = {"norm": "rmsnorm", "ffn": "gated", "activation": "silu", "positions": "rope", "bias": False, "max_len": 2048}
+
+
+def pretrained():
+    """docs/MODELS.md: parameters, file, and the memory of sampling and training, as the library estimates it."""
+    from numpygpt.models import ModelConfig
+    from numpygpt.training.config import Config
+    from numpygpt.training.memory import memory, parameters
+
+    table = [("model", "parameters", "file, float32", "sampling", "LoRA", "LoRA, `--recompute`", "all weights",
+              "all weights, `--recompute`")]
+    for name, sizes in PRETRAINED.items():
+        model = ModelConfig(**(sizes if "max_len" in sizes else LLAMA | sizes))
+        run = Config(model=replace(model, max_len=512), batch_size=1, workers=1, init_from=name)
+        n = parameters(run if name != "GPT-2" else replace(run, model=model), model.vocab_size)
+        kv_cache = 2 * model.n_layers * (model.n_kv_heads or model.n_heads) * model.d_model // model.n_heads * model.max_len
+        training = [memory(replace(run, lora_rank=rank, recompute=again), model.vocab_size)
+                    for rank in (8, 0) for again in (False, True)]
+        table.append((name, f"{n / 1e6:,.0f} M", *(f"{size / 1e9:.1f} GB" for size in (
+            4 * n, 60e6 + 4 * (n + kv_cache), *training))))
+    return table
 
 
 def cases():

@@ -27,7 +27,7 @@ from numpygpt.nn import causal_attention
 from numpygpt.plots import style
 from numpygpt.plots.runs import RunData
 from numpygpt.plots.series import smooth
-from numpygpt.training.config import read_preset
+from numpygpt.training.presets import read_preset
 from numpygpt.training.start import open_data
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT

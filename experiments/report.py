@@ -28,7 +28,8 @@ from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training import Trainer
 from numpygpt.training.config import Config
-from numpygpt.training.restore import restore, run_config
+from numpygpt.training.model_check import run_config
+from numpygpt.training.restore import restore
 from numpygpt.utils import cli
 from numpygpt.utils.text import duration
 
@@ -54,12 +55,12 @@ def report(folders: list[Path]) -> list[str]:
 def row(folder: Path) -> list[str]:
     """Return one run's row of the table; its last training loss is the mean over 100 steps."""
     run = load_run(folder)
-    model, tokenizer, checkpoint = restore(folder)
+    model, tokenizer, source = restore(folder)
     found = run.metrics.eval
     best = run.best()
     if best is None:
         raise ValueError(f"{folder} has no evaluations yet")
-    config, tables = run_config(checkpoint), fraction_in_tables(model)
+    config, tables = run_config(source.checkpoint), fraction_in_tables(model)
     data, seconds = TokenDataset.load(config.data), step_seconds(config)
     ids = model.generate([prompt_ids(tokenizer, "")], 500, temperature=0.8, seed=0)
     return [run.name, f"{tokenizer.vocab_size:,}", f"{model.n_params():,}", f"{tables:.0%}", f"{run.total('step'):,}",

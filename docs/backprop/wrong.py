@@ -16,15 +16,23 @@ from numpygpt.nn import (
     CrossEntropyLoss,
     Dropout,
     Embedding,
+    GatedFeedForward,
     LayerNorm,
+    LeakyReLU,
     Linear,
+    LoRALinear,
     Module,
     MultiHeadAttention,
     ReLU,
+    RMSNorm,
+    Rotary,
+    SiLU,
     TransformerBlock,
+    causal_attention,
 )
 from numpygpt.nn.functional import rows, softmax
 from numpygpt.nn.modules.attention import split_heads
+from numpygpt.nn.modules.rotary import turned
 from numpygpt.verify import wrappers
 
 
@@ -170,6 +178,81 @@ class NotReversed(GPT):
         for block in self.blocks:
             dX = block.backward(dX)
         self.wte.backward(self.wpe.backward(self.dropout.backward(dX)))
+
+
+# -- of the chapters on newer layers: checked there, and not trained in the gallery's table ----------------------------
+
+
+class NoGain(RMSNorm):
+    def backward(self, dY):
+        super().backward(dY)  # dgamma, which is right
+        return self.rstd * (dY * self.gamma - self.Xhat * (dY * self.Xhat).mean(axis=-1, keepdims=True))
+
+
+class TurnedOn(Rotary):
+    def backward(self, dY):
+        return turned(dY, self.cos, self.sin)
+
+
+class StartForgotten(Rotary):
+    def forward(self, X, start=0):
+        return super().forward(X, 0)
+
+
+class SlopeOfSigmoid(SiLU):
+    def forward(self, X):
+        Y = super().forward(X)
+        sigma = (1 + np.tanh(X / 2)) / 2
+        self.slope = sigma * (1 - sigma)
+        return Y
+
+
+class NoLeak(LeakyReLU):
+    def backward(self, dY):
+        return dY * (self.Y > 0)
+
+
+class NoFactorOfGate(GatedFeedForward):
+    def backward(self, dY):
+        dA = self.proj.backward(self.dropout.backward(dY))
+        return self.fc.backward(np.concatenate([self.act.backward(dA), dA * self.S], axis=-1))
+
+
+class FirstOfGroup(MultiHeadAttention):
+    """All rows in one tile, as PlainAttention, with heads in groups."""
+
+    def backward(self, dY):
+        dO = split_heads(self.proj.backward(self.dropout.backward(dY)), self.n_heads)
+        dO, Q, K, V, P = map(self.group, (dO, self.Q, self.K, self.V, self.weights()))  # (B, H_kv, G or 1, T, ..)
+        dP = dO @ V.swapaxes(-1, -2)
+        dS = P * (dP - (dP * P).sum(axis=-1, keepdims=True))
+        dQ = (dS @ K * self.scale).reshape(self.Q.shape)
+        dK = (dS.swapaxes(-1, -2) @ Q)[:, :, 0]  # of the first head of each group, not the sum over its heads
+        dV = (P.swapaxes(-1, -2) @ dO)[:, :, 0]
+        if self.rotary is not None:
+            dQ, dK = self.rotary.backward(dQ), self.rotary.backward(dK)
+        heads = (dX.swapaxes(1, 2).reshape(*dY.shape[:2], -1) for dX in (dQ, dK, dV))
+        return self.qkv.backward(np.concatenate([*heads], axis=-1))
+
+
+class UndroppedValues(PlainAttention):
+    """Attention whose weights are dropped, in one tile: right in forward, and in backward but for the values."""
+
+    def backward(self, dY):
+        mask = causal_attention.drop_mask(self.weights(), self.drop, 0)
+        self.mask = 1 if mask is None else mask
+        return super().backward(dY)
+
+    def softmax_gradient(self, dP, P):
+        return super().softmax_gradient(dP * self.mask, P)
+
+
+class ScaleOfForwardOnly(LoRALinear):
+    def backward(self, dY):
+        scale, self.scale = self.scale, 1.0
+        dX = super().backward(dY)
+        self.scale = scale
+        return dX
 
 
 def block(kind: type[TransformerBlock], *sizes: int, **options: Any) -> TransformerBlock:

@@ -35,6 +35,7 @@ from numpygpt.data.vocabulary import (
     LoadedTokenizer,
     Say,
     check_vocabulary,
+    document_end,
     load_by_name,
     train,
     vocabulary_settings,
@@ -116,7 +117,7 @@ def prepare(
     workers = workers or (cores() if corpus.size >= MIN_PARALLEL else 1)
     notes: list[str] = []  # of the training: said once the text is known to be long enough
     coder = loaded.tokenizer if loaded else train(kind, source, counts, meta["settings"], workers, notes.append)
-    if counts.several and END.name not in coder.special_tokens:
+    if counts.several and document_end(coder) is None:
         raise ValueError(f"this tokenizer has no special token {END.name}, which ends each of the corpus's "
                          f"{counts.total:,} documents: give one document, or a tokenizer that has it")
     ids = sum(counts.characters.values()) if kind == "char" else 0  # of other tokens the number is not known yet
@@ -127,7 +128,8 @@ def prepare(
             raise ValueError(_too_short(counts, tokens, recipe.context, "tokens"))
         for note in notes:
             say(note)
-        check_vocabulary(coder, bool(loaded), tokens, unknown, recipe.vocab_size, say, advise)
+        if not (loaded and loaded.of_model):  # a model has learned rare tokens from other texts
+            check_vocabulary(coder, bool(loaded), tokens, unknown, recipe.vocab_size, say, advise)
         with disk():
             write_rest(folder, coder, tokens, meta)
     return TokenDataset.load(out)
@@ -192,9 +194,11 @@ def _encode(
     """Write each part's tokens, in `disk` blocks; return how many there are, and how many are unknown."""
     tokens, unknown, record = {}, {}, PassRecord()
     dtype, watched = id_dtype(coder.vocab_size), coder.special_tokens.get(UNKNOWN, -1)
+    end = document_end(coder)
     for part in PARTS:
         # The validation part comes last: on the way to it all of the text is read.
         pieces = source.part(part, f"encoding {part}", counts.several, record if part == "val" else None)
+        pieces = (end if piece == END and end else piece for piece in pieces)
         arrays = cast("Generator[np.ndarray]", coder.encode_stream(pieces, workers))
         with closing(arrays):  # a run that is stopped ends its processes here
             tokens[part], unknown[part] = write_tokens(folder / f"{part}.bin", arrays, dtype, watched, disk)

@@ -15,8 +15,11 @@ RECIPES: dict[str, dict[str, Any]] = {  # folder: datagen.py's arguments; train.
     "shakespeare_word": {"tokenizer": "word", "vocab_size": 6551},
     "shakespeare_bpe": {"tokenizer": "bpe", "vocab_size": 6551},
     "hamlet_alnum": {"dataset": "hamlet", "clean": "alnum", "context": 16, "out": "data/hamlet_alnum"},
+    "shakespeare_smollm2-135m-instruct": {"tokenizer": "smollm2-135m-instruct"},
 }
-PRESETS = {"shakespeare_word": "word", "shakespeare_bpe": "bpe", "hamlet_alnum": "hamlet"}  # the first with that data
+PRESETS = {"shakespeare_word": "word", "shakespeare_bpe": "bpe", "hamlet_alnum": "hamlet",
+           "shakespeare_smollm2-135m-instruct": "smollm2_lora"}  # the first with that data
+FINE_TUNING = "smollm2_lora"  # the preset for any pretrained model
 # Corpora that replace Tiny Shakespeare if it cannot be fetched, and how their folders' names start. A folder of another
 # text never has the real folder's name, so the real one can be made as soon as it can be fetched.
 INSTEAD = {"shakespeare": "plays", "pydoc": "pydoc"}
@@ -33,14 +36,18 @@ def folder_of(corpus: str, folder: Path) -> Path:
     return folder.with_name(folder.name.replace("shakespeare", INSTEAD.get(corpus, "shakespeare"), 1))
 
 
-def train_command(folder: Path, context: int | None = None) -> str:
-    """Return the command that trains on `folder`, in its own run folder; `context`: unless it is the default."""
-    more = () if context is None else ("--context", context)
+def train_command(folder: Path, context: int | None = None, init_from: str | None = None) -> str:
+    """Return the command that trains on `folder`, in its own run folder; `context`: unless it is the default.
+    `init_from`: the pretrained model to fine-tune, whose tokenizer the folder has."""
+    more: tuple[object, ...] = () if context is None else ("--context", context)
     if folder.resolve() == DEFAULT_FOLDER.resolve():
         return command("train.py", *more)
     if recipe(folder) is not None:
         return command("train.py", PRESETS[folder.resolve().name], *more)
     out = display_path(ROOT / "runs" / folder.resolve().name)
+    if init_from:
+        more = (*more, "--init-from", init_from)
+        return command("train.py", FINE_TUNING, "--data", display_path(folder), "--out", out, *more)
     return command("train.py", "--data", display_path(folder), "--out", out, *more)
 
 

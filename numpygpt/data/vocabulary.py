@@ -17,13 +17,14 @@ from numpygpt.data.split import SplitCorpus
 from numpygpt.data.streams import END
 from numpygpt.tokenizer import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer, load_tokenizer
 from numpygpt.tokenizer.bpe import MAX_PIECE
+from numpygpt.tokenizer.stream import Special
 from numpygpt.tokenizer.word import MAX_WORD, UNKNOWN
 from numpygpt.utils.colour import printable
-from numpygpt.utils.fetch import file_sha256
 from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import suggestion
 
 GPT2 = "gpt2"
+TOKENIZER_FILE = "tokenizer.json"  # in a folder
 GPT2_FILES = {"vocab.bpe": "merges.txt", "encoder.json": "vocab.json"}  # OpenAI's names, and Hugging Face's
 GPT2_SOURCE = ("OpenAI published them in https://openaipublic.blob.core.windows.net/gpt-2/models/124M/, and "
                "https://huggingface.co/openai-community/gpt2 has them as merges.txt and vocab.json")
@@ -38,14 +39,17 @@ Advise = Callable[[dict[str, Any]], str]
 
 @dataclass(frozen=True)
 class LoadedTokenizer:
-    """A tokenizer that is used as it is, and meta.json's record of where it comes from."""
+    """A tokenizer that is used as it is, meta.json's record of where it comes from, and whether a model belongs to it,
+    which knows its tokens already."""
 
     tokenizer: Tokenizer
     origin: dict[str, str]
+    of_model: bool = False
 
 
 def load_by_name(name: str, files: Path | None) -> LoadedTokenizer | None:
-    """Return the tokenizer that `name` stands for: gpt2 or a path. Return None if it must be trained.
+    """Return the tokenizer that `name` stands for: gpt2, a file, or a folder such as a model's. Return None if it must
+    be trained.
 
     `files`: the folder with GPT-2's two files as they were published. Raises ValueError if the name is unknown.
     """
@@ -56,12 +60,16 @@ def load_by_name(name: str, files: Path | None) -> LoadedTokenizer | None:
     if name == GPT2:
         return _gpt2(files)
     path = existing_folder(Path(name).parent) / Path(name).name
-    if not path.is_file():
+    if not path.exists():
         known = (*TOKENIZERS, GPT2)
         raise ValueError(f"there is no tokenizer {name!r}{suggestion(name, known)}: give {', '.join(known)}, or the "
-                         "path of a tokenizer.json")
+                         "path of a tokenizer.json or of a model's folder")
+    tokenizer = load_tokenizer(path)
+    whole = path / TOKENIZER_FILE if path.is_dir() else path
+    parts = [whole] if whole.is_file() else [path / name for name in GPT2_FILES.values()]
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
     origin = printable("/".join(path.resolve().parts[-2:]))  # meta.json is UTF-8, and a name may be other bytes
-    return LoadedTokenizer(load_tokenizer(path), {"from": origin, "from_sha256": file_sha256(path)})
+    return LoadedTokenizer(tokenizer, {"from": origin, "from_sha256": digest}, (path / "config.json").is_file())
 
 
 def _gpt2(folder: Path | None) -> LoadedTokenizer:
@@ -120,6 +128,14 @@ def train(
     if tokenizer.dropped:
         say(f"note: too many different words to count them all: a rare word was dropped {tokenizer.dropped:,} times")
     return tokenizer
+
+
+def document_end(coder: Tokenizer) -> Special | None:
+    """Return the token that ends each document: <|endoftext|>, or the end of a text as the tokenizer's model knows it.
+    None if the tokenizer has neither."""
+    names = {id: name for name, id in coder.special_tokens.items()}
+    name = END.name if END.name in coder.special_tokens else names.get(coder.eos_id, "")
+    return Special(name) if name else None
 
 
 def _train_char(counts: Counts, special: tuple[str, ...], lowercase: bool, say: Say) -> CharTokenizer:

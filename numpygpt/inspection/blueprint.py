@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,13 +43,9 @@ class Blueprint:
 
 
 def blueprint(model: GPT, batch_size: int) -> Blueprint:
-    """For batches of `batch_size` full contexts. The shapes come from running one sequence. Modules that return their
-    input unchanged are left out."""
-    with eval_twin(model) as twin, trace(twin) as t:
-        ids = np.zeros((1, model.max_len), np.int64)
-        twin(ids, targets=ids)
+    """For batches of `batch_size` full contexts. Modules that return their input unchanged are left out."""
     modules = dict(model.named_modules())
-    records = [r for r in t if not (r.name and is_idle(modules[r.name], r.input_shape))]
+    records = [r for r in full_context(model) if not (r.name and is_idle(modules[r.name], r.input_shape))]
     build = Builder(modules, records, batch_size)
     parts: list[Part] = []
     for run in alike([r for r in records if r.name], lambda r: (r.kind, r.output_shape, r.n_params)):
@@ -62,6 +58,24 @@ def blueprint(model: GPT, batch_size: int) -> Blueprint:
     for name, param in model.named_parameters():
         counts[name.split(".")[0]] += param.size
     return Blueprint((batch_size, model.max_len), tuple(parts), formulas, counts)
+
+
+def full_context(model: GPT) -> list[Record]:
+    """The records of a full context, without the time and memory of running one: the model runs one token, then two,
+    and what differs between their shapes is the length."""
+
+    def run(length: int) -> list[Record]:
+        with eval_twin(model) as twin, trace(twin) as t:
+            ids = np.zeros((1, length), np.int64)
+            twin(ids, targets=ids)
+        return t.records
+
+    def grown(one: tuple[int, ...], two: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(a if a == b else model.max_len for a, b in zip(one, two, strict=True))
+
+    return [replace(a, input_shape=grown(a.input_shape, b.input_shape), output_shape=grown(a.output_shape,
+                                                                                           b.output_shape))
+            for a, b in zip(run(1), run(min(2, model.max_len)), strict=True)]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Everything is ready for JSON. Large arrays are packed: 16 bits per number, little-endian, in base64. An array over
 pairs of tokens holds only the half that the causal mask leaves, row by row: (0,0) (1,0) (1,1) (2,0) and so on.
 
+`layers`: the L blocks that the page shows: all of them, unless it would be too large (see `choose_layers`).
 `attention`: (L, H, pairs), the code of a weight p is round(65535 p), with an error of at most 1/131070.
 `gradients`: (K, L + 1, pairs), norms on a logarithmic scale: code 0 is 0, and code c is exp(low + (c - 1) step). The
 error is at most half a step, about 0.02 % if the norms span twelve decades. Pair (t, s) of target k is the norm of
@@ -31,6 +32,7 @@ LIKELIEST = 10  # tokens listed after each position
 TARGETS = 3  # losses per position that are traced back: for the next token and the likeliest others
 ROWS = 8  # positions per pass: more would take memory and gain nothing
 MAX_BYTES = 32_000_000  # of packed numbers; browsers are slow with more
+GOOD_BYTES, MIN_LAYERS = 3_600_000, 6  # beyond (a page of 5 MB), blocks are left out, but these stay
 MAX_CODE = 65_535  # of 16 bits
 
 
@@ -41,22 +43,23 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     Raises ValueError for more tokens than the model's context or a page can hold, and for weights that are not finite.
     """
     ids = check_context(model, ids)
-    n_layers, n_heads = len(model.blocks), model.config.n_heads
-    check_size(len(ids), n_layers, n_heads)
+    n_heads = model.config.n_heads
+    layers = choose_layers(len(ids), len(model.blocks), n_heads)
+    places = [0, *(layer + 1 for layer in layers)]
     probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, V)
-    stream = np.linalg.norm(residual_stream(model, ids).astype(np.float64), axis=-1)  # (L + 1, T)
+    stream = np.linalg.norm(residual_stream(model, ids)[places].astype(np.float64), axis=-1)  # (L + 1, T)
     if not (np.isfinite(probabilities).all() and np.isfinite(stream).all()):
         raise ValueError("the model's outputs are not finite, so its training diverged: use an earlier checkpoint, "
                          "or train with a lower learning rate")
     order = np.argsort(-probabilities, axis=-1, kind="stable")  # (T, V): the likeliest first
     following = np.append(ids[1:], order[-1, 0] if target is None else target)  # (T,)
     targets = choose_targets(order, following)  # (T, K)
-    gradients = gradient_norms(model, ids, targets)  # (K, L + 1, pairs)
-    attention = pairs(attention_weights(model, ids))  # (L, H, pairs)
+    gradients = gradient_norms(model, ids, targets)[:, places]  # (K, L + 1, pairs)
+    attention = pairs(attention_weights(model, ids, layers))  # (L, H, pairs)
     likeliest = order[:, :LIKELIEST]  # (T, 10)
     shown = np.unique(np.concatenate([ids, following, likeliest.ravel(), targets.ravel()]))
     return {
-        "layers": n_layers,
+        "layers": layers,
         "heads": n_heads,
         "vocabulary": model.wte.n,
         "ids": ids.tolist(),
@@ -79,13 +82,30 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     }
 
 
+def choose_layers(T: int, n_layers: int, n_heads: int) -> list[int]:
+    """All layers, or every second, third, ... and the last, so that the packed numbers are at most GOOD_BYTES or
+    MIN_LAYERS layers are left."""
+    chosen = list(range(n_layers))
+    for step in range(2, n_layers):
+        fewer = sorted({*range(0, n_layers, step), n_layers - 1})
+        if packed_bytes(T, len(chosen), n_heads) <= GOOD_BYTES or len(fewer) < MIN_LAYERS:
+            break
+        chosen = fewer
+    check_size(T, len(chosen), n_heads)
+    return chosen
+
+
 def check_size(T: int, n_layers: int, n_heads: int) -> None:
     """Raise ValueError if a page would hold too many numbers."""
-    size = T * (T + 1) // 2 * (n_layers * n_heads + TARGETS * (n_layers + 1)) * 2
+    size = packed_bytes(T, n_layers, n_heads)
     if size > MAX_BYTES:
         fits = int(T * (MAX_BYTES / size) ** 0.5)
         raise ValueError(f"a page of {T:,} tokens with {n_layers} layers and {n_heads} heads is too large for a "
                          f"browser: give a text of at most {fits:,} tokens")
+
+
+def packed_bytes(T: int, n_layers: int, n_heads: int) -> int:
+    return T * (T + 1) // 2 * (n_layers * n_heads + TARGETS * (n_layers + 1)) * 2
 
 
 def choose_targets(order: np.ndarray, following: np.ndarray) -> np.ndarray:

@@ -42,11 +42,11 @@ def flow(model: GPT, x: np.ndarray, y: np.ndarray) -> ResidualFlow:
     inner = {name for name, module in model.named_modules() if name.startswith("blocks.") and not module._params
              and not any(module.children()) and not is_idle(module, (1,), training=False)}  # without dropout
     with eval_twin(model) as twin, trace(twin, keep=lambda name: in_stream(name) or name in inner) as t:
-        _, loss = twin(x, targets=y)
+        loss = twin.loss(x, y)
         twin.backward()
     places = [t[name] for name in stream_names(model)]
     gradients = np.stack([record.gradients[0] for record in places])
-    if loss is None or not np.isfinite(loss) or not np.isfinite(gradients).all():
+    if not np.isfinite(loss) or not np.isfinite(gradients).all():
         raise ValueError(f"the loss of this batch is {loss}, and not all of its gradients are finite: it diverged")
     found = [record for record in t if record.name in inner]
     middle = [max((record for record in found if record.name.startswith(f"{block.name}.")),

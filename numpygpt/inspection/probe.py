@@ -6,7 +6,7 @@ thread trains the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -24,15 +24,19 @@ from numpygpt.utils.signals import signals_wait
 def eval_twin(model: GPT) -> Iterator[GPT]:
     """A twin of the model in evaluation mode (no dropout), with the same parameters, to run forward and back.
 
-    It has caches, gradients and random generators of its own. If a user's functions replaced methods of the model, the
-    model itself is used, and its modes and gradients are restored afterwards.
+    It has caches and random generators of its own. Its parameters are frozen: `loss` and `backward` compute the
+    gradients of activations alone. If a user's functions replaced methods of the model, the model itself is used, and
+    its modes and gradients are restored afterwards.
     """
     if not is_patched(model):
-        yield replica(model).eval()
+        twin = replica(model).eval().requires_grad_(False)
+        twin.head_loss.training = True  # which computes its gradient together with the loss
+        yield twin
         return
     grads = model.flat().grads.copy()
     try:
         with alone(model), evaluation(model):
+            model.head_loss.training = True
             yield model
     finally:
         with signals_wait():
@@ -49,12 +53,13 @@ def check_context(model: GPT, ids: np.ndarray) -> np.ndarray:
     return ids.astype(np.int64)
 
 
-def attention_weights(model: GPT, ids: np.ndarray) -> np.ndarray:
-    """(L, H, T, T): for each layer and head, how much each token (row) attends to each (column). Rows sum to 1."""
+def attention_weights(model: GPT, ids: np.ndarray, layers: Sequence[int] | None = None) -> np.ndarray:
+    """(L, H, T, T): for each of these layers, by default all, and each head, how much each token (row) attends to each
+    (column). Rows sum to 1."""
     ids = check_context(model, ids)
     with eval_twin(model) as reader:
         reader.hidden(ids[None])
-        return np.stack([block.attn.weights()[0] for block in reader.blocks])
+        return np.stack([reader.blocks[i].attn.weights()[0] for i in layers or range(len(reader.blocks))])
 
 
 def residual_stream(model: GPT, ids: np.ndarray) -> np.ndarray:
@@ -71,7 +76,7 @@ def stream_gradients(model: GPT, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     A target of -1 does not count. With all but one at -1, these are the gradients of one position's loss.
     """
     with eval_twin(model) as reader, trace(reader, keep=in_stream) as t:
-        reader(x, targets=y)
+        reader.loss(x, y)
         reader.backward()
     return np.stack([t[name].gradients[0] for name in stream_names(model)])
 

@@ -21,9 +21,9 @@ class TracedStep:
     """The trainer's next step in two halves: the constructor computes the gradients, `apply()` changes the parameters.
 
     records: those of a `trace`, by name, of every module but the model itself and the loss. backward_order: their names
-    in the order of the backward pass. grads, weights: norms of the gradients and of the parameters. After `apply()`,
-    steps: norms of what was added to the parameters, and numbers: what `Trainer.update` returns. Both halves together
-    do exactly what `Trainer.update` does.
+    in the order of the backward pass. grads, weights: norms of the gradients and of the parameters that learn. After
+    `apply()`, steps: norms of what was added to the parameters, and numbers: what `Trainer.update` returns. Both halves
+    together do exactly what `Trainer.update` does.
     """
 
     def __init__(self, trainer: Trainer, keep: bool | Callable[[str], bool] = False):
@@ -33,8 +33,9 @@ class TracedStep:
             self.loss = trainer.gradients(self.batches)
         self.records = {record.name: record for record in t if record.output_shape}  # a loss has no shape
         self.backward_order = [record.name for record in t.backward_order if record.output_shape]
-        self.grads = norms(trainer.model.grads())
-        self.weights = norms(trainer.model.params())
+        params, grads = trainer.model.params(), trainer.model.grads()  # frozen parameters have no gradient
+        self.grads = norms(grads)
+        self.weights = norms({name: params[name] for name in grads})
         self.steps: dict[str, float] = {}
         self.numbers: dict[str, float] = {}
 

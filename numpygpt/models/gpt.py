@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from numpygpt.models import build, generate
 from numpygpt.models.config import REQUIRED, ModelConfig
-from numpygpt.nn.cost import Call, Child, Cost, Formula
+from numpygpt.nn.cost import Call, Child, Cost, Formula, cached_by
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_pad, described
@@ -20,8 +21,12 @@ from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
+from numpygpt.nn.recompute import Inputs
 from numpygpt.nn.skeleton import open_skeleton, skeleton
 from numpygpt.utils.checks import integer
+
+if TYPE_CHECKING:
+    from numpygpt.tokenizer import Tokenizer
 
 
 class GPT(Module):
@@ -34,7 +39,9 @@ class GPT(Module):
     """
 
     ignore_index = -1  # a target with this value does not count
-    _caches: Mapping[str, bool] = {"undo_loss": True}  # a copy has no loss to go back from
+    recompute = False  # True: less memory, more time. A block caches its input alone, and its forward runs twice
+    inputs: Inputs | None = None  # of the blocks, if they are all that was cached
+    _caches: Mapping[str, bool] = {"undo_loss": True, "inputs": True}  # a copy has no loss to go back from
 
     def __init__(self, config: ModelConfig | None = None, *, seed: int = 0, **fields: Any):
         self.config = complete(config, fields)
@@ -87,8 +94,10 @@ class GPT(Module):
         if self.wpe is not None:
             X = self.wpe(X, start if pad is None else start - pad)
         X = self.dropout(X)
+        self.inputs = inputs = Inputs() if self.recompute and self.training and not caches else None
         for i, block in enumerate(self.blocks):
-            X = block(X, caches[i] if caches else None, pad)
+            args = (X, caches[i] if caches else None, pad)
+            X = inputs.forward(block, *args) if inputs else block(*args)
         return self.norm_f(X)
 
     @exclusive
@@ -128,7 +137,7 @@ class GPT(Module):
         dX = undo_loss(self, scale)  # (B, T, C)
         dX = self.norm_f.backward(dX)
         for block in reversed(self.blocks):
-            dX = block.backward(dX)
+            dX = self.inputs.backward(block, dX) if self.inputs else block.backward(dX)
         dX = self.dropout.backward(dX)
         if self.wpe is not None:
             dX = self.wpe.backward(dX)
@@ -141,10 +150,13 @@ class GPT(Module):
     def cost(self, call: Call) -> Cost:
         """Of `loss`, as in training."""
         X = call.of(*call.shape, self.wte.d_model)
-        return Cost((), children=(
+        light = self.recompute and call.training  # then the caches of one block at a time
+        one = max(cached_by(block, X) for block in self.blocks) if light else 0
+        inner = replace(X, cached="input") if light else X
+        return Cost((), cached=one, children=(
             Child("wte", self.wte, call), *([Child("wpe", self.wpe, X)] if self.wpe is not None else []),
             Child("dropout", self.dropout, X),
-            *(Child(f"blocks.{i}", block, X) for i, block in enumerate(self.blocks)),
+            *(Child(f"blocks.{i}", block, inner) for i, block in enumerate(self.blocks)),
             Child("norm_f", self.norm_f, X), Child("head_loss", self.head_loss, X)))
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -176,6 +188,27 @@ class GPT(Module):
         sampling = generate.Sampling(temperature, top_k, top_p)
         steps = generate.steps(self, generate.as_array(context), max_new_tokens, sampling, seed, stop, slide)
         return (ids for ids, _ in steps)
+
+    # -- files of other programs -------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], *, max_len: int | None = None,
+                        dtype: str = "float32") -> GPT:
+        """The model in a folder of Hugging Face's form or in a .gguf file, or one with a name (see `pretrained.find`).
+
+        In evaluation mode. `max_len` shortens its context.
+        """
+        from numpygpt.models import pretrained  # which knows GPT
+
+        return pretrained.load(pretrained.find(name_or_path), max_len=max_len, dtype=dtype)
+
+    def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None,
+                        dtype: str = "float32") -> None:
+        """Write a folder that transformers loads; `dtype` may be float16 or bfloat16. ValueError that names what its
+        format cannot express."""
+        from numpygpt.models import pretrained
+
+        pretrained.save(self, folder, tokenizer, dtype)
 
     def extra_repr(self) -> str:
         return f"{self.n_params():,} parameters"

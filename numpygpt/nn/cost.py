@@ -41,6 +41,7 @@ class Call:
     training: bool = True
     before: int = 0  # tokens already in a KV cache
     input_cached: bool = False  # the module that made the input caches the same array, and counts its bytes
+    cached: str = "all"  # or "input", of a layer whose forward runs again before its backward, or "nothing" inside it
 
     @property
     def size(self) -> int:
@@ -106,7 +107,18 @@ def formula_of(module: Any) -> Formula | None:
 
 def cost_of(module: Any, call: Call) -> Cost | None:
     """What this call costs, or None if the module's class does not say."""
-    return module.cost(call) if _described(type(module), "cost") else None
+    cost: Cost | None = module.cost(call) if _described(type(module), "cost") else None
+    if cost is None or call.cached == "all":
+        return cost
+    inside = tuple(child._replace(call=replace(child.call, cached="nothing")) for child in cost.children)
+    return replace(cost, backward=cost.forward + cost.backward, children=inside,
+                   cached=call.nbytes if call.cached == "input" else 0)
+
+
+def cached_by(module: Any, call: Call) -> int:
+    """Bytes that a module and the modules inside it cache, without those of unknown cost."""
+    cost = cost_of(module, call)
+    return cost.cached + sum(cached_by(child.module, child.call) for child in cost.children) if cost else 0
 
 
 def _described(kind: type, name: str) -> bool:

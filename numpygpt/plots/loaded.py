@@ -14,37 +14,47 @@ from numpygpt.models import GPT
 from numpygpt.plots.glyphs import drawable
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.training.checkpoint import Checkpoint
-from numpygpt.training.restore import describe, restore, run_config
+from numpygpt.training.restore import Source, restore, run_config
 from numpygpt.utils import cli
 from numpygpt.utils.arguments import text
 from numpygpt.utils.paths import display_path
+from numpygpt.utils.progress import ProgressBars
 
 
 @dataclass
 class LoadedModel:
     model: GPT
     tokenizer: Tokenizer
-    checkpoint: Checkpoint
+    source: Source
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """None for a pretrained model."""
+        return self.source.checkpoint
 
     @property
     def name(self) -> str:
-        """The run and its step, for a title."""
-        path = self.checkpoint.path.resolve()
+        """The run and its step, or the pretrained model, for a title."""
+        path = self.source.path.resolve()
+        if self.checkpoint is None:
+            return drawable(text(Path(self.source.name or path).name))
         run = path.parent.name if path.name in ("best.npz", "ckpt.npz") else f"{path.parent.name}/{path.name}"
         return drawable(f"{text(run)}, step {self.checkpoint.header['step']:,}")
 
     @property
     def line(self) -> str:
         """One line about it, for the terminal."""
-        return f"{describe(self.checkpoint, self.tokenizer)}, {self.model.n_params():,} parameters"
+        return f"{self.source.describe(self.tokenizer)}, {self.model.n_params():,} parameters"
 
-    def picture_path(self, name: str) -> Path:
-        """Where a picture goes by default: beside the checkpoint."""
-        return self.checkpoint.path.parent / f"{name}.png"
+    def place(self, name: str) -> Path:
+        """Where a file goes by default: beside the checkpoint, or for a pretrained model into the current folder."""
+        return self.checkpoint.path.parent / name if self.checkpoint else Path(name)
 
     def dataset(self) -> TokenDataset:
         """Open the data folder that the model was trained on. Raises FileNotFoundError, or ValueError if it has
-        changed."""
+        changed, or if the model is a pretrained one."""
+        if self.checkpoint is None:
+            raise ValueError(f"{self.name} is a pretrained model: the text that it was trained on is not here")
         folder = Path(run_config(self.checkpoint).data)
         dataset = TokenDataset.load(folder)
         if dataset.tokenizer.to_dict() != self.checkpoint.header["tokenizer"]:
@@ -55,10 +65,13 @@ class LoadedModel:
 def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", type=cli.name,
                         help="run folder (its best checkpoint) or checkpoint file (default: the newest run in runs/)")
+    parser.add_argument("--pretrained", metavar="NAME", type=cli.name,
+                        help="a pretrained model instead of a run, by name or folder, as in ./sample.py")
 
 
-def load_model(run: str | None) -> LoadedModel:
-    return LoadedModel(*restore(run))
+def load_model(args: argparse.Namespace) -> LoadedModel:
+    with ProgressBars() as bars:
+        return LoadedModel(*restore(args.run, args.pretrained, progress=bars))
 
 
 def add_prompt(parser: argparse.ArgumentParser, what: str) -> None:

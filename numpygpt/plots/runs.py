@@ -14,8 +14,8 @@ from numpygpt.data.meta import read_meta
 from numpygpt.inspection.tables import scaled
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.series import smooth
-from numpygpt.training.config import read_toml
 from numpygpt.training.metrics import Metrics, comparable_losses, read_metrics
+from numpygpt.training.presets import read_toml
 from numpygpt.training.runs import run_suggestion
 from numpygpt.utils.arguments import text
 from numpygpt.utils.paths import display_path

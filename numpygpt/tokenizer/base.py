@@ -8,10 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from numpygpt.tokenizer import checks, formats, storage
-from numpygpt.tokenizer.added import AddedToken, Parts, crossing, cut_at
+from numpygpt.tokenizer import checks, ends, reading, storage
+from numpygpt.tokenizer.added import AddedToken, Parts, crossing, cut_at, unbroken
 from numpygpt.tokenizer.decoding import StreamDecoder
-from numpygpt.tokenizer.stream import Chunk, Pieces, chunks
+from numpygpt.tokenizer.stream import Breaks, Chunk, Pieces, chunks, resumed
 from numpygpt.tokenizer.workers import ordered_map
 from numpygpt.utils.text import shorten
 
@@ -26,17 +26,25 @@ class Tokenizer:
     With `lowercase` every text is lower-cased before it is encoded, except special tokens.
     A special token represents something that is not text, such as the end of a document. Its name in plain text is
     ordinary text unless the caller lists it in `allowed_special`, so no corpus and no prompt can forge one.
+    `bos_id` and `eos_id` start and end a text in the vocabulary of another program; else they are None. With `add_bos`
+    its model expects `bos_id` before every text (`add_eos`: `eos_id` after it). `encode` never adds them.
     """
 
     kind = ""
     fields: tuple[str, ...] = ()  # the fields of this kind in the file, next to the common header
     optional: tuple[str, ...] = ()  # and those that it may have
     dropped = 0  # after training: how many times a rare word was dropped to save memory
+    bos_id: int | None = None
+    eos_id: int | None = None
+    add_bos = add_eos = False
+    breaks: Breaks | None = None  # where a long text may be cut (see stream.py)
 
     def __init__(self, lowercase: bool = False) -> None:
         self.lowercase = bool(lowercase)
         self.special_tokens: dict[str, int] = {}  # name -> id
         self.added_tokens: tuple[AddedToken, ...] = ()  # see added.py
+        self._early: dict[str, int] = {}  # their contents, found before and after the text is normalised
+        self._late: dict[str, int] = {}
         self._tokens: list[Any] = []  # id -> str, or bytes for BPE; empty until trained
 
     @property
@@ -70,21 +78,25 @@ class Tokenizer:
         A `Special` among the pieces becomes that token. `workers` processes share the work (see `ordered_map`).
         """
         last = None
-        whole = crossing(token.content for token in self._ready().added_tokens)
-        for ids in ordered_map(self._encode_chunk, chunks(pieces, whole=whole), workers):
+        parts = resumed(chunks(pieces, breaks=self._ready().breaks, guard=self._guard()))
+        for ids in ordered_map(self._encode_chunk, parts, workers):
             yield ids if last is None else self._continued(last, ids)
             last = int(ids[-1]) if len(ids) else last
 
-    def _encode_chunk(self, chunk: Chunk) -> np.ndarray:
+    def _encode_chunk(self, chunk: tuple[Chunk, bool]) -> np.ndarray:
         parts: Parts = []
         text = ""
-        for part in chunk:
+        for place, part in enumerate(chunk[0]):
             if isinstance(part, str):
-                parts += self._parts(part, {}, len(text))
+                parts += self._parts(part, {}, len(text), inside=chunk[1] and place == 0)
                 text += part
             else:
                 parts.append((len(text), self._special_id(part.name)))
         return self._encode(text, parts, checks.near)
+
+    def _guard(self) -> str:
+        """Return what must hold at a place where a long text is cut."""
+        return unbroken(crossing(token.content for token in self.added_tokens))
 
     def _split(self, text: str, allowed: Collection[str] | str) -> Parts:
         """Cut `text` at the special tokens that the caller allows, and at the added tokens."""
@@ -92,13 +104,17 @@ class Tokenizer:
         names = checks.allowed(allowed, self.special_tokens)
         return self._parts(text, {name: self.special_tokens[name] for name in names})
 
-    def _parts(self, text: str, special: dict[str, int], start: int = 0) -> Parts:
+    def _parts(self, text: str, special: dict[str, int], start: int = 0, inside: bool = False) -> Parts:
         """Cut `text`, which starts at `start` of a longer text, in two passes: `normalized` added tokens are found in
-        what the others leave."""
-        early, late = ({token.content: token.id for token in self.added_tokens if token.normalized is normalized}
-                       for normalized in (False, True))  # fmt: skip
-        parts = cut_at(cut_at([(start, text)], {**special, **early}), late)
+        what the others leave, once it is normalised. `inside`: the text before it was encoded already."""
+        parts = cut_at([(start, text)], {**special, **self._early})
+        parts = [(place, self._normal(part) if isinstance(part, str) else part) for place, part in parts]
+        parts = cut_at(parts, self._late)
         return [(place, self._cased(part) if isinstance(part, str) else part) for place, part in parts]
+
+    def _normal(self, text: str) -> str:
+        """Return `text` as a vocabulary of another program wants it."""
+        return text
 
     def _cased(self, text: str) -> str:
         return text.lower() if self.lowercase else text
@@ -145,7 +161,8 @@ class Tokenizer:
     def to_dict(self) -> dict[str, Any]:
         """Return everything about the tokenizer, ready for JSON; `from_dict` is the inverse."""
         header = {"format": storage.FORMAT, "version": storage.VERSION, "kind": self.kind, "lowercase": self.lowercase}
-        return {**header, "special_tokens": dict(self.special_tokens), **self._ready()._to_fields()}
+        fields = {**header, "special_tokens": dict(self.special_tokens), **self._ready()._to_fields()}
+        return fields | ends.to_fields(self)
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
@@ -163,6 +180,7 @@ class Tokenizer:
             raise storage.wrong("lowercase", "true or false", fields["lowercase"])
         tokenizer = target(fields["lowercase"])
         tokenizer._from_fields(fields)
+        ends.from_fields(tokenizer, fields)
         return tokenizer
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -171,13 +189,13 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote, or Hugging Face's tokenizer.json with byte-level BPE (see formats.py).
+        """Read what `save` wrote, or a file or folder of another program (see reading.py).
 
         The file is untrusted: every field is checked, and nothing is executed.
         """
-        fields = storage.read(path)
+        fields = reading.fields_of(path)
         try:
-            return cls.from_dict(formats.from_huggingface(fields) if formats.is_huggingface(fields) else fields)
+            return cls.from_dict(fields)
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from error
 
@@ -199,6 +217,11 @@ class Tokenizer:
         self._named = set(named)
         self.special_tokens = special
 
+    def _set_added(self, added: tuple[AddedToken, ...]) -> None:
+        self.added_tokens = added
+        self._early = {token.content: token.id for token in added if not token.normalized}
+        self._late = {self._normal(token.content): token.id for token in added if token.normalized}
+
     def _ordinary(self) -> list[Any]:
         return [token for id, token in enumerate(self._tokens) if id not in self._named]
 
@@ -209,5 +232,5 @@ class Tokenizer:
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
-    """Return the tokenizer in the file at `path`, of any kind."""
+    """Return the tokenizer at `path`, of any kind: a file, or the folder of a run or of a model of another program."""
     return Tokenizer.load(path)

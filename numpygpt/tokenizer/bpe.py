@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
-from numpygpt.tokenizer import checks, formats, storage
+from numpygpt.tokenizer import checks, ends, formats, storage
 from numpygpt.tokenizer.added import AddedToken, Parts
 from numpygpt.tokenizer.added import read as read_added
 from numpygpt.tokenizer.base import Tokenizer, Where
 from numpygpt.tokenizer.decoding import ByteStreamDecoder
-from numpygpt.tokenizer.long_pieces import LongPieces, in_order
-from numpygpt.tokenizer.merge_table import MergeTable
-from numpygpt.tokenizer.merges import Pair, apply_merges, learn_merges
+from numpygpt.tokenizer.merger import Merger, read_merges
+from numpygpt.tokenizer.merges import Pair, learn_merges
+from numpygpt.tokenizer.normal import nfc
 from numpygpt.tokenizer.pieces import PieceCache
-from numpygpt.tokenizer.pretokenize import pretokenize
+from numpygpt.tokenizer.pretokenize import PATTERNS, breaks, pretokenize
 from numpygpt.tokenizer.stream import Pieces, count, runs
 
+RULES = ("pattern", "nfc", "ignore_merges")
 BYTES = [bytes([byte]) for byte in range(256)]
 RUN_CHARACTERS = 1 << 16  # cut into pieces at a time: they stay in the processor's cache
 CHUNK_CHARACTERS = 1 << 22  # whose new pieces are merged together
 MAX_PIECE = 1024  # characters of a piece in training: a longer piece, such as a text without spaces, is cut
-MAX_SHORT = 64  # bytes: a longer piece would delay all others, and is merged separately
-MIN_LINKED = 1 << 14  # bytes of long pieces, from which on they are merged together, rank by rank
 
 
 class BPETokenizer(Tokenizer):
@@ -42,13 +41,16 @@ class BPETokenizer(Tokenizer):
 
     Every text can be encoded. Ids whose bytes are not valid UTF-8 decode to U+FFFD. (Radford et al. 2019, Language
     Models are Unsupervised Multitask Learners, section 2.2.) A vocabulary of another program (`from_gpt2`, or `load` of
-    Hugging Face's tokenizer.json) keeps its order of ids.
+    Hugging Face's tokenizer.json) keeps its order of ids. It also brings its rules: the `pattern` that cuts text (see
+    pretokenize.py), whether text becomes `nfc` first (see normal.py), and `ignore_merges`: a piece that is a token is
+    this token, even if no merges make it.
     """
 
     kind = "bpe"
     cut = 0  # after training: how many parts of overlong pieces were counted
     fields = ("vocab", "merges")
-    optional = ("added_tokens",)
+    optional = ("added_tokens", "pattern", "nfc", "ignore_merges", *ends.FIELDS)
+    pattern, nfc, ignore_merges = "gpt2", False, False
 
     def train(
         self,
@@ -66,6 +68,7 @@ class BPETokenizer(Tokenizer):
         MAX_PIECE is cut into parts (`cut` counts those of full length). `progress(done, total)` is called every few
         merges and at the end.
         """
+        self.pattern, self.nfc, self.ignore_merges = "gpt2", False, False
         names = checks.special_names(special_tokens)
         checks.at_least("vocab_size", vocab_size, 256 + len(names), f" (256 bytes and {len(names)} special tokens)")
         checks.at_least("min_freq", min_freq, 1)
@@ -102,14 +105,17 @@ class BPETokenizer(Tokenizer):
         """`ordinary`: the other tokens, in the order of their ids; `merges`: pairs of ids, by rank."""
         own = {token.id: token.content.encode("utf-8") for token in added if token.own}
         self._define(ordinary, special, [name.encode("utf-8") for name in special], own)
-        self.added_tokens = added
-        ids = {token: id for id, token in enumerate(self._tokens) if id not in self._named}
-        self._byte_ids = np.array([ids.get(byte, -1) for byte in BYTES])
-        self._ranks = {pair: rank for rank, pair in enumerate(merges)}
-        self._made = [ids[self._tokens[first] + self._tokens[second]] for first, second in self._ranks]
-        self._table = MergeTable(self._ranks, self._made, self._byte_ids, self.vocab_size)
-        self._in_order = in_order(self._ranks, self._made, self.vocab_size)
-        self._cache = PieceCache(self._merge)
+        self._set_added(added)
+        self.breaks = breaks(self.pattern)
+        self._ids = {token: id for id, token in enumerate(self._tokens) if id not in self._named}
+        self._byte_ids = np.array([self._ids.get(byte, -1) for byte in BYTES])
+        merges = list(merges)
+        made = [self._ids[self._tokens[first] + self._tokens[second]] for first, second in merges]
+        self._merger = Merger(merges, made, self.vocab_size, self._byte_ids)
+        self._cache = PieceCache(partial(pretokenize, name=self.pattern), self._merge)
+
+    def _normal(self, text: str) -> str:
+        return nfc(text) if self.nfc else text
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
         ids = [np.empty(0, dtype=np.uint32)]
@@ -117,32 +123,23 @@ class BPETokenizer(Tokenizer):
             if isinstance(part, int):
                 ids.append(np.array([part], dtype=np.uint32))
             else:
-                ids += [self._cache.encode(runs(stretch, RUN_CHARACTERS)) for stretch in runs(part, CHUNK_CHARACTERS)]
+                ids += [self._cache.encode(runs(stretch, RUN_CHARACTERS, self.breaks))
+                        for stretch in runs(part, CHUNK_CHARACTERS, self.breaks)]  # fmt: skip
         return np.concatenate(ids)
 
-    def _merge(self, pieces: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _merge(self, pieces: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the ids of all pieces, where in them each piece starts, and how many it has."""
+        spelled = [piece.encode("utf-8") for piece in pieces]
+        text, sizes = b"".join(spelled), np.fromiter(map(len, spelled), dtype=np.int64, count=len(spelled))
         lacking = np.flatnonzero(self._byte_ids < 0)  # only in another program's vocabulary
-        if lacking.size and (met := set(lacking.tolist()).intersection(b"".join(pieces))):
+        if lacking.size and (met := set(lacking.tolist()).intersection(text)):
             raise ValueError(f"this vocabulary has no token for the byte 0x{min(met):02x}, which the text contains")
-        sizes = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
-        lengths, ids = np.empty_like(sizes), []
-        (short,), (long,) = np.nonzero(sizes <= MAX_SHORT), np.nonzero(sizes > MAX_SHORT)
-        if short.size:
-            together, lengths[short] = self._table.apply(b"".join(pieces[k] for k in short), sizes[short])
-            ids.append(together)
-        if self._in_order and sizes[long].sum() > MIN_LINKED:
-            linked = LongPieces(self._table, b"".join(pieces[k] for k in long), sizes[long])
-            together, lengths[long] = linked.merged(self._ranks, self._made)
-            ids.append(together)
-        else:
-            for k in long.tolist():
-                merged = apply_merges(self._byte_ids[list(pieces[k])].tolist(), self._ranks, self._made)
-                ids.append(np.array(merged))
-                lengths[k] = len(merged)
-        starts, order = np.empty_like(lengths), np.concatenate([short, long])
-        starts[order] = np.cumsum(lengths[order]) - lengths[order]
-        return np.concatenate(ids), starts, lengths
+        ids, starts, lengths = self._merger.merge(np.frombuffer(text, dtype=np.uint8), sizes)
+        if self.ignore_merges:
+            whole = np.array([self._ids.get(piece, -1) for piece in spelled])
+            (known,) = np.nonzero(whole >= 0)
+            ids[starts[known]], lengths[known] = whole[known], 1
+        return ids, starts, lengths
 
     def _decode(self, ids: list[int]) -> str:
         return b"".join(map(self._tokens.__getitem__, ids)).decode("utf-8", errors="replace")
@@ -154,8 +151,9 @@ class BPETokenizer(Tokenizer):
     # read it, and no short file can describe huge tokens.
 
     def _to_fields(self) -> dict[str, Any]:
-        merges = [[self._tokens[id].decode("latin-1") for id in pair] for pair in self._ranks]
+        merges = [[self._tokens[id].decode("latin-1") for id in pair] for pair in self._merger.ranks]
         fields = {"vocab": [token.decode("latin-1") for token in self._ordinary()], "merges": merges}
+        fields |= {name: getattr(self, name) for name in RULES if getattr(self, name) != getattr(BPETokenizer, name)}
         if self.added_tokens:
             fields["added_tokens"] = [token._asdict() for token in self.added_tokens]
         return fields
@@ -164,8 +162,13 @@ class BPETokenizer(Tokenizer):
         vocab, added = storage.check_vocab(fields["vocab"]), read_added(fields.get("added_tokens", []))
         own = {token.content: token.id for token in added if token.own}
         special = storage.check_special(fields["special_tokens"], len(vocab), own)
-        tokens, merges = tokens_and_merges(vocab, fields["merges"], [*special.values(), *own.values()])
-        self._set_vocab(tokens, merges, special, added)
+        self.pattern, self.nfc, self.ignore_merges = (fields.get(name, getattr(BPETokenizer, name)) for name in RULES)
+        if not isinstance(self.pattern, str) or self.pattern not in PATTERNS:
+            raise storage.wrong("pattern", f"one of {', '.join(map(repr, PATTERNS))}", self.pattern)
+        if not isinstance(self.nfc, bool) or not isinstance(self.ignore_merges, bool):
+            raise storage.wrong("nfc and ignore_merges", "true or false", [self.nfc, self.ignore_merges])
+        merges = read_merges(vocab, fields["merges"], [*special.values(), *own.values()])
+        self._set_vocab([_latin_1(token) for token in vocab], merges, special, added)
         for token in added:
             if token.id not in range(len(self._tokens)) or self._tokens[token.id] != token.content.encode("utf-8"):
                 raise storage.wrong("added_tokens", "tokens with the ids that they have in vocab", token.content)
@@ -186,30 +189,3 @@ def _pieces(text: str, lowercase: bool) -> Iterator[str]:
         else:
             yield from (piece[start : start + MAX_PIECE] for start in range(0, len(piece), MAX_PIECE))
 
-
-def tokens_and_merges(
-    vocab: list[str], merges: Any, special: Collection[int]
-) -> tuple[list[bytes], list[Pair]]:
-    """Check a vocabulary from a file; return the ordinary tokens as bytes, and the merges as pairs of ids.
-
-    `vocab`: the ordinary tokens in the order of their ids; `merges`: pairs of such tokens; `special`: the ids of the
-    special tokens, which `vocab` leaves out. Raises `ValueError` if they do not fit together.
-    """
-    ids = dict(zip(vocab, storage.ordinary_ids(len(vocab), special), strict=True))
-    if len(ids) < len(vocab):
-        checks.distinct(vocab)
-    if not isinstance(merges, list):
-        raise storage.wrong("merges", "a list of pairs of strings", merges)
-    pairs: dict[Pair, None] = {}
-    for place, merge in enumerate(merges):
-        if not (isinstance(merge, list) and len(merge) == 2 and all(isinstance(part, str) for part in merge)):
-            raise storage.wrong(f"merges[{place}]", "a pair of strings", merge)
-        for token in (*merge, "".join(merge)):
-            if token not in ids:
-                raise storage.wrong(f"merges[{place}]", "two tokens of the vocabulary that make a third", merge)
-        first, second = merge
-        pair = ids[first], ids[second]
-        if pair in pairs:
-            raise storage.wrong(f"merges[{place}]", "a new pair, not a duplicate of an earlier one", merge)
-        pairs[pair] = None
-    return [_latin_1(token) for token in vocab], list(pairs)

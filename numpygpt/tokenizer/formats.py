@@ -1,38 +1,23 @@
-"""Byte-level BPE files of other programs: GPT-2's two files, and the tokenizer.json of Hugging Face's `tokenizers`.
+"""Byte-level BPE files of other programs: GPT-2's two files, Hugging Face's tokenizer.json, the arrays of a GGUF file.
 
-Each is translated to and from the fields of our own file (`storage.py`), so that one reader checks them all. Both write
-tokens in GPT-2's byte alphabet: a byte that is a visible character of Latin-1 is that character, and the 68 others are,
-in order, the characters from U+0100 on. A space is `Ġ`. (GPT-2, encoder.py, bytes_to_unicode.)
+Each is translated to and from the fields of our own file (`storage.py`), so that one reader checks them all. All write
+tokens in GPT-2's byte alphabet (alphabet.py). A special token is found in a text as it is written, also if the file
+says `normalized`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-from numpygpt.tokenizer import storage
+from numpygpt.tokenizer import hub_parts, storage
+from numpygpt.tokenizer.alphabet import byte_alphabet, latin_1, spelled
 from numpygpt.utils.text import shorten
 
 Fields = dict[str, Any]
-OFF = (None, False, "", 0, 0.0)  # values of an option that is not in use
-STRICT = ("single_word", "lstrip", "rstrip")  # flags that change where an added token is found
-UNSUPPORTED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
-
-
-@cache
-def byte_alphabet() -> dict[int, int]:
-    """Return byte -> code point of its character, for str.translate; `latin_1` is the inverse."""
-    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (byte for byte in range(256) if byte not in visible)
-    return {**{byte: byte for byte in visible}, **{byte: 256 + k for k, byte in enumerate(others)}}
-
-
-@cache
-def latin_1() -> dict[int, int]:
-    """Return code point in GPT-2's byte alphabet -> byte."""
-    return {code: byte for byte, code in byte_alphabet().items()}
+GGUF_PATTERNS = {"gpt-2": "gpt2", "smollm": "smollm", "llama-bpe": "llama3", "qwen2": "qwen2"}  # tokenizer.ggml.pre
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
 
 
 def from_gpt2(vocab_bpe: str | os.PathLike[str], encoder_json: str | os.PathLike[str]) -> Fields:
@@ -54,109 +39,101 @@ def is_huggingface(fields: Any) -> bool:
     return isinstance(fields, dict) and "format" not in fields and isinstance(fields.get("model"), dict)
 
 
+def ids_of(file: Fields) -> dict[str, int]:
+    """Return every token's id, from a tokenizer.json that `from_huggingface` accepts."""
+    return {**file["model"]["vocab"], **{token["content"]: token["id"] for token in file.get("added_tokens") or ()}}
+
+
 def from_huggingface(file: Fields) -> Fields:
-    """Return our fields from a tokenizer.json: byte-level BPE as in GPT-2, without anything that would change its ids.
+    """Return our fields from a tokenizer.json: byte-level BPE, without anything that would change its ids.
 
     Special tokens and other added tokens (see added.py) are taken over. `truncation` and `padding` concern batches and
     are left out.
     """
     model = file["model"]
-    _check_parts(file, model)
+    pattern = hub_parts.pattern(file)
+    hub_parts.check_model(model, "byte_fallback")
+    rules = _rules(pattern, hub_parts.nfc(file), model.get("ignore_merges") not in hub_parts.OFF)
     ids = model.get("vocab")
     if not isinstance(ids, dict):
         raise storage.wrong("model.vocab", "an object from tokens to ids", ids)
     merges = model.get("merges")
     if isinstance(merges, list):  # "a b" in older files, ["a", "b"] in newer ones
         merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
-    special, added = _added(file.get("added_tokens"), _merged(merges) & ids.keys())
+    special, added = hub_parts.read_added(file.get("added_tokens"), _merged(merges) & ids.keys())
     own = {token["content"]: token["id"] for token in added if token["own"]}
     for token in added:
         if not token["own"] and ids.get(token["content"]) != token["id"]:
             raise storage.wrong("added_tokens", "tokens with the ids that they have in vocab", token["content"])
-    return _fields({**ids, **special, **own}, merges, special, added)
+    every = {**ids, **special, **own}
+    return {**_fields(every, merges, special, added), **rules, **hub_parts.ends(file, every)}
 
 
-def _check_parts(file: Fields, model: Fields) -> None:
-    """Raise ValueError for a part of a tokenizer.json that gives other ids than our encoding."""
-    splitters = _steps(file.get("pre_tokenizer"), "pretokenizers")
-    if model.get("type", "BPE") != "BPE" or [_type(step) for step in splitters] != ["ByteLevel"]:
-        kinds = f"{shorten(model.get('type'))} and {', '.join(map(shorten, map(_type, splitters))) or None}"
-        raise _not_ours(f"its model and pre_tokenizer are {kinds}", "BPE and ByteLevel")
-    for name in UNSUPPORTED:
-        if model.get(name) not in OFF:
-            raise _not_ours(f"its model has {name} = {shorten(model[name])}", "none")
-    if splitters[0].get("add_prefix_space") not in OFF or not splitters[0].get("use_regex", True):
-        raise _not_ours("its pre_tokenizer adds a space or leaves out GPT-2's pattern", "neither")
-    if normalizers := _steps(file.get("normalizer"), "normalizers"):
-        raise _not_ours(f"it has the normalizer {shorten(normalizers[0])}", "none")
-    for step in _steps(file.get("post_processor"), "processors"):
-        if _type(step) != "ByteLevel" and not _adds_nothing(step):
-            raise _not_ours(f"its post_processor {shorten(_type(step))} adds tokens to each text{_names(step)}",
-                            "one that adds none")  # fmt: skip
+def from_gguf(
+    *,
+    model: str,
+    pre: str,
+    tokens: Sequence[str],
+    merges: Sequence[str],
+    token_types: Sequence[int] | None = None,
+    bos_id: int | None = None,
+    eos_id: int | None = None,
+    add_bos: bool = False,
+) -> Fields:
+    """Return our fields from the arrays of a GGUF file: its tokenizer.ggml.model, pre, tokens, merges, token_type, ...
+
+    `BPETokenizer.from_dict` makes the tokenizer. Control tokens become special, user-defined tokens become added ones.
+    Raises ValueError for another model than "gpt2", and for a `pre` (the pattern) that is not in GGUF_PATTERNS.
+    """
+    if model != "gpt2":
+        raise ValueError(f"the GGUF file has a tokenizer of the model {shorten(model)}, expected 'gpt2', which is "
+                         "byte-level BPE; use the model's tokenizer.json")
+    if pre not in GGUF_PATTERNS:
+        raise ValueError(f"the GGUF file cuts text with the pattern {shorten(pre)}, expected one of "
+                         f"{', '.join(map(repr, GGUF_PATTERNS))}; use the model's tokenizer.json")
+    types = [NORMAL] * len(tokens) if token_types is None else list(token_types)
+    if len(types) != len(tokens) or len(set(tokens)) < len(tokens):
+        raise storage.wrong("tokens", f"different strings, as many as there are types ({len(types):,})", len(tokens))
+    pairs = [merge.split(" ") for merge in merges]
+    merged = _merged(pairs)
+    special, added = {}, []
+    for id, (token, type) in enumerate(zip(tokens, types, strict=True)):
+        if type in (CONTROL, UNKNOWN):
+            special[token] = id
+        elif type == USER_DEFINED:
+            added.append({"content": token, "id": id, "normalized": False, "own": token not in merged})
+    ids = {token: id for id, token in enumerate(tokens)}
+    name = GGUF_PATTERNS[pre]
+    ends = {"bos_id": bos_id, "eos_id": eos_id, "add_bos": add_bos and bos_id is not None}
+    return {**_fields(ids, pairs, special, added), **_rules(name, nfc=name == "qwen2", ignore_merges=name == "llama3"),
+            **ends}
 
 
-def _steps(part: Any, name: str) -> list[Any]:
-    """Return the steps of a part of a tokenizer.json, which may be one step, a Sequence of steps, or null."""
-    if _type(part) != "Sequence":
-        return [] if part is None else [part]
-    steps = part.get(name)
-    if not isinstance(steps, list):
-        raise storage.wrong(name, "a list", steps)
-    return steps
-
-
-def _type(step: Any) -> Any:
-    return step.get("type") if isinstance(step, dict) else step
-
-
-def _adds_nothing(step: Any) -> bool:
-    """Return whether this is a template that adds nothing to a single text."""
-    single = step.get("single") if _type(step) == "TemplateProcessing" else None
-    return isinstance(single, list) and len(single) == 1 and isinstance(single[0], dict) and "Sequence" in single[0]
-
-
-def _names(step: Any) -> str:
-    """Return the tokens that the template adds, as far as the file names them."""
-    single = step.get("single") if isinstance(step, dict) else None
-    parts = [part.get("SpecialToken") for part in single if isinstance(part, dict)] if isinstance(single, list) else []
-    names = [shorten(part["id"]) for part in parts if isinstance(part, dict) and "id" in part]
-    return f" ({', '.join(names)})" if names else ""
+def _rules(pattern: str, nfc: bool, ignore_merges: bool) -> Fields:
+    """Return those of our fields that differ from GPT-2's."""
+    rules = {"pattern": pattern, "nfc": nfc, "ignore_merges": ignore_merges}
+    return {name: value for name, value in rules.items() if value not in ("gpt2", False)}
 
 
 def to_huggingface(fields: Fields) -> Fields:
-    """Return a tokenizer.json from our fields of a BPE tokenizer. Raises ValueError if it lower-cases."""
+    """Return a tokenizer.json from our fields of a byte-level BPE tokenizer. Raises ValueError if it lower-cases."""
     if fields["lowercase"]:
         raise ValueError("this tokenizer lower-cases text by Python's rules, which tokenizer.json cannot express; "
                          "train one without lowercase, on lower-case text")
-    special: dict[str, int] = fields["special_tokens"]
-    tokens: list[Fields] = [{"id": id, "content": name, "normalized": False, "special": True}
-                            for name, id in special.items()]  # fmt: skip
-    tokens += [{key: token[key] for key in ("id", "content", "normalized")} | {"special": False}
-               for token in fields.get("added_tokens", ())]  # fmt: skip
-    own = {**special, **{token["content"]: token["id"] for token in fields.get("added_tokens", ()) if token["own"]}}
+    own, tokens = hub_parts.added_tokens(fields)
     free = storage.ordinary_ids(len(fields["vocab"]), own.values())
     ids = {token.translate(byte_alphabet()): id for token, id in zip(fields["vocab"], free, strict=True)}
     if taken := sorted(set(ids) & set(own)):
         raise ValueError(f"in tokenizer.json the special token {taken[0]!r} would be the same as an ordinary token in "
                          "GPT-2's byte alphabet; give the special token another name")
-    flags = dict.fromkeys(STRICT, False)
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{**token, **flags} for token in sorted(tokens, key=lambda token: token["id"])],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-        "post_processor": None,
-        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
-        "model": {
-            "type": "BPE",
-            **dict.fromkeys(("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix")),
-            **dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), False),
-            "vocab": dict(sorted({**ids, **own}.items(), key=lambda item: item[1])),
-            "merges": [" ".join(part.translate(byte_alphabet()) for part in merge) for merge in fields["merges"]],
-        },
-    }
+    merges = [[part.translate(byte_alphabet()) for part in merge] for merge in fields["merges"]]
+    return hub_parts.tokenizer_json(
+        fields, tokens, {**ids, **own}, merges,
+        normalizer={"type": "NFC"} if fields.get("nfc") else None,
+        pre_tokenizer=hub_parts.pre_tokenizer(fields.get("pattern", "gpt2")),
+        decoder=dict(hub_parts.BYTES),
+        ignore_merges=fields.get("ignore_merges", False),
+    )  # fmt: skip
 
 
 def _fields(ids: dict[str, int], merges: Any, special: dict[str, int], added: Sequence[Fields] = ()) -> Fields:
@@ -164,20 +141,13 @@ def _fields(ids: dict[str, int], merges: Any, special: dict[str, int], added: Se
     if not all(type(id) is int for id in ids.values()) or sorted(ids.values()) != list(range(len(ids))):
         raise storage.wrong("vocab", f"{len(ids):,} tokens with the ids from 0 on, each once", sorted(map(str, ids)))
     named = {*special, *(token["content"] for token in added if token["own"])}
-    vocab = [_spelled(token) for token, id in sorted(ids.items(), key=lambda item: item[1]) if token not in named]
+    vocab = [spelled(token) for token, id in sorted(ids.items(), key=lambda item: item[1]) if token not in named]
     if not isinstance(merges, list) or not all(isinstance(merge, list) for merge in merges):
         raise storage.wrong("merges", "a list of pairs of tokens", merges)
-    pairs = [[_spelled(part) if isinstance(part, str) else part for part in merge] for merge in merges]
+    pairs = [[spelled(part) if isinstance(part, str) else part for part in merge] for merge in merges]
     header = {"format": storage.FORMAT, "version": storage.VERSION, "kind": "bpe", "lowercase": False}
     more = {"added_tokens": list(added)} if added else {}
     return {**header, "special_tokens": special, "vocab": vocab, "merges": pairs, **more}
-
-
-def _spelled(token: str) -> str:
-    """Return the token in Latin-1, as in our file."""
-    if not all(ord(character) in latin_1() for character in token):
-        raise storage.wrong("vocab", "tokens in GPT-2's byte alphabet", token)
-    return token.translate(latin_1())
 
 
 def _merged(merges: Any) -> set[str]:
@@ -185,31 +155,3 @@ def _merged(merges: Any) -> set[str]:
     pairs = [merge for merge in merges if isinstance(merge, list)] if isinstance(merges, list) else []
     pairs = [pair for pair in pairs if all(isinstance(part, str) for part in pair)]
     return {*map(chr, latin_1()), *(token for pair in pairs for token in (*pair, "".join(pair)))}
-
-
-def _added(tokens: Any, merged: set[str]) -> tuple[dict[str, int], list[Fields]]:
-    """Return name -> id of the special tokens, and the other added tokens as in our file."""
-    if not isinstance(tokens or [], list):
-        raise storage.wrong("added_tokens", "a list", tokens)
-    special: dict[str, Any] = {}  # wrong ids are found later, with all others
-    added: list[Fields] = []
-    for token in tokens or []:
-        if not isinstance(token, dict) or not isinstance(token.get("content"), str):
-            raise storage.wrong("added_tokens", "a list of objects with content and id", token)
-        content, id = token["content"], token.get("id")
-        for flag in STRICT:
-            if token.get(flag):
-                raise _not_ours(f"its added token {shorten(content)} has {flag}", "no such flag")
-        if token.get("special", True):
-            special[content] = id
-        else:
-            added.append({"content": content, "id": id, "normalized": bool(token.get("normalized", True)),
-                          "own": content not in merged})  # fmt: skip
-        if content in merged and (content in special or not content.isascii()):
-            raise _not_ours(f"its added token {shorten(content)} is also an ordinary token", "another name for it")
-    return special, added
-
-
-def _not_ours(found: str, expected: str) -> ValueError:
-    return ValueError(f"this tokenizer.json cannot be used with equal ids: {found}, expected {expected}; "
-                      f"only byte-level BPE as in GPT-2 can")

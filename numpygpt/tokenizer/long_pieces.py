@@ -14,7 +14,7 @@ import numpy as np
 from numpygpt.tokenizer.merge_table import NO_RANK, MergeTable
 from numpygpt.tokenizer.merges import NONE, Pair, starts_of, still_there
 
-CHUNK_BYTES = 1 << 20  # bytes whose ranks are looked up at a time
+CHUNK = 1 << 20  # symbols whose ranks are looked up at a time
 
 
 def in_order(ranks: Mapping[Pair, int], made: list[int], vocab_size: int) -> bool:
@@ -35,22 +35,21 @@ class LongPieces:
     places that no longer have the pair.
     """
 
-    def __init__(self, table: MergeTable, text: bytes, lengths: np.ndarray) -> None:
-        codes = np.frombuffer(text, dtype=np.uint8)
+    def __init__(self, table: MergeTable, symbols: np.ndarray, lengths: np.ndarray) -> None:
         self.table, self.lengths = table, lengths
-        self.ids = np.full(1 + len(codes) + len(lengths), NONE, dtype=np.int32)  # int32: half the memory of int64
-        self.places = np.arange(1, len(codes) + 1, dtype=np.int32)
+        self.ids = np.full(1 + len(symbols) + len(lengths), NONE, dtype=np.int32)  # int32: half the memory of int64
+        self.places = np.arange(1, len(symbols) + 1, dtype=np.int32)
         self.places += np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-        self.ids[self.places] = table.byte_ids[codes]
+        self.ids[self.places] = table.ids_of(symbols)
         self.after = np.arange(1, len(self.ids) + 1, dtype=np.int32)
         self.before = np.arange(-1, len(self.ids) - 1, dtype=np.int32)
         self.waiting: dict[int, list[np.ndarray]] = {}  # rank -> places
         self.ranks: list[int] = []  # a heap of the ranks in `waiting`
-        inside = np.ones(len(codes), dtype=bool)
+        inside = np.ones(len(symbols), dtype=bool)
         inside[np.cumsum(lengths) - 1] = False  # at the end of a piece
-        for start in range(0, len(codes) - 1, CHUNK_BYTES):
-            block = slice(start, min(start + CHUNK_BYTES, len(codes) - 1))
-            ranks = table.byte_ranks[codes[block], codes[block.start + 1 : block.stop + 1]]
+        for start in range(0, len(symbols) - 1, CHUNK):
+            block = slice(start, min(start + CHUNK, len(symbols) - 1))
+            ranks = table.first_ranks(symbols[block], symbols[block.start + 1 : block.stop + 1])
             self._wait(self.places[block][inside[block]], ranks[inside[block]])
 
     def merged(self, ranks: Mapping[Pair, int], made: list[int]) -> tuple[np.ndarray, np.ndarray]:

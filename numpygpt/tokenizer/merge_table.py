@@ -14,23 +14,33 @@ NO_RANK = 1 << 62  # the rank of a pair that is not a merge
 class MergeTable:
     """`apply_merges` for many pieces: in each round, every piece with a merge left does its next one.
 
-    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs. Pairs of
-    bytes, which every piece starts with, have a separate table. `byte_ids` (256,): the ids of the bytes.
+    `keys` holds all pairs as sorted numbers, `ranks` their ranks: one search looks up thousands of pairs. If pieces
+    start from bytes, `byte_ids` (256,) has the ids of the bytes, and pairs of bytes have a separate table.
     """
 
-    def __init__(self, ranks: Mapping[Pair, int], made: list[int], byte_ids: np.ndarray, vocab_size: int) -> None:
+    def __init__(
+        self, ranks: Mapping[Pair, int], made: list[int], byte_ids: np.ndarray | None, vocab_size: int
+    ) -> None:
         keys = np.array([*(first * vocab_size + second for first, second in ranks), NO_RANK])
         order = np.argsort(keys)
         self.keys, self.ranks = keys[order], np.append(np.arange(len(made)), NO_RANK)[order]
         self.made, self.byte_ids, self.vocab_size = np.array(made, dtype=np.int64), byte_ids, vocab_size
-        self.byte_ranks = self._rank(byte_ids[:, None], byte_ids[None, :])  # (256, 256)
+        if byte_ids is not None:
+            self.byte_ranks = self._rank(byte_ids[:, None], byte_ids[None, :])  # (256, 256)
 
-    def apply(self, text: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids of the pieces, end to end in `text`, and how many each has. lengths: (P,) bytes, > 0."""
-        codes = np.frombuffer(text, dtype=np.uint8)
-        ids = self.byte_ids[codes]  # (N,)
+    def ids_of(self, symbols: np.ndarray) -> np.ndarray:
+        """Return the ids of the symbols that pieces start from. Both (N,)."""
+        return symbols if self.byte_ids is None else self.byte_ids[symbols]
+
+    def first_ranks(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Return the ranks of pairs of such symbols."""
+        return self._rank(left, right) if self.byte_ids is None else self.byte_ranks[left, right]
+
+    def apply(self, symbols: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ids of the pieces, end to end in `symbols`, and how many each has. lengths: (P,) symbols, > 0."""
+        ids = self.ids_of(symbols)  # (N,)
         piece = np.repeat(np.arange(len(lengths)), lengths)  # (N,) which piece each id belongs to
-        rank = np.append(self.byte_ranks[codes[:-1], codes[1:]], NO_RANK)  # (N,) of ids[i] with ids[i + 1]
+        rank = np.append(self.first_ranks(symbols[:-1], symbols[1:]), NO_RANK)  # (N,) of ids[i] with ids[i + 1]
         rank[np.cumsum(lengths) - 1] = NO_RANK  # at the end of a piece
         finished = []
         while True:

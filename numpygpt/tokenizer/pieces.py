@@ -8,23 +8,23 @@ from threading import Lock
 
 import numpy as np
 
-from numpygpt.tokenizer.pretokenize import pretokenize
-
 MAX_PIECES = 1 << 17  # a few tens of MB; a corpus repeats its words, so nearly every piece is found
-MAX_BYTES = 1 << 22  # of their text: one piece can be a megabyte long
+MAX_CHARACTERS = 1 << 22  # of their text: one piece can be a megabyte long
 
-Merge = Callable[[list[bytes]], tuple[np.ndarray, np.ndarray, np.ndarray]]
+Cut = Callable[[str], list[str]]
+Merge = Callable[[list[str]], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 class PieceCache(dict[str, int]):
     """Piece -> its number, in order of appearance. Number k has ids[starts[k] : starts[k] + lengths[k]].
 
-    `merge` returns the same three arrays for new pieces. Beyond MAX_PIECES or MAX_BYTES the cache is cleared.
+    `cut` cuts a text into pieces, and `merge` returns the same three arrays for new pieces. Beyond MAX_PIECES or
+    MAX_CHARACTERS the cache is cleared.
     """
 
-    def __init__(self, merge: Merge) -> None:
+    def __init__(self, cut: Cut, merge: Merge) -> None:
         super().__init__()
-        self.merge = merge
+        self.cut, self.merge = cut, merge
         self.lock = Lock()  # several threads may encode with one tokenizer
         self.forget()
 
@@ -32,7 +32,7 @@ class PieceCache(dict[str, int]):
         self.clear()
         self.ids = np.empty(0, dtype=np.uint32)
         self.starts, self.lengths = np.empty((2, 0), dtype=np.int64)
-        self.bytes = 0
+        self.characters = 0
 
     def __missing__(self, piece: str) -> int:
         number = self[piece] = len(self)
@@ -45,21 +45,21 @@ class PieceCache(dict[str, int]):
 
     def _encode(self, runs: Iterable[str]) -> np.ndarray:
         failed = len(self) != len(self.starts)  # an earlier call stopped halfway
-        if failed or len(self) > MAX_PIECES or self.bytes > MAX_BYTES:
+        if failed or len(self) > MAX_PIECES or self.characters > MAX_CHARACTERS:
             self.forget()
         known = len(self)
-        found = [np.fromiter(map(self.__getitem__, pretokenize(run)), dtype=np.int64) for run in runs]
+        found = [np.fromiter(map(self.__getitem__, self.cut(run)), dtype=np.int64) for run in runs]
         numbers = np.concatenate([np.empty(0, dtype=np.int64), *found])  # (P,) of the pieces of the text
         if len(self) > known:
-            self._merge_new([piece.encode("utf-8") for piece in islice(self, known, None)])
+            self._merge_new(list(islice(self, known, None)))
         lengths = self.lengths[numbers]
         shift = self.starts[numbers] - (np.cumsum(lengths) - lengths)  # from result to self.ids
         return self.ids[np.arange(lengths.sum()) + np.repeat(shift, lengths)]
 
-    def _merge_new(self, pieces: list[bytes]) -> None:
+    def _merge_new(self, pieces: list[str]) -> None:
         ids, starts, lengths = self.merge(pieces)
         starts = np.concatenate([self.starts, len(self.ids) + starts])
         self.lengths = np.concatenate([self.lengths, lengths])
         self.ids = np.concatenate([self.ids, ids.astype(np.uint32)])
-        self.bytes += sum(map(len, pieces))
+        self.characters += sum(map(len, pieces))
         self.starts = starts  # last: its length tells a later call that all of this was done

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 
-from numpygpt.tokenizer import checks
-from numpygpt.tokenizer.added import unbroken
-from numpygpt.tokenizer.unicode import WHITESPACE
+from numpygpt.tokenizer import checks, pretokenize
 from numpygpt.tokenizer.workers import ordered_map
 
 CHUNK_CHARACTERS = 1 << 18  # about a hundredth of a second of work, and some 30 MB in each process
@@ -28,16 +26,20 @@ class Special:
 
 Pieces = Iterable["str | Special"]  # one text in pieces, cut anywhere, and special tokens
 Chunk = list["str | Special"]
+Breaks = tuple[str, str]  # patterns of places
 
 
-def chunks(pieces: str | Pieces, size: int | None = None, whole: tuple[str, ...] = ()) -> Iterator[Chunk]:
+def chunks(
+    pieces: str | Pieces, size: int | None = None, breaks: Breaks | None = None, guard: str = ""
+) -> Iterator[Chunk]:
     """Yield the text in chunks of about `size` characters, cut only between another character and white space.
 
-    No word and no piece of GPT-2's pattern crosses such a place, so chunks can be counted and encoded separately.
-    `whole`: texts that no cut may break (see `crossing`).
+    No word and no piece of GPT-2's pattern crosses such a place, so chunks can be counted and encoded separately. Other
+    patterns bring other `breaks`: a first choice, and a second one for a text that has no place of the first.
+    `guard`: what must hold too at a place where the text is cut (see `unbroken`).
     """
     size = size or CHUNK_CHARACTERS
-    space, mark = _cuts(whole)
+    first, second = _cuts(breaks or pretokenize.breaks("gpt2"), guard)
     chunk: Chunk = []
     run: list[str] = []  # the end of the text so far, which may be incomplete
     length, enough = 0, size
@@ -51,7 +53,7 @@ def chunks(pieces: str | Pieces, size: int | None = None, whole: tuple[str, ...]
         if length < enough:
             continue
         text = "".join(run)
-        cut = _last_cut(text, space) or (_last_cut(text, mark) or len(text) if len(text) >= MAX_UNCUT else 0)
+        cut = _last_cut(text, first) or (_last_cut(text, second) or len(text) if len(text) >= MAX_UNCUT else 0)
         if chunk or cut:
             yield [*chunk, text[:cut]]
         chunk, run, length = [], [text[cut:]], len(text) - cut
@@ -60,10 +62,18 @@ def chunks(pieces: str | Pieces, size: int | None = None, whole: tuple[str, ...]
         yield [*chunk, "".join(run)]
 
 
-def runs(text: str, size: int) -> Iterator[str]:
+def runs(text: str, size: int, breaks: Breaks | None = None) -> Iterator[str]:
     """Yield one text in such chunks."""
-    for chunk in chunks(text, size):
+    for chunk in chunks(text, size, breaks):
         yield from (part for part in chunk if isinstance(part, str))
+
+
+def resumed(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
+    """Yield each chunk, and whether its text continues the text of the chunk before."""
+    inside = False
+    for chunk in chunks:
+        yield chunk, inside
+        inside = bool(chunk[-1])  # an empty text stands behind a special token, with which the text before it ended
 
 
 def _bounded(pieces: str | Pieces, size: int) -> Iterator[str | Special]:
@@ -84,12 +94,10 @@ def _last_cut(text: str, before: re.Pattern[str]) -> int:
 
 
 @cache
-def _cuts(whole: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return the patterns of a text up to its last cut: before white space, or before punctuation, which is as good in
-    a text without white space."""
-    S, guard = re.escape(WHITESPACE), unbroken(whole)
-    space, mark = rf".*[^{S}](?=[{S}]){guard}", rf'.*[A-Za-z0-9](?=[,;!?()\[\]{{}}"]){guard}'
-    return re.compile(space, re.DOTALL), re.compile(mark, re.DOTALL)
+def _cuts(breaks: Breaks, guard: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the patterns of a text up to its last cut."""
+    first, second = (re.compile(f".*(?:{place}){guard}", re.DOTALL) for place in breaks)
+    return first, second
 
 
 class Count(Counter[str]):

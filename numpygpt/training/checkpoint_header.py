@@ -48,6 +48,10 @@ def is_optimizer(value: Any) -> bool:
     return is_object(value) and isinstance(value.get("name"), str) and is_count(value.get("steps"))
 
 
+def is_base(value: Any) -> bool:
+    return is_object(value) and set(value) == {"name", "sha256"} and all(type(of) is str for of in value.values())
+
+
 VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("step", "tokens"), (is_count, "a whole number from 0 on")),
     "seconds": (is_number, "a number from 0 on"),
@@ -55,5 +59,6 @@ VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "data": (lambda value: value is None or is_object(value), "an object or null"),
     "loader": (is_place, "an object with an epoch and a position"),
     "optimizer": (is_optimizer, "an object with a name and steps"),
+    "base": (is_base, "an object with the name and the sha256 of a model"),
     **dict.fromkeys(("config", "model", "tokenizer", "generators"), (is_object, "an object")),
 }

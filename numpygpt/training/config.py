@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from numpygpt.models.config import ModelConfig, setting
 from numpygpt.nn.modules.dropout import check_probability
-from numpygpt.utils.paths import ROOT, display_path
 from numpygpt.utils.text import shorten, suggestion
 
 MAX_INTEGER = 1 << 63  # a whole number must fit NumPy's integers
 MAX = {"workers": 256, "accumulate": 65_536}  # made one by one: a false value would fill the memory
 MAX_TOKENS = 1 << 48  # per batch
 MAX_DECAY = 2  # of lr times weight_decay: from there on |1 - lr weight_decay| is 1 or more
-MAX_TOML_BYTES, MAX_TOML_LINE = 1 << 16, 1 << 12  # a key of a thousand parts takes the parser minutes
 DEFAULT_MODEL = ModelConfig(vocab_size=0, n_layers=4, n_heads=4, d_model=256, max_len=128, dropout=0.1)
 
 
@@ -34,6 +30,18 @@ class Config:
     out: str = setting("", "the run folder; the default is runs/PRESET")
 
     model: ModelConfig = DEFAULT_MODEL
+
+    init_from: str = setting("", "start from the parameters and the architecture of this run or checkpoint, or of a "
+                                 "pretrained model: a folder, a .gguf file or a name", fixed=True)
+    lora_rank: int = setting(0, "freeze the model of init_from and train matrices of this rank beside its own (LoRA), "
+                                "which takes far less memory; 0 trains the model itself", fixed=True)
+    lora_alpha: float | None = setting(None, "what LoRA adds is scaled by lora_alpha / lora_rank; 0 means lora_rank",
+                                       fixed=True)
+    lora_targets: str = setting("attn,ffn", "which layers get LoRA matrices, by parts of their names: all matrices of "
+                                            "a block come closest to training the model itself", fixed=True)
+    lora_dropout: float = setting(0.0, "fraction of LoRA's inputs set to 0 in training, against overfitting")
+    recompute: bool = setting(False, "hold only the input of each block, and compute the block again in the backward "
+                                     "pass: less memory, a third more time")
 
     steps: int = setting(8000, "updates of the parameters")
     batch_size: int = setting(16, "sequences in a batch: more make a steadier gradient and a slower step", fixed=True)
@@ -79,7 +87,7 @@ class Config:
         if self.batch_size * self.model.max_len > MAX_TOKENS:
             raise ValueError(f"batch_size {self.batch_size} times context {self.model.max_len} is more tokens than any "
                              "machine holds")
-        for name in ("beta1", "beta2", "momentum"):
+        for name in ("beta1", "beta2", "momentum", "lora_dropout"):
             check_probability(name, getattr(self, name))
         if not (self.skip_spikes == 0 or 1 < self.skip_spikes < float("inf")):
             raise ValueError(f"skip_spikes must be above 1, or 0 to skip no step, got {self.skip_spikes}")
@@ -159,7 +167,7 @@ def _settings() -> Iterator[Setting]:
 
 SETTINGS = tuple(_settings())
 MIN = {1: ("steps", "batch_size", "accumulate", "eval_every"),
-       0: ("warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every", "workers", "seed"),
+       0: ("lora_rank", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every", "workers", "seed"),
        -1: ("eval_tokens",)}
 ARTICLES = {"int": "a whole number", "float": "a number", "str": "a text in quotes", "bool": "true or false"}
 
@@ -175,45 +183,3 @@ def check_value(s: Setting, value: Any) -> None:
                          "folder")
     if type(value) is str and not value.isprintable():
         raise ValueError(f"{s.key} must not contain control characters, got {shorten(value)}")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The values in the file. ValueError or RecursionError if it is not TOML of a reasonable size."""
-    with open(path, "rb") as file:
-        content = file.read(MAX_TOML_BYTES + 1)
-    if len(content) > MAX_TOML_BYTES or max(map(len, content.split(b"\n"))) > MAX_TOML_LINE:
-        raise ValueError(f"it has more than {MAX_TOML_BYTES:,} bytes, or more than {MAX_TOML_LINE:,} in a line")
-    return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))  # some editors put a mark in front
-
-
-def read_preset(name: str) -> Config:
-    """The preset `name`: configs/NAME.toml, or any TOML file by its path. Its relative data folder is the project's."""
-    path = Path(name) if name.endswith(".toml") else ROOT / "configs" / f"{name}.toml"
-    if not path.is_file() and name.endswith(".toml"):
-        raise FileNotFoundError(f"there is no preset file {display_path(path)}")
-    if not path.is_file() and Path(name).exists():
-        raise ValueError(f"a preset is a name in configs/ or a .toml file, and {name!r} is neither")
-    if not path.is_file():
-        known = sorted(p.stem for p in (ROOT / "configs").glob("*.toml"))
-        raise FileNotFoundError(f"no preset {name!r}{suggestion(name, known)} (presets: {', '.join(known)}; or the "
-                                "path of any .toml file)")
-    try:
-        values = read_toml(path)
-    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
-        raise ValueError(f"{display_path(path)} is not a valid configuration file: {error}") from error
-    config = Config().changed(filled(Config(), values), display_path(path))
-    return replace(config, data=str(ROOT / config.data), out=str(ROOT / (config.out or f"runs/{path.stem}")))
-
-
-def filled(base: Config, values: dict[str, Any]) -> dict[str, Any]:
-    """`values`, which are to replace those of `base`, and the values that follow from them unless they are given.
-
-    The warm-up keeps its fraction of the steps. Once lr is below min_lr, min_lr keeps its fraction of lr.
-    """
-    more: dict[str, float] = {}
-    steps, lr = values.get("steps"), values.get("lr")
-    if type(steps) is int and steps > 0 and "warmup" not in values:
-        more["warmup"] = -(-base.warmup * steps // base.steps)  # rounded up: at least 1, and at most the steps
-    if isinstance(lr, int | float) and 0 < lr < base.min_lr and "min_lr" not in values:
-        more["min_lr"] = lr * base.min_lr / base.lr
-    return values | {name: value for name, value in more.items() if value != getattr(base, name)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from numpygpt.training.config import SETTINGS, Config
+from numpygpt.training.presets import located
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
 
@@ -39,4 +40,5 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given as flags. Relative paths are relative to the current folder."""
     values = {s.key: getattr(arguments, s.key) for s in SETTINGS if hasattr(arguments, s.key)}
-    return values | {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}
+    values |= {name: str(Path(values[name]).resolve()) for name in ("data", "out") if values.get(name)}
+    return values | {"init_from": located(values["init_from"], Path())} if "init_from" in values else values

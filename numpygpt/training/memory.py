@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from numpygpt.inspection.summary import Row, summary
+from numpygpt.inspection.summary import summary
 from numpygpt.models.gpt import GPT
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.nn.skeleton import skeleton
+from numpygpt.training.adapter import adapt
 from numpygpt.training.config import Config
-from numpygpt.training.restore import table_entries
+from numpygpt.training.model_check import table_entries
 from numpygpt.training.trainer import moments_of, workers_of
 from numpygpt.utils.memory import available
 
@@ -23,22 +24,22 @@ HOLES = 1.1, 1.3  # memory taken by the allocator per byte in use, with one thre
 def one_block(c: Config, vocab_size: int) -> GPT:
     """The model with one block in place of all, which are alike, and without memory for its arrays."""
     with skeleton():
-        return GPT(replace(c.model, vocab_size=vocab_size, n_layers=1))
+        model = GPT(replace(c.model, vocab_size=vocab_size, n_layers=1))
+        adapt(model, c)
+    model.recompute = c.recompute
+    return model
 
 
-def rows_of(c: Config, vocab_size: int) -> list[Row]:
-    """The modules of the model, with one block in place of all."""
-    return summary(one_block(c, vocab_size), c.batch_size).rows
+def times(name: str, c: Config) -> int:
+    """How many modules or parameters the model has in place of this one."""
+    return c.model.n_layers if name.startswith("blocks.0") else 1
 
 
-def times(row: Row, c: Config) -> int:
-    """How many of this module the model has."""
-    return c.model.n_layers if row.name.startswith("blocks.0") else 1
-
-
-def parameters(c: Config, vocab_size: int) -> int:
-    """The number of parameters."""
-    return sum(row.n_params * times(row, c) for row in rows_of(c, vocab_size))
+def parameters(c: Config, vocab_size: int, learned: bool = False) -> int:
+    """The number of parameters; with `learned`, only of those that are not frozen."""
+    model = one_block(c, vocab_size)
+    owners = model._learned() if learned else model._owners()
+    return sum(getattr(owner, own).size * times(name, c) for name, owner, own in owners)
 
 
 def memory(c: Config, vocab_size: int) -> float:
@@ -48,19 +49,26 @@ def memory(c: Config, vocab_size: int) -> float:
 
 def arrays_of(c: Config, vocab_size: int) -> float:
     """Bytes of arrays at the peak of a step: parameters, gradients, moments, cached activations, and what a step makes
-    while the arrays of the step before still exist."""
-    rows, workers, size = rows_of(c, vocab_size), workers_of(c), np.dtype(c.model.dtype).itemsize
-    n_params = sum(row.n_params * times(row, c) for row in rows)
-    arrays = n_params * size * (1 + moments_of(c) + workers)  # each worker has its own gradients
-    arrays += (workers - 1) * vocab_size * c.model.d_model * size  # and one more array for the gradient of the head
+    while the arrays of the step before still exist. Loading the model of `init_from` holds it twice for a moment."""
+    workers, size = workers_of(c), np.dtype(c.model.dtype).itemsize
+    all_params, learned = parameters(c, vocab_size), parameters(c, vocab_size, learned=True)
+    arrays = size * (all_params + learned * (moments_of(c) + workers))  # each worker has its own gradients
+    if not c.lora_rank:
+        arrays += (workers - 1) * vocab_size * c.model.d_model * size  # and one more array for the gradient of the head
     arrays += table_entries(one_block(c, vocab_size)) * size
-    cached = sum((row.cached or 0) * times(row, c) for row in rows)
+    return max(arrays + activations(c, vocab_size), 2 * size * all_params if c.init_from else 0)
+
+
+def activations(c: Config, vocab_size: int) -> float:
+    """Bytes of what a step caches until its backward pass, and of the widest layer's arrays."""
+    rows, size = summary(one_block(c, vocab_size), c.batch_size).rows, np.dtype(c.model.dtype).itemsize
     tokens = c.batch_size * c.model.max_len
-    logits = size * vocab_size * min(tokens, workers * chunk_rows(vocab_size))
+    stream = size * tokens * c.model.d_model
+    cached = sum((row.cached or 0) * times(row.name, c) for row in rows)
+    logits = size * vocab_size * min(tokens, workers_of(c) * chunk_rows(vocab_size))
     layers = (size * (math.prod(row.input_shape or ()) + math.prod(row.output_shape or ())) + (row.cached or 0)
-              for row in rows if row.name != "head_loss")
-    made = 3 * size * tokens * c.model.d_model + max(logits, *layers)  # the residual stream, and the widest layer
-    return arrays + cached + made
+              for row in rows if row.name not in ("", "head_loss"))
+    return cached + 3 * stream + max(logits, *layers)  # the residual stream, and the widest layer
 
 
 def check_memory(c: Config, vocab_size: int) -> None:

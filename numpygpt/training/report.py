@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +33,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
     Everything is computed from sizes, so a model of any size can be described.
     """
     m, V, targets = c.model, d.vocab_size, len(d.val) - 1
+    known = m.vocab_size or V  # a pretrained model may know more tokens than its tokenizer has
     per_step, workers, read = c.batch_size * m.max_len * c.accumulate, workers_of(c), tokens_read(c, targets)
     batches = f"{c.batch_size} x {m.max_len}" + (f" x {c.accumulate}" if c.accumulate > 1 else "")
     passes = c.steps * per_step / len(d.train)
@@ -39,15 +41,16 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
     rows = [
         ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, {V:,} different {d.tokenizer.kind} tokens"),
         ("", f"{len(d.train):,} tokens to train on, {len(d.val):,} for validation"),
-        ("model", f"{parameters(c, V):,} parameters: {counted(m.n_layers, 'layer')}, {counted(m.n_heads, 'head')}, "
+        ("model", f"{parameters(c, known):,} parameters: {counted(m.n_layers, 'layer')}, {counted(m.n_heads, 'head')}, "
                   f"width {m.d_model}, context {m.max_len}"),
+        *start_rows(c, known),
         ("training", f"{counted(c.steps, 'step')} of {per_step:,} tokens ({batches}), which is "
                      f"{passes:{',.1f' if passes >= 1 else '.2g'}} times the training text"),
         ("", f"learning rate {warmup}, then falls to {c.min_lr:g}"),
         ("", f"evaluated every {counted(c.eval_every, 'step')} on {read:,} validation tokens"
              + (f", at the end on all {targets:,}" if read < targets else "")),
-        ("machine", f"{counted(workers, 'worker')} on {counted(cores(), 'core')}; about {memory(c, V) / 1e6:,.0f} MB "
-                    "of memory; the time is estimated after the first steps"),
+        ("machine", f"{counted(workers, 'worker')} on {counted(cores(), 'core')}; about "
+                    f"{memory(c, known) / 1e6:,.0f} MB of memory; the time is estimated after the first steps"),
         ("saved in", f"{display_path(c.out)}; seed {c.seed}"),
         ("baselines", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
                       f"{bigram_loss(d.train, d.val, V):.2f} nats per token"),
@@ -60,6 +63,18 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
     rows += [("note", text) for text in notes]
     block = "\n".join(hanging(f"{name:<{NAME_COLUMNS}}", text, width) for name, text in rows)
     return f"{block}\n\n{hanging('', LEGEND, width)}"
+
+
+def start_rows(c: Config, vocab_size: int) -> list[tuple[str, str]]:
+    """The rows about the model that a run starts from."""
+    if not c.init_from:
+        return []
+    name = display_path(c.init_from) if Path(c.init_from).exists() else c.init_from
+    rows = [("", f"starts from {name}")]
+    if c.lora_rank:
+        learned = parameters(c, vocab_size, learned=True)
+        rows.append(("", f"LoRA of rank {c.lora_rank} on {c.lora_targets}: {learned:,} parameters learn"))
+    return rows
 
 
 def counted(n: int, noun: str) -> str:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from numpygpt.data import TokenDataset, load_corpus, prepare
 from numpygpt.data.meta import existing_folder
-from numpygpt.data.recipes import folder_of, make_command, recipe
+from numpygpt.data.recipes import TOKENIZERS, folder_of, make_command, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
+from numpygpt.training.base import Base, adopted, base_of
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
-from numpygpt.training.config import SETTINGS, Config, filled, read_preset
+from numpygpt.training.config import SETTINGS, Config
 from numpygpt.training.flags import given
-from numpygpt.training.restore import check_model, run_config
+from numpygpt.training.model_check import check_model, run_config
+from numpygpt.training.presets import filled, read_preset
 from numpygpt.training.trainer import workers_of
+from numpygpt.utils.fetch import Progress
 from numpygpt.utils.lock import check_unlocked
 from numpygpt.utils.paths import command, display_path
 from numpygpt.utils.progress import ProgressBars
@@ -24,23 +28,24 @@ JUMP = 0.1  # a change of the learning rate by more than this fraction is report
 
 
 class Start(NamedTuple):
-    """A run before its first step: configuration, checkpoint with its parameters, if any, and notes for the user."""
+    """A run before its first step: configuration, the checkpoint that it resumes from or None, the model that it starts
+    from or is an adapter for, if any, and notes for the user."""
 
     config: Config
     checkpoint: Checkpoint | None
+    base: Base | None
     notes: list[str]
 
 
-def new_run(args: Namespace) -> Start:
-    """A new run; `init_from` gives it the parameters of another one."""
-    config, flags, checkpoint = read_preset(args.preset or "shakespeare_char"), given(args), None
-    if args.init_from:
-        checkpoint = load_checkpoint(find_checkpoint(args.init_from), only="model/", needs=MODEL_KEYS)
-        check_model(checkpoint)
-        old = run_config(checkpoint)
-        shape = {s.key: s.value(old) for s in SETTINGS if s.of_model and s.fixed and s.key != "dtype"}
-        keep_fixed(shape, flags, "`init_from` keeps the checkpoint's")
-        config = config.changed(shape, display_path(checkpoint.path))
+def new_run(args: Namespace, progress: Progress | None = None) -> Start:
+    """A new run. `init_from` gives it the parameters of another run, or of a pretrained model."""
+    config, flags, base = read_preset(args.preset or "shakespeare_char"), given(args), None
+    if name := flags.get("init_from", config.init_from):
+        base = Base.find(name, progress)
+        config = adopted(config, base, flags)
+    elif flags.get("lora_rank", config.lora_rank):
+        raise ValueError("`lora_rank` trains a small addition to a model that has learned already: give that model as "
+                         "`init_from`, or leave `lora_rank` out")
     values = filled(config, flags)
     notes = [f"{name} {values[name]:g} is scaled with `{follows}`; set `{name}` to change that"
              for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
@@ -49,12 +54,13 @@ def new_run(args: Namespace) -> Start:
         check_data(config)
         check_unlocked(Path(config.out))
         check_free(Path(config.out))
-    return Start(config, checkpoint, notes)
+    return Start(config, None, base, notes)
 
 
 def resume_run(args: Namespace) -> Start:
     """A run that continues where it stopped."""
-    if args.preset or args.init_from:
+    flags = given(args)
+    if args.preset or "init_from" in flags:
         raise ValueError("`resume` takes everything from the run: give neither a preset nor `init_from` with it")
     path = Path(args.resume) / "ckpt.npz"
     if (advice := from_best(path)) and not path.exists():
@@ -64,7 +70,12 @@ def resume_run(args: Namespace) -> Start:
         check_unlocked(path.parent)
     checkpoint = load_checkpoint(path, needs=MODEL_KEYS, advice=from_best(path))
     check_model(checkpoint)
-    old, flags = run_config(checkpoint), given(args)
+    try:
+        base = base_of(checkpoint.header)
+    except ValueError as error:
+        raise ValueError(f"{display_path(path)} cannot be resumed: {error}") from error
+    old = run_config(checkpoint)
+    old = replace(old, model=replace(old.model, vocab_size=checkpoint.header["model"]["vocab_size"]))
     keep_fixed({s.key: s.value(old) for s in SETTINGS if s.fixed}, flags, "a resumed run keeps its")
     if "out" in flags:
         raise ValueError("a resumed run stays in its own folder: leave out `out`")
@@ -74,7 +85,7 @@ def resume_run(args: Namespace) -> Start:
     if flags.get("steps", old.steps) < checkpoint.header["step"]:
         raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: `steps` must be at least that")
     config = old.changed(filled(old, values))
-    return Start(config, checkpoint, jumps(checkpoint.header, old, config))
+    return Start(config, checkpoint, base, jumps(checkpoint.header, old, config))
 
 
 def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
@@ -158,6 +169,8 @@ def open_data(config: Config, make: bool, say: Callable[[str], None]) -> TokenDa
             for note in corpus.notes:
                 say(note)
             more = {name: value for name, value in settings.items() if name not in ("dataset", "out")}
+            if (name := more.get("tokenizer")) and name not in TOKENIZERS:
+                more["tokenizer"] = str(Base.pretrained(name, progress).path)
             folder = folder_of(corpus.name, folder) if "dataset" not in settings else folder
             prepare(corpus, folder, say=say, progress=progress, **more)
     try:

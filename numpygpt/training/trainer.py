@@ -11,11 +11,14 @@ import numpy as np
 from numpygpt.data import DataLoader, TokenDataset
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
+from numpygpt.nn.modules.loading import fitting
 from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.parallel.threads import DataParallel
+from numpygpt.training.adapter import saved_params
+from numpygpt.training.base import Base, make_model
 from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import first_not_finite
@@ -51,12 +54,16 @@ class Trainer:
     `step`, `tokens` and `seconds` count the work so far, including earlier sessions. `last` and `best` are the last and
     the best evaluation so far, each as {"step", "val_loss"}, or empty before the first one; if it read more tokens than
     the others, it also has "sampled_loss" (see `Validation`). `spikes` decides which steps to skip, if that is enabled.
-    `sample_bytes` is the size of samples.txt at `step`.
+    `sample_bytes` is the size of samples.txt at `step`. `base` is the model that the run starts from; of a LoRA run, a
+    checkpoint holds only the adapter, and says which base belongs to it.
     """
 
-    def __init__(self, config: Config, dataset: TokenDataset):
+    def __init__(self, config: Config, dataset: TokenDataset, base: Base | None = None):
+        if not config.model.vocab_size:
+            config = replace(config, model=replace(config.model, vocab_size=dataset.vocab_size))
         self.config, self.dataset = config, dataset
-        self.model = GPT(replace(config.model, vocab_size=dataset.vocab_size), seed=config.seed)
+        self.model = make_model(config, base)
+        self.base = {"name": base.name, "sha256": base.sha256()} if base and config.lora_rank else None
         self.workers = workers_of(config)
         self.parallel = DataParallel(self.model, self.workers)
         self.optimizer = make_optimizer(self.model, config)
@@ -120,16 +127,17 @@ class Trainer:
 
     def header(self) -> dict[str, Any]:
         """The facts about the run in a checkpoint, without its arrays. Sampling needs some of them."""
-        return {"step": self.step, "tokens": self.tokens, "seconds": self.seconds, "last": self.last,
-                "best": self.best, "config": self.config.to_dict(), "model": self.model.config.to_dict(),
-                "tokenizer": self.dataset.tokenizer.to_dict(), "data": identity(self.dataset)}
+        facts = {"step": self.step, "tokens": self.tokens, "seconds": self.seconds, "last": self.last,
+                 "best": self.best, "config": self.config.to_dict(), "model": self.model.config.to_dict(),
+                 "tokenizer": self.dataset.tokenizer.to_dict(), "data": identity(self.dataset)}
+        return facts | {"base": self.base} if self.base else facts
 
     def save(self, path: Any) -> None:
         """Save everything that the next update depends on. Raises NotFinite if a parameter is not finite."""
         if (name := not_finite(self.model.named_parameters())) is not None:
             raise NotFinite(f"the parameters after step {self.step} are not finite ({name}), so they were not saved")
         state = self.optimizer.state_dict()
-        arrays = {f"model/{name}": param for name, param in self.model.params().items()}
+        arrays = self.saved_arrays()
         for moment in self.optimizer.moments:
             arrays |= {f"optimizer/{moment}/{name}": array for name, array in state[moment].items()}
         generators = {name: rng.bit_generator.state for name, rng in self.parallel.generators().items()}
@@ -140,13 +148,17 @@ class Trainer:
             header["spikes"] = self.spikes.state_dict()
         save_checkpoint(path, header, arrays)
 
+    def saved_arrays(self) -> dict[str, np.ndarray]:
+        """The parameters as a checkpoint holds them."""
+        return {f"model/{name}": param for name, param in saved_params(self.model).items()}
+
     def save_bytes(self) -> int:
         """The approximate size of the file that `save` writes."""
         return self.model.flat().params.nbytes * (1 + len(self.optimizer.moments))
 
     def save_model(self, path: Any) -> None:
         """Save the parameters only: enough to sample, or to start another run from."""
-        save_checkpoint(path, self.header(), {f"model/{name}": p for name, p in self.model.params().items()})
+        save_checkpoint(path, self.header(), self.saved_arrays())
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Continue exactly where `save` was called. Raises ValueError if the checkpoint belongs to another run."""
@@ -156,7 +168,9 @@ class Trainer:
             raise ValueError(f"the run was made with other data or another tokenizer ({was}) than this folder's "
                              f"({self.dataset.meta['corpus']}): resume it with its own data folder")
         check_state(checkpoint, self.config.optimizer, [f"0.{name}" for name in self.model.generators()])
-        self.model.load_state_dict(checkpoint.group("model"))
+        params = saved_params(self.model)
+        for name, array in fitting("GPT", params, checkpoint.group("model")).items():
+            params[name][...] = array
         moments = {m: checkpoint.group(f"optimizer/{m}") for m in self.optimizer.moments}
         self.optimizer.load_state_dict({"steps": header["optimizer"]["steps"], **moments})
         self.schedule.load_state_dict({"step": header["step"]})
@@ -170,14 +184,6 @@ class Trainer:
         self.sample_bytes = size if type(size) is int and size >= 0 else None  # earlier versions do not say
         if self.spikes and isinstance(header.get("spikes"), dict):
             self.spikes.load_state_dict(header["spikes"])
-
-    def start_from(self, checkpoint: Checkpoint) -> None:
-        """Copy the parameters of another run. The optimiser and the counts start from zero."""
-        if checkpoint.header["tokenizer"] != self.dataset.tokenizer.to_dict():
-            source = checkpoint.header["config"].get("data", "DATA")
-            raise ValueError("the checkpoint's tokenizer is not the data folder's, so its token ids mean other text: "
-                             f"make the data folder with the tokenizer {source}/tokenizer.json")
-        self.model.load_state_dict(checkpoint.group("model"))
 
 
 def identity(dataset: TokenDataset) -> dict[str, str]:

@@ -21,13 +21,14 @@ from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.feedforward import FeedForward, GatedFeedForward
 from numpygpt.nn.modules.linear import Linear
+from numpygpt.nn.modules.lora import LoRALinear
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.normalization import LayerNorm, RMSNorm
 from numpygpt.nn.modules.positional import PositionalEmbedding, SinusoidalEncoding
 from numpygpt.nn.modules.rotary import Rotary
 from numpygpt.verify import model_cases
 from numpygpt.verify.model_cases import LLAMA, Case
-from numpygpt.verify.wrappers import BothUses, Padded, Small, block
+from numpygpt.verify.wrappers import AdaptedGPT, BothUses, Padded, Small, block
 
 
 def gradient_cases() -> Iterator[Case]:
@@ -40,6 +41,7 @@ def gradient_cases() -> Iterator[Case]:
     yield from block_cases(rng)
     yield from model_cases.loss_cases(rng)
     yield from model_cases.gpt_cases()
+    yield from lora_cases(rng)
 
 
 def affine_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -182,3 +184,21 @@ def block_cases(rng: np.random.Generator) -> Iterator[Case]:
     }
     for name, options in blocks.items():
         yield "TransformerBlock", name, partial(block, 6, 2, **options), (X((2, 5, 6)),)
+
+
+def lora_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """A frozen Linear with an adapter, alone and in a GPT whose other parameters are frozen."""
+    X = rng.standard_normal
+
+    def adapted(d_in: int, d_out: int, rank: int, bias: bool = True, **options: Any) -> Module:
+        return LoRALinear(Linear(d_in, d_out, bias), rank, **options)
+
+    yield "LoRALinear", "rank 2", partial(adapted, 3, 4, 2), (X((2, 5, 3)),)
+    yield "LoRALinear", "no bias, alpha 3", partial(adapted, 4, 3, 2, False, alpha=3), (X((5, 4)),)
+    yield "LoRALinear", "rank 1, one row", partial(adapted, 3, 4, 1, alpha=0.5), (X(3),)
+    yield "LoRALinear", "dropout", partial(adapted, 3, 4, 2, alpha=4, dropout=0.4, rng=1), (X((2, 5, 3)),)
+    yield "LoRALinear", "evaluation", lambda: adapted(3, 4, 2, dropout=0.4, rng=1).eval(), (X((2, 5, 3)),)
+    yield "LoRALinear", "square, as many rows", partial(adapted, 4, 4, 4, alpha=2, dropout=0.3, rng=1), (X((4, 4)),)
+    x, y = rng.integers(0, 7, (2, 2, 5))
+    yield "GPT", "adapters of rank 2", lambda: AdaptedGPT(vocab_size=7, max_len=5, d_model=6, n_heads=2, n_layers=2,
+                                                          bias=False), (x, y)

@@ -105,10 +105,10 @@ class Comparison:
         self.noise = {name: rng.standard_normal(grad.shape) for name, grad in twin.grads().items()}
         self.fresh = copy.deepcopy(twin)
         self.run = _Runner(twin, self.arrays)
-        shape = np.shape(self.run())
-        G = rng.standard_normal(shape)
-        self.G = np.broadcast_to(G, shape) if shape else float(G)  # a read-only view
-        self.tensors = {f"X{i}": x for i, x in enumerate(self.arrays) if x.dtype.kind == "f"} | twin.params()
+        G = rng.standard_normal(np.shape(self.run()))
+        self.G = np.broadcast_to(G, np.shape(G)) if np.ndim(G) else float(G)  # a read-only view
+        self.tensors = {f"X{i}": x for i, x in enumerate(self.arrays) if x.dtype.kind == "f"} | {
+            name: param for name, param in twin.params().items() if name in self.noise}  # those that learn
 
     @cached_property
     def expected(self) -> dict[str, np.ndarray]:

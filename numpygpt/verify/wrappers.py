@@ -12,6 +12,7 @@ import numpy as np
 
 from numpygpt.models import GPT, ModelConfig, build
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
+from numpygpt.nn.modules.lora import apply_lora
 from numpygpt.nn.modules.loss import LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.transformer import TransformerBlock
@@ -36,6 +37,21 @@ class ChunkedGPT(Module):
 
     def backward(self, scale: float = 1.0) -> None:
         self.gpt.backward(scale)
+
+
+def recomputing(**config: Any) -> GPT:
+    """A GPT whose blocks cache only their inputs."""
+    model = GPT(**config)
+    model.recompute = True
+    return model
+
+
+class AdaptedGPT(ChunkedGPT):
+    """A GPT of which only the LoRA adapters learn."""
+
+    def __init__(self, **config: Any):
+        super().__init__(**config)
+        apply_lora(self.gpt, ("attn.qkv", "ffn"), rank=2, alpha=3, dropout=0.2, seed=1)
 
 
 class MicroBatches(Module):

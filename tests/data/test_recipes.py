@@ -14,7 +14,7 @@ from numpygpt.data.recipes import DEFAULT_FOLDER, RECIPES, make_command, recipe,
 from numpygpt.data.vocabulary import load_by_name
 from numpygpt.training import start
 from numpygpt.training.checkpoint import load_checkpoint
-from numpygpt.training.config import read_preset
+from numpygpt.training.presets import read_preset
 from numpygpt.utils.paths import ROOT
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))

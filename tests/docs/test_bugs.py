@@ -24,12 +24,19 @@ WRONG = [(wrong.KeyTransposed(4, 2), normal(2, 3, 4)), (wrong.ScaleForgotten(4, 
          (wrong.Overwrites(3, 2), IDS), (wrong.LastOneWins(3, 2), IDS), (wrong.Averaged(3, 2), normal(4, 3)),
          (wrong.block(wrong.NoWayAround, 4, 2, 5), normal(2, 3, 4)), (wrong.ScaledTwice(0.4, rng=0), normal(4, 3)),
          (wrong.AllRowsBackward(), normal(3, 3), TARGETS), (wrong.HalfSlope(), normal(2, 3)),
-         (wrong.UpstreamSign(), normal(4, 5)),
+         (wrong.UpstreamSign(), normal(4, 5)), (wrong.NoGain(4), normal(3, 4)),
+         (wrong.TurnedOn(4, 8), normal(1, 2, 3, 4)), (wrong.SlopeOfSigmoid(), normal(2, 3)),
+         (wrong.NoLeak(0.5), normal(2, 3)), (wrong.NoFactorOfGate(3, 5), normal(4, 3)),
+         (wrong.FirstOfGroup(8, 4, n_kv_heads=2), normal(2, 3, 8)),
+         (wrong.ScaleOfForwardOnly(nn.Linear(3, 4), 2, alpha=6), normal(4, 3)),
          (wrong.NotReversed(vocab_size=5, max_len=4, d_model=4, n_heads=2, n_layers=2),
           *np.random.default_rng(0).integers(0, 5, (2, 2, 4)))]
 UNSEEN = [(wrong.PlainAttention(4, 2), normal(2, 3, 4)), (wrong.NoMask(4, 2), normal(2, 3, 4)),
           (wrong.AlwaysDrops(0.4, rng=0), normal(4, 3)), (wrong.AlwaysDrops(0.4, rng=0).eval(), normal(4, 3)),
-          (wrong.AllRows(), normal(3, 3), TARGETS), (wrong.WideGELU(), normal(2, 3))]
+          (wrong.AllRows(), normal(3, 3), TARGETS), (wrong.WideGELU(), normal(2, 3)),
+          (wrong.StartForgotten(4, 8), normal(1, 2, 3, 4))]
+NOT_TRAINED = {"PlainAttention", "UpstreamSign", "NoGain", "TurnedOn", "StartForgotten", "SlopeOfSigmoid", "NoLeak",
+               "NoFactorOfGate", "FirstOfGroup", "ScaleOfForwardOnly"}
 
 
 def kind(case):
@@ -50,7 +57,7 @@ def test_every_wrong_layer_is_tried():
     classes = {name for name, value in vars(wrong).items() if isinstance(value, type) and value.__module__ == "wrong"}
     assert {kind(case) for case in (*WRONG, *UNSEEN)} == classes
     assert {bug.swap[1].__name__ for bug in bugs.BUGS if bug.swap} | {"NotReversed"} == (
-        classes - {"PlainAttention", "UpstreamSign"})
+        classes - NOT_TRAINED)
 
 
 def test_plain_attention_is_the_packages():

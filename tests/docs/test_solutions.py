@@ -65,6 +65,7 @@ PAIRS = {
     "FeedForward": ("10_block.py", lambda m: m.FeedForward(3, 5), lambda: nn.FeedForward(3, 5), [normal(2, 5, 3)]),
     "Block": ("10_block.py", lambda m: m.Block(6, 2, 5), lambda: block(6, 2, 5), [normal(2, 5, 6)]),
     "GPT": ("11_gpt.py", lambda m: m.GPT(4, 3, 6, 2, 2), lambda: LossOf(4, 3, 6, 2, 2), [IDS, TARGETS]),
+    "RMSNorm": ("13_rmsnorm.py", lambda m: m.RMSNorm(3), lambda: nn.RMSNorm(3), [normal(2, 5, 3)]),
     "no smoothing": ("15_label_smoothing.py", lambda m: m.SmoothedCrossEntropy(0.0), nn.CrossEntropyLoss,
                      [normal(2, 3, 4), TARGETS]),
 }

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpygpt.data import TokenDataset
 from numpygpt.data.folder import id_dtype, write_rest, write_tokens
 from numpygpt.tokenizer import CharTokenizer
-from numpygpt.training.config import Config, read_preset
+from numpygpt.training.config import Config
 from numpygpt.training.metrics import read_metrics
+from numpygpt.training.presets import read_preset
 
 TOML = "# A preset.\n" + Config.of(d_model=64, n_heads=2, lr=1e-3).to_toml()
 VALUES = ["0", "-1", "1", "2", "1.5", "nan", "-inf", "inf", "1e999", "1e-999", "9" * 400, "9" * 5000, "0x" + "f" * 9000,

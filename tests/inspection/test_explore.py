@@ -30,9 +30,9 @@ def codes(text, *shape):
 def unpacked(data):
     """(attention (L, H, pairs), gradients (K, L + 1, pairs)) as the page reads them."""
     packed, K = data["gradients"], len(data["targets"][0])
-    found = codes(packed["codes"], K, data["layers"] + 1)
+    found = codes(packed["codes"], K, len(data["layers"]) + 1)
     gradients = np.where(found == 0, 0, np.exp(packed["low"] + (found - 1) * packed["step"]))
-    return codes(data["attention"], data["layers"], data["heads"]) / 65535, gradients
+    return codes(data["attention"], len(data["layers"]), data["heads"]) / 65535, gradients
 
 
 def at(later, earlier):

@@ -13,7 +13,7 @@ LABELS = ["T", "·", "$a$", "⏎", "_", "e"]
 def draw(weights, layers, heads, labels=LABELS):
     """The figure and its panels without the colour bar."""
     figure = style.new_figure(layout(len(layers), len(heads)).size)
-    draw_attention(figure, weights, labels, layers, heads, "Attention: quick $5_$")
+    draw_attention(figure, weights[layers][:, heads], labels, layers, heads, "Attention: quick $5_$")
     figure.set_layout_engine("none")
     figure.draw_without_rendering()
     return figure, [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]

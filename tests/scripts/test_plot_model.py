@@ -220,7 +220,7 @@ def test_architecture_of_a_preset(draw, tmp_path, monkeypatch):
 
 
 def test_mistakes_of_architecture(char):
-    assert refused("architecture", char, "--preset", "quick") == "give a run or a --preset, not both"
+    assert "--preset" in refused("architecture", char, "--preset", "quick")
     assert refused("architecture", char, "--vocab-size", 3).startswith("--vocab-size")
     assert "did you mean quick?" in refused("architecture", "--preset", "quik")
     assert "vocab_size must be at least 1, got 0" in refused("architecture", "--preset", "quick", "--vocab-size", 0)

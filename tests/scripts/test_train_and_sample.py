@@ -189,9 +189,13 @@ def test_a_dry_run_writes_nothing(data, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_checkpoint_of_another_shape_is_not_begun_with(run, data, tmp_path):
-    done = script("train.py", "--init-from", run[0], "--data", data, "--out", tmp_path / "x", "--context", 8)
-    one_line(done, "context", "16")
+@pytest.mark.parametrize(("flags", "words"), [(["--context", 17], ["--context", "16", "17"]),
+                                              (["--d-model", 32], ["--init-from", "d_model", "16"]),
+                                              (["--lora-rank", 17], ["rank", "17"]),
+                                              (["--lora-rank", 1, "--lora-targets", "qkv"], ["'qkv'", "attn.qkv"])])
+def test_a_model_of_another_shape_is_not_begun_with(flags, words, run, data, tmp_path):
+    one_line(script("train.py", "--init-from", run[0], "--data", data, "--out", tmp_path / "x", *flags), *words)
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_loss_that_is_not_finite_names_the_layer_and_the_last_checkpoint(data, tmp_path):

@@ -104,13 +104,14 @@ def linked(pieces, merged):
     ranks, made = {pair: rank for rank, pair in enumerate(pairs)}, [merged[pair] for pair in pairs]
     assert in_order(ranks, made, vocab_size)
     table = MergeTable(ranks, made, np.arange(256), vocab_size)
-    ids, lengths = LongPieces(table, b"".join(pieces), np.array(list(map(len, pieces)))).merged(ranks, made)
+    symbols = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+    ids, lengths = LongPieces(table, symbols, np.array(list(map(len, pieces)))).merged(ranks, made)
     return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])]
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 def test_long_pieces_equal_the_naive_algorithm(block, monkeypatch):
-    monkeypatch.setattr(long_pieces, "CHUNK_BYTES", block)
+    monkeypatch.setattr(long_pieces, "CHUNK", block)
     rng = random.Random(8)
     for _ in range(300):
         pieces = random_pieces(rng)
@@ -147,7 +148,7 @@ def test_many_pieces_at_once_equal_one_at_a_time():
         ranks = {pair: rank for rank, pair in enumerate(pairs)}
         table = MergeTable(ranks, list(merged.values()), np.arange(256), 256 + len(pairs))
         before = np.array([len(piece) for piece in pieces])
-        ids, lengths = table.apply(bytes(chain(*pieces)), before)
+        ids, lengths = table.apply(np.array([*chain(*pieces)], dtype=np.uint8), before)
         expected = [applied(piece, merged) for piece in pieces]
         assert ids.tolist() == list(chain(*expected)) and lengths.tolist() == [len(piece) for piece in expected]
         assert before.tolist() == [len(piece) for piece in pieces]

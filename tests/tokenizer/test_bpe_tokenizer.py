@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from numpygpt.tokenizer import BPETokenizer, pieces
-from numpygpt.tokenizer.bpe import MAX_PIECE, MIN_LINKED
+from numpygpt.tokenizer.bpe import MAX_PIECE
+from numpygpt.tokenizer.merger import MIN_LINKED
 from numpygpt.tokenizer.merges import apply_merges, learn_merges
 from numpygpt.tokenizer.pretokenize import pretokenize
 
@@ -121,12 +122,12 @@ def test_a_long_line_without_cuts(unit):
 def test_much_text_without_cuts_has_the_ids_of_the_definition(in_order, monkeypatch):
     rng = random.Random(7)
     tok = BPETokenizer().train("".join(rng.choices("abcd", k=5000)) + " aaaa bbbb", vocab_size=400)
-    tok._in_order = in_order  # else piece by piece
+    tok._merger.in_order = in_order  # else piece by piece
     letters = "".join(rng.choices("abcdé", k=2 * MIN_LINKED))
     text = f"{'a' * MIN_LINKED} {letters} {letters[:99]} the {'-' * 99}"
     expected = []
     for piece in pretokenize(text):
-        expected += apply_merges(list(piece.encode()), tok._ranks, tok._made)
+        expected += apply_merges(list(piece.encode()), tok._merger.ranks, tok._merger.made)
     assert tok.encode(text) == expected
 
 
@@ -135,7 +136,7 @@ def test_a_text_without_cuts_is_learned_from_in_parts():
     tok = BPETokenizer().train(text, vocab_size=300)
     parts = [text[start : start + MAX_PIECE] for start in range(0, len(text), MAX_PIECE)]
     assert tok.cut == 5
-    assert list(tok._ranks) == learn_merges({part.encode(): 1 for part in parts}, 44)
+    assert list(tok._merger.ranks) == learn_merges({part.encode(): 1 for part in parts}, 44)
     assert BPETokenizer().train(text[: MAX_PIECE - 1]).cut == 0
 
 
@@ -144,7 +145,7 @@ def test_the_cache_is_bounded_and_changes_nothing(monkeypatch):
     text = " ".join(words * 3)
     expected = BPETokenizer().train(text).encode(text)
     monkeypatch.setattr(pieces, "MAX_PIECES", 40)
-    monkeypatch.setattr(pieces, "MAX_BYTES", 500)
+    monkeypatch.setattr(pieces, "MAX_CHARACTERS", 500)
     tok = BPETokenizer().train(text)
     assert tok.encode(text) == tok.encode(text) == expected
     assert len(tok._cache) == 37  # 36 with a space, the first without

@@ -48,14 +48,15 @@ def test_a_model_of_an_older_version_is_restored(version, tmp_path, monkeypatch,
     else:
         np.savez(tmp_path / "c.npz", header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
     monkeypatch.undo()
-    found, _, checkpoint = restore(tmp_path / "c.npz")
+    found, _, source = restore(tmp_path / "c.npz")
+    checkpoint = source.checkpoint
     assert found.config == model.config
     for name, param in model.params().items():
         np.testing.assert_array_equal(found.params()[name], param)
     whole = load_checkpoint(tmp_path / "c.npz")
     assert whole.group("optimizer/m").keys() == whole.group("optimizer/v").keys() == model.params().keys()
     save_checkpoint(tmp_path / "new.npz", checkpoint.header, checkpoint.arrays)
-    assert restore(tmp_path / "new.npz")[2].header["version"] == module.VERSION
+    assert restore(tmp_path / "new.npz")[2].checkpoint.header["version"] == module.VERSION
 
 
 @pytest.mark.parametrize(("version", "name"), [(1, "b"), (2, "b"), (3, "a"), (4, "c")])

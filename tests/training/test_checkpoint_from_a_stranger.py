@@ -14,7 +14,8 @@ from numpygpt import GPT
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
 from numpygpt.training.config import Config
-from numpygpt.training.restore import MAX_TABLE, check_model, restore
+from numpygpt.training.model_check import MAX_TABLE, check_model
+from numpygpt.training.restore import restore
 
 ARRAYS = {"model/wte.W": np.arange(6, dtype=np.float32).reshape(2, 3), "model/b": np.arange(3.0)}
 BOUND = 8 << 20  # bytes: what reading a small file may take at most, whatever it says

@@ -5,8 +5,9 @@ import tomllib
 
 import pytest
 
-from numpygpt.training.config import Config, filled, read_preset
+from numpygpt.training.config import Config
 from numpygpt.training.flags import add_flags, given
+from numpygpt.training.presets import filled, read_preset
 from numpygpt.utils.paths import ROOT
 
 PRESETS = sorted(path.stem for path in (ROOT / "configs").glob("*.toml"))

@@ -13,6 +13,8 @@ from numpygpt.training.memory import INTERPRETER, arrays_of, check_memory, memor
 from numpygpt.utils import memory as system
 
 SIZES = {"n_layers": 3, "n_heads": 4, "d_model": 64, "context": 64, "batch_size": 12, "steps": 2, "warmup": 1}
+LLAMA = {"workers": 2, "norm": "rmsnorm", "positions": "rope", "ffn": "gated", "activation": "silu", "bias": False,
+         "n_kv_heads": 2, "n_layers": 6}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,10 @@ def dataset(tmp_path_factory):
 
 @pytest.mark.parametrize("changes", [
     {"workers": 1}, {"workers": 2}, {"workers": 2, "dropout": 0.0, "activation": "relu"}, {"workers": 2, "d_ff": 1024},
-    {"workers": 3, "optimizer": "sgd", "d_k": 40}, {"workers": 2, "dtype": "float64", "tie_weights": False}], ids=str)
+    {"workers": 3, "optimizer": "sgd", "d_k": 40}, {"workers": 2, "dtype": "float64", "tie_weights": False},
+    {"workers": 2, "recompute": True}, LLAMA, LLAMA | {"recompute": True},
+    LLAMA | {"lora_rank": 4}, LLAMA | {"lora_rank": 4, "recompute": True},
+    {"workers": 1, "lora_rank": 8, "lora_dropout": 0.1, "lora_targets": "attn.qkv"}], ids=str)
 def test_the_announced_memory_is_that_of_two_steps(changes, dataset):
     gc.collect()
     tracemalloc.start()

@@ -9,7 +9,7 @@ import pytest
 
 from numpygpt import GPT
 from numpygpt.models import ModelConfig
-from numpygpt.training.restore import fitting_model
+from numpygpt.training.model_check import fitting_model
 
 CHOICES = list(product(("learned", "sinusoidal"), (True, False), (True, False), (None, 3), (None, 7), (None, 1)))
 

@@ -10,7 +10,7 @@ from tiny import TINY, make_data
 
 from numpygpt.plots.loaded import load_model
 from numpygpt.training.checkpoint import load_checkpoint, save_checkpoint
-from numpygpt.training.restore import run_config
+from numpygpt.training.model_check import run_config
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from numpygpt.nn.finite import NotFinite
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.parallel import DataParallel
 from numpygpt.training import Trainer
+from numpygpt.training.base import Base
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.config import Config
@@ -88,16 +89,17 @@ def test_a_checkpoint_of_other_data_or_without_an_optimiser_is_refused(dataset, 
         trainer(other).load(load_checkpoint(tmp_path / "ckpt.npz"))
     with pytest.raises(ValueError):
         trainer(dataset).load(load_checkpoint(tmp_path / "best.npz"))
+    base = Base.find(str(tmp_path / "best.npz"))
+    base.check_tokenizer(dataset)
     with pytest.raises(ValueError, match="tokenizer"):
-        trainer(other).start_from(load_checkpoint(tmp_path / "best.npz"))
+        base.check_tokenizer(other)
 
 
 def test_starting_from_a_checkpoint_takes_its_parameters_and_a_new_optimiser(dataset, tmp_path):
     old = trainer(dataset)
     run(old, 3)
     old.save(tmp_path / "ckpt.npz")
-    new = trainer(dataset, seed=9)
-    new.start_from(load_checkpoint(tmp_path / "ckpt.npz"))
+    new = Trainer(old.config.changed({"seed": 9}), dataset, Base.find(str(tmp_path / "ckpt.npz")))
     assert all(np.array_equal(p, old.model.params()[n]) for n, p in new.model.params().items())
     assert new.step == new.optimizer.steps == 0
     assert not new.optimizer.m.any()

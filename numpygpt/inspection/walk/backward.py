@@ -22,8 +22,9 @@ def walk_backward(lines: Lines, step: TracedStep, head: Head) -> None:
     lines.row("loss", [shape(()), cell(1)], "dL/dL = 1")
     lines.row("head", [shape((*x.shape, V)), cell(head.dlogits.norm), *gradients(step, "head.embedding")],
               f"dlogits = (softmax - onehot) / {x.size * len(step.batches):,} targets")
-    size = number(norms({"dE": head.dE})["dE"])
-    lines.words(f"dX = dlogits E; dE = dlogits^T X has norm {size}, into {'wte.W' if tied else 'head.embedding.W'}",
+    into = "wte.W" if tied else "head.embedding.W"
+    size = f"dlogits^T X has norm {number(norms({'dE': head.dE})['dE'])}, into {into}"
+    lines.words(f"dX = dlogits E; dE = {size if model.head.embedding.trains('W') else 'none: ' + into + ' is frozen'}",
                 indent=4)
     explained: set[str] = set()
     for name in step.backward_order:
@@ -36,7 +37,7 @@ def walk_backward(lines: Lines, step: TracedStep, head: Head) -> None:
         if formula and record.kind not in explained:
             lines.words("; ".join(" ".join(line.split()) for line in formula.backward), indent=4)
         explained.add(record.kind)
-    if tied:
+    if tied and model.wte.trains("W"):
         show_tied(lines, step, head)
 
 

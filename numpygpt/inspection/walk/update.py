@@ -17,7 +17,10 @@ def walk_update(lines: Lines, step: TracedStep) -> None:
         clipped = f"above clip {c.clip:g}, so all are scaled by {c.clip:g}/norm = {number(c.clip / total)}"
     else:
         clipped = f"within clip {c.clip:g}, so unchanged" if c.clip else "clipping is off"
-    lines.row("gradient norm", [number(total)], f"of all {len(step.trainer.model.flat().grads):,} gradients; {clipped}")
+    model = step.trainer.model
+    learned = sum(grad.size for grad in model.grads().values())
+    frozen = f"; {model.n_params() - learned:,} frozen parameters have none" if learned < model.n_params() else ""
+    lines.row("gradient norm", [number(total)], f"of all {learned:,} gradients{frozen}; {clipped}")
     lines.row("learning rate", [number(numbers["lr"])], schedule(step))
     lines.row(c.optimizer, [], rule(step))
     lines.head(2 * [f"{'':<6} {'norm':>{NUMBER}} {'step':>{NUMBER}} {'step/norm':>{NUMBER}} "])

@@ -43,15 +43,15 @@ class MultiHeadAttention(Module):
     X, Y: (B, T, C); Q: (B, H, T, d_k), K: (B, H_kv, T, d_k), V: (B, H_kv, T, d_v). d_k and d_v default to C / H and may
     be any size. With fewer `n_kv_heads` than heads, H / H_kv heads share keys and values (Ainslie et al. 2023). One
     product `qkv` makes Q, K and V, as in GPT-2; with `qkv_bias` it has a bias even if `bias` is off, as in Qwen2.
-    `rotary` is a layer that turns Q and K by their positions. `attn_dropout` drops attention weights. With `pad` (B,),
-    the first pad[b] tokens of sequence b are padding, which no other token sees. Caches Q (scaled), K, V, the heads'
-    output O, and P or log sum exp (see `causal_attention`). Vaswani et al. 2017.
+    `rotary` is a layer that turns Q and K by their positions. `attn_dropout` drops entries of the softmax. With `pad`
+    (B,), the first pad[b] tokens of sequence b are padding, which no other token sees. Caches Q (scaled), K, V, the
+    heads' output O, and P or log sum exp (see `causal_attention`). Vaswani et al. 2017.
     """
 
     def __init__(self, d_model: int, n_heads: int, d_k: int | None = None, d_v: int | None = None, *,
                  n_kv_heads: int | None = None, rotary: Module | None = None, bias: bool = True, qkv_bias: bool = False,
-                 dropout: float = 0.0, attn_dropout: float = 0.0, std: float | None = None,
-                 proj_std: float | None = None,
+                 dropout: float = 0.0, attn_dropout: float = 0.0,
+                 std: float | None = None, proj_std: float | None = None,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
         d_model, n_heads, n_kv_heads, d_k, d_v = check_sizes(
             d_model=d_model, n_heads=n_heads, n_kv_heads=n_kv_heads, d_k=d_k, d_v=d_v)

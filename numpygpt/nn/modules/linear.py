@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,7 +19,8 @@ class Linear(Module):
     """Y = X W + b on the last axis of X, of any rank.
 
     X: (..., in), W: (in, out), b: (out,), Y: (..., out). W starts as N(0, std^2), by default with std = 1/sqrt(in),
-    which preserves the variance of X; b starts as zeros, and `bias=False` leaves it out. Caches X, which dW needs.
+    which preserves the variance of X; b starts as zeros, and `bias=False` leaves it out. Caches X, which dW needs; a
+    frozen layer caches nothing.
 
     >>> layer = Linear(2, 3, rng=0)
     >>> layer(np.ones((4, 5, 2), np.float32)).shape
@@ -30,6 +31,7 @@ class Linear(Module):
     dW: np.ndarray
     b: np.ndarray
     db: np.ndarray
+    X: Any  # None if W is frozen
 
     def __init__(self, d_in: int, d_out: int, bias: bool = True, *, std: float | None = None,
                  rng: np.random.Generator | int | None = None, dtype: str = "float32"):
@@ -44,7 +46,7 @@ class Linear(Module):
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., in)
         check_width(self, X, self.d_in)
-        self.X = X
+        self.X = X if self.trains("W") else None
         Y = rows(X) @ self.W  # (N, out): one large product instead of one per sequence
         if self.bias:
             Y += self.b
@@ -52,12 +54,12 @@ class Linear(Module):
 
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., out)
-        X2, dY2 = rows(self.X), rows(dY)  # (N, in), (N, out)
-        if self.bias and self.trains("b"):
-            self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row   so  db = sum over the rows of dY
+        dY2 = rows(dY)  # (N, out)
         if self.trains("W"):
-            self.dW += X2.T @ dY2  # forward: Y = X W                        so  dW = X^T dY
-        return (dY2 @ self.W.T).reshape(self.X.shape)  #                     and dX = dY W^T
+            self.dW += rows(self.X).T @ dY2  # forward: Y = X W             so  dW = X^T dY
+        if self.bias and self.trains("b"):
+            self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row  so  db = sum over the rows of dY
+        return (dY2 @ self.W.T).reshape(*dY.shape[:-1], self.d_in)  # forward: Y = X W  so  dX = dY W^T
 
     formula: ClassVar[Formula] = Formula(("Y = X W + b",), ("dX = dY Wᵀ,  dW = Xᵀ dY,  db = Σ dY",))
 
@@ -65,6 +67,8 @@ class Linear(Module):
         call.check(self, self.d_in)
         product = 2 * call.rows * self.d_in * self.d_out  # X W; as many for dY W^T and X^T dY
         bias = call.rows * self.d_out if self.bias else 0
+        if not self.trains("W"):
+            return Cost(call.wide(self.d_out), product + bias, product + (bias if self.trains("b") else 0))
         return Cost(call.wide(self.d_out), product + bias, 2 * product + bias, call.input_bytes)
 
     def extra_repr(self) -> str:

@@ -16,7 +16,7 @@ from numpygpt.plots.architecture import WIDTH, draw_architecture, height
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.loaded import add_run, load_model
 from numpygpt.plots.output import NewFigure, Output
-from numpygpt.training.config import read_preset
+from numpygpt.training.presets import read_preset
 from numpygpt.training.restore import run_config
 from numpygpt.utils import cli
 
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--vocab-size", type=int, metavar="N",
         help="with --preset: vocabulary size (default: that of the preset's data)"
     )
-    parser.add_argument("--batch-size", type=int, metavar="N", help="sequences per batch (default: as in training)")
+    parser.add_argument("--batch-size", type=int, metavar="N",
+                        help="sequences per batch (default: as in training; 1 if pretrained)")
 
 
 def make(args: Namespace, new_figure: NewFigure) -> Output:
@@ -45,15 +46,16 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
 def of_run(args: Namespace) -> tuple[GPT, int, str, Path]:
     """(model, batch size in training, name, path of the picture)"""
     if args.vocab_size is not None:
-        raise ValueError("--vocab-size needs --preset: a run has its own vocabulary")
-    source = load_model(args.run)
-    return source.model, run_config(source.checkpoint).batch_size, source.name, source.picture_path("architecture")
+        raise ValueError("--vocab-size needs --preset: a trained model has its own vocabulary")
+    source = load_model(args)
+    batch_size = run_config(source.checkpoint).batch_size if source.checkpoint else 1
+    return source.model, batch_size, source.name, source.place("architecture.png")
 
 
 def of_preset(args: Namespace) -> tuple[GPT, int, str, Path]:
     """The same for a model made for this picture."""
-    if args.run is not None:
-        raise ValueError("give a run or a --preset, not both")
+    if args.run is not None or args.pretrained is not None:
+        raise ValueError("give a model or a --preset, not both")
     config = read_preset(args.preset)
     vocab_size = args.vocab_size
     if vocab_size is None:

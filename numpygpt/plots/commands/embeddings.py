@@ -65,7 +65,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
         raise ValueError(f"--nearest must be between 1 and {MAX_ROWS}, got {args.nearest}")
     if args.tokens < 3:
         raise ValueError(f"--tokens must be at least 3, got {args.tokens}")
-    loaded = load_model(args.run)
+    loaded = load_model(args)
     tokenizer, W = loaded.tokenizer, loaded.model.wte.W
     order, by = ranked(loaded)
     ids = order[: args.tokens]
@@ -81,7 +81,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     figure = new_figure(size(rows))
     which = f"all {len(ids)} tokens" if len(ids) == len(W) else f"{len(ids):,} of {len(W):,} tokens ({by})"
     draw_embeddings(figure, plane, rows, f"Token vectors (wte): {loaded.name}", which)
-    return picture(figure, loaded.picture_path("embeddings"), [loaded.line, *table(tokenizer, near)])
+    return picture(figure, loaded.place("embeddings.png"), [loaded.line, *table(tokenizer, near)])
 
 
 def ranked(loaded: LoadedModel) -> tuple[list[int], str]:

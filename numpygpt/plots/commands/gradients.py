@@ -15,6 +15,8 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from numpygpt.data import DataLoader
 from numpygpt.inspection.flow import ResidualFlow, common_range, flow
+from numpygpt.inspection.summary import summary
+from numpygpt.models import GPT
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.heat import colour_bar, draw_heat, label_step
 from numpygpt.plots.loaded import LoadedModel, add_run, given_ids, load_model
@@ -22,7 +24,8 @@ from numpygpt.plots.output import NewFigure, Output
 from numpygpt.plots.style import BLUE, FONT, GREEN, GREY, INK, VERMILLION, dress, head, picture
 from numpygpt.utils import cli
 
-MAX_SEQUENCES = 256  # their cached activations are in memory at once
+MAX_SEQUENCES = 256
+MAX_BYTES = 3_000_000_000  # of cached activations, which are in memory at once
 BINS = 120
 UNIT = "nats per unit of X"
 RIDGE = 0.85  # height of a distribution; the next one begins at 1
@@ -45,9 +48,13 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
         raise ValueError(f"--batch-size must be between 1 and {MAX_SEQUENCES}, got {args.batch_size}")
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
-    loaded = load_model(args.run)
+    loaded = load_model(args)
     tokens, where, notes = text_of(loaded, args.text)
-    x, y = batch(tokens, loaded.model.max_len, args.batch_size, args.seed)
+    context = context_for(loaded.model, args.batch_size)
+    if context < min(loaded.model.max_len, len(tokens) - 1):
+        notes.append(f"note: {args.batch_size:,} sequences of the whole context of {loaded.model.max_len:,} tokens "
+                     f"would need too much memory; the batch has {context:,} of each")
+    x, y = batch(tokens, context, args.batch_size, args.seed)
     found = flow(loaded.model, x, y)
     if not found.norms.all():
         raise ValueError("a gradient of this model is 0 everywhere, so a logarithmic axis cannot show its norm")
@@ -56,7 +63,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     draw_gradients(figure, found, f"Gradients: {loaded.name}", drawable(facts))
     names = ["embedding", *(f"block {i}" for i in range(len(found.middle)))]
     lines = [f"{name:<10} norm of dL/dX {norm:.3e}" for name, norm in zip(names, found.norms, strict=True)]
-    return picture(figure, loaded.picture_path("gradients"), [loaded.line, *notes, facts, *lines])
+    return picture(figure, loaded.place("gradients.png"), [loaded.line, *notes, facts, *lines])
 
 
 def text_of(loaded: LoadedModel, path: str | None) -> tuple[np.ndarray, str, list[str]]:
@@ -68,6 +75,14 @@ def text_of(loaded: LoadedModel, path: str | None) -> tuple[np.ndarray, str, lis
         return loaded.dataset().val, "the validation text", []
     except (FileNotFoundError, ValueError) as error:
         raise type(error)(f"{error}; or take the batch from a text of your own with --text FILE") from error
+
+
+def context_for(model: GPT, batch_size: int) -> int:
+    """Return the model's context, or the largest half, quarter, ... of it at which the activations fit MAX_BYTES."""
+    context = model.max_len
+    while context > 1 and summary(model, batch_size, context).cached > MAX_BYTES:
+        context //= 2
+    return context
 
 
 def batch(tokens: np.ndarray, context: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

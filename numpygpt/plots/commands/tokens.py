@@ -67,7 +67,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
         raise ValueError(f"--lines must be between 1 and {MAX_LINES}, got {args.lines}")
     if Path(args.file).is_dir():
         raise ValueError(f"{display_path(args.file)} is a folder: the text's file comes first, then the run")
-    loaded = load_model(args.run)
+    loaded = load_model(args)
     given = read_ids(loaded.tokenizer, args.file)
     ids = given.ids
     page = lay_out(loaded.tokenizer, ids, args.lines)
@@ -81,7 +81,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     figure = new_figure(size(page))
     draw_tokens(figure, page, scored, f"{drawable(name)}: {loss}", f"Model: {loaded.name}. {' '.join(notes)}")
     lines = [loaded.line, *(f"note: {note}" for note in given.notes), f"{name}: {loss}", *notes]
-    return picture(figure, loaded.picture_path("tokens"), lines)
+    return picture(figure, loaded.place("tokens.png"), lines)
 
 
 def in_numbers(scored: TextScores) -> str:

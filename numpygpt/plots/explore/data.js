@@ -1,8 +1,8 @@
 "use strict";
-// The page's numbers, as numpygpt/inspection/explore.py packed them. Layers, heads and tokens count from 0, as in
-// numpygpt's names.
+// The page's numbers, as numpygpt/inspection/explore.py packed them. Heads and tokens count from 0, as in numpygpt's
+// names. A layer or a place is an index into the layers that the page shows; layerName and placeName name it.
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const [T, L, H] = [DATA.ids.length, DATA.layers, DATA.heads];
+const [T, L, H] = [DATA.ids.length, DATA.layers.length, DATA.heads];
 const PAIRS = (T * (T + 1)) / 2; // each token with itself and those before it
 const attentionCodes = unpack(DATA.attention); // (L, H, pairs)
 const gradientCodes = unpack(DATA.gradients.codes); // (targets, L + 1, pairs)
@@ -23,7 +23,7 @@ function weight(layer, head, from, to) {
   return to > from ? null : attentionCodes[(layer * H + head) * PAIRS + pair(from, to)] / 65535;
 }
 
-// The norm of dL/d(residual stream) at a place (0 is the embedding, i + 1 the output of block i) and a position, L
+// The norm of dL/d(residual stream) at a place (0 is the embedding, i + 1 the output of layer i) and a position, L
 // being the loss of the k-th target of `token`.
 function gradient(token, k, place, position) {
   if (position > token) return null;
@@ -39,8 +39,12 @@ function tokenLabel(position) {
   return label(DATA.ids[position]);
 }
 
+function layerName(layer) {
+  return `layer ${DATA.layers[layer]}`;
+}
+
 function placeName(place) {
-  return place === 0 ? "embedding" : `block ${place - 1}`;
+  return place === 0 ? "embedding" : `block ${DATA.layers[place - 1]}`;
 }
 
 // -- numbers in words

@@ -15,7 +15,7 @@ const maps = {
 function headButton(layer, head) {
   const image = picture(T, T, (row, column) => weight(layer, head, row, column), WEIGHTS.shade);
   if (T < 64) image.className = "crisp";
-  const name = `layer ${layer}, head ${head}`;
+  const name = `${layerName(layer)}, head ${head}`;
   return element("button", { type: "button", role: "gridcell", "aria-label": name }, image);
 }
 
@@ -61,7 +61,7 @@ function fillHeads() {
   const across = Array.from({ length: H }, (_, head) => name("columnheader", H > 6 ? head : `head ${head}`));
   grid.append(row(name("columnheader", ""), ...across));
   for (let layer = 0; layer < L; layer++) {
-    grid.append(row(name("rowheader", `layer ${layer}`), ...heads.slice(layer * H, (layer + 1) * H)));
+    grid.append(row(name("rowheader", layerName(layer)), ...heads.slice(layer * H, (layer + 1) * H)));
   }
   const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -H, ArrowDown: H };
   rove(grid, heads, (key, at) => (key in moves && heads[at + moves[key]] ? at + moves[key] : null),

@@ -9,7 +9,8 @@ function showSummary({ token, layer, head }) {
   const start = token < T - 1 ? "The next token is "
     : DATA.given ? "The given target is " : "Nothing follows; the most likely token is ";
   find("now").replaceChildren(
-    `Token ${token} `, tokenElement(tokenLabel(token)), `, layer ${layer}, head ${head}. `, start, ...nextWords(token));
+    `Token ${token} `, tokenElement(tokenLabel(token)), `, ${layerName(layer)}, head ${head}. `, start,
+    ...nextWords(token));
 }
 
 // The next token, or its substitute after the last token, with its rank and probability.
@@ -38,14 +39,14 @@ function tellToken(i, { token, layer, head }) {
 
 function tellHead(layer, head, { token }) {
   const [most] = largest(token + 1, (i) => weight(layer, head, token, i));
-  find("heads-readout").replaceChildren(`Layer ${layer}, head ${head}: token ${token} attends most to `,
+  find("heads-readout").replaceChildren(`${capital(layerName(layer))}, head ${head}: token ${token} attends most to `,
     ...named(most), `, ${percent(weight(layer, head, token, most))}.`);
 }
 
 function showAttention(map, { token, layer, head }) {
-  find("attention-title").textContent = `Attention in layer ${layer}, head ${head}`;
+  find("attention-title").textContent = `Attention in ${layerName(layer)}, head ${head}`;
   map.show({
-    name: `attention in layer ${layer}, head ${head}: rows are queries, columns are keys`,
+    name: `attention in ${layerName(layer)}, head ${head}: rows are queries, columns are keys`,
     rows: T, columns: T, square: true, scale: WEIGHTS,
     value: (row, column) => weight(layer, head, row, column),
     rowName: tokenLabel, columnName: tokenLabel, rowTitle: "from (query)", columnTitle: "to (key)",

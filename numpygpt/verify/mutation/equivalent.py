@@ -12,6 +12,8 @@ SAME_ARRAY = "cross_entropy_backward overwrites P and returns it, so dlogits and
 ALL_SEEN = "in a backward pass the tokens that are seen, S, are those of the batch, T: there is no cache"
 TILE_SIZE = "the number of heads only decides how many sequences one tile holds"
 ANY_RANK = "a product with a matrix acts on the last axis, whatever axes come before it"
+FREED = "the caches of a block are deleted after its backward to free their memory"
+OWN_GENERATOR = "a generator serves one block: after the second forward it is where it was after the first"
 EQUIVALENT: dict[tuple[str, str, str], str] = {  # (layer, line before, line after) -> reason
     ("CrossEntropyLoss", "if len(counted) < len(targets):", "if len(counted) <= len(targets):"):
         "if every target counts, the next line sets no row to 0: the condition only saves time",
@@ -24,12 +26,14 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {  # (layer, line before, line aft
      "B, T, heads = (shape[0], shape[-2], shape[1])"): TILE_SIZE,
     ("MultiHeadAttention", "B, T, heads = (shape[0], shape[-2], shape[1] * shape[2])",
      "B, T, heads = (shape[0], shape[-2], shape[2])"): TILE_SIZE,
-    ("Linear", "return (dY2 @ self.W.T).reshape(self.X.shape)",
-     "return (dY @ self.W.T).reshape(self.X.shape)"): ANY_RANK,
+    ("Linear", "return (dY2 @ self.W.T).reshape(*dY.shape[:-1], self.d_in)",
+     "return (dY @ self.W.T).reshape(*dY.shape[:-1], self.d_in)"): ANY_RANK,
     ("Unembedding", "return (dY2 @ self.embedding.W).reshape(self.X.shape)",
      "return (dY @ self.embedding.W).reshape(self.X.shape)"): ANY_RANK,
     ("LinearCrossEntropy", "np.matmul(dlogits, E, out=dX[s])", "np.matmul(P, E, out=dX[s])"): SAME_ARRAY,
     ("LinearCrossEntropy", "dE[v] += dlogits[:, v].T @ X2[s]", "dE[v] += P[:, v].T @ X2[s]"): SAME_ARRAY,
+    ("GPT", "forget(layer)", "pass"): FREED,
+    ("GPT", "rng.bit_generator.state = state", "pass"): OWN_GENERATOR,
 }
 
 

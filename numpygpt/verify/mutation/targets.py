@@ -11,6 +11,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from numpygpt.nn import functional as F
+from numpygpt.nn.modules import copies, tree
 from numpygpt.nn.modules.loss import LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.verify import cases as gradient_cases
@@ -19,6 +20,7 @@ from numpygpt.verify.check import Comparison
 # These compute the gradient together with the output; backward only scales it. (layer, function)
 FORWARD = (("GELU", F.gelu), ("SiLU", F.silu), ("LinearCrossEntropy", LinearCrossEntropy.forward),
            ("LinearCrossEntropy", LinearCrossEntropy.zeros))
+PLUMBING = (Module, tree.Tree, tree, copies)  # finds modules, and deletes caches: nothing here is arithmetic
 ROOMS = ("numpygpt.nn.", "numpygpt.models.")
 
 
@@ -80,7 +82,7 @@ def own_functions() -> Iterator[Any]:
 def called_by_backward(comparison: Comparison) -> set[CodeType]:
     """Every `backward` of numpygpt that runs in the module's backward pass, and the functions called from these."""
     found: set[CodeType] = set()
-    plumbing = {f.__code__ for f in vars(Module).values() if inspect.isfunction(f)}
+    plumbing = {f.__code__ for place in PLUMBING for f in vars(place).values() if inspect.isfunction(f)}
 
     def watch(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code

@@ -1,0 +1,125 @@
+"""The tensors of a model folder: model.safetensors, or the shards that its index lists. Files are memory-mapped.
+
+A file is 8 bytes N, N bytes of JSON {name: {dtype, shape, data_offsets}}, and the tensors, row-major and
+little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from numpygpt.models.pretrained.needed import json_object, package, read_object
+from numpygpt.utils.files import replacing
+from numpygpt.utils.paths import display_path
+from numpygpt.utils.text import shorten
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bfloat16"}  # those that weights may have
+NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file: what its header says, and a view of its bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: np.ndarray  # uint8, memory-mapped
+
+    def array(self) -> np.ndarray:
+        """The tensor itself, read-only, without a copy. ValueError if its dtype is not one of floating point."""
+        if self.dtype not in DTYPES:
+            raise ValueError(f"has the dtype {self.dtype:.20}, and weights are {', '.join(DTYPES)}")
+        return self.data.view(numpy_dtype(DTYPES[self.dtype])).reshape(self.shape)
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """NumPy's dtype; bfloat16 is that of the package ml_dtypes."""
+    return np.dtype(package("ml_dtypes").bfloat16 if name == "bfloat16" else name)
+
+
+def has_weights(folder: Path) -> bool:
+    return (folder / SINGLE).is_file() or (folder / INDEX).is_file()
+
+
+def read_tensors(folder: Path) -> dict[str, Stored]:
+    """Return name -> tensor of all the folder's weights. FileNotFoundError or ValueError that names the file."""
+    if (folder / SINGLE).is_file() or not (folder / INDEX).is_file():
+        return read_file(folder / SINGLE)
+    found: dict[str, Stored] = {}
+    places = shards(folder / INDEX)
+    for name in dict.fromkeys(places.values()):
+        for tensor, stored in read_file(folder / name).items():
+            if places.get(tensor) != name:
+                raise ValueError(f"{display_path(folder / name)} holds {tensor:.80}, which {INDEX} does not list there")
+            found[tensor] = stored
+    if missing := sorted(set(places) - set(found)):
+        raise ValueError(f"{display_path(folder / places[missing[0]])} does not hold {missing[0]:.80}, which {INDEX} "
+                         "lists there")
+    return found
+
+
+def shards(index: Path) -> dict[str, str]:
+    """Return tensor -> file in the same folder. ValueError for a path: an index must not reach other folders."""
+    places = read_object(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise ValueError(f"{display_path(index)} has no weight_map from tensors to files")
+    for file in places.values():
+        if not isinstance(file, str) or file != Path(file).name or "\\" in file or not file.endswith(".safetensors"):
+            raise ValueError(f"{display_path(index)} names the file {shorten(file)}, expected the plain name of a "
+                             ".safetensors file next to it")
+    return places
+
+
+def read_file(path: Path) -> dict[str, Stored]:
+    """Return the tensors of one file. The package checks the header: sizes, overlaps, gaps, the length of the file."""
+    safetensors, shown = package("safetensors"), display_path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {shown}")
+    try:
+        with safetensors.safe_open(path, framework="np"):
+            pass
+        data = np.memmap(path, np.uint8, "r")
+        start = 8 + int.from_bytes(data[:8].tobytes(), "little")
+        header = json_object(data[8:start].tobytes())
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise ValueError(f"{shown} is damaged or only a part of a file ({one_line(error)}): fetch or copy it "
+                         "again") from error
+    header.pop("__metadata__", None)
+    body = data[start:].view(np.ndarray)
+    return {name: Stored(entry["dtype"], tuple(entry["shape"]), body[slice(*entry["data_offsets"])])
+            for name, entry in header.items()}
+
+
+def write_file(path: Path, dtype: str, shapes: Mapping[str, tuple[int, ...]], arrays: Iterable[np.ndarray],
+               wrote: Callable[[int], object] = lambda size: None) -> None:
+    """Write tensors of one dtype. `arrays` makes them one by one in the order of `shapes`, so that they are never in
+    memory all at once. `wrote` is called with the size of each. ValueError that names a tensor which is not finite in
+    this dtype.
+    """
+    kind = numpy_dtype(dtype)
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # some readers refuse a file without it
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + kind.itemsize * int(np.prod(shape))
+        header[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, array in zip(shapes, arrays, strict=True):
+            with np.errstate(over="ignore"):
+                stored = np.ascontiguousarray(array, kind)  # rounds to nearest, ties to even
+            if stored.shape != shapes[name] or not np.isfinite(stored).all():
+                raise ValueError(f"{name} is not finite in {dtype}: the model diverged, or its numbers need float32")
+            file.write(stored.data if kind.kind == "f" else stored.view(np.uint16).data)
+            wrote(stored.nbytes)
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,194 @@
+"""The model that a run starts from: another run's, or a pretrained one. The checkpoints of a LoRA run name it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from numpygpt.data import TokenDataset
+from numpygpt.models.config import ModelConfig
+from numpygpt.models.gpt import GPT
+from numpygpt.nn.modules.rotary import parse_scaling
+from numpygpt.nn.skeleton import skeleton
+from numpygpt.tokenizer import Tokenizer, load_tokenizer
+from numpygpt.training.adapter import adapt
+from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
+from numpygpt.training.config import SETTINGS, Config
+from numpygpt.training.model_check import check_model
+from numpygpt.training.runs import run_suggestion
+from numpygpt.utils.colour import printable
+from numpygpt.utils.fetch import Progress
+from numpygpt.utils.paths import command, display_path
+
+FREE = ("context", "rope_scaling", "dtype")  # of what is fixed in a resumed run, what a new one need not take over
+MAY_DIFFER = ("max_len", "rope_scaling", "dtype", "dropout", "attn_dropout")  # the fields of a model that can
+NOT_IDS = ("bos_id", "eos_id", "add_bos")  # fields of a tokenizer that change no id of a text
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model on this disk. `name` is the run's `init_from`; `path` is a checkpoint file, or the folder of a pretrained
+    model. Its weights are read when they are needed, and not held."""
+
+    name: str
+    path: Path
+    config: ModelConfig
+    checkpoint: Checkpoint | None = None  # without its arrays
+
+    @classmethod
+    def find(cls, name: str, progress: Progress | None = None) -> Base:
+        """The model of a run folder, a checkpoint file, a folder or GGUF file, or a name. What a name means is fetched
+        if need be, with `progress`. Raises FileNotFoundError, ValueError or RuntimeError in one sentence."""
+        if not is_pretrained(name):
+            checkpoint = load_checkpoint(find_checkpoint(name), only="model/", needs=MODEL_KEYS)
+            check_model(checkpoint)
+            config = ModelConfig.from_dict(checkpoint.header["model"])
+            return cls(name, checkpoint.path, config, replace(checkpoint, arrays={}))
+        return cls.pretrained(name, progress)
+
+    @classmethod
+    def pretrained(cls, name: str, progress: Progress | None = None) -> Base:
+        """A pretrained model by its folder, its GGUF file or its name."""
+        from numpygpt.models import pretrained  # its formats need packages that no run needs
+
+        try:
+            folder = pretrained.find(name, progress)
+        except (FileNotFoundError, RuntimeError) as error:
+            raise type(error)(f"{error}{'' if Path(name).exists() else run_suggestion(name)}") from error
+        return cls(name, folder, pretrained.config_of(folder))
+
+    def model(self, dtype: str = "float32") -> GPT:
+        """The model with its parameters; the adapter of a LoRA run is added to its own base."""
+        if self.checkpoint is None:
+            from numpygpt.models import pretrained
+
+            return pretrained.load(self.path, dtype=dtype)
+        from numpygpt.training.restore import load_model  # whose checkpoints may name a base in turn
+
+        return load_model(self.path)[0]
+
+    def tokenizer(self) -> Tokenizer:
+        """Its tokenizer. ValueError if that has more entries than the model."""
+        if self.checkpoint:
+            return Tokenizer.from_dict(self.checkpoint.header["tokenizer"])
+        found = load_tokenizer(self.path)
+        try:
+            check_sizes(found, self.config, rounded_up=True)
+        except ValueError as error:
+            raise ValueError(f"{display_path(self.path)} cannot be used: {error}") from error
+        return found
+
+    def sha256(self) -> str:
+        """Of its checkpoint, or of its weights: if they are in several files, of one after the other."""
+        digest = hashlib.sha256()
+        for path in [self.path] if self.checkpoint else sorted(self.path.glob("model*.safetensors")):
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        return digest.hexdigest()
+
+    def check_tokenizer(self, dataset: TokenDataset) -> None:
+        """Raise ValueError unless the data folder has the tokenizer of this model, or one with the same ids."""
+        shown = display_path(self.path)
+        if ids_of(self.tokenizer()) != ids_of(dataset.tokenizer):
+            tokenizer = f"{self.checkpoint.header['config'].get('data', 'DATA')}/tokenizer.json" if (
+                self.checkpoint) else self.name
+            make = command("datagen.py", "--input", "FILE", "--tokenizer", tokenizer, "--out", "DIR")
+            raise ValueError(f"the tokenizer of {shown} is not that of the data folder {display_path(dataset.folder)}, "
+                             f"whose token ids therefore mean other text: make a data folder with {make}")
+
+
+def is_pretrained(name: str | Path) -> bool:
+    """Whether this is a pretrained model and no run: a folder in Hugging Face's layout, a GGUF file, or a name. A name
+    is what nothing on this disk is called, and is not a path into a folder that there is."""
+    path = Path(name)
+    if path.exists():
+        return (path / "config.json").is_file() or path.suffix.lower() == ".gguf"
+    in_a_folder = path.is_absolute() or path.parts[:1] == ("..",) or (len(path.parts) > 1 and path.parent.is_dir())
+    return path.suffix == ".gguf" or not (in_a_folder or path.suffix in (".npz", ".json"))
+
+
+def ids_of(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What the ids of a text follow from."""
+    return {name: value for name, value in tokenizer.to_dict().items() if name not in NOT_IDS}
+
+
+def check_sizes(tokenizer: Tokenizer, config: ModelConfig, rounded_up: bool) -> None:
+    """ValueError unless tokenizer and model have the same number of entries; the model may have more if `rounded_up`,
+    as pretrained models do."""
+    entries, known = tokenizer.vocab_size, config.vocab_size
+    if entries > known or (entries < known and not rounded_up):
+        raise ValueError(f"its tokenizer has {entries:,} entries, and its model has {known:,}")
+
+
+def base_of(header: Mapping[str, Any]) -> Base | None:
+    """The model whose adapter a LoRA run's checkpoint holds, None of any other run. ValueError if it is missing, or is
+    another one than at the start of the run."""
+    if not (said := header.get("base")):
+        return None
+    name = printable(said["name"])
+    try:
+        base = Base.find(said["name"])
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"it holds LoRA matrices for the model {name}, which cannot be opened ({error}): put that "
+                         "model back there") from error
+    found = base.sha256()
+    if found != said["sha256"]:
+        raise ValueError(f"it holds LoRA matrices for the model {name} with SHA-256 {said['sha256'][:12]}..., and "
+                         f"that model has changed to {found[:12]}...: put the first one back there, or train again")
+    of_run = ModelConfig.from_dict(header["model"])
+    same = {f.name: getattr(of_run, f.name) for f in fields(ModelConfig) if f.name in MAY_DIFFER}
+    longer = of_run.positions == "learned" and of_run.max_len > base.config.max_len
+    if longer or of_run != replace(base.config, **same):
+        raise ValueError(f"it holds LoRA matrices for the model {name}, whose architecture is another one")
+    return base
+
+
+def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
+    """The configuration with the architecture of its base. ValueError for a flag that asks for another one.
+
+    The context may be shorter than the base's. It is `context`, or that of the run that `init_from` names; a pretrained
+    model, which may know many more positions than anyone trains with, gets the preset's. Named by a flag, it also gets
+    none of the preset's dropout, which is that of another model.
+    """
+    of_base = replace(config, model=base.config)
+    shape = {s.key: s.value(of_base) for s in SETTINGS if s.of_model and s.fixed and s.key not in FREE}
+    for name, value in flags.items():
+        if shape.get(name, value) != value:
+            raise ValueError(f"`init_from` keeps the model's {name} of {shape[name]}; for another one, train a model "
+                             "of your own")
+    longest, rope = base.config.max_len, base.config.positions == "rope"
+    scaling = flags.get("rope_scaling", base.config.rope_scaling) if rope else ""
+    if scaling != base.config.rope_scaling and scaling:
+        kind, (factor, *more) = parse_scaling(scaling)
+        longest = int(factor * (more[-1] if kind == "llama3" else longest))
+    chosen = "init_from" in flags  # else by the preset, which then suits the model
+    own = longest if chosen and base.checkpoint else min(config.model.max_len, longest)
+    context = flags.get("context", own)
+    if chosen and not base.checkpoint:
+        shape |= {name: getattr(base.config, name) for name in ("dropout", "attn_dropout")}
+    if context > longest:
+        cover = f", or cover it with `rope_scaling=linear:{-(-context // base.config.max_len)}`" if rope else ""
+        raise ValueError(f"the model of `init_from` has a context of {longest:,}, got {context:,}: give a smaller "
+                         f"`context`{cover}")
+    found = config.changed(shape | {"context": context, "rope_scaling": scaling}, display_path(base.path))
+    return replace(found, model=replace(found.model, vocab_size=base.config.vocab_size))
+
+
+def make_model(c: Config, base: Base | None) -> GPT:
+    """The model of a run, with random parameters or with those of `base`. With `lora_rank` only its adapter learns."""
+    if base is None:
+        model = GPT(c.model, seed=c.seed)
+    else:
+        with skeleton() as made:
+            model = GPT(c.model, seed=c.seed)
+        made.complete(model, draw=False)
+        given = base.model(c.model.dtype).params()
+        for name, param in model.params().items():
+            param[...] = given[name][: len(param)]  # a shorter context has the first positions only
+    adapt(model, c)
+    model.recompute = c.recompute
+    return model

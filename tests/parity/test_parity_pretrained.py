@@ -1,0 +1,96 @@
+"""Models of transformers in float64, read and written: logits and every gradient are equal."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("safetensors")
+pytest.importorskip("ml_dtypes")
+
+from numpygpt.models.pretrained import families, load  # noqa: E402
+from numpygpt.nn.modules.rotary import frequencies  # noqa: E402
+
+V, T = 13, 11
+GPT2 = {"vocab_size": V, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head": 3, "bos_token_id": 1,
+        "eos_token_id": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+LLAMA = {"vocab_size": V, "hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 6,
+         "num_key_value_heads": 2, "max_position_embeddings": 16, "rms_norm_eps": 1e-3}
+CASES = {
+    "gpt2": ("GPT2", GPT2),
+    "gpt2 untied, relu, inner": ("GPT2", GPT2 | {"tie_word_embeddings": False, "activation_function": "relu",
+                                                 "n_inner": 20, "layer_norm_epsilon": 1e-3}),
+    "llama": ("Llama", LLAMA),
+    "llama tied": ("Llama", LLAMA | {"tie_word_embeddings": True}),
+    "llama head_dim": ("Llama", LLAMA | {"head_dim": 8, "num_key_value_heads": None}),
+    "llama biases, geglu": ("Llama", LLAMA | {"attention_bias": True, "mlp_bias": True, "hidden_act": "gelu_new"}),
+    "llama linear": ("Llama", LLAMA | {"rope_parameters": {"rope_type": "linear", "factor": 2.5, "rope_theta": 500.0}}),
+    "llama llama3": ("Llama", LLAMA | {"head_dim": 8, "rope_parameters": {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "rope_theta": 100.0,
+        "original_max_position_embeddings": 8}}),
+    "qwen2": ("Qwen2", LLAMA | {"num_attention_heads": 3, "num_key_value_heads": 1}),
+    "qwen2 tied": ("Qwen2", LLAMA | {"num_attention_heads": 3, "num_key_value_heads": 3, "tie_word_embeddings": True}),
+}  # fmt: skip
+
+
+def reference(kind, settings):
+    config = getattr(transformers, f"{kind}Config")(**settings, attn_implementation="sdpa")
+    model = {"GPT2": transformers.GPT2LMHeadModel, "Llama": transformers.LlamaForCausalLM,
+             "Qwen2": transformers.Qwen2ForCausalLM}[kind](config).double().eval()  # fmt: skip
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for param in model.parameters():
+            param.copy_(0.5 * torch.randn(param.shape, generator=generator, dtype=torch.float64))
+    return model
+
+
+def exact(model, config):
+    """Let transformers compute in float64 where it always takes float32: norms, and sines. A frequency may be rounded
+    in another direction than ours: they are compared, and then it gets ours."""
+    if config.positions != "rope":
+        return
+    rotary = model.model.rotary_emb
+    wanted = frequencies(config.d_k, config.rope_theta, config.rope_scaling)
+    np.testing.assert_allclose(rotary.inv_freq.numpy(), wanted, rtol=3e-7)
+
+    def forward(x, position_ids):
+        angle = position_ids[..., None].float() * torch.tensor(wanted).float()
+        angle = torch.cat([angle, angle], dim=-1).double()
+        return angle.cos(), angle.sin()
+
+    rotary.forward = forward
+    for norm in (module for name, module in model.named_modules() if name.endswith("norm")):
+        norm.forward = lambda X, norm=norm: norm.weight * X * torch.rsqrt(
+            X.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+
+
+def batch():
+    rng = np.random.default_rng(0)
+    return rng.integers(0, V, (3, T)), rng.integers(0, V, (3, T))
+
+
+@pytest.mark.parametrize("kind, settings", CASES.values(), ids=CASES)
+def test_logits_and_every_gradient(kind, settings, tmp_path):
+    theirs = reference(kind, settings)
+    theirs.save_pretrained(tmp_path)
+    ours = load(tmp_path, dtype="float64").train()
+    exact(theirs, ours.config)
+    x, y = batch()
+    logits = theirs(torch.tensor(x)).logits
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.tensor(y).flatten())
+    loss.backward()
+    assert_close("logits", ours(x)[0], logits)
+    assert ours.loss(x, y) == pytest.approx(loss.item(), rel=1e-9)
+    ours.backward()
+    shapes = {name: param.shape for name, param in ours.named_parameters()}
+    family = families.FAMILIES[theirs.config.model_type]
+    grads, named = ours.grads(), dict(theirs.named_parameters())
+    parts = list(family.parts(ours.config, shapes))
+    assert {part.name for part in parts} == set(named)
+    for part in parts:
+        assert_close(part.name, part.of(grads[part.param]), named[part.name].grad)
+
+
+def assert_close(name, got, expected):
+    expected = expected.detach().numpy()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max(), err_msg=name)
