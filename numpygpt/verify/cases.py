@@ -125,7 +125,7 @@ def attention_cases(rng: np.random.Generator) -> Iterator[Case]:
         "blocks, P recomputed": {"ROWS": 2, "KEEP_WEIGHTS": 0},
         "P recomputed": {"KEEP_WEIGHTS": 0},
         "T at the limit for P": {"KEEP_WEIGHTS": 5},
-        "a sequence at a time": {"SCORE_ENTRIES": 1},
+        "a sequence at a time, P recomputed": {"SCORE_ENTRIES": 1, "KEEP_WEIGHTS": 0},
     }
     plain = partial(MultiHeadAttention, 6, 2, 4, 2)
     makers: dict[str, Callable[[], Module]] = {
