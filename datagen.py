@@ -56,8 +56,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="the encoding of the files of --input, such as utf-16 or cp1252; with a wrong one, letters come out wrong")
     add("--tokenizer", metavar="NAME", type=as_typed, default="char",
         help="char learns fastest on a small text; bpe fits more text into a context; word cannot misspell, but knows "
-        "no new word; gpt2, the path of a tokenizer.json (ours or Hugging Face's), or a pretrained model (a folder, a .gguf "
-        "file, or a name such as smollm2-135m-instruct, for train.py --init-from) is used as it is and keeps its ids")
+        "no new word; gpt2, the path of a tokenizer.json (ours or Hugging Face's), or a pretrained model (a folder, a "
+        ".gguf file, or a name such as smollm2-135m-instruct) is used as it is and keeps its ids")
     add("--tokenizer-files", type=Path, metavar="DIR", default=unset,
         help="for gpt2: the folder with vocab.bpe and encoder.json as OpenAI published them in "
         "https://openaipublic.blob.core.windows.net/gpt-2/models/124M/ (or Hugging Face's merges.txt and vocab.json, "

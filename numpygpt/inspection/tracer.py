@@ -49,7 +49,8 @@ class Record:
     forward_flops: int | None = 0
     backward_flops: int | None = 0
     cached: int = 0
-    outputs: list[np.ndarray] = field(default_factory=list)  # copies, one per call, if `keep` asked for them
+    # Copies, one per call, if `keep` asked for them, without those of a forward that backward runs again.
+    outputs: list[np.ndarray] = field(default_factory=list)
     gradients: list[np.ndarray] = field(default_factory=list)  # the same of dL/d(output)
 
 
@@ -104,7 +105,7 @@ class Tracer:
         record.output = add(record.output, stats_of(array))
         self.scalars.forward(name, array)
         record.forward_flops = total((record.forward_flops, self.flops(record, "forward", before)))
-        if self.keep(name):
+        if self.keep(name) and not any(direction == "backward" for _, direction in self.running):
             record.outputs.append(np.array(array))
         self.overhead += time.perf_counter() - ended
         return out

@@ -13,7 +13,7 @@ from numpygpt.inspection.step import TracedStep
 from numpygpt.inspection.surprise import padded
 from numpygpt.inspection.trace import Record
 from numpygpt.inspection.tree import alike, is_idle
-from numpygpt.inspection.walk.attention import show_attention
+from numpygpt.inspection.walk.attention import show_heads, show_weights
 from numpygpt.inspection.walk.head import Head, show_loss
 from numpygpt.inspection.walk.lines import NUMBER, SHAPE, SHOWN, Lines, shape, token_texts
 from numpygpt.models import GPT
@@ -41,6 +41,7 @@ class Forward:
     def module(self, name: str, full: bool) -> None:
         """A module's output, after those of the modules inside it."""
         module, record = self.modules[name], self.step.records[name]
+        rotary: Module | None = getattr(module, "rotary", None)
         if is_idle(module, record.input_shape):
             return
         inside = [child for child, r in self.step.records.items()
@@ -59,8 +60,11 @@ class Forward:
                 self.row(child)
             own = child.removeprefix(name + ".")
             kept = self.step.records[child].outputs
-            if kept and child == inside[0] and hasattr(module, "weights"):
-                show_attention(self.lines, self.step, name, child)
+            if kept and hasattr(module, "weights"):
+                if child == inside[0]:
+                    show_heads(self.lines, self.step, module, inside[0])
+                if own == ("rotary" if rotary is not None else inside[0].removeprefix(name + ".")):
+                    show_weights(self.lines, self.step, module, inside[0])
             if kept and own in residuals[:-1]:  # the sum with the last one is the module's output
                 stream = [X + Y for X, Y in zip(stream, kept, strict=True)]
                 self.sum(f"  + {own}", record, stream)
@@ -82,7 +86,10 @@ class Forward:
         if formula and kind not in self.explained:
             text += ": " + ", ".join(" ".join(line.split()) for line in formula.forward)
         self.explained.add(kind)
-        if record.outputs and not module._params and not any(module.children()):
+        calls, passes = record.forward_calls, self.step.records[stream_names(self.step.trainer.model)[0]].forward_calls
+        if calls > passes:
+            text += f"; called {calls // passes} times, and the shape is the last call's"
+        elif record.outputs and not module._params and not any(module.children()):
             text += f"; {zeros(record)}"
         return text
 
