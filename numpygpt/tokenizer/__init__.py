@@ -4,12 +4,14 @@ from numpygpt.tokenizer.base import Tokenizer, load_tokenizer
 from numpygpt.tokenizer.bpe import BPETokenizer
 from numpygpt.tokenizer.char import CharTokenizer
 from numpygpt.tokenizer.decoding import StreamDecoder
+from numpygpt.tokenizer.sentencepiece import SentencePieceTokenizer
 from numpygpt.tokenizer.stream import Special
 from numpygpt.tokenizer.word import WordTokenizer
 
 __all__ = [
     "BPETokenizer",
     "CharTokenizer",
+    "SentencePieceTokenizer",
     "Special",
     "StreamDecoder",
     "Tokenizer",

@@ -13,7 +13,6 @@ from numpygpt.tokenizer.added import AddedToken, Parts, crossing, cut_at, unbrok
 from numpygpt.tokenizer.decoding import StreamDecoder
 from numpygpt.tokenizer.stream import Breaks, Chunk, Pieces, chunks, resumed
 from numpygpt.tokenizer.workers import ordered_map
-from numpygpt.utils.text import shorten
 
 Where = Callable[[str, int], str]  # describes an index in a text
 
@@ -26,8 +25,8 @@ class Tokenizer:
     With `lowercase` every text is lower-cased before it is encoded, except special tokens.
     A special token represents something that is not text, such as the end of a document. Its name in plain text is
     ordinary text unless the caller lists it in `allowed_special`, so no corpus and no prompt can forge one.
-    `bos_id` and `eos_id` start and end a text in the vocabulary of another program; else they are None. With `add_bos`
-    its model expects `bos_id` before every text (`add_eos`: `eos_id` after it). `encode` never adds them.
+    `bos_id` and `eos_id` begin and end a text, and with `add_bos` a model expects `bos_id` before every text (see
+    ends.py). `encode` never adds them.
     """
 
     kind = ""
@@ -36,15 +35,13 @@ class Tokenizer:
     dropped = 0  # after training: how many times a rare word was dropped to save memory
     bos_id: int | None = None
     eos_id: int | None = None
-    add_bos = add_eos = False
+    add_bos, add_eos = False, False
     breaks: Breaks | None = None  # where a long text may be cut (see stream.py)
 
     def __init__(self, lowercase: bool = False) -> None:
         self.lowercase = bool(lowercase)
         self.special_tokens: dict[str, int] = {}  # name -> id
-        self.added_tokens: tuple[AddedToken, ...] = ()  # see added.py
-        self._early: dict[str, int] = {}  # their contents, found before and after the text is normalised
-        self._late: dict[str, int] = {}
+        self._set_added(())
         self._tokens: list[Any] = []  # id -> str, or bytes for BPE; empty until trained
 
     @property
@@ -70,7 +67,9 @@ class Tokenizer:
 
     def encode_array(self, text: str, allowed_special: Collection[str] | str = ()) -> np.ndarray:
         """Return the same ids as a uint32 array. (N,)"""
-        return self._ready()._encode(text, self._split(text, allowed_special))
+        checks.text(text)
+        names = checks.allowed(allowed_special, self._ready().special_tokens)
+        return self._encode(text, self._parts(text, {name: self.special_tokens[name] for name in names}))
 
     def encode_stream(self, pieces: Pieces, workers: int = 1) -> Iterator[np.ndarray]:
         """Yield the ids of a text that comes in pieces. The arrays together are the ids of the whole text.
@@ -91,18 +90,13 @@ class Tokenizer:
                 parts += self._parts(part, {}, len(text), inside=chunk[1] and place == 0)
                 text += part
             else:
-                parts.append((len(text), self._special_id(part.name)))
+                (name,) = checks.allowed([part.name], self.special_tokens, "the text contains")
+                parts.append((len(text), self.special_tokens[name]))
         return self._encode(text, parts, checks.near)
 
     def _guard(self) -> str:
         """Return what must hold at a place where a long text is cut."""
         return unbroken(crossing(token.content for token in self.added_tokens))
-
-    def _split(self, text: str, allowed: Collection[str] | str) -> Parts:
-        """Cut `text` at the special tokens that the caller allows, and at the added tokens."""
-        checks.text(text)
-        names = checks.allowed(allowed, self.special_tokens)
-        return self._parts(text, {name: self.special_tokens[name] for name in names})
 
     def _parts(self, text: str, special: dict[str, int], start: int = 0, inside: bool = False) -> Parts:
         """Cut `text`, which starts at `start` of a longer text, in two passes: `normalized` added tokens are found in
@@ -113,19 +107,10 @@ class Tokenizer:
         return [(place, self._cased(part) if isinstance(part, str) else part) for place, part in parts]
 
     def _normal(self, text: str) -> str:
-        """Return `text` as a vocabulary of another program wants it."""
-        return text
+        return text  # what a vocabulary of another program changes in a text
 
     def _cased(self, text: str) -> str:
         return text.lower() if self.lowercase else text
-
-    def _special_id(self, name: str) -> int:
-        if name not in self.special_tokens:
-            raise ValueError(
-                f"this tokenizer has no special token {shorten(name)}, which the text contains; "
-                f"it has {', '.join(map(repr, self.special_tokens)) or 'none'}"
-            )
-        return self.special_tokens[name]
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
         """Return the ids of `text`, which was split into `parts`. `where` describes a place in it."""
@@ -171,10 +156,8 @@ class Tokenizer:
         found = kinds[storage.check_header(fields, kinds)]
         target = cls if issubclass(cls, found) else found  # a subclass of BPETokenizer reads "bpe" as itself
         if not issubclass(target, cls):
-            raise ValueError(
-                f"this is a {found.kind} tokenizer, but {cls.__name__} reads kind {cls.kind!r}; "
-                f"use {found.__name__} or load_tokenizer(path)"
-            )
+            raise ValueError(f"this is a {found.kind} tokenizer, but {cls.__name__} reads kind {cls.kind!r}; use "
+                             f"{found.__name__} or load_tokenizer(path)")
         storage.check_keys(fields, target.fields, target.optional)
         if not isinstance(fields["lowercase"], bool):
             raise storage.wrong("lowercase", "true or false", fields["lowercase"])
@@ -218,6 +201,7 @@ class Tokenizer:
         self.special_tokens = special
 
     def _set_added(self, added: tuple[AddedToken, ...]) -> None:
+        """Set the added tokens (see added.py), and which are found before and after a text is normalised."""
         self.added_tokens = added
         self._early = {token.content: token.id for token in added if not token.normalized}
         self._late = {self._normal(token.content): token.id for token in added if token.normalized}

@@ -19,12 +19,10 @@ from numpygpt.tokenizer.merges import Pair, learn_merges
 from numpygpt.tokenizer.normal import nfc
 from numpygpt.tokenizer.pieces import PieceCache
 from numpygpt.tokenizer.pretokenize import PATTERNS, breaks, pretokenize
-from numpygpt.tokenizer.stream import Pieces, count, runs
+from numpygpt.tokenizer.stream import Pieces, count
 
 RULES = ("pattern", "nfc", "ignore_merges")
 BYTES = [bytes([byte]) for byte in range(256)]
-RUN_CHARACTERS = 1 << 16  # cut into pieces at a time: they stay in the processor's cache
-CHUNK_CHARACTERS = 1 << 22  # whose new pieces are merged together
 MAX_PIECE = 1024  # characters of a piece in training: a longer piece, such as a text without spaces, is cut
 
 
@@ -118,14 +116,7 @@ class BPETokenizer(Tokenizer):
         return nfc(text) if self.nfc else text
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
-        ids = [np.empty(0, dtype=np.uint32)]
-        for _, part in parts:
-            if isinstance(part, int):
-                ids.append(np.array([part], dtype=np.uint32))
-            else:
-                ids += [self._cache.encode(runs(stretch, RUN_CHARACTERS, self.breaks))
-                        for stretch in runs(part, CHUNK_CHARACTERS, self.breaks)]  # fmt: skip
-        return np.concatenate(ids)
+        return self._cache.encode_parts(parts, self.breaks)
 
     def _merge(self, pieces: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the ids of all pieces, where in them each piece starts, and how many it has."""

@@ -68,7 +68,9 @@ def special_names(names: Iterable[str]) -> list[str]:
     return names
 
 
-def allowed(names: Collection[str] | str, known: dict[str, int]) -> list[str]:
+def allowed(
+    names: Collection[str] | str, known: dict[str, int], where: str = "allowed_special names"
+) -> list[str]:
     """Return the special tokens that `allowed_special` names; "all" is every known one."""
     if isinstance(names, str):
         if names == "all":
@@ -76,8 +78,8 @@ def allowed(names: Collection[str] | str, known: dict[str, int]) -> list[str]:
         raise ValueError(f"allowed_special takes a collection of names or 'all', got {names!r}; pass ({names!r},)")
     for name in names:
         if name not in known:
-            raise ValueError(f"this tokenizer has no special token {shorten(name)}, which allowed_special names; it "
-                             f"has {', '.join(map(repr, known)) or 'none'}")
+            raise ValueError(f"this tokenizer has no special token {shorten(name)}, which {where}; it has "
+                             f"{', '.join(map(repr, known)) or 'none'}")
     return list(names)
 
 

@@ -41,16 +41,26 @@ class StreamDecoder:
 
 
 class ByteStreamDecoder(StreamDecoder):
-    """Holds back the bytes of a character until it is complete."""
+    """Holds back the bytes of a character until it is complete.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    `tokens`: the bytes of each id. With `drop_space` a space at the start of the text is dropped.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, tokens: list[bytes] | None = None, drop_space: bool = False) -> None:
         super().__init__(tokenizer)
+        self.tokens = tokenizer._tokens if tokens is None else tokens
         self.bytes = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self.drop_space = self.at_start = drop_space
 
     def _text(self, id: int) -> str:
-        return self.bytes.decode(self.tokenizer._tokens[id])
+        text = self.bytes.decode(self.tokens[id])
+        if self.at_start and text:
+            self.at_start = False
+            return text.removeprefix(" ")
+        return text
 
     def _rest(self) -> str:
+        self.at_start = self.drop_space
         return self.bytes.decode(b"", final=True)
 
 

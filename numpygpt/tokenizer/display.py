@@ -14,6 +14,7 @@ LEGENDS = {  # what each kind's signs mean, next to colour.LEGEND
     "char": (),
     "word": ("a bare space has no token of its own; the token <join> says that there is no space",),
     "bpe": (r"\xe2 a byte that is part of a character",),
+    "sentencepiece": (r"\xe2 a byte that is part of a character",),
 }
 
 

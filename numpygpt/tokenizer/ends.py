@@ -1,4 +1,8 @@
-"""The tokens that begin and end a text in the vocabulary of another program: optional fields of our file."""
+"""The tokens that begin and end a text in the vocabulary of another program: optional fields of our file.
+
+`bos_id` and `eos_id` are None in a vocabulary that was trained here, and where the other program names none. `add_bos`:
+its model expects `bos_id` before every text; `add_eos`: `eos_id` after it.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from numpygpt.tokenizer import hub_parts, storage
+from numpygpt.tokenizer import hub_parts, hub_sentencepiece, hub_vocabulary, storage
 from numpygpt.tokenizer.alphabet import byte_alphabet, latin_1, spelled
 from numpygpt.utils.text import shorten
 
@@ -45,26 +45,22 @@ def ids_of(file: Fields) -> dict[str, int]:
 
 
 def from_huggingface(file: Fields) -> Fields:
-    """Return our fields from a tokenizer.json: byte-level BPE, without anything that would change its ids.
+    """Return our fields from a tokenizer.json: byte-level BPE or SentencePiece's (see hub_sentencepiece.py), without
+    anything that would change its ids.
 
     Special tokens and other added tokens (see added.py) are taken over. `truncation` and `padding` concern batches and
     are left out.
     """
+    if hub_sentencepiece.recognised(file):
+        return hub_sentencepiece.from_huggingface(file)
     model = file["model"]
     pattern = hub_parts.pattern(file)
     hub_parts.check_model(model, "byte_fallback")
     rules = _rules(pattern, hub_parts.nfc(file), model.get("ignore_merges") not in hub_parts.OFF)
-    ids = model.get("vocab")
-    if not isinstance(ids, dict):
-        raise storage.wrong("model.vocab", "an object from tokens to ids", ids)
-    merges = model.get("merges")
-    if isinstance(merges, list):  # "a b" in older files, ["a", "b"] in newer ones
-        merges = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
-    special, added = hub_parts.read_added(file.get("added_tokens"), _merged(merges) & ids.keys())
-    own = {token["content"]: token["id"] for token in added if token["own"]}
-    for token in added:
-        if not token["own"] and ids.get(token["content"]) != token["id"]:
-            raise storage.wrong("added_tokens", "tokens with the ids that they have in vocab", token["content"])
+    ids = hub_vocabulary.vocab(model)
+    merges = hub_vocabulary.merges(model)
+    special, added = hub_vocabulary.read_added(file.get("added_tokens"), _made(merges) & ids.keys())
+    own = hub_vocabulary.own(ids, added)
     every = {**ids, **special, **own}
     return {**_fields(every, merges, special, added), **rules, **hub_parts.ends(file, every)}
 
@@ -95,7 +91,7 @@ def from_gguf(
     if len(types) != len(tokens) or len(set(tokens)) < len(tokens):
         raise storage.wrong("tokens", f"different strings, as many as there are types ({len(types):,})", len(tokens))
     pairs = [merge.split(" ") for merge in merges]
-    merged = _merged(pairs)
+    merged = _made(pairs)
     special, added = {}, []
     for id, (token, type) in enumerate(zip(tokens, types, strict=True)):
         if type in (CONTROL, UNKNOWN):
@@ -117,10 +113,12 @@ def _rules(pattern: str, nfc: bool, ignore_merges: bool) -> Fields:
 
 def to_huggingface(fields: Fields) -> Fields:
     """Return a tokenizer.json from our fields of a byte-level BPE tokenizer. Raises ValueError if it lower-cases."""
+    if fields["kind"] == "sentencepiece":
+        return hub_sentencepiece.to_huggingface(fields)
     if fields["lowercase"]:
         raise ValueError("this tokenizer lower-cases text by Python's rules, which tokenizer.json cannot express; "
                          "train one without lowercase, on lower-case text")
-    own, tokens = hub_parts.added_tokens(fields)
+    own, tokens = hub_vocabulary.added_tokens(fields)
     free = storage.ordinary_ids(len(fields["vocab"]), own.values())
     ids = {token.translate(byte_alphabet()): id for token, id in zip(fields["vocab"], free, strict=True)}
     if taken := sorted(set(ids) & set(own)):
@@ -138,10 +136,8 @@ def to_huggingface(fields: Fields) -> Fields:
 
 def _fields(ids: dict[str, int], merges: Any, special: dict[str, int], added: Sequence[Fields] = ()) -> Fields:
     """Return our fields from a vocabulary and merges in the byte alphabet."""
-    if not all(type(id) is int for id in ids.values()) or sorted(ids.values()) != list(range(len(ids))):
-        raise storage.wrong("vocab", f"{len(ids):,} tokens with the ids from 0 on, each once", sorted(map(str, ids)))
     named = {*special, *(token["content"] for token in added if token["own"])}
-    vocab = [spelled(token) for token, id in sorted(ids.items(), key=lambda item: item[1]) if token not in named]
+    vocab = [spelled(token) for token in hub_vocabulary.in_order(ids) if token not in named]
     if not isinstance(merges, list) or not all(isinstance(merge, list) for merge in merges):
         raise storage.wrong("merges", "a list of pairs of tokens", merges)
     pairs = [[spelled(part) if isinstance(part, str) else part for part in merge] for merge in merges]
@@ -150,8 +146,6 @@ def _fields(ids: dict[str, int], merges: Any, special: dict[str, int], added: Se
     return {**header, "special_tokens": special, "vocab": vocab, "merges": pairs, **more}
 
 
-def _merged(merges: Any) -> set[str]:
-    """Return the bytes' tokens, and all tokens that are part or result of a merge."""
-    pairs = [merge for merge in merges if isinstance(merge, list)] if isinstance(merges, list) else []
-    pairs = [pair for pair in pairs if all(isinstance(part, str) for part in pair)]
-    return {*map(chr, latin_1()), *(token for pair in pairs for token in (*pair, "".join(pair)))}
+def _made(merges: Any) -> set[str]:
+    """Return all tokens that merges make or use, bytes included."""
+    return {*map(chr, latin_1()), *hub_vocabulary.merged(merges)}

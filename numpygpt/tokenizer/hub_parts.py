@@ -15,7 +15,6 @@ Fields = dict[str, Any]
 OFF = (None, False, "", 0, 0.0)  # values of an option that is not in use
 UNSUPPORTED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-STRICT = ("single_word", "lstrip", "rstrip")  # flags that change where an added token is found
 DIGITS = {"type": "Digits", "individual_digits": True}
 
 
@@ -160,39 +159,6 @@ def post_processor(fields: Fields, names: dict[int, str]) -> Fields | None:
             "special_tokens": known}
 
 
-def read_added(tokens: Any, merged: set[str]) -> tuple[dict[str, int], list[Fields]]:
-    """Return name -> id of the special tokens, and the other added tokens as in our file."""
-    if not isinstance(tokens or [], list):
-        raise storage.wrong("added_tokens", "a list", tokens)
-    special: dict[str, Any] = {}  # wrong ids are found later, with all others
-    added: list[Fields] = []
-    for token in tokens or []:
-        if not isinstance(token, dict) or not isinstance(token.get("content"), str):
-            raise storage.wrong("added_tokens", "a list of objects with content and id", token)
-        content, id = token["content"], token.get("id")
-        for flag in STRICT:
-            if token.get(flag):
-                raise refused(f"its added token {shorten(content)} has {flag}", "no such flag")
-        if token.get("special", True):
-            special[content] = id
-        else:
-            added.append({"content": content, "id": id, "normalized": bool(token.get("normalized", True)),
-                          "own": content not in merged})  # fmt: skip
-        if content in merged and (content in special or not content.isascii()):
-            raise refused(f"its added token {shorten(content)} is also an ordinary token", "another name for it")
-    return special, added
-
-
-def added_tokens(fields: Fields) -> tuple[dict[str, int], list[Fields]]:
-    """Return name -> id of the tokens that are not ordinary, and all added_tokens as a tokenizer.json lists them."""
-    special, added = fields["special_tokens"], fields.get("added_tokens", ())
-    tokens = [{"id": id, "content": name, "normalized": False, "special": True} for name, id in special.items()]
-    tokens += [{key: token[key] for key in ("id", "content", "normalized")} | {"special": False} for token in added]
-    flags = dict.fromkeys(STRICT, False)
-    own = {**special, **{token["content"]: token["id"] for token in added if token["own"]}}
-    return own, [{**token, **flags} for token in sorted(tokens, key=lambda token: token["id"])]
-
-
 def tokenizer_json(fields: Fields, added: list[Fields], ids: dict[str, int], merges: list[list[str]], *,
                    normalizer: Any, pre_tokenizer: Any, decoder: Any, **model: Any) -> Fields:  # fmt: skip
     """Return a tokenizer.json. `ids`: every token's id; `model`: options of the model that are in use."""
@@ -211,6 +177,6 @@ def tokenizer_json(fields: Fields, added: list[Fields], ids: dict[str, int], mer
             "type": "BPE",
             **{**options, **flags, **model},
             "vocab": dict(sorted(ids.items(), key=lambda item: item[1])),
-            "merges": [" ".join(merge) for merge in merges],
+            "merges": merges if any(" " in part for pair in merges for part in pair) else [*map(" ".join, merges)],
         },
     }

@@ -8,6 +8,11 @@ from threading import Lock
 
 import numpy as np
 
+from numpygpt.tokenizer.added import Parts
+from numpygpt.tokenizer.stream import Breaks, runs
+
+RUN_CHARACTERS = 1 << 16  # cut into pieces at a time: they stay in the processor's cache
+CHUNK_CHARACTERS = 1 << 22  # whose new pieces are merged together
 MAX_PIECES = 1 << 17  # a few tens of MB; a corpus repeats its words, so nearly every piece is found
 MAX_CHARACTERS = 1 << 22  # of their text: one piece can be a megabyte long
 
@@ -37,6 +42,19 @@ class PieceCache(dict[str, int]):
     def __missing__(self, piece: str) -> int:
         number = self[piece] = len(self)
         return number
+
+    def encode_parts(self, parts: Parts, breaks: Breaks | None) -> np.ndarray:
+        """Return the ids of the parts of a text, which is cut at `breaks`; without them it has no safe place."""
+        ids = [np.empty(0, dtype=np.uint32)]
+        for _, part in parts:
+            if isinstance(part, int):
+                ids.append(np.array([part], dtype=np.uint32))
+            elif breaks is None:
+                ids.append(self.encode([part]))
+            else:
+                ids += [self.encode(runs(stretch, RUN_CHARACTERS, breaks))
+                        for stretch in runs(part, CHUNK_CHARACTERS, breaks)]  # fmt: skip
+        return np.concatenate(ids)
 
     def encode(self, runs: Iterable[str]) -> np.ndarray:
         """Return the ids of a text that comes in runs, which never cut a piece. (N,) uint32"""

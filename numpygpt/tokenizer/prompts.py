@@ -16,11 +16,16 @@ MAX_REPEATED = 60  # characters of a text that a note repeats
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> list[int]:
     """Return the ids that a model starts from.
 
-    The name of a special token in `prompt`, such as <|endoftext|>, becomes that token. An empty prompt becomes the end
-    of a previous text, else a new line, else id 0, because a model needs one token to predict the next from.
+    The name of a special token in `prompt`, such as <|endoftext|>, becomes that token. With `add_bos` the token that
+    begins a text is put in front, unless the prompt has it. An empty prompt becomes this token, else the end of a
+    previous text, else a new line, else id 0, because a model needs one token to predict the next from.
     """
+    first = [tokenizer.bos_id] if tokenizer.bos_id is not None else []
     if prompt:
-        return tokenizer.encode(prompt, allowed_special="all")
+        ids = tokenizer.encode(prompt, allowed_special="all")
+        return first + ids if tokenizer.add_bos and ids[:1] != first else ids
+    if first:
+        return first
     if END_OF_TEXT in tokenizer.special_tokens:
         return [tokenizer.special_tokens[END_OF_TEXT]]
     try:

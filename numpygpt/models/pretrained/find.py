@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -95,7 +95,8 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
         for left in place.glob(f".{name}.*"):  # of a process that was killed
             if time.time() - left.stat().st_mtime > UNUSED_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=place))
+        made = place / f".{name}.{secrets.token_hex(4)}"
+        made.mkdir()
     except OSError as error:
         why = f"cannot write to {place}: {error.strerror}; set NUMPYGPT_CACHE to another folder"
         raise RuntimeError(why) from error
