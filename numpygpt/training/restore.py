@@ -78,11 +78,11 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
 
 def load_pretrained(name: str | Path, progress: Progress | None = None) -> tuple[GPT, Tokenizer, Source]:
     """The same of a pretrained model. ValueError if its tokenizer has ids that the model does not know."""
-    from numpygpt.models.pretrained.loading import described
+    from numpygpt.models import pretrained
 
     base = Base.pretrained(str(name), progress)
     tokenizer, model = base.tokenizer(), base.model().eval()
-    family = described(base.path)[0].model_type
+    family = pretrained.described(base.path)[0].model_type
     about = f"{family} with {model.n_params():,} parameters and a context of {model.max_len:,} tokens"
     return model, tokenizer, Source(base.path, name=str(name), about=about)
 
