@@ -37,7 +37,8 @@ def test_the_output_is_that_of_weights_times_masks(normal, lively):
 def test_gradients_with_tiles_and_recomputation(limits, n_kv_heads, normal, monkeypatch):
     for name, value in limits.items():
         monkeypatch.setattr(causal_attention, name, value)
-    assert (report := gradcheck(MultiHeadAttention(4, 2, 3, 2, n_kv_heads=n_kv_heads, attn_dropout=0.4, rng=3), normal(2, 5, 4))), report
+    attn = MultiHeadAttention(4, 2, 3, 2, n_kv_heads=n_kv_heads, attn_dropout=0.4, rng=3)
+    assert (report := gradcheck(attn, normal(2, 5, 4))), report
 
 
 def test_recomputed_weights_give_the_gradients_of_cached_ones(normal, lively, monkeypatch):
