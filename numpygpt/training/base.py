@@ -56,15 +56,24 @@ class Base:
         folder = pretrained.find(name, progress)
         return cls(name, folder, pretrained.config_of(folder))
 
-    def model(self, dtype: str = "float32") -> GPT:
-        """The model with its parameters; the adapter of a LoRA run is added to its own base."""
+    def model(self, c: Config | None = None) -> GPT:
+        """The model with its parameters, with the configuration and the seed of the run `c` if there is one."""
         if self.checkpoint is None:
             from numpygpt.models import pretrained
 
-            return pretrained.load(self.path, dtype=dtype)
+            return pretrained.load(self.path, make=lambda config: GPT(c.model, seed=c.seed) if c else GPT(config))
         from numpygpt.training.restore import load_model  # whose checkpoints may name a base in turn
 
-        return load_model(self.path)[0]
+        found = load_model(self.path)[0]
+        if c is None:
+            return found
+        with skeleton() as made:
+            model = GPT(c.model, seed=c.seed)
+        made.complete(model, draw=False)
+        given = found.params()
+        for name, param in model.params().items():
+            param[...] = given[name][: len(param)]  # a shorter context has the first positions only
+        return model
 
     def tokenizer(self) -> Tokenizer:
         """Its tokenizer. ValueError if that has more entries than the model."""
@@ -178,15 +187,7 @@ def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
 
 def make_model(c: Config, base: Base | None) -> GPT:
     """The model of a run, with random parameters or with those of `base`. With `lora_rank` only its adapter learns."""
-    if base is None:
-        model = GPT(c.model, seed=c.seed)
-    else:
-        with skeleton() as made:
-            model = GPT(c.model, seed=c.seed)
-        made.complete(model, draw=False)
-        given = base.model(c.model.dtype).params()
-        for name, param in model.params().items():
-            param[...] = given[name][: len(param)]  # a shorter context has the first positions only
+    model = base.model(c).train() if base else GPT(c.model, seed=c.seed)
     adapt(model, c)
     model.recompute = c.recompute
     return model
