@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from numpygpt.utils.paths import ROOT, command, display_path
 
 FREE = ("context", "rope_scaling", "dtype")  # of what is fixed in a resumed run, what a new one need not take over
 MAY_DIFFER = ("max_len", "rope_scaling", "dtype", "dropout", "attn_dropout")  # the fields of a model that can
+NAME = r"[\w.-]{1,96}(/[\w.-]{1,96})?"  # of a pretrained model
 NOT_IDS = ("bos_id", "eos_id", "add_bos")  # fields of a tokenizer that change no id of a text
 
 
@@ -115,7 +117,7 @@ def is_pretrained(name: str | Path) -> bool:
     in_a_folder = path.is_absolute() or path.parts[:1] in (("..",), ("runs",)) or (
         len(path.parts) > 1 and path.parent.is_dir())
     run = in_a_folder or path.suffix in (".npz", ".json") or (ROOT / "runs" / path).is_dir()
-    return path.suffix == ".gguf" or not run
+    return path.suffix == ".gguf" or not (run or re.fullmatch(NAME, str(name)) is None)
 
 
 def ids_of(tokenizer: Tokenizer) -> dict[str, Any]:
