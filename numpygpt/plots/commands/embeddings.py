@@ -88,8 +88,8 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
 def ranked(loaded: LoadedModel) -> tuple[list[int], str]:
     """Return the ids, the most frequent in the training text first, without those that never occur, and words for that.
 
-    If the data folder is gone or has changed, or the model is pretrained: the ids in their order. A BPE tokenizer merged
-    the most frequent pairs first; its single characters and fragments are left out.
+    If the data folder is gone or has changed, or the model is pretrained: the ids in their order. A BPE tokenizer
+    merged the most frequent pairs first; its single characters and fragments are left out.
     """
     try:
         dataset = loaded.dataset()
