@@ -134,7 +134,7 @@ def gelu_backward(dY: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 @tiny_is_zero
 def silu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(silu(X), its slope ∂Y/∂X = s + X s (1 - s) = s (1 + X - Y)). With tanh, no exp can overflow.
+    """(silu(X), its slope ∂Y/∂X = s + X s (1 - s) = s (1 + (X - Y))). With tanh, no exp can overflow.
 
     Hendrycks and Gimpel 2016; Elfwing et al. 2017.
     """
@@ -145,7 +145,7 @@ def silu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         d *= 0.5
         d += 0.5  # s
         np.multiply(x, d, out=y)
-        d *= 1 + x - y  # ∂y/∂x
+        d *= 1 + (x - y)  # ∂y/∂x; where s is 1, x - y is 0, and a large x does not swallow the 1
     return Y, slope
 
 

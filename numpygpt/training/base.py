@@ -18,10 +18,9 @@ from numpygpt.training.adapter import adapt
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.training.config import SETTINGS, Config
 from numpygpt.training.model_check import check_model
-from numpygpt.training.runs import run_suggestion
 from numpygpt.utils.colour import printable
 from numpygpt.utils.fetch import Progress
-from numpygpt.utils.paths import command, display_path
+from numpygpt.utils.paths import ROOT, command, display_path
 
 FREE = ("context", "rope_scaling", "dtype")  # of what is fixed in a resumed run, what a new one need not take over
 MAY_DIFFER = ("max_len", "rope_scaling", "dtype", "dropout", "attn_dropout")  # the fields of a model that can
@@ -54,10 +53,7 @@ class Base:
         """A pretrained model by its folder, its GGUF file or its name."""
         from numpygpt.models import pretrained  # its formats need packages that no run needs
 
-        try:
-            folder = pretrained.find(name, progress)
-        except (FileNotFoundError, RuntimeError) as error:
-            raise type(error)(f"{error}{'' if Path(name).exists() else run_suggestion(name)}") from error
+        folder = pretrained.find(name, progress)
         return cls(name, folder, pretrained.config_of(folder))
 
     def model(self, dtype: str = "float32") -> GPT:
@@ -107,8 +103,10 @@ def is_pretrained(name: str | Path) -> bool:
     path = Path(name)
     if path.exists():
         return (path / "config.json").is_file() or path.suffix.lower() == ".gguf"
-    in_a_folder = path.is_absolute() or path.parts[:1] == ("..",) or (len(path.parts) > 1 and path.parent.is_dir())
-    return path.suffix == ".gguf" or not (in_a_folder or path.suffix in (".npz", ".json"))
+    in_a_folder = path.is_absolute() or path.parts[:1] in (("..",), ("runs",)) or (
+        len(path.parts) > 1 and path.parent.is_dir())
+    run = in_a_folder or path.suffix in (".npz", ".json") or (ROOT / "runs" / path).is_dir()
+    return path.suffix == ".gguf" or not run
 
 
 def ids_of(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def folder(tmp_path, monkeypatch, make_gpt):
     (folder / "config.json").write_text("{}")
     places = {str(folder): folder, "tiny": folder, str(tmp_path / "tiny.gguf"): folder}
     fake = SimpleNamespace(find=lambda name, progress=None: places[str(name)], config_of=lambda path: make_gpt().config,
-                           load=lambda path, dtype="float32": make_gpt().eval())
+                           load=lambda path, dtype="float32": make_gpt().eval(),
+                           described=lambda path: (SimpleNamespace(model_type="llama"), make_gpt().config))
     monkeypatch.setattr(numpygpt.models, "pretrained", fake, raising=False)
     monkeypatch.setattr("numpygpt.training.base.load_tokenizer", lambda path: TOKENIZER)
     return folder

@@ -16,6 +16,7 @@ import numpy as np
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.pretrained import rope
+from numpygpt.nn.modules.rotary import parse_scaling
 from numpygpt.utils.text import shorten
 
 Values = Mapping[str, Any]  # of config.json
@@ -132,10 +133,11 @@ class Family:
 def normal(c: ModelConfig) -> ModelConfig:
     """The same configuration with its defaults written out, so that two can be compared."""
     size, rotary = c.d_model // c.n_heads, c.positions == "rope"
+    scaling = rope.spelled(*parse_scaling(c.rope_scaling)) if rotary else ""
     d_ff = c.d_ff or (4 * c.d_model if c.ffn == "mlp" else None)
     return replace(c, n_kv_heads=c.n_kv_heads or c.n_heads, d_ff=d_ff, d_k=c.d_k or size, d_v=c.d_v or size,
                    qkv_bias=c.qkv_bias and not c.bias,
-                   rope_theta=c.rope_theta if rotary else rope.THETA, rope_scaling=c.rope_scaling if rotary else "")
+                   rope_theta=c.rope_theta if rotary else rope.THETA, rope_scaling=scaling)
 
 
 GPT2 = Family(

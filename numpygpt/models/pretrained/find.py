@@ -23,7 +23,7 @@ from numpygpt.utils.text import suggestion
 
 HUB_FILES = ["config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
              "tokenizer*.json", "vocab.json", "merges.txt", "special_tokens_map.json", "chat_template.jinja"]
-HUB_NAME = r"[\w.-]+(/[\w.-]+)?"
+HUB_NAME = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
 
 
 @dataclass(frozen=True)
