@@ -56,8 +56,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="the encoding of the files of --input, such as utf-16 or cp1252; with a wrong one, letters come out wrong")
     add("--tokenizer", metavar="NAME", type=as_typed, default="char",
         help="char learns fastest on a small text; bpe fits more text into a context; word cannot misspell, but knows "
-        "no new word; gpt2, the path of a tokenizer.json (ours or Hugging Face's), or a pretrained model (a folder, a .gguf "
-        "file, or a name such as smollm2-135m-instruct, for train.py --init-from) is used as it is and keeps its ids")
+        "no new word; gpt2, the path of a tokenizer.json (ours or Hugging Face's), or a pretrained model (a folder, a "
+        ".gguf file, or a name such as smollm2-135m-instruct) is used as it is and keeps its ids")
     add("--tokenizer-files", type=Path, metavar="DIR", default=unset,
         help="for gpt2: the folder with vocab.bpe and encoder.json as OpenAI published them in "
         "https://openaipublic.blob.core.windows.net/gpt-2/models/124M/ (or Hugging Face's merges.txt and vocab.json, "
@@ -164,8 +164,8 @@ def is_model(name: str) -> bool:
 def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
     """Return data/CORPUS_TOKENIZER. The default corpus is called shakespeare, unless another text replaced it."""
     path = Path(config.tokenizer)  # for a tokenizer.json, its folder's name says more than its own
-    tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else (
-        path.stem if path.is_file() else path.name)
+    own = path.stem if path.suffix in (".json", ".gguf") else path.resolve().name  # a model's name may have a dot
+    tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else own
     corpus_name = corpus.name
     if not config.input:
         corpus_name = INSTEAD.get(corpus_name, "shakespeare" if config.dataset == "default" else corpus_name)

@@ -60,7 +60,7 @@ def load_by_name(name: str, files: Path | None) -> LoadedTokenizer | None:
     if name == GPT2:
         return _gpt2(files)
     path = existing_folder(Path(name).parent) / Path(name).name
-    if not path.exists():
+    if not name or not path.exists():
         known = (*TOKENIZERS, GPT2)
         raise ValueError(f"there is no tokenizer {name!r}{suggestion(name, known)}: give {', '.join(known)}, or the "
                          "path of a tokenizer.json or of a model's folder")
@@ -133,9 +133,9 @@ def train(
 def document_end(coder: Tokenizer) -> Special | None:
     """Return the token that ends each document: <|endoftext|>, or the end of a text as the tokenizer's model knows it.
     None if the tokenizer has neither."""
-    names = {id: name for name, id in coder.special_tokens.items()}
-    name = END.name if END.name in coder.special_tokens else names.get(coder.eos_id, "")
-    return Special(name) if name else None
+    if END.name in coder.special_tokens:
+        return END
+    return next((Special(name) for name, id in coder.special_tokens.items() if id == coder.eos_id), None)
 
 
 def _train_char(counts: Counts, special: tuple[str, ...], lowercase: bool, say: Say) -> CharTokenizer:

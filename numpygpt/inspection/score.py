@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from numpygpt.inspection.probe import eval_twin
 from numpygpt.models import GPT
+from numpygpt.models.generate import new_caches
 from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import row_slices, softmax_lse, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids
@@ -22,7 +23,7 @@ from numpygpt.utils.units import bits_of, bits_per_byte
 
 Progress = Callable[[int], object]
 
-BATCH_TOKENS = 1024  # tokens per pass, as whole windows
+BATCH_TOKENS = 512  # tokens per pass: their activations are in memory at once
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,23 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
     with eval_twin(model) as reader:
         for batch in row_slices(len(starts), size, BATCH_TOKENS):
             at = starts[batch, None] + np.arange(size)  # (B, T): positions in the text
-            X = reader.hidden(ids[at])[at >= fresh[batch, None]]  # (n, C): the rows that count, in text order
-            predict(reader, X, found, int(fresh[batch][0]))
-            if progress:
-                progress(len(X))
+            for places, X in hidden_states(reader, ids, at):
+                new = places >= fresh[batch, None]
+                if new.any():
+                    predict(reader, X[new], found, int(places[new][0]))  # X[new]: (n, C), in text order
+                    if progress:
+                        progress(int(new.sum()))
     return found
+
+
+def hidden_states(model: GPT, ids: np.ndarray, at: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (places (B, t), states (B, t, C)) of the windows of `ids` at the places `at` (B, T). Windows longer than
+    BATCH_TOKENS are read in pieces; KV caches hold what the later ones need of the earlier."""
+    T = at.shape[1]
+    caches = new_caches(model, len(at), T) if T > BATCH_TOKENS else None
+    for first in range(0, T, BATCH_TOKENS):
+        places = at[:, first : first + BATCH_TOKENS]
+        yield places, model.hidden(ids[places], caches)
 
 
 def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
@@ -120,7 +133,7 @@ def score_text(
 ) -> TextScores:
     """Score `text`, whose tokens are `ids`. If `text` is only the beginning, `n_bytes` is the UTF-8 size of all of it.
     Raises ValueError if there is nothing to predict."""
-    begin = tokenizer.special_tokens.get(END_OF_TEXT)
+    begin = tokenizer.bos_id if tokenizer.add_bos else tokenizer.special_tokens.get(END_OF_TEXT)
     if not len(ids) or (begin is None and len(ids) == 1):
         raise ValueError(f"a text of {len(ids)} token{'s' * (len(ids) != 1)} cannot be scored: each token is "
                          "predicted from those before it, so give a longer text")

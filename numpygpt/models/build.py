@@ -64,8 +64,8 @@ def block(c: ModelConfig, rng: np.random.Generator) -> TransformerBlock:
     variance does not grow with depth (Radford et al. 2019)."""
     proj_std = STD / math.sqrt(2 * c.n_layers)
     attn = MultiHeadAttention(c.d_model, c.n_heads, c.d_k, c.d_v, n_kv_heads=c.n_kv_heads, rotary=rotary(c),
-                              bias=c.bias, qkv_bias=c.qkv_bias, dropout=c.dropout, std=STD, proj_std=proj_std, rng=rng,
-                              dtype=c.dtype)
+                              bias=c.bias, qkv_bias=c.qkv_bias, dropout=c.dropout, attn_dropout=c.attn_dropout, std=STD,
+                              proj_std=proj_std, rng=rng, dtype=c.dtype)
     ffn = FFNS[c.ffn](c.d_model, c.d_ff, ACTIVATIONS[c.activation](c), bias=c.bias, dropout=c.dropout, std=STD,
                       proj_std=proj_std, rng=rng, dtype=c.dtype)
     return TransformerBlock(norm(c), attn, norm(c), ffn)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 SMALL = 20_000_000  # parameters; below, one BLAS thread writes as fast as two
+PIECE = 512  # tokens of a prompt that are read at once
 PADDING = -1  # at the left of a shorter sequence: not a token
 GREEDY = 1e-30  # a temperature below this would divide beyond the range of float32
 
@@ -112,10 +113,11 @@ def unpadded(context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.where(token, context, 0), token.sum(axis=1)
 
 
-def new_caches(model: GPT, batch: int) -> list[KVCache]:
-    """Empty caches, one per block, with room for the model's whole context."""
+def new_caches(model: GPT, batch: int, tokens: int | None = None) -> list[KVCache]:
+    """Empty caches, one per block, with room for this many tokens, by default the model's whole context."""
     dtype, layers = model.wte.W.dtype, [block.attn for block in model.blocks]
-    return [KVCache(batch, attn.n_kv_heads, model.max_len, attn.d_k, attn.d_v, dtype) for attn in layers]
+    tokens = model.max_len if tokens is None else tokens
+    return [KVCache(batch, attn.n_kv_heads, tokens, attn.d_k, attn.d_v, dtype) for attn in layers]
 
 
 def steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
@@ -145,11 +147,12 @@ def _steps(model: GPT, context: np.ndarray, lengths: np.ndarray, max_new_tokens:
     rngs = [np.random.default_rng([seed, i]) for i in range(B)]
     done = np.zeros(B, bool)
     visible = np.minimum(lengths, max_len)  # (B,): how many of its last tokens each sequence sees
-    caches, reader = new_caches(model, B), reader_of(model)
+    room = min(int(visible.max(initial=1)) + max_new_tokens, max_len)
+    caches, reader = new_caches(model, B, room), reader_of(model)
     for _ in range(max_new_tokens):
         if (visible > max_len).any():  # full: positions change, so the caches are of no use any more
             visible[visible > max_len] = max_len - slide + 1
-            caches = new_caches(model, B)
+            caches = new_caches(model, B, room)
         longest = visible.max(initial=1)
         pad = longest - visible  # (B,): the shorter sequences begin with padding
         new = list(last)[caches[0].length - longest :]  # those that are not in the caches yet
@@ -202,5 +205,9 @@ def only_thread() -> bool:
 
 
 def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache], pad: np.ndarray | None = None) -> np.ndarray:
-    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches."""
-    return model.head(model.hidden(new, caches, pad)[:, -1])  # only the last position predicts something new
+    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches. A long text is read in
+    pieces: the activations of a piece are in memory at once."""
+    size = PIECE if pad is None else new.shape[1]
+    for first in range(0, new.shape[1], size):
+        X = model.hidden(new[:, first : first + size], caches, pad)  # (B, t, C)
+    return model.head(X[:, -1])  # only the last position predicts something new

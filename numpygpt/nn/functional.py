@@ -134,7 +134,7 @@ def gelu_backward(dY: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 @tiny_is_zero
 def silu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(silu(X), its slope ∂Y/∂X = s + X s (1 - s) = s (1 + X - Y)). With tanh, no exp can overflow.
+    """(silu(X), its slope ∂Y/∂X = s + X s (1 - s) = s (1 + (X - Y))). With tanh, no exp can overflow.
 
     Hendrycks and Gimpel 2016; Elfwing et al. 2017.
     """
@@ -145,7 +145,7 @@ def silu(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         d *= 0.5
         d += 0.5  # s
         np.multiply(x, d, out=y)
-        d *= 1 + x - y  # ∂y/∂x
+        d *= 1 + (x - y)  # ∂y/∂x; where s is 1, x - y is 0, and a large x does not swallow the 1
     return Y, slope
 
 
@@ -178,11 +178,13 @@ def relu_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
 # -- leaky ReLU: Y = X where X > 0, else a X, with 0 < a < 1 -----------------------------------------------------------
 
 
+@tiny_is_zero
 def leaky_relu(X: np.ndarray, a: float) -> np.ndarray:
     """max(X, a X)."""
     return np.maximum(X, a * X)
 
 
+@tiny_is_zero
 def leaky_relu_backward(dY: np.ndarray, Y: np.ndarray, a: float) -> np.ndarray:
     """dX = dY where the output is positive, else a dY (the derivative at exactly 0 is taken as a)."""
     return np.where(Y > 0, dY, a * dY)

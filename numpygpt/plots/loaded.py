@@ -44,7 +44,8 @@ class LoadedModel:
     @property
     def line(self) -> str:
         """One line about it, for the terminal."""
-        return f"{self.source.describe(self.tokenizer)}, {self.model.n_params():,} parameters"
+        line = self.source.describe(self.tokenizer)  # that of a pretrained model has its sizes
+        return f"{line}, {self.model.n_params():,} parameters" if self.checkpoint else line
 
     def place(self, name: str) -> Path:
         """Where a file goes by default: beside the checkpoint, or for a pretrained model into the current folder."""

@@ -32,13 +32,15 @@ class Source:
     path: Path
     checkpoint: Checkpoint | None = None
     name: str = ""  # of the pretrained model, as the user gave it
+    about: str = ""  # its family and sizes
 
     def describe(self, tokenizer: Tokenizer) -> str:
-        """Return one line about the model: its file and tokenizer, and of a run also step, loss and training text."""
+        """Return one line about the model: its file and tokenizer, of a run also step, loss and training text, of a
+        pretrained model its family and sizes."""
         told = f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens"
         if self.checkpoint is None:
             shown = display_path(self.path)
-            return f"{shown if self.name in ('', shown) else f'{self.name} ({shown})'}: a pretrained model, {told}"
+            return f"{shown if self.name in ('', shown) else f'{self.name} ({shown})'}: {self.about}, {told}"
         h = self.checkpoint.header
         loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
         if h["last"] and h["last"]["step"] != h["step"]:
@@ -58,6 +60,8 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
     `models.pretrained.find` fetches with `progress`. A run that was stopped early has only evaluated its untrained
     model: then its last checkpoint is used instead of the best. Raises FileNotFoundError, ValueError or RuntimeError
     that names the file and what is wrong with it.
+
+    The adapter of a LoRA run is added to its base, so `model.save_pretrained(folder, tokenizer)` exports any run.
     """
     if run is not None and pretrained is not None:
         raise ValueError(f"{display_path(run)} and `pretrained={pretrained}` are two models: give one of them")
@@ -76,9 +80,13 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
 
 def load_pretrained(name: str | Path, progress: Progress | None = None) -> tuple[GPT, Tokenizer, Source]:
     """The same of a pretrained model. ValueError if its tokenizer has ids that the model does not know."""
+    from numpygpt.models import pretrained
+
     base = Base.pretrained(str(name), progress)
-    tokenizer = base.tokenizer()
-    return base.model().eval(), tokenizer, Source(base.path, name=str(name))
+    tokenizer, model = base.tokenizer(), base.model().eval()
+    family = pretrained.described(base.path)[0].model_type
+    about = f"{family} with {model.n_params():,} parameters and a context of {model.max_len:,} tokens"
+    return model, tokenizer, Source(base.path, name=str(name), about=about)
 
 
 def load_model(path: Path) -> tuple[GPT, Tokenizer, Checkpoint]:

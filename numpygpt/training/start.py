@@ -43,13 +43,13 @@ def new_run(args: Namespace, progress: Progress | None = None) -> Start:
     if name := flags.get("init_from", config.init_from):
         base = Base.find(name, progress)
         config = adopted(config, base, flags)
-    elif flags.get("lora_rank", config.lora_rank):
-        raise ValueError("`lora_rank` trains a small addition to a model that has learned already: give that model as "
-                         "`init_from`, or leave `lora_rank` out")
     values = filled(config, flags)
     notes = [f"{name} {values[name]:g} is scaled with `{follows}`; set `{name}` to change that"
              for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
     config = config.changed(values)
+    if config.lora_rank and not base:
+        raise ValueError("`lora_rank` trains a small addition to a model that has learned already: give that model as "
+                         "`init_from`, or leave `lora_rank` out")
     if not args.dry_run:
         check_data(config)
         check_unlocked(Path(config.out))

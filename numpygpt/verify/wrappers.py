@@ -21,7 +21,8 @@ from numpygpt.nn.modules.transformer import TransformerBlock
 def block(d_model: int, n_heads: int, d_ff: int | None = None, *, rng: np.random.Generator | int | None = None,
           **options: Any) -> TransformerBlock:
     """One block of a GPT."""
-    config = ModelConfig(vocab_size=0, max_len=1, n_layers=1, d_model=d_model, n_heads=n_heads, d_ff=d_ff, **options)
+    sizes: dict[str, Any] = {"vocab_size": 0, "max_len": 1, "n_layers": 1}
+    config = ModelConfig(d_model=d_model, n_heads=n_heads, d_ff=d_ff, **(sizes | options))
     return build.block(config, np.random.default_rng(rng))
 
 
@@ -80,9 +81,8 @@ class Padded(Module):
         self.inner, self.pad = make(), np.array(pad)
 
     def forward(self, *inputs: np.ndarray) -> Any:
-        if isinstance(self.inner, GPT):
-            return self.inner.loss(*inputs, self.pad)
-        return self.inner(*inputs, None, self.pad)
+        loss = getattr(self.inner, "loss", None)  # of a GPT
+        return loss(*inputs, self.pad) if loss else self.inner(*inputs, None, self.pad)
 
     def backward(self, dY: Any) -> Any:
         return self.inner.backward(dY)
@@ -117,23 +117,6 @@ class AfterALargerTable(Module):
 
     def backward(self, scale: float) -> np.ndarray:
         return self.fused.backward(scale)
-
-
-class Rotary(Module):
-    """Turn the two halves of each vector by an angle of t at position t: Y = X cos t + (-X_2, X_1) sin t."""
-
-    def forward(self, X: np.ndarray, start: int = 0) -> np.ndarray:  # (B, H, T, D)
-        t = np.arange(start, start + X.shape[2], dtype=X.dtype)[:, None]  # (T, 1)
-        self.cos, self.sin = np.cos(t), np.sin(t)
-        return X * self.cos + quarter_turn(X) * self.sin
-
-    def backward(self, dY: np.ndarray) -> np.ndarray:
-        return dY * self.cos - quarter_turn(dY) * self.sin  # the turn back
-
-
-def quarter_turn(X: np.ndarray) -> np.ndarray:
-    first, second = np.split(X, 2, axis=-1)
-    return np.concatenate([-second, first], axis=-1)
 
 
 class Small(Module):

@@ -29,6 +29,7 @@ WRONG = [(wrong.KeyTransposed(4, 2), normal(2, 3, 4)), (wrong.ScaleForgotten(4, 
          (wrong.NoLeak(0.5), normal(2, 3)), (wrong.NoFactorOfGate(3, 5), normal(4, 3)),
          (wrong.FirstOfGroup(8, 4, n_kv_heads=2), normal(2, 3, 8)),
          (wrong.ScaleOfForwardOnly(nn.Linear(3, 4), 2, alpha=6), normal(4, 3)),
+         (wrong.UndroppedValues(4, 2, attn_dropout=0.5, rng=0), normal(2, 5, 4)),
          (wrong.NotReversed(vocab_size=5, max_len=4, d_model=4, n_heads=2, n_layers=2),
           *np.random.default_rng(0).integers(0, 5, (2, 2, 4)))]
 UNSEEN = [(wrong.PlainAttention(4, 2), normal(2, 3, 4)), (wrong.NoMask(4, 2), normal(2, 3, 4)),
@@ -36,7 +37,7 @@ UNSEEN = [(wrong.PlainAttention(4, 2), normal(2, 3, 4)), (wrong.NoMask(4, 2), no
           (wrong.AllRows(), normal(3, 3), TARGETS), (wrong.WideGELU(), normal(2, 3)),
           (wrong.StartForgotten(4, 8), normal(1, 2, 3, 4))]
 NOT_TRAINED = {"PlainAttention", "UpstreamSign", "NoGain", "TurnedOn", "StartForgotten", "SlopeOfSigmoid", "NoLeak",
-               "NoFactorOfGate", "FirstOfGroup", "ScaleOfForwardOnly"}
+               "NoFactorOfGate", "FirstOfGroup", "ScaleOfForwardOnly", "UndroppedValues"}
 
 
 def kind(case):

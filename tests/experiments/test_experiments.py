@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from tiny import TINY, make_data, train_module
 
-from experiments import ablations, candidates, extrapolate, levels, normal, report, runs, spelled
+from experiments import ablations, candidates, extrapolate, levels, modern, normal, report, runs, spelled
 from numpygpt.data import Corpus, TokenDataset, prepare
 from numpygpt.nn import causal_attention
 from numpygpt.training.checkpoint import load_checkpoint
+from numpygpt.training.memory import parameters
 from numpygpt.training.restore import restore
 from numpygpt.utils.text import duration
 
@@ -90,6 +91,30 @@ def test_spread_and_mean_are_those_of_the_seeds(monkeypatch):
     assert lines[0].startswith("| changed | seed 1 | seed 2 | seed 3 | mean |")
     assert lines[2] == "| `quick` as it is | 1.0000 | 1.2500 | 1.5000 | 1.250 | 0.500 |  |"
     assert lines[3] == "| x | 1.0000 | 1.0000 | 1.3000 | 1.100 | 0.300 | -0.150 |"
+
+
+def test_old_and_new_blocks_have_the_same_parameters_and_the_same_time(data, tmp_path, monkeypatch):
+    sizes = [parameters(modern.config_of(name, []), 65) for name in modern.VARIANTS]
+    assert max(sizes) < 1.01 * min(sizes)
+    seconds = dict(zip(modern.VARIANTS, (2.0, 1.0, 4.0, 2.0, 2.5), strict=True))
+    configs = {name: modern.config_of(name, []) for name in modern.VARIANTS}
+    monkeypatch.setattr(modern, "step_seconds", lambda config: next(
+        seconds[name] for name, of_name in configs.items()
+        if (config.model.norm, config.model.positions, config.model.ffn) == (
+            of_name.model.norm, of_name.model.positions, of_name.model.ffn)))
+    more = [*SMALL, "--data", str(data)]
+    steps = modern.measured_steps(tmp_path, more)
+    assert list(steps.values()) == [1000, 2000, 500, 1000, 800]
+    monkeypatch.setattr(modern, "step_seconds", None)  # not to be measured again
+    assert modern.measured_steps(tmp_path, more) == steps
+    commands = counted(monkeypatch)
+    monkeypatch.setattr(modern, "STEPS", 20)
+    found = {name: [modern.loss(5, name, dict.fromkeys(steps, 20), tmp_path, more)] for name in modern.VARIANTS}
+    assert len(commands) == 5 and {run.name for run in tmp_path.glob("*_5")} == {
+        "quick_5", "rmsnorm_5", "rotary_positions_5", "gated_silu_5", "llama_quick_5"}
+    monkeypatch.setattr(modern, "SEEDS", (5,))
+    lines = modern.table(found, steps, more)
+    assert len(lines) == 7 and f"{found[modern.ALL][0] - found[modern.BASE][0]:+.3f}" in lines[-1]
 
 
 def test_the_report_has_the_numbers_of_the_run(data, tmp_path):

@@ -70,7 +70,7 @@ def a_summary(kind):
 def a_walk(kind, folder, monkeypatch):
     corpus = Corpus.of("pangram", "the quick brown fox jumps over the lazy dog. " * 40, "a test")
     data = prepare(corpus, folder / "data", context=6)
-    monkeypatch.setattr(trainer, "GPT", lambda *args, **sizes: own_model(kind, *args, **sizes))
+    monkeypatch.setattr(trainer, "make_model", lambda config, base: own_model(kind, config.model))
     config = Config.of(n_layers=3, n_heads=2, d_model=8, context=6, batch_size=2, steps=3, warmup=1, workers=2)
     t = Trainer(config, data)
     with t.parallel:

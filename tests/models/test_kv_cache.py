@@ -9,6 +9,8 @@ from numpygpt.nn import causal_attention
 CONFIGS = {
     "as it comes": {}, "sinusoidal": {"positions": "sinusoidal"}, "untied": {"tie_weights": False},
     "no bias": {"bias": False}, "head sizes": {"d_k": 3, "d_v": 5}, "relu": {"activation": "relu"},
+    "llama": {"norm": "rmsnorm", "ffn": "gated", "activation": "silu", "positions": "rope", "n_heads": 4,
+              "n_kv_heads": 2},
 }
 
 
@@ -63,7 +65,7 @@ def crop_and_recompute(model, ids, n, how, slide=1):
 
 
 @pytest.mark.parametrize("temperature", [0, 1])
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rope"])
 @pytest.mark.parametrize("given", [1, 4, 6, 9])
 def test_generation_past_the_context_crops_to_the_last_tokens(given, positions, temperature, make_gpt, make_batch):
     model, (x, _) = writer(make_gpt, positions=positions), make_batch(shape=(3, given))

@@ -5,6 +5,8 @@ import pytest
 
 CONFIGS = {
     "learned": {}, "sinusoidal": {"positions": "sinusoidal"}, "shared key heads": {"n_heads": 4, "n_kv_heads": 2},
+    "llama": {"norm": "rmsnorm", "ffn": "gated", "activation": "silu", "positions": "rope", "n_heads": 4,
+              "n_kv_heads": 2},
     "tied, biases": {"tie_weights": True, "bias": True},
 }
 LENGTHS = (3, 1, 5, 5, 9, 2)

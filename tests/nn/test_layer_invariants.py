@@ -10,12 +10,17 @@ from numpygpt.nn import (
     Dropout,
     Embedding,
     FeedForward,
+    GatedFeedForward,
     LayerNorm,
+    LeakyReLU,
     Linear,
     LinearCrossEntropy,
     MultiHeadAttention,
     PositionalEmbedding,
     ReLU,
+    RMSNorm,
+    Rotary,
+    SiLU,
     SinusoidalEncoding,
     Softmax,
     Unembedding,
@@ -28,11 +33,17 @@ LAYERS = {
     "PositionalEmbedding": lambda dtype: PositionalEmbedding(5, C, dtype=dtype),
     "SinusoidalEncoding": lambda dtype: SinusoidalEncoding(5, C, dtype=dtype),
     "LayerNorm": lambda dtype: LayerNorm(C, dtype=dtype),
+    "RMSNorm": lambda dtype: RMSNorm(C, dtype=dtype),
     "Softmax": lambda dtype: Softmax(),
     "ReLU": lambda dtype: ReLU(),
     "GELU": lambda dtype: GELU(),
+    "SiLU": lambda dtype: SiLU(),
+    "LeakyReLU": lambda dtype: LeakyReLU(),
     "Dropout": lambda dtype: Dropout(0.5, rng=0),
     "MultiHeadAttention": lambda dtype: MultiHeadAttention(C, 2, dropout=0.5, dtype=dtype),
+    "attention of Llama": lambda dtype: MultiHeadAttention(C, 2, 4, 3, n_kv_heads=1, rotary=Rotary(4, 5, 100.0),
+                                                           attn_dropout=0.5, dtype=dtype),
+    "GatedFeedForward": lambda dtype: GatedFeedForward(C, dropout=0.5, dtype=dtype),
     "FeedForward": lambda dtype: FeedForward(C, dropout=0.5, dtype=dtype),
     "TransformerBlock": lambda dtype: block(C, 2, dropout=0.5, dtype=dtype),
     "Unembedding": lambda dtype: Unembedding(C, C, dtype=dtype),
@@ -88,6 +99,95 @@ def test_layer_norm_gradient_does_not_see_a_shift_or_a_scaling_of_the_row(normal
     assert np.abs(dX).max() > 0.1
     np.testing.assert_allclose(dX.sum(axis=-1), 0, atol=1e-14)
     np.testing.assert_allclose((dX * layer.Xhat).sum(axis=-1), 0, atol=1e-14)
+
+
+def test_rms_norm_makes_rows_of_mean_square_one_and_keeps_their_direction(normal):
+    X = 5 + 3 * normal(4, 50)
+    Y = RMSNorm(50, eps=1e-12, dtype="float64")(X)
+    np.testing.assert_allclose((Y * Y).mean(axis=-1), 1, rtol=1e-12)
+    np.testing.assert_allclose(Y / np.linalg.norm(Y, axis=-1, keepdims=True),
+                               X / np.linalg.norm(X, axis=-1, keepdims=True), rtol=1e-12)
+
+
+def test_rms_norm_does_not_see_the_scale_of_a_row_and_its_gradient_is_orthogonal_to_the_row(normal, lively):
+    layer, X, dY = lively(RMSNorm(8, eps=0.0, dtype="float64")), normal(5, 8), normal(5, 8)
+    scale = np.array([[1e-9], [0.1], [3], [1e6], [1e12]])
+    one = layer(X)
+    dX = layer.backward(dY)
+    assert np.abs(dX).max() > 0.1
+    np.testing.assert_allclose((dX * X).sum(axis=-1), 0, atol=1e-13)
+    np.testing.assert_allclose(layer(X * scale), one, rtol=1e-12)
+    np.testing.assert_allclose(layer.backward(dY) * scale, dX, rtol=1e-9, atol=1e-14)
+
+
+def test_rms_norm_is_layer_norm_on_rows_of_mean_zero(normal):
+    X, dY = np.array(normal(5, 8)), normal(5, 8)
+    X -= X.mean(axis=-1, keepdims=True)
+    rms, layer = RMSNorm(8, dtype="float64"), LayerNorm(8, dtype="float64")
+    np.testing.assert_allclose(rms(X), layer(X), rtol=1e-12)
+    dX, expected = rms.backward(dY), layer.backward(dY)
+    np.testing.assert_allclose(dX - dX.mean(axis=-1, keepdims=True), expected, rtol=1e-10, atol=1e-13)
+    assert not np.allclose(dX, expected), "the path through the mean is missing"
+
+
+@pytest.mark.parametrize("scaling", ["", "linear:4", "llama3:8:1:4:64"])
+def test_rotary_positions_keep_the_length_of_a_vector_and_the_angle_between_two_at_one_distance(scaling, normal):
+    layer, q, k = Rotary(8, 300, 100.0, scaling), normal(1, 2, 1, 8), normal(1, 2, 1, 8)
+    scores = []
+    for start, distance in ((0, 5), (7, 5), (250, 5), (0, 6)):
+        Q, K = layer(q, start + distance), layer(k, start)
+        np.testing.assert_allclose(np.linalg.norm(Q, axis=-1), np.linalg.norm(q, axis=-1), rtol=1e-12)
+        scores.append((Q * K).sum(axis=-1))
+    np.testing.assert_allclose(scores[1:3], scores[:1] * 2, atol=1e-4)  # the angles are products of float32 numbers
+    assert np.abs(scores[3] - scores[0]).max() > 1e-2
+
+
+def test_rotary_backward_is_the_turn_back(normal):
+    layer, X = Rotary(8, 40, 100.0), normal(2, 3, 5, 8)
+    np.testing.assert_allclose(layer.backward(layer(X, 30)), X, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(layer(X)[:, :, 0], X[:, :, 0])
+
+
+def test_rotary_turns_the_two_halves_of_a_vector():
+    """Entry i with entry i + D/2, as Hugging Face does, and not neighbours; the first pair by one radian."""
+    Y = Rotary(4, 3, 100.0)(np.array([1.0, 10, 100, 1000])[None, None, None], 1)[0, 0, 0]
+    c, s = np.cos([1, 0.1]), np.sin([1, 0.1])
+    np.testing.assert_allclose(Y, [c[0] - 100 * s[0], 10 * c[1] - 1000 * s[1], s[0] + 100 * c[0],
+                                   10 * s[1] + 1000 * c[1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("start", "length", "end"), [(0, 6, 6), (3, 3, 6), (np.array([0, 4]), 2, 6)], ids=str)
+def test_a_position_past_max_len_is_an_error(start, length, end, normal):
+    layers = [(Rotary(4, 5), normal(2, 1, length, 4)), (PositionalEmbedding(5, 4), normal(2, length, 4)),
+              (SinusoidalEncoding(5, 4), normal(2, length, 4))]
+    for layer, X in layers:
+        with pytest.raises(ValueError, match=f"{end}.*5"):
+            layer(X, start)
+        layer(X[..., : 5 - int(np.max(start)), :], start)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layer", [SiLU(), LeakyReLU(), LeakyReLU(0.5)], ids=repr)
+def test_activations_at_large_numbers(layer, dtype):
+    """Without a warning of an overflow, which would be an error here. The slope of SiLU is 0 or 1 out there."""
+    X = np.array([-1e30, -1e4, -100, 100, 1e4, 1e30], dtype)
+    a = getattr(layer, "a", 0.0)
+    np.testing.assert_allclose(layer(X), np.where(X > 0, X, a * X), rtol=1e-6, atol=1e-37)
+    np.testing.assert_allclose(layer.backward(np.ones_like(X)), np.where(X > 0, 1, a), rtol=1e-6, atol=1e-37)
+
+
+def test_silu_is_its_formula(normal):
+    X = 4 * normal(50)
+    np.testing.assert_allclose(SiLU()(X), X / (1 + np.exp(-X)), rtol=1e-12, atol=1e-14)
+
+
+def test_a_gate_of_zero_lets_nothing_pass_and_a_wide_open_one_everything(normal):
+    layer, X = GatedFeedForward(4, 4, ReLU(), dtype="float64"), normal(2, 3, 4)
+    layer.fc.W = np.concatenate([np.zeros((4, 4)), np.eye(4)], axis=1)
+    layer.proj.W = np.eye(4)
+    for gate in (-1.0, 1.0, 2.0):
+        layer.fc.b[:4] = gate
+        np.testing.assert_array_equal(layer(X), max(gate, 0) * X)
 
 
 def test_attention_weights_are_a_distribution_over_the_past(normal, lively):

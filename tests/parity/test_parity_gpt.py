@@ -19,6 +19,14 @@ CONFIGS = {
 }
 CONFIGS["no bias"] = {"bias": False}
 CONFIGS["head sizes"] = {"d_k": 3, "d_v": 5}
+LLAMA = {"norm": "rmsnorm", "norm_eps": 1e-6, "positions": "rope", "rope_theta": 1000.0, "ffn": "gated", "bias": False,
+         "activation": "silu", "n_heads": 4, "n_kv_heads": 2, "d_k": 4, "d_v": 3, "d_ff": 10}
+CONFIGS["Llama, tied"] = LLAMA
+CONFIGS["Llama, untied, biases"] = LLAMA | {"tie_weights": False, "bias": True}
+CONFIGS["Qwen2"] = LLAMA | {"qkv_bias": True}
+CONFIGS["multi-query, geglu, linear scaling"] = LLAMA | {"n_kv_heads": 1, "activation": "gelu",
+                                                         "rope_scaling": "linear:2"}
+CONFIGS["leaky relu, rope, layer norm"] = {"activation": "leaky_relu", "positions": "rope"}
 CONFIGS["shared key heads"] = {"n_heads": 4, "n_kv_heads": 2, "d_v": 5, "d_k": 3}
 
 
@@ -33,7 +41,10 @@ class Reference:
         return F.linear(X, self.p[f"{name}.W"].T, self.p.get(f"{name}.b"))  # PyTorch's weight is (out, in)
 
     def norm(self, name, X):
-        return F.layer_norm(X, X.shape[-1:], self.p[f"{name}.gamma"], self.p.get(f"{name}.beta"))
+        gamma, eps = self.p[f"{name}.gamma"], self.config.norm_eps
+        if self.config.norm == "rmsnorm":
+            return F.rms_norm(X, X.shape[-1:], gamma, eps)
+        return F.layer_norm(X, X.shape[-1:], gamma, self.p.get(f"{name}.beta"), eps)
 
     def attention(self, name, X):
         H, C = self.config.n_heads, self.config.d_model
@@ -41,11 +52,32 @@ class Reference:
         d_k, d_v = self.config.d_k or C // H, self.config.d_v or C // H
         QKV = self.linear(f"{name}.{PRODUCT}", X).split([H * d_k, H_kv * d_k, H_kv * d_v], dim=-1)
         Q, K, V = (part.unflatten(-1, (n, -1)).transpose(1, 2) for part, n in zip(QKV, (H, H_kv, H_kv), strict=True))
+        if self.config.positions == "rope":
+            Q, K = self.rotated(Q), self.rotated(K)
         K, V = (part.repeat_interleave(H // H_kv, dim=1) for part in (K, V))  # (B, H, T, D)
         O = F.scaled_dot_product_attention(Q, K, V, is_causal=True)
         return self.linear(f"{name}.proj", O.transpose(1, 2).flatten(2))
 
+    def rotated(self, X):  # (B, H, T, D), as in transformers' Llama
+        D, scaling = X.shape[-1], self.config.rope_scaling
+        inverse = self.config.rope_theta ** -(torch.arange(0, D, 2, dtype=torch.float64) / D)
+        inverse = inverse / float(scaling.removeprefix("linear:") or 1)
+        angle = (torch.arange(X.shape[2]).float()[:, None] * inverse.float()).double().repeat(1, 2)  # (T, D)
+        first, second = X.chunk(2, dim=-1)
+        return X * angle.cos() + torch.cat([-second, first], dim=-1) * angle.sin()
+
+    def feed_forward(self, name, X):
+        act = {"gelu": lambda H: F.gelu(H, approximate="tanh"), "relu": F.relu, "silu": F.silu,
+               "leaky_relu": F.leaky_relu}[self.config.activation]
+        H = self.linear(f"{name}.fc", X)
+        if self.config.ffn == "gated":
+            gate, up = H.chunk(2, dim=-1)
+            return self.linear(f"{name}.proj", act(gate) * up)
+        return self.linear(f"{name}.proj", act(H))
+
     def positions(self, T):
+        if self.config.positions == "rope":
+            return 0
         if self.config.positions == "learned":
             return self.p["wpe.W"][:T]
         C = self.config.d_model
@@ -58,9 +90,7 @@ class Reference:
         X = F.embedding(x, self.p["wte.W"]) + self.positions(x.shape[1])
         for i in range(self.config.n_layers):
             X = X + self.attention(f"blocks.{i}.attn", self.norm(f"blocks.{i}.norm1", X))
-            A = self.linear(f"blocks.{i}.ffn.fc", self.norm(f"blocks.{i}.norm2", X))
-            A = F.gelu(A, approximate="tanh") if self.config.activation == "gelu" else F.relu(A)
-            X = X + self.linear(f"blocks.{i}.ffn.proj", A)
+            X = X + self.feed_forward(f"blocks.{i}.ffn", self.norm(f"blocks.{i}.norm2", X))
         logits = self.norm("norm_f", X) @ self.p["wte.W" if self.config.tie_weights else "head.embedding.W"].T
         return logits, F.cross_entropy(logits.flatten(0, 1), y.flatten(), ignore_index=-1)
 
@@ -87,9 +117,11 @@ def test_logits_loss_and_every_gradient(config, way, ignored, make_gpt, make_bat
         assert_close(grad, reference.p[name].grad, name)
 
 
-def test_float32_is_the_reference_to_float32_precision(make_gpt, make_batch):
+@pytest.mark.parametrize("config", [{}, LLAMA, LLAMA | {"qkv_bias": True, "tie_weights": False}],
+                         ids=["gpt2", "llama", "qwen2"])
+def test_float32_is_the_reference_to_float32_precision(config, make_gpt, make_batch):
     """Against the float64 reference with the same weights: a few hundred rounding errors of 6e-8."""
-    model, (x, y) = make_gpt(dtype="float32"), make_batch()
+    model, (x, y) = make_gpt(dtype="float32", **config), make_batch()
     reference = Reference(model.replica().astype("float64"))
     _, loss = reference(x, y)
     loss.backward()

@@ -1,15 +1,18 @@
-"""Each layer against its counterpart in torch.nn, in float64: output, input gradient, parameter gradients."""
+"""Each layer against its counterpart in torch.nn: output, input gradient, parameter gradients. In float64 to 1e-12; the
+layers of Llama also in float32."""
 
 import numpy as np
 import pytest
-from parts import PRODUCT
+from parts import PRODUCT, product_of
 
 from numpygpt import nn
 from numpygpt.models.build import ACTIVATIONS
-from numpygpt.verify.wrappers import block
+from numpygpt.verify.wrappers import Padded, block
 
 torch = pytest.importorskip("torch")
-Tnn = torch.nn
+Tnn, F = torch.nn, torch.nn.functional
+TOLERANCE = {"float64": 1e-12, "float32": 2e-6}  # of a tensor's scale: some rounding errors of 1e-16 and 6e-8
+DTYPES = list(TOLERANCE)
 
 
 def compare(layer, twin, X, pairs, seed=0):
@@ -25,7 +28,7 @@ def compare(layer, twin, X, pairs, seed=0):
         Xt.requires_grad_()
     Y, Yt = layer(X), twin(Xt)
     close(Y, Yt.detach())
-    dY = np.random.default_rng(seed).standard_normal(Y.shape)
+    dY = np.random.default_rng(seed).standard_normal(Y.shape).astype(Y.dtype)
     dX = layer.backward(dY)
     Yt.backward(torch.tensor(dY))
     if Xt.is_floating_point():
@@ -36,10 +39,10 @@ def compare(layer, twin, X, pairs, seed=0):
 
 
 def close(got, expected):
-    """To 1e-12 of the tensor's scale."""
+    """To a tolerance of the tensor's scale."""
     expected = expected.numpy()
-    assert got.shape == expected.shape
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    assert got.shape == expected.shape and got.dtype == expected.dtype
+    np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[got.dtype.name] * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -64,11 +67,22 @@ def test_layer_norm(bias, eps, normal, lively):
     compare(layer, Tnn.LayerNorm(6, eps, bias=bias, dtype=torch.float64), normal(2, 3, 6), pairs)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("eps", [1e-5, 0.1])
+@pytest.mark.parametrize("shape", [(6,), (5, 6), (2, 3, 6)])
+def test_rms_norm(shape, eps, dtype, normal, lively):
+    layer = lively(nn.RMSNorm(6, eps=eps, dtype=dtype))
+    twin = Tnn.RMSNorm(6, eps, dtype=getattr(torch, dtype))
+    compare(layer, twin, normal(*shape, dtype=dtype), {"gamma": ("weight", False)})
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("layer", "twin"), [
     (nn.ReLU(), Tnn.ReLU()), (nn.GELU(), Tnn.GELU(approximate="tanh")), (nn.Softmax(), Tnn.Softmax(dim=-1)),
-], ids=["relu", "gelu", "softmax"])
-def test_activations(layer, twin, normal):
-    compare(layer, twin, 3 * normal(2, 3, 5), {})
+    (nn.SiLU(), Tnn.SiLU()), (nn.LeakyReLU(), Tnn.LeakyReLU()), (nn.LeakyReLU(0.3), Tnn.LeakyReLU(0.3)),
+], ids=["relu", "gelu", "softmax", "silu", "leaky relu", "leaky relu 0.3"])
+def test_activations(layer, twin, dtype, normal):
+    compare(layer, twin, 3 * normal(2, 3, 5, dtype=dtype), {})
 
 
 def test_unembedding_is_a_linear_layer_with_the_table_as_pytorchs_weight(normal, lively):
@@ -97,6 +111,98 @@ def test_multi_head_attention(n_heads, bias, normal, lively):
     layer = lively(nn.MultiHeadAttention(6, n_heads, bias=bias, dtype="float64"))
     pairs = {name: other for name, other in ATTENTION.items() if bias or name.endswith("W")}
     compare(layer, CausalAttention(6, n_heads, bias), normal(2, 5, 6), pairs)
+
+
+def rotate_half(X):
+    """As in transformers' Llama."""
+    half = X.shape[-1] // 2
+    return torch.cat((-X[..., half:], X[..., :half]), dim=-1)
+
+
+def rotated(X, theta, factor=1.0, start=0):
+    """transformers' apply_rotary_pos_emb, with its angles: float32 position times float32 frequency. X (B, H, T, D)."""
+    D = X.shape[-1]
+    inverse = 1.0 / (theta ** (torch.arange(0, D, 2, dtype=torch.float64) / D)) / factor
+    at = (torch.as_tensor(start).reshape(-1, 1) + torch.arange(X.shape[2])).clamp(min=0)  # (1 or B, T)
+    angle = at.float()[..., None] * inverse.float()
+    angle = torch.cat([angle, angle], dim=-1)[:, None].double()  # (1 or B, 1, T, D)
+    return X * angle.cos().to(X.dtype) + rotate_half(X) * angle.sin().to(X.dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("theta", "factor", "start"), [(10000.0, 1, 0), (100.0, 1, 7), (1e5, 4, np.array([0, 5]))],
+                         ids=str)
+def test_rotary(theta, factor, start, dtype, normal):
+    X, dY = (normal(2, 3, 5, 8, dtype=dtype) for _ in range(2))
+    layer = nn.Rotary(8, 20, theta, f"linear:{factor}" if factor != 1 else "")
+    Xt = torch.tensor(X, requires_grad=True)
+    Y, Yt = layer(X, start), rotated(Xt, theta, factor, start)
+    Yt.backward(torch.tensor(dY))
+    close(Y, Yt.detach())
+    close(layer.backward(dY), Xt.grad)
+
+
+class Attention(Tnn.Module):
+    """Llama's and Qwen2's attention with PyTorch's fused product; `mask` (B, T, T) is True where a token may look."""
+
+    def __init__(self, ours, theta, pad, dtype):
+        super().__init__()
+        self.sizes, self.theta = [ours.n_heads, ours.n_kv_heads, ours.n_kv_heads], theta
+        self.widths = [ours.n_heads * ours.d_k, ours.n_kv_heads * ours.d_k, ours.n_kv_heads * ours.d_v]
+        self.qkv = Tnn.Linear(8, sum(self.widths), bias=product_of(ours).bias, dtype=dtype)
+        self.proj = Tnn.Linear(ours.n_heads * ours.d_v, 8, bias=ours.proj.bias, dtype=dtype)
+        self.pad = pad
+
+    def forward(self, X):
+        Q, K, V = (part.unflatten(-1, (n, -1)).transpose(1, 2)
+                   for part, n in zip(self.qkv(X).split(self.widths, dim=-1), self.sizes, strict=True))
+        at = torch.arange(X.shape[1])
+        pad = torch.tensor(self.pad)[:, None, None]
+        mask = (at <= at[:, None]) & ((at >= pad) | (at[:, None] < pad))  # padding sees padding: no row is empty
+        if self.theta:
+            Q, K = (rotated(part, self.theta, start=-torch.tensor(self.pad)) for part in (Q, K))
+        O = F.scaled_dot_product_attention(Q, K, V, attn_mask=mask[:, None], enable_gqa=True)
+        return self.proj(O.transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("pad", [[0, 0, 0], [2, 0, 4]], ids=["whole", "padded"])
+@pytest.mark.parametrize("theta", [None, 10000.0], ids=["plain", "rotary"])
+@pytest.mark.parametrize(("n_kv_heads", "bias", "qkv_bias"), [(4, False, False), (2, False, True), (1, True, False)])
+def test_grouped_attention(n_kv_heads, bias, qkv_bias, theta, pad, dtype, normal, lively):
+    rotary = nn.Rotary(4, 6, theta) if theta else None
+    layer = Padded(lambda: nn.MultiHeadAttention(8, 4, 4, 3, n_kv_heads=n_kv_heads, bias=bias, qkv_bias=qkv_bias,
+                                                 rotary=rotary, dtype=dtype), pad)
+    layer = lively(layer)
+    twin = Attention(layer.inner, theta, pad, getattr(torch, dtype))
+    names = [f"{PRODUCT}.W", "proj.W", *([f"{PRODUCT}.b"] if bias or qkv_bias else []), *(["proj.b"] if bias else [])]
+    pairs = {f"inner.{name}": (name.replace(PRODUCT, "qkv").replace(".W", ".weight").replace(".b", ".bias"),
+                               name.endswith("W")) for name in names}
+    compare(layer, twin, normal(3, 6, 8, dtype=dtype), pairs)
+
+
+class GatedMLP(Tnn.Module):
+    """transformers' LlamaMLP with gate and up in one matrix."""
+
+    def __init__(self, act, bias, dtype):
+        super().__init__()
+        self.fc, self.down = Tnn.Linear(4, 10, bias, dtype=dtype), Tnn.Linear(5, 4, bias, dtype=dtype)
+        self.act = act
+
+    def forward(self, X):
+        gate, up = self.fc(X).chunk(2, dim=-1)
+        return self.down(self.act(gate) * up)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", ["silu", "gelu"])
+def test_gated_feed_forward(activation, bias, dtype, normal, lively):
+    layer = lively(nn.GatedFeedForward(4, 5, ACTIVATIONS[activation](None), bias=bias, dtype=dtype))
+    act = F.silu if activation == "silu" else Tnn.GELU(approximate="tanh")
+    pairs = {"fc.W": ("fc.weight", True), "proj.W": ("down.weight", True)}
+    pairs |= {"fc.b": ("fc.bias", False), "proj.b": ("down.bias", False)} if bias else {}
+    compare(layer, GatedMLP(act, bias, getattr(torch, dtype)), normal(2, 3, 4, dtype=dtype), pairs)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])

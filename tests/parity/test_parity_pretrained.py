@@ -94,3 +94,55 @@ def test_logits_and_every_gradient(kind, settings, tmp_path):
 def assert_close(name, got, expected):
     expected = expected.detach().numpy()
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9 * np.abs(expected).max(), err_msg=name)
+
+
+@pytest.mark.parametrize("kind, settings", CASES.values(), ids=CASES)
+def test_what_we_write_is_read_with_equal_logits_and_nothing_missing(kind, settings, tmp_path):
+    theirs = reference(kind, settings)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = load(tmp_path / "theirs", dtype="float64")
+    ours.save_pretrained(tmp_path / "ours", dtype="float64")
+    again, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert type(again) is type(theirs) and not any(info.values())
+    assert {name: param.dtype for name, param in again.named_parameters()} == {
+        name: param.dtype for name, param in theirs.named_parameters()}  # fmt: skip
+    for name, param in again.state_dict().items():
+        assert torch.equal(param, theirs.state_dict()[name]), name
+    x = torch.tensor(batch()[0])
+    assert_close("logits", again.eval()(x).logits.detach(), theirs(x).logits)
+    assert load(tmp_path / "ours", dtype="float64").config == ours.config
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_numbers_are_rounded_as_torch_rounds_them(dtype, tmp_path):
+    theirs = reference("Llama", LLAMA)
+    theirs.save_pretrained(tmp_path / "theirs")
+    load(tmp_path / "theirs", dtype="float64").save_pretrained(tmp_path / "ours", dtype=dtype)
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    assert again.dtype == getattr(torch, dtype)
+    for name, param in again.named_parameters():
+        assert torch.equal(param, theirs.get_parameter(name).to(getattr(torch, dtype))), name
+    read = load(tmp_path / "ours", dtype="float64")
+    again.save_pretrained(tmp_path / "theirs again")
+    for name, param in load(tmp_path / "theirs again", dtype="float64").params().items():
+        np.testing.assert_array_equal(param, read.params()[name], err_msg=name)
+
+
+@pytest.mark.parametrize("fields", [{}, {"bias": False, "positions": "sinusoidal", "activation": "silu"}], ids=str)
+def test_a_model_of_our_own_gives_the_same_logits_there(fields, tmp_path, make_gpt):
+    """Missing biases are written as zeros, sines as a table of positions."""
+    ours = make_gpt(dtype="float32", **fields)
+    ours.save_pretrained(tmp_path / "ours")
+    theirs, info = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(info.values())
+    x = np.random.default_rng(0).integers(0, 11, (2, 6))
+    np.testing.assert_allclose(theirs.eval()(torch.tensor(x)).logits.detach(), ours(x)[0], atol=1e-5)
+
+
+def test_shards_of_transformers_are_read(tmp_path):
+    theirs = reference("Llama", LLAMA)
+    theirs.save_pretrained(tmp_path, max_shard_size="5KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    x = batch()[0]
+    exact(theirs, (ours := load(tmp_path, dtype="float64")).config)
+    assert_close("logits", ours(x)[0], theirs(torch.tensor(x)).logits)

@@ -41,6 +41,7 @@ class Forward:
     def module(self, name: str, full: bool) -> None:
         """A module's output, after those of the modules inside it."""
         module, record = self.modules[name], self.step.records[name]
+        rotary: Module | None = getattr(module, "rotary", None)
         if is_idle(module, record.input_shape):
             return
         inside = [child for child, r in self.step.records.items()
@@ -62,7 +63,7 @@ class Forward:
             if kept and hasattr(module, "weights"):
                 if child == inside[0]:
                     show_heads(self.lines, self.step, module, inside[0])
-                if own == ("rotary" if module.rotary is not None else inside[0].removeprefix(name + ".")):
+                if own == ("rotary" if rotary is not None else inside[0].removeprefix(name + ".")):
                     show_weights(self.lines, self.step, module, inside[0])
             if kept and own in residuals[:-1]:  # the sum with the last one is the module's output
                 stream = [X + Y for X, Y in zip(stream, kept, strict=True)]

@@ -16,6 +16,7 @@ import numpy as np
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.pretrained import rope
+from numpygpt.nn.modules.rotary import parse_scaling
 from numpygpt.utils.text import shorten
 
 Values = Mapping[str, Any]  # of config.json
@@ -59,14 +60,7 @@ class Family:
 
     def config(self, values: Values) -> ModelConfig:
         """The configuration in a config.json. ValueError that names a value that we do not have."""
-        for name, known in self.only.items():
-            if values.get(name, known[0]) not in known:
-                raise ValueError(f"{name} is {shorten(values[name])}, and only {shorten(known[0])} is supported")
-        for name in ("quantization_config", "pruned_heads"):
-            if values.get(name):
-                raise ValueError(f"it has {name}: quantised or pruned weights are not supported in this format")
-        if any(kind != "full_attention" for kind in values.get("layer_types") or ()):
-            raise ValueError(f"layer_types is {shorten(values['layer_types'])}, and only full_attention is supported")
+        self.check(values)
         found = {ours: values.get(name, default) for name, (ours, default) in self.keys.items()}
         act = values.get(self.activation, next(iter(ACTIVATIONS)) if not self.rotary else "silu")
         if not isinstance(act, str) or act not in ACTIVATIONS:
@@ -80,6 +74,18 @@ class Family:
             found |= rope.read(values)
         found["d_v"] = found.get("d_k")
         return normal(ModelConfig(**found, **self.fixed, activation=ACTIVATIONS[act]))
+
+    def check(self, values: Values) -> None:
+        """ValueError for a value of config.json that changes the function, and that we do not have."""
+        for name, known in self.only.items():
+            if values.get(name, known[0]) not in known:
+                raise ValueError(f"{name} is {shorten(values[name])}, and only {shorten(known[0])} is supported")
+        for name in ("quantization_config", "pruned_heads"):
+            if values.get(name):
+                raise ValueError(f"it has {name}: quantised or pruned weights are not supported in this format")
+        kinds = values.get("layer_types") or []
+        if not isinstance(kinds, list) or kinds != ["full_attention"] * len(kinds):
+            raise ValueError(f"layer_types is {shorten(kinds)}, and only full_attention is supported")
 
     def values(self, config: ModelConfig) -> dict[str, Any]:
         """What config.json holds for this configuration. ValueError that names a field which the family lacks."""
@@ -132,10 +138,11 @@ class Family:
 def normal(c: ModelConfig) -> ModelConfig:
     """The same configuration with its defaults written out, so that two can be compared."""
     size, rotary = c.d_model // c.n_heads, c.positions == "rope"
+    scaling = rope.spelled(*parse_scaling(c.rope_scaling)) if rotary else ""
     d_ff = c.d_ff or (4 * c.d_model if c.ffn == "mlp" else None)
     return replace(c, n_kv_heads=c.n_kv_heads or c.n_heads, d_ff=d_ff, d_k=c.d_k or size, d_v=c.d_v or size,
                    qkv_bias=c.qkv_bias and not c.bias,
-                   rope_theta=c.rope_theta if rotary else rope.THETA, rope_scaling=c.rope_scaling if rotary else "")
+                   rope_theta=c.rope_theta if rotary else rope.THETA, rope_scaling=scaling)
 
 
 GPT2 = Family(

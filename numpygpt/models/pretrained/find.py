@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from numpygpt.utils.text import suggestion
 
 HUB_FILES = ["config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json",
              "tokenizer*.json", "vocab.json", "merges.txt", "special_tokens_map.json", "chat_template.jinja"]
-HUB_NAME = r"[\w.-]+(/[\w.-]+)?"
+HUB_NAME = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
         for left in place.glob(f".{name}.*"):  # of a process that was killed
             if time.time() - left.stat().st_mtime > UNUSED_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=place))
+        made = place / f".{name}.{secrets.token_hex(4)}"
+        made.mkdir()
     except OSError as error:
         why = f"cannot write to {place}: {error.strerror}; set NUMPYGPT_CACHE to another folder"
         raise RuntimeError(why) from error
@@ -123,7 +124,7 @@ def from_hub(name: str) -> Path:
         folder = Path(hub.snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]))
     except Exception as error:  # of the package and of the network library below it: there is no common base
         raise RuntimeError(f"the model {name} is neither a folder here, nor one of {', '.join(CATALOGUE)}, and the hub "
-                           f"does not give it ({reason(error)})") from error
+                           f"does not give it ({reason(error)}){suggestion(name, CATALOGUE)}") from error
     if not is_model_folder(folder):
         raise ValueError(f"the model {name} has no config.json with safetensors weights: other formats can run code, "
                          "and are not read")

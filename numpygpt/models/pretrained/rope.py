@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from numpygpt.utils.checks import integer, number
+from numpygpt.nn.modules.rotary import parse_scaling
+from numpygpt.utils.checks import number
 from numpygpt.utils.text import shorten
 
 if TYPE_CHECKING:
     from numpygpt.models.config import ModelConfig
 
 THETA = 10000.0
-LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+LENGTH = "original_max_position_embeddings"
+NUMBERS = {"linear": ("factor",), "llama3": ("factor", "low_freq_factor", "high_freq_factor", LENGTH)}
 
 
 def read(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,26 +31,25 @@ def read(values: Mapping[str, Any]) -> dict[str, Any]:
     theta = real("rope_theta", found.get("rope_theta", values.get("rope_theta", THETA)))
     if kind == "default" and not any(isinstance(value, Mapping) for value in found.values()):
         return {"rope_theta": theta, "rope_scaling": ""}
-    if kind == "linear":
-        return {"rope_theta": theta, "rope_scaling": f"linear:{real('factor', found.get('factor'))}"}
-    if kind == "llama3":
-        *factors, length = (found.get(name) for name in LLAMA3)
-        numbers = [str(real(name, value)) for name, value in zip(LLAMA3, factors, strict=False)]
-        return {"rope_theta": theta, "rope_scaling": ":".join(["llama3", *numbers, str(integer(LLAMA3[-1], length))])}
+    if kind in NUMBERS:
+        numbers = [real(name, found.get(name)) for name in NUMBERS[kind]]
+        return {"rope_theta": theta, "rope_scaling": spelled(kind, numbers)}
     raise ValueError(f"rope_type is {shorten(kind)}, and only default, linear and llama3 are supported")
 
 
 def written(c: ModelConfig) -> dict[str, Any]:
     """Return what config.json holds, in both spellings: version 4 would ignore that of version 5 in silence."""
-    kind, *numbers = c.rope_scaling.split(":")
-    scaling: dict[str, Any] | None = None
-    if kind == "linear":
-        scaling = {"rope_type": kind, "factor": float(numbers[0])}
-    elif kind == "llama3":
-        scaling = {"rope_type": kind, **dict(zip(LLAMA3, map(float, numbers[:3]), strict=False)),
-                   LLAMA3[-1]: int(float(numbers[3]))}
+    kind, numbers = parse_scaling(c.rope_scaling)
+    scaling = {"rope_type": kind, **dict(zip(NUMBERS[kind], numbers, strict=True))} if kind else None
+    if scaling and LENGTH in scaling:
+        scaling[LENGTH] = int(numbers[-1])
     parameters = {**(scaling or {"rope_type": "default"}), "rope_theta": c.rope_theta}
     return {"rope_theta": c.rope_theta, "rope_scaling": scaling, "rope_parameters": parameters}
+
+
+def spelled(kind: str, numbers: Iterable[float]) -> str:
+    """Return our description of a scaling, with 8 for 8.0."""
+    return ":".join([kind, *(str(float(number)).removesuffix(".0") for number in numbers)]) if kind else ""
 
 
 def real(name: str, value: Any) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.tokenizer import Tokenizer, formats
@@ -18,6 +19,13 @@ GGUF: Mapping[str, tuple[str, type, Any]] = {  # our argument -> GGUF's name, it
     "eos_id": ("eos_token_id", int, None), "add_bos": ("add_bos_token", bool, False),
 }  # fmt: skip
 ITEMS = {"tokens": str, "merges": str, "token_types": int}  # of the lists
+
+
+@runtime_checkable
+class HuggingFace(Protocol):
+    """A tokenizer that can be written as tokenizer.json."""
+
+    def save_huggingface(self, path: str | os.PathLike[str]) -> None: ...
 
 
 def write_tokenizer(fields: Mapping[str, Any], folder: Path, config: ModelConfig) -> dict[str, int | None]:
@@ -41,6 +49,8 @@ def write_files(tokenizer: Tokenizer, folder: Path, config: ModelConfig,
     if tokenizer.vocab_size > config.vocab_size:
         raise ValueError(f"the tokenizer has {tokenizer.vocab_size:,} entries, and the model {config.vocab_size:,}: it "
                          "is the tokenizer of another model")
+    if not isinstance(tokenizer, HuggingFace):
+        raise ValueError(f"a {tokenizer.kind} tokenizer cannot be written for other programs: give none, or a BPE one")
     tokenizer.save_huggingface(folder / "tokenizer.json")
     ids = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
     names = {id: name for name, id in tokenizer.special_tokens.items()}

@@ -94,10 +94,14 @@ def waves(P: np.ndarray) -> None:
 def place(X: np.ndarray, start: int | np.ndarray, max_len: int) -> slice | np.ndarray:
     """The positions of X's tokens, X (.., T, C), as a slice of the table, or (B, T) if each sequence has a `start` of
     its own. Padding, which would be before position 0, is at 0. ValueError if a position is past `max_len`."""
+    T, end = X.shape[-2], end_of(X, start, max_len)
+    return np.maximum(np.asarray(start)[:, None] + np.arange(T), 0) if np.ndim(start) else slice(end - T, end)
+
+
+def end_of(X: np.ndarray, start: int | np.ndarray, max_len: int) -> int:
+    """The position after the last one of X (.., T, C). ValueError if it is past `max_len`."""
     T = X.shape[-2]
     end = T + int(np.max(start, initial=-T))
     if end > max_len:
         raise ValueError(f"{end} tokens do not fit the context of {max_len}: shorten the input or make max_len larger")
-    if np.ndim(start):
-        return np.maximum(np.asarray(start)[:, None] + np.arange(T), 0)
-    return slice(end - T, end)
+    return end

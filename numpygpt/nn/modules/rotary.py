@@ -11,7 +11,7 @@ import numpy as np
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
-from numpygpt.nn.modules.positional import place
+from numpygpt.nn.modules.positional import end_of
 from numpygpt.utils.checks import number
 
 Table = tuple[np.ndarray, np.ndarray]  # cos and sin, (positions, D/2) each
@@ -33,7 +33,7 @@ class Rotary(Module):
 
     def forward(self, X: np.ndarray, start: int | np.ndarray = 0) -> np.ndarray:  # X: (B, H, T, D)
         check_width(self, X, self.d_k, axes=4)
-        last = place(X, int(np.max(start)), self.max_len).stop
+        last = end_of(X, start, self.max_len)
         table = angles(self.d_k, min(self.max_len, 1 << last.bit_length()), self.theta, self.scaling, X.dtype)
         at = np.maximum(np.add.outer(start, np.arange(X.shape[2])), 0)  # (T,), or (B, T)
         self.cos, self.sin = (part[at] if at.ndim == 1 else part[at][:, None] for part in table)  # (.., T, D/2)

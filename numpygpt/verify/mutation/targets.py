@@ -18,7 +18,7 @@ from numpygpt.verify import cases as gradient_cases
 from numpygpt.verify.check import Comparison
 
 # These compute the gradient together with the output; backward only scales it. (layer, function)
-FORWARD = (("GELU", F.gelu), ("LinearCrossEntropy", LinearCrossEntropy.forward),
+FORWARD = (("GELU", F.gelu), ("SiLU", F.silu), ("LinearCrossEntropy", LinearCrossEntropy.forward),
            ("LinearCrossEntropy", LinearCrossEntropy.zeros))
 PLUMBING = (Module, tree.Tree, tree, copies)  # finds modules, and deletes caches: nothing here is arithmetic
 ROOMS = ("numpygpt.nn.", "numpygpt.models.")
