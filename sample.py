@@ -175,7 +175,8 @@ def text_of(steps: Iterator[np.ndarray], tokenizer: Tokenizer, context: list[int
     for ids in steps:
         if int(ids[0]) in ends:
             break
-        held += decoder.push(int(ids[0]))
+        if int(ids[0]) < tokenizer.vocab_size:  # a model may have more, which are no text
+            held += decoder.push(int(ids[0]))
         if stop and stop in held:
             yield held[: held.index(stop)]
             return

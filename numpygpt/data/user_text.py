@@ -98,7 +98,7 @@ def read_prompt(tokenizer: Tokenizer, text: str, file: str | None, what: str) ->
     notes = remarks("--prompt", text, tokenizer)
     text, missing = known_text(tokenizer, text if file is None else read_text(file, what), what)
     ids = prompt_ids(tokenizer, text)
-    if text and (read := tokenizer.decode(ids)) != text:
+    if text and (read := tokenizer.decode(tokenizer.encode(text, allowed_special="all"))) != text:
         missing.append(f"to this model the text reads {read[:200]!r}")
     return text, ids, notes + missing
 

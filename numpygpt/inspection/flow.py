@@ -39,8 +39,8 @@ class ResidualFlow:
 
 def flow(model: GPT, x: np.ndarray, y: np.ndarray) -> ResidualFlow:
     """x, y: ids and targets (B, T). The model is left as it was. Raises ValueError if one is not finite."""
-    inner = {name for name, module in model.named_modules() if name.startswith("blocks.") and not module._params
-             and not any(module.children()) and not is_idle(module, (1,), training=False)}  # without dropout
+    inner = {name: module for name, module in model.named_modules() if name.startswith("blocks.") and not module._params
+             and not any(module.children())}
     with eval_twin(model) as twin, trace(twin, keep=lambda name: in_stream(name) or name in inner) as t:
         loss = twin.loss(x, y)
         twin.backward()
@@ -48,7 +48,8 @@ def flow(model: GPT, x: np.ndarray, y: np.ndarray) -> ResidualFlow:
     gradients = np.stack([record.gradients[0] for record in places])
     if not np.isfinite(loss) or not np.isfinite(gradients).all():
         raise ValueError(f"the loss of this batch is {loss}, and not all of its gradients are finite: it diverged")
-    found = [record for record in t if record.name in inner]
+    found = [record for record in t if record.name in inner
+             and not is_idle(inner[record.name], record.input_shape, training=False)]  # without dropout
     middle = [max((record for record in found if record.name.startswith(f"{block.name}.")),
                   key=lambda record: record.output_shape[-1], default=block).outputs[0] for block in places[1:]]
     return ResidualFlow(loss, np.stack([record.outputs[0] for record in places]), gradients, middle)

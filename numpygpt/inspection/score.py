@@ -133,7 +133,7 @@ def score_text(
 ) -> TextScores:
     """Score `text`, whose tokens are `ids`. If `text` is only the beginning, `n_bytes` is the UTF-8 size of all of it.
     Raises ValueError if there is nothing to predict."""
-    begin = tokenizer.special_tokens.get(END_OF_TEXT)
+    begin = tokenizer.bos_id if tokenizer.add_bos else tokenizer.special_tokens.get(END_OF_TEXT)
     if not len(ids) or (begin is None and len(ids) == 1):
         raise ValueError(f"a text of {len(ids)} token{'s' * (len(ids) != 1)} cannot be scored: each token is "
                          "predicted from those before it, so give a longer text")

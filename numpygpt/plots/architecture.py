@@ -25,6 +25,7 @@ INDENT = 0.13, 0.36  # of the boxes inside a box, without and with residual conn
 COLUMN = 57  # letters in a line of formulas
 FILL = {"learned": "#E3EEF7", "fixed": "#F4F4F4", "container": "#FAFAF5"}
 SMALL = FONT - 1
+MIN_SHRINK = 0.85  # of letters that need room
 
 
 def draw_architecture(figure: Figure, plan: Blueprint, title: str) -> None:
@@ -95,14 +96,18 @@ class Boxes:
             edgecolor=GREY, linewidth=0.9, zorder=part.name.count(".") / 10))
 
     def title(self, part: Part, left: float, right: float) -> None:
-        """Name, class and sizes at the left; the number of parameters at the right."""
+        """Name, class and sizes at the left; the number of parameters at the right. Sizes without room go below."""
         own = part.name.rpartition(".")[2] if not part.name.rpartition(".")[2].isdigit() else part.name
         count = f"{part.n_params:,}" if part.n_params else f"uses {part.shared}" if part.shared else ""
-        kind = f"{part.kind}  {part.details}" if part.details else part.kind
-        if part.repeats > 1:
-            kind, count = f"{kind}, {part.repeats} of them", f"{count} each"
-        y, name = self.y + BOX / 2, wide(own, "bold") + 0.1
-        size = SMALL * min(1, (right - left - 0.4 - wide(count)) / (name + wide(kind)))
+        several, count = (f", {part.repeats} of them", f"{count} each") if part.repeats > 1 else ("", count)
+        kind = (f"{part.kind}  {part.details}" if part.details else part.kind) + several
+        y, name, room = self.y + BOX / 2, wide(own, "bold") + 0.1, right - left - 0.4 - wide(count)
+        if part.details and name + wide(kind) > room / MIN_SHRINK:
+            kind = part.kind + several
+            size = fitting(part.details, right - left - 0.3 - name)
+            words(self.ax, left + 0.1 + name, y + LINE, part.details, GREY, va="center", size=size)
+            self.y += LINE
+        size = SMALL * min(1, room / (name + wide(kind)))
         words(self.ax, left + 0.1, y, own, weight="bold", va="center", size=size)
         words(self.ax, left + 0.1 + name * size / SMALL, y, kind, GREY, va="center", size=size)
         words(self.ax, right - 0.1, y, count, ha="right", va="center")

@@ -20,6 +20,8 @@ LEGENDS = {  # what each kind's signs mean, next to colour.LEGEND
 
 def token_signs(tokenizer: Tokenizer, id: int) -> list[str]:
     r"""Return the signs of one token. A byte that is part of a character is `\xe2`; the text `\xe2` is `\\xe2`."""
+    if id >= tokenizer.vocab_size:
+        return [f"<{id}>"]  # of a pretrained model whose table was rounded up: no text has it
     text = tokenizer.token_text(id)
     if tokenizer.decode([id]) == text:
         return signs(text)

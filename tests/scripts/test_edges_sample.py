@@ -29,6 +29,8 @@ TABLE = {
             ("empty.txt", "empty.txt"), ("text.txt/x", "text.txt"),
             ("run/config.toml", "run/config.toml"), ("/dev/null", "/dev/null"),
             (ESCAPE, r"\u001b[31mb"), (NEWLINE, r"\u000ab")],
+    "--pretrained": [("nowhere", "--pretrained nowhere"), (ESCAPE, "two models")],  # besides the run
+    "--chat": [("To", "--chat")],  # of a run
     "--prompt": [("", OK), ("To", OK), ("To be" * 500, OK), ("Tü", OK), (ESCAPE, OK),
                  ("üß", "'ß'"),
                  (BYTES, "DCE9")],
@@ -97,6 +99,7 @@ def test_odd_names_are_shown_without_doing_harm(folder, flag, name):
 def test_what_cannot_go_together_is_said(folder):
     for arguments, sentence in [
         (["--prompt", "a", "--prompt-file", "b"], "not allowed with argument --prompt"),
+        (["--prompt", "a", "--chat", "b"], "not allowed with argument --prompt"),
         (["--score", "text.txt", "--top-k", 3, "--seed", 1], "--score"),
         (["run", "run2"], "unknown argument run2"), (["--promt", "a"], "did you mean --prompt?"),
         (["--to", 3], "unknown argument --to"), (["--top-k"], "expected one argument"),

@@ -28,6 +28,7 @@ from numpygpt.tokenizer.display import token_cell
 
 MAX_ROWS = 20  # tokens in the table, and neighbours of each
 COLOUR = dict(zip(CLASSES, (*COLOURS[:5], COLOURS[6], GREY), strict=True))  # not sky blue: too light for words
+MERGED = 3  # characters of a token worth showing, if its frequency is unknown
 LETTER = 0.68  # width of a letter, as a fraction of the font's size
 # Signs of one or two pixels: the picture also names them.
 SIGNS = {"·": "space", "⏎": "new line", ".": "period", ",": "comma", "'": "apostrophe", "`": "backtick", '"': "quote",
@@ -87,12 +88,17 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
 def ranked(loaded: LoadedModel) -> tuple[list[int], str]:
     """Return the ids, the most frequent in the training text first, without those that never occur, and words for that.
 
-    If the data folder is gone or has changed: the ids in their order.
+    If the data folder is gone or has changed, or the model is pretrained: the ids in their order. A BPE tokenizer
+    merged the most frequent pairs first; its single characters and fragments are left out.
     """
     try:
         dataset = loaded.dataset()
     except (FileNotFoundError, ValueError):
-        return list(range(loaded.tokenizer.vocab_size)), "the lowest ids"
+        tokenizer, ids = loaded.tokenizer, list(range(loaded.tokenizer.vocab_size))
+        merged = [id for id in ids if len(tokenizer.token_text(id)) >= MERGED and token_class(tokenizer, id) != "other"]
+        if tokenizer.kind == "bpe" and len(merged) >= 3:
+            return merged, f"the first merges with {MERGED} characters or more"
+        return ids, "the lowest ids"
     counts = token_counts(dataset.train, dataset.vocab_size)  # (V,)
     order = np.argsort(-counts, kind="stable")
     return order[: max(3, (counts > 0).sum())].tolist(), "the most frequent"
