@@ -189,8 +189,6 @@ class GPT(Module):
         steps = generate.steps(self, generate.as_array(context), max_new_tokens, sampling, seed, stop, slide)
         return (ids for ids, _ in steps)
 
-    # -- files of other programs -------------------------------------------------------------------------------------
-
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], *, max_len: int | None = None,
                         dtype: str = "float32") -> GPT:
