@@ -125,8 +125,8 @@ def test_fine_tuning_is_compared_with_training_from_scratch(data, tmp_path, monk
     _, _, *cells = finetune.report(tuned, base)[:4]
     tuned_cells, base_cells = ([cell.strip() for cell in line[1:-1].split("|")] for line in cells)
     assert tuned_cells[1] == f"{2 * ((8 + 24) + (8 + 8) + (8 + 32) + (32 + 8)):,}" and tuned_cells[2] == "20"
-    assert float(tuned_cells[5]) == pytest.approx(float(base.metrics.eval["bits_per_byte"][-1]), abs=2e-3)
-    assert float(tuned_cells[6]) == pytest.approx(float(tuned.metrics.eval["bits_per_byte"][-1]), abs=1e-3)
+    assert float(tuned_cells[5]) == pytest.approx(float(base.metrics.eval["whole_bits"][-1]), abs=2e-3)
+    assert float(tuned_cells[6]) == pytest.approx(float(tuned.metrics.eval["whole_bits"][-1]), abs=1e-3)
     assert base_cells[1] == f"{restore(base.folder)[0].n_params():,}"
     text = "\n".join(finetune.report(tuned, base))
     assert text.count("```text") == text.count(finetune.PROMPT.strip()) == 2
