@@ -164,8 +164,8 @@ def is_model(name: str) -> bool:
 def default_folder(config: argparse.Namespace, corpus: Corpus) -> Path:
     """Return data/CORPUS_TOKENIZER. The default corpus is called shakespeare, unless another text replaced it."""
     path = Path(config.tokenizer)  # for a tokenizer.json, its folder's name says more than its own
-    tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else (
-        path.stem if path.is_file() else path.name)
+    own = path.stem if path.suffix in (".json", ".gguf") else path.resolve().name  # a model's name may have a dot
+    tokenizer = path.resolve().parent.name if path.name == "tokenizer.json" else own
     corpus_name = corpus.name
     if not config.input:
         corpus_name = INSTEAD.get(corpus_name, "shakespeare" if config.dataset == "default" else corpus_name)

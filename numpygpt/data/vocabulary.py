@@ -60,7 +60,7 @@ def load_by_name(name: str, files: Path | None) -> LoadedTokenizer | None:
     if name == GPT2:
         return _gpt2(files)
     path = existing_folder(Path(name).parent) / Path(name).name
-    if not path.exists():
+    if not name or not path.exists():
         known = (*TOKENIZERS, GPT2)
         raise ValueError(f"there is no tokenizer {name!r}{suggestion(name, known)}: give {', '.join(known)}, or the "
                          "path of a tokenizer.json or of a model's folder")

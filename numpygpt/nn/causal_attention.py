@@ -136,7 +136,7 @@ def drop_mask(P: np.ndarray, drop: Drop | None, tile: int) -> np.ndarray | None:
         return None
     keep = max(1, round((1 - drop.p) * 2**16))  # of 2^16 values
     bits = np.random.SFC64([drop.seed, tile]).random_raw(-(-P.size // 4)).view(np.uint16)  # 4 from each 64 bits
-    return np.multiply(bits[: P.size].reshape(P.shape) < keep, 2**16 / keep, dtype=P.dtype)
+    return np.multiply(bits[: P.size].reshape(P.shape) >= 2**16 - keep, 2**16 / keep, dtype=P.dtype)
 
 
 def masked(P: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

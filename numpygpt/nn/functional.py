@@ -178,11 +178,13 @@ def relu_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
 # -- leaky ReLU: Y = X where X > 0, else a X, with 0 < a < 1 -----------------------------------------------------------
 
 
+@tiny_is_zero
 def leaky_relu(X: np.ndarray, a: float) -> np.ndarray:
     """max(X, a X)."""
     return np.maximum(X, a * X)
 
 
+@tiny_is_zero
 def leaky_relu_backward(dY: np.ndarray, Y: np.ndarray, a: float) -> np.ndarray:
     """dX = dY where the output is positive, else a dY (the derivative at exactly 0 is taken as a)."""
     return np.where(Y > 0, dY, a * dY)

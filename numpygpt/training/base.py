@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from numpygpt.utils.paths import ROOT, command, display_path
 
 FREE = ("context", "rope_scaling", "dtype")  # of what is fixed in a resumed run, what a new one need not take over
 MAY_DIFFER = ("max_len", "rope_scaling", "dtype", "dropout", "attn_dropout")  # the fields of a model that can
+NAME = r"[\w.-]{1,96}(/[\w.-]{1,96})?"  # of a pretrained model
 NOT_IDS = ("bos_id", "eos_id", "add_bos")  # fields of a tokenizer that change no id of a text
 
 
@@ -56,15 +58,24 @@ class Base:
         folder = pretrained.find(name, progress)
         return cls(name, folder, pretrained.config_of(folder))
 
-    def model(self, dtype: str = "float32") -> GPT:
-        """The model with its parameters; the adapter of a LoRA run is added to its own base."""
+    def model(self, c: Config | None = None) -> GPT:
+        """The model with its parameters, with the configuration and the seed of the run `c` if there is one."""
         if self.checkpoint is None:
             from numpygpt.models import pretrained
 
-            return pretrained.load(self.path, dtype=dtype)
+            return pretrained.load(self.path, make=lambda config: GPT(c.model, seed=c.seed) if c else GPT(config))
         from numpygpt.training.restore import load_model  # whose checkpoints may name a base in turn
 
-        return load_model(self.path)[0]
+        found = load_model(self.path)[0]
+        if c is None:
+            return found
+        with skeleton() as made:
+            model = GPT(c.model, seed=c.seed)
+        made.complete(model, draw=False)
+        given = found.params()
+        for name, param in model.params().items():
+            param[...] = given[name][: len(param)]  # a shorter context has the first positions only
+        return model
 
     def tokenizer(self) -> Tokenizer:
         """Its tokenizer. ValueError if that has more entries than the model."""
@@ -106,7 +117,7 @@ def is_pretrained(name: str | Path) -> bool:
     in_a_folder = path.is_absolute() or path.parts[:1] in (("..",), ("runs",)) or (
         len(path.parts) > 1 and path.parent.is_dir())
     run = in_a_folder or path.suffix in (".npz", ".json") or (ROOT / "runs" / path).is_dir()
-    return path.suffix == ".gguf" or not run
+    return path.suffix == ".gguf" or not (run or re.fullmatch(NAME, str(name)) is None)
 
 
 def ids_of(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -178,15 +189,7 @@ def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
 
 def make_model(c: Config, base: Base | None) -> GPT:
     """The model of a run, with random parameters or with those of `base`. With `lora_rank` only its adapter learns."""
-    if base is None:
-        model = GPT(c.model, seed=c.seed)
-    else:
-        with skeleton() as made:
-            model = GPT(c.model, seed=c.seed)
-        made.complete(model, draw=False)
-        given = base.model(c.model.dtype).params()
-        for name, param in model.params().items():
-            param[...] = given[name][: len(param)]  # a shorter context has the first positions only
+    model = base.model(c).train() if base else GPT(c.model, seed=c.seed)
     adapt(model, c)
     model.recompute = c.recompute
     return model

@@ -42,8 +42,8 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
     rows = [
         ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, {V:,} different {d.tokenizer.kind} tokens"),
         ("", f"{len(d.train):,} tokens to train on, {len(d.val):,} for validation"),
-        ("model", f"{parameters(replace(c, lora_rank=0), known):,} parameters: {counted(m.n_layers, 'layer')}, {counted(m.n_heads, 'head')}, "
-                  f"width {m.d_model}, context {m.max_len}"),
+        ("model", f"{parameters(replace(c, lora_rank=0), known):,} parameters: {counted(m.n_layers, 'layer')}, "
+                  f"{counted(m.n_heads, 'head')}, width {m.d_model}, context {m.max_len}"),
         *start_rows(c, known),
         ("training", f"{counted(c.steps, 'step')} of {per_step:,} tokens ({batches}), which is "
                      f"{passes:{',.1f' if passes >= 1 else '.2g'}} times the training text"),

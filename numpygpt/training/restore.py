@@ -60,6 +60,8 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
     `models.pretrained.find` fetches with `progress`. A run that was stopped early has only evaluated its untrained
     model: then its last checkpoint is used instead of the best. Raises FileNotFoundError, ValueError or RuntimeError
     that names the file and what is wrong with it.
+
+    The adapter of a LoRA run is added to its base, so `model.save_pretrained(folder, tokenizer)` exports any run.
     """
     if run is not None and pretrained is not None:
         raise ValueError(f"{display_path(run)} and `pretrained={pretrained}` are two models: give one of them")

@@ -75,7 +75,7 @@ def gpt_cases() -> Iterator[Case]:
     sizes: dict[str, Any] = {"vocab_size": 7, "max_len": 5, "d_model": 6, "n_heads": 2, "n_layers": 2}
     for name, kind, options in gpts:
         yield "GPT", name, partial(kind, **(sizes | options)), (x, y)
-    yield "GPT", "recompute, dropout", partial(recomputing, **(sizes | {"dropout": 0.3})), (x, y)
+    yield "GPT", "recompute, dropout", partial(recomputing, **(sizes | {"dropout": 0.3, "attn_dropout": 0.2})), (x, y)
     single = sizes | {"n_layers": 1}
     for name, kind in (("2 micro-batches", GPT), ("2 micro-batches, chunked", ChunkedGPT)):
         yield "GPT", name, partial(MicroBatches, partial(kind, **single)), (x, y)

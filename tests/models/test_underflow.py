@@ -72,6 +72,15 @@ def test_gelu_in_its_tails_and_close_to_zero():
     F.gelu_backward(np.full_like(X, 1e-30), slope)
 
 
+def test_silu_in_its_tails_and_close_to_zero():
+    X = np.array([-1e38, -1e4, -100, -40, -1e-20, 1e-40, 1e-20, 40, 1e4, 1e8, 1e38], np.float32)
+    Y, slope = F.silu(X)
+    np.testing.assert_allclose(Y[:4], 0, atol=1e-6)
+    np.testing.assert_allclose(Y[-4:], X[-4:])
+    np.testing.assert_allclose(slope, [0, 0, 0, 0, 0.5, 0.5, 0.5, 1, 1, 1, 1], atol=1e-6)
+    F.silu_backward(np.full_like(X, 1e-30), slope)
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_attention_with_a_mask_and_scores_far_apart(keep, lively, monkeypatch):
     if not keep:
@@ -90,6 +99,10 @@ LAYERS = {
     "TransformerBlock": lambda: block(4, 2, rng=0), "Unembedding": lambda: nn.Unembedding(6, 4, rng=0),
     "PositionalEmbedding": lambda: nn.PositionalEmbedding(3, 4, rng=0),
     "SinusoidalEncoding": lambda: nn.SinusoidalEncoding(3, 4),
+    "RMSNorm": lambda: nn.RMSNorm(4), "SiLU": nn.SiLU, "LeakyReLU": nn.LeakyReLU,
+    "GatedFeedForward": lambda: nn.GatedFeedForward(4, 4, rng=0),
+    "attention of Llama": lambda: nn.MultiHeadAttention(4, 2, n_kv_heads=1, rotary=nn.Rotary(2, 3), attn_dropout=0.3,
+                                                        rng=0),
 }
 
 

@@ -20,6 +20,11 @@ LAYERS = {
     "dropout that drops nothing": lambda: nn.Dropout(0.0),
     "head": lambda: nn.Unembedding(11, 8),
     "feed-forward": lambda: nn.FeedForward(8, 12, dropout=0.2),
+    "rms norm": lambda: nn.RMSNorm(8),
+    "silu": nn.SiLU,
+    "leaky relu": nn.LeakyReLU,
+    "gated feed-forward": lambda: nn.GatedFeedForward(8, 12, dropout=0.2),
+    "attention, weights dropped": lambda: nn.MultiHeadAttention(8, 4, n_kv_heads=2, attn_dropout=0.3),
     "attention, its heads of other sizes": lambda: nn.MultiHeadAttention(8, 3, d_k=5, d_v=2, bias=False, dropout=0.1),
 }
 
@@ -32,6 +37,14 @@ def test_output_shape_and_cached_bytes_are_those_of_a_real_call(make):
     rows = summary(layer, input_shape=X.shape).rows
     assert [(row.name, row.output_shape, row.cached) for row in rows] == [(r.name, r.output_shape, r.cached) for r in t]
     assert [(row.forward_flops, row.backward_flops) for row in rows] == [(r.forward_flops, r.backward_flops) for r in t]
+
+
+def test_an_array_that_two_layers_cache_counts_once():
+    layer = nn.GatedFeedForward(8, 12, nn.ReLU())
+    with trace(layer) as t:
+        layer.backward(layer(X.copy()))
+    assert layer.S is layer.act.Y
+    assert summary(layer, input_shape=X.shape).cached == sum(record.cached for record in t)
 
 
 @pytest.mark.parametrize(("make", "shape", "product"), [

@@ -93,6 +93,19 @@ def test_relu_and_its_gradient_by_hand():
     assert F.relu_backward(np.array([5.0, 6.0, 7.0]), Y).tolist() == [0, 0, 7], "the slope at 0 is taken as 0"
 
 
+def test_leaky_relu_and_its_gradient_by_hand():
+    Y = F.leaky_relu(np.array([-1.0, 0.0, 2.0]), 0.25)
+    assert Y.tolist() == [-0.25, 0, 2]
+    assert F.leaky_relu_backward(np.array([4.0, 8.0, 7.0]), Y, 0.25).tolist() == [1, 2, 7], "the slope at 0 is a"
+
+
+def test_silu_and_its_slope_by_hand():
+    """At log 3 the logistic function is 3/4, at -log 3 it is 1/4."""
+    Y, slope = F.silu(np.array([0.0, np.log(3), -np.log(3)]))
+    np.testing.assert_allclose(Y, [0, 0.75 * np.log(3), -0.25 * np.log(3)], rtol=1e-14)
+    np.testing.assert_allclose(slope, [0.5, 0.75 * (1 + 0.25 * np.log(3)), 0.25 * (1 - 0.75 * np.log(3))], rtol=1e-14)
+
+
 @pytest.mark.parametrize(("n", "width", "entries", "expected"), [
     (10, 3, 12, [(0, 4), (4, 8), (8, 10)]), (4, 100, 10, [(0, 1), (1, 2), (2, 3), (3, 4)]), (0, 3, 12, []),
     (3, 0, 2, [(0, 2), (2, 3)]), (5, 1, 100, [(0, 5)]),

@@ -1,10 +1,9 @@
 """A run, a checkpoint and a pretrained model are loaded in one way."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
+from numpygpt import GPT
 from numpygpt.tokenizer import CharTokenizer
 from numpygpt.training.checkpoint import save_checkpoint
 from numpygpt.training.restore import restore
@@ -13,19 +12,16 @@ TOKENIZER = CharTokenizer().train("abcdefghijk")
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, make_gpt):
-    """A model folder, and what finds and loads it by its path or as `tiny`."""
-    import numpygpt.models
+def folder(tmp_path, monkeypatch):
+    """A model folder, which is found by its path, as a .gguf file, or as `tiny`."""
+    pytest.importorskip("safetensors")
+    from numpygpt.models import pretrained
 
     folder = tmp_path / "models" / "tiny"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
-    places = {str(folder): folder, "tiny": folder, str(tmp_path / "tiny.gguf"): folder}
-    fake = SimpleNamespace(find=lambda name, progress=None: places[str(name)], config_of=lambda path: make_gpt().config,
-                           load=lambda path, dtype="float32": make_gpt().eval(),
-                           described=lambda path: (SimpleNamespace(model_type="llama"), make_gpt().config))
-    monkeypatch.setattr(numpygpt.models, "pretrained", fake, raising=False)
-    monkeypatch.setattr("numpygpt.training.base.load_tokenizer", lambda path: TOKENIZER)
+    GPT(vocab_size=11, max_len=6, d_model=8, n_heads=2, n_layers=1).save_pretrained(folder)
+    TOKENIZER.save(folder / "tokenizer.json")
+    find, others = pretrained.find, ("tiny", str(tmp_path / "tiny.gguf"))
+    monkeypatch.setattr(pretrained, "find", lambda name, progress=None: find(folder if str(name) in others else name))
     return folder
 
 
@@ -33,7 +29,8 @@ def test_a_pretrained_model_by_its_name_its_folder_or_its_file(folder, tmp_path)
     (tmp_path / "tiny.gguf").write_bytes(b"GGUF")
     for given in ({"pretrained": "tiny"}, {"pretrained": folder}, {"run": folder}, {"run": tmp_path / "tiny.gguf"}):
         model, tokenizer, source = restore(**given)
-        assert (tokenizer, source.checkpoint, source.path) == (TOKENIZER, None, folder) and not model.training
+        assert (source.checkpoint, source.path) == (None, folder) and not model.training
+        assert tokenizer.to_dict() == TOKENIZER.to_dict()
         assert str(folder) in source.describe(tokenizer) and "11" in source.describe(tokenizer)
     assert restore(pretrained="tiny")[2].describe(TOKENIZER).startswith("tiny (")
 
@@ -55,8 +52,7 @@ def test_two_models_are_refused(folder):
         restore("runs/quick", "tiny")
 
 
-def test_a_tokenizer_larger_than_its_model_is_refused(folder, monkeypatch):
-    larger = CharTokenizer().train("abcdefghijklm")
-    monkeypatch.setattr("numpygpt.training.base.load_tokenizer", lambda path: larger)
+def test_a_tokenizer_larger_than_its_model_is_refused(folder):
+    CharTokenizer().train("abcdefghijklm").save(folder / "tokenizer.json")
     with pytest.raises(ValueError, match=r"13 entries.*11"):
         restore(pretrained="tiny")

@@ -60,14 +60,7 @@ class Family:
 
     def config(self, values: Values) -> ModelConfig:
         """The configuration in a config.json. ValueError that names a value that we do not have."""
-        for name, known in self.only.items():
-            if values.get(name, known[0]) not in known:
-                raise ValueError(f"{name} is {shorten(values[name])}, and only {shorten(known[0])} is supported")
-        for name in ("quantization_config", "pruned_heads"):
-            if values.get(name):
-                raise ValueError(f"it has {name}: quantised or pruned weights are not supported in this format")
-        if any(kind != "full_attention" for kind in values.get("layer_types") or ()):
-            raise ValueError(f"layer_types is {shorten(values['layer_types'])}, and only full_attention is supported")
+        self.check(values)
         found = {ours: values.get(name, default) for name, (ours, default) in self.keys.items()}
         act = values.get(self.activation, next(iter(ACTIVATIONS)) if not self.rotary else "silu")
         if not isinstance(act, str) or act not in ACTIVATIONS:
@@ -81,6 +74,18 @@ class Family:
             found |= rope.read(values)
         found["d_v"] = found.get("d_k")
         return normal(ModelConfig(**found, **self.fixed, activation=ACTIVATIONS[act]))
+
+    def check(self, values: Values) -> None:
+        """ValueError for a value of config.json that changes the function, and that we do not have."""
+        for name, known in self.only.items():
+            if values.get(name, known[0]) not in known:
+                raise ValueError(f"{name} is {shorten(values[name])}, and only {shorten(known[0])} is supported")
+        for name in ("quantization_config", "pruned_heads"):
+            if values.get(name):
+                raise ValueError(f"it has {name}: quantised or pruned weights are not supported in this format")
+        kinds = values.get("layer_types") or []
+        if not isinstance(kinds, list) or kinds != ["full_attention"] * len(kinds):
+            raise ValueError(f"layer_types is {shorten(kinds)}, and only full_attention is supported")
 
     def values(self, config: ModelConfig) -> dict[str, Any]:
         """What config.json holds for this configuration. ValueError that names a field which the family lacks."""

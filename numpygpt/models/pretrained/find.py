@@ -124,7 +124,7 @@ def from_hub(name: str) -> Path:
         folder = Path(hub.snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]))
     except Exception as error:  # of the package and of the network library below it: there is no common base
         raise RuntimeError(f"the model {name} is neither a folder here, nor one of {', '.join(CATALOGUE)}, and the hub "
-                           f"does not give it ({reason(error)})") from error
+                           f"does not give it ({reason(error)}){suggestion(name, CATALOGUE)}") from error
     if not is_model_folder(folder):
         raise ValueError(f"the model {name} has no config.json with safetensors weights: other formats can run code, "
                          "and are not read")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,29 +42,32 @@ def described(folder: Path) -> tuple[Family, ModelConfig]:
                          f"{error}") from error
 
 
-def load(path: str | os.PathLike[str], *, max_len: int | None = None, dtype: str = "float32") -> GPT:
+def load(path: str | os.PathLike[str], *, max_len: int | None = None, dtype: str = "float32",
+         make: Callable[[ModelConfig], GPT] = GPT) -> GPT:  # fmt: skip
     """The GPT in a model folder, in evaluation mode.
 
-    `max_len` shortens the context, which saves memory. Names, shapes and dtypes are checked before any memory is taken.
+    `max_len` shortens the context, which saves memory. `make` may return a model with other dropout, seed or context,
+    whose parameters have the same names. Names, shapes and dtypes are checked before any memory is taken.
     FileNotFoundError, or ValueError that names the file and what is wrong with it.
     """
     folder = Path(path)
     family, config = described(folder)
     stored = read_tensors(folder)
     try:
-        model = filled(family, config, stored, max_len, dtype)
+        model = filled(family, config, stored, max_len, dtype, make)
     except (ValueError, MemoryError) as error:
         raise ValueError(f"{display_path(folder)} cannot be used: {error}") from error
     return model.eval()
 
 
-def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], max_len: int | None, dtype: str) -> GPT:
+def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], max_len: int | None, dtype: str,
+           make: Callable[[ModelConfig], GPT]) -> GPT:  # fmt: skip
     parts, arrays = matched(family, config, stored)
     if max_len is not None and not 1 <= integer("max_len", max_len) <= config.max_len:
         raise ValueError(f"max_len must be between 1 and the {config.max_len:,} tokens that the model was trained for, "
                          f"got {max_len}")
     with skeleton() as made:
-        model = GPT(replace(config, dtype=dtype, max_len=max_len or config.max_len))
+        model = make(replace(config, dtype=dtype, max_len=max_len or config.max_len))
     check_tables(model)
     made.complete(model, draw=False)
     params = model.params()
