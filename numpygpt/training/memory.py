@@ -18,7 +18,7 @@ from numpygpt.training.trainer import moments_of, workers_of
 from numpygpt.utils.memory import available
 
 INTERPRETER = 60e6  # bytes of Python, NumPy and the BLAS buffers, without a model
-HOLES = 1.1, 1.3  # memory taken by the allocator per byte in use, with one thread and with several
+HOLES = 1.1, 1.3  # bytes taken by the allocator per byte of activations, with one thread and with several
 
 
 def one_block(c: Config, vocab_size: int) -> GPT:
@@ -44,19 +44,29 @@ def parameters(c: Config, vocab_size: int, learned: bool = False) -> int:
 
 def memory(c: Config, vocab_size: int) -> float:
     """Expected peak memory of a run in bytes. Measured peaks are within a tenth of it."""
-    return INTERPRETER + HOLES[workers_of(c) > 1] * arrays_of(c, vocab_size)
+    step = held(c, vocab_size) + HOLES[workers_of(c) > 1] * activations(c, vocab_size)
+    return INTERPRETER + max(step, loading(c, vocab_size))
 
 
 def arrays_of(c: Config, vocab_size: int) -> float:
-    """Bytes of arrays at the peak of a step: parameters, gradients, moments, cached activations, and what a step makes
-    while the arrays of the step before still exist. Loading the model of `init_from` holds it twice for a moment."""
+    """Bytes of arrays at the peak of a run: parameters, gradients, moments, cached activations, and what a step makes
+    while the arrays of the step before still exist."""
+    return max(held(c, vocab_size) + activations(c, vocab_size), loading(c, vocab_size))
+
+
+def held(c: Config, vocab_size: int) -> float:
+    """Bytes of parameters, gradients, moments and tables."""
     workers, size = workers_of(c), np.dtype(c.model.dtype).itemsize
-    all_params, learned = parameters(c, vocab_size), parameters(c, vocab_size, learned=True)
-    arrays = size * (all_params + learned * (moments_of(c) + workers))  # each worker has its own gradients
+    learned = parameters(c, vocab_size, learned=True)
+    arrays = size * (parameters(c, vocab_size) + learned * (moments_of(c) + workers))  # gradients of each worker
     if not c.lora_rank:
         arrays += (workers - 1) * vocab_size * c.model.d_model * size  # and one more array for the gradient of the head
-    arrays += table_entries(one_block(c, vocab_size)) * size
-    return max(arrays + activations(c, vocab_size), 2 * size * all_params if c.init_from else 0)
+    return arrays + table_entries(one_block(c, vocab_size)) * size
+
+
+def loading(c: Config, vocab_size: int) -> float:
+    """Bytes while the model of `init_from` is copied from its file, which is in memory too."""
+    return 2 * np.dtype(c.model.dtype).itemsize * parameters(c, vocab_size) if c.init_from else 0
 
 
 def activations(c: Config, vocab_size: int) -> float:

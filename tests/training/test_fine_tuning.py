@@ -144,6 +144,14 @@ def test_a_shorter_context_takes_the_first_positions(base, data):
     assert all(np.array_equal(param, whole[name]) for name, param in model.items() if name != "wpe.W")
 
 
+@pytest.mark.parametrize("more", [[], ["--recompute"]], ids=["", "recomputed"])
+def test_one_step_of_it_is_explained_in_numbers(more, base, data, tmp_path, train, capsys):
+    assert train.main(begin(base, data, tmp_path / "run", "--trace", "--dry-run", *more)) == 0
+    said = capsys.readouterr().out
+    assert "attn.qkv" in said and f"{2 * ((32 + 96) + (32 + 32) + (32 + 128) + (128 + 32)):,}" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_adapter_needs_a_model_that_has_learned(data, tmp_path, train):
     with pytest.raises(ValueError, match="init_from"):
         train.main([*TINY, "--data", str(data), "--out", str(tmp_path / "run"), "--lora-rank", "2"])
