@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpygpt.inspection.probe import eval_twin, in_stream, stream_names
+from numpygpt.inspection.probe import eval_twin, in_stream
 from numpygpt.inspection.trace import trace
 from numpygpt.inspection.tree import is_idle
 from numpygpt.models import GPT
@@ -41,10 +41,13 @@ def flow(model: GPT, x: np.ndarray, y: np.ndarray) -> ResidualFlow:
     """x, y: ids and targets (B, T). The model is left as it was. Raises ValueError if one is not finite."""
     inner = {name: module for name, module in model.named_modules() if name.startswith("blocks.") and not module._params
              and not any(module.children())}
-    with eval_twin(model) as twin, trace(twin, keep=lambda name: in_stream(name) or name in inner) as t:
+    def needed(name: str) -> bool:
+        return in_stream(name) or name in inner
+
+    with eval_twin(model) as twin, trace(twin, keep=needed, watch=needed) as t:
         loss = twin.loss(x, y)
         twin.backward()
-    places = [t[name] for name in stream_names(model)]
+    places = [record for record in t if in_stream(record.name)]
     gradients = np.stack([record.gradients[0] for record in places])
     if not np.isfinite(loss) or not np.isfinite(gradients).all():
         raise ValueError(f"the loss of this batch is {loss}, and not all of its gradients are finite: it diverged")

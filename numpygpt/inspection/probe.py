@@ -65,9 +65,9 @@ def attention_weights(model: GPT, ids: np.ndarray, layers: Sequence[int] | None 
 def residual_stream(model: GPT, ids: np.ndarray) -> np.ndarray:
     """(L + 1, T, C): the input of the first block, then the output of each block, at every position."""
     ids = check_context(model, ids)
-    with eval_twin(model) as reader, trace(reader, keep=in_stream) as t:
+    with eval_twin(model) as reader, trace(reader, keep=in_stream, watch=in_stream) as t:
         reader.hidden(ids[None])
-    return np.stack([t[name].outputs[0][0] for name in stream_names(model)])
+    return np.stack([record.outputs[0][0] for record in t])
 
 
 def stream_gradients(model: GPT, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -75,10 +75,10 @@ def stream_gradients(model: GPT, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     A target of -1 does not count. With all but one at -1, these are the gradients of one position's loss.
     """
-    with eval_twin(model) as reader, trace(reader, keep=in_stream) as t:
+    with eval_twin(model) as reader, trace(reader, keep=in_stream, watch=in_stream) as t:
         reader.loss(x, y)
         reader.backward()
-    return np.stack([t[name].gradients[0] for name in stream_names(model)])
+    return np.stack([record.gradients[0] for record in t])
 
 
 def next_probabilities(model: GPT, ids: np.ndarray) -> np.ndarray:

@@ -57,11 +57,12 @@ class Record:
 class Tracer:
     """Traces one module tree, from one thread at a time."""
 
-    def __init__(self, root: Module, keep: Callable[[str], bool], parallel: DataParallel | None = None):
+    def __init__(self, root: Module, keep: Callable[[str], bool], watch: Callable[[str], bool] | None = None,
+                 parallel: DataParallel | None = None):
         self.modules = dict(root.named_modules())
         self.ran = dict(self.modules)  # what ran last under each name: the module, or its twin that generates a text
         self.scalars = ScalarParts(root, parallel)
-        self.keep = keep
+        self.keep, self.watch = keep, watch or (lambda name: True)
         self.records: dict[str, Record] = {}  # in forward order
         self.backward_order: dict[str, None] = {}  # names, in the order in which their backward ran
         self.arrays: dict[str, dict[int, int]] = {}  # what each module caches: identity of an array -> bytes
@@ -72,7 +73,7 @@ class Tracer:
 
     def start(self) -> None:
         for name, module in self.modules.items():
-            for method in (*FORWARD, "backward"):
+            for method in (*FORWARD, "backward") if self.watch(name) else ():
                 if callable(getattr(type(module), method, None)):
                     traced = self.forward if method in FORWARD else self.backward
                     self.patches.append(MethodPatch(module, method, partial(traced, name)))

@@ -153,5 +153,6 @@ def move(owner: Module, name: str, storage: Storage, place: slice) -> None:
     for key, flat in ((name, "params"), ("d" + name, "grads")):
         if (old := vars(owner).get(key)) is not None:
             view = getattr(storage, flat)[place].reshape(old.shape)
-            view[...] = old
+            if any(old.strides) or old.size == 1:  # the arrays of a skeleton have no values to move
+                view[...] = old
             owner._replace(key, view)

@@ -37,7 +37,7 @@ class Skeleton:
 
     def complete(self, module: Module, draw: bool = True) -> None:
         """Give the module's arrays memory, all parameters at once, and their values, in the order of their making. With
-        `draw=False` the parameters stay zeros, to be loaded."""
+        `draw=False` the parameters have no values yet: load all of them."""
         places = {id(getattr(owner, name).base): (owner, name) for _, owner, name in module._owners()}
         for _, owner in module.named_modules():
             for name in owner._constants:

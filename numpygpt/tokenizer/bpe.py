@@ -101,7 +101,7 @@ class BPETokenizer(Tokenizer):
     def _set_vocab(self, ordinary: list[bytes], merges: Iterable[Pair], special: dict[str, int],
                    added: tuple[AddedToken, ...] = ()) -> None:  # fmt: skip
         """`ordinary`: the other tokens, in the order of their ids; `merges`: pairs of ids, by rank."""
-        own = {token.id: token.content.encode("utf-8") for token in added if token.own}
+        own = {token.id: self._found(token) for token in added if token.own}
         self._define(ordinary, special, [name.encode("utf-8") for name in special], own)
         self._set_added(added)
         self.breaks = breaks(self.pattern)
@@ -114,6 +114,10 @@ class BPETokenizer(Tokenizer):
 
     def _normal(self, text: str) -> str:
         return nfc(text) if self.nfc else text
+
+    def _found(self, token: AddedToken) -> bytes:
+        """Return the bytes of an added token as it is found in a text."""
+        return (self._normal(token.content) if token.normalized else token.content).encode("utf-8")
 
     def _encode(self, text: str, parts: Parts, where: Where = checks.at) -> np.ndarray:
         return self._cache.encode_parts(parts, self.breaks)
@@ -161,7 +165,7 @@ class BPETokenizer(Tokenizer):
         merges = read_merges(vocab, fields["merges"], [*special.values(), *own.values()])
         self._set_vocab([_latin_1(token) for token in vocab], merges, special, added)
         for token in added:
-            if token.id not in range(len(self._tokens)) or self._tokens[token.id] != token.content.encode("utf-8"):
+            if token.id not in range(len(self._tokens)) or self._tokens[token.id] != self._found(token):
                 raise storage.wrong("added_tokens", "tokens with the ids that they have in vocab", token.content)
 
 

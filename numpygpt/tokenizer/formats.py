@@ -84,10 +84,14 @@ def from_gguf(
     if model != "gpt2":
         raise ValueError(f"the GGUF file has a tokenizer of the model {shorten(model)}, expected 'gpt2', which is "
                          "byte-level BPE; use the model's tokenizer.json")
-    if pre not in GGUF_PATTERNS:
+    if not isinstance(pre, str) or pre not in GGUF_PATTERNS:
         raise ValueError(f"the GGUF file cuts text with the pattern {shorten(pre)}, expected one of "
                          f"{', '.join(map(repr, GGUF_PATTERNS))}; use the model's tokenizer.json")
-    types = [NORMAL] * len(tokens) if token_types is None else list(token_types)
+    arrays = [("tokens", tokens, str), ("merges", merges, str), ("token_type", token_types or [], int)]
+    for array, values, kind in arrays:
+        if not isinstance(values, (list, tuple)) or not all(isinstance(value, kind) for value in values):
+            raise storage.wrong(f"tokenizer.ggml.{array}", f"a list of {kind.__name__}", values)
+    types = [NORMAL] * len(tokens) if token_types is None else token_types
     if len(types) != len(tokens) or len(set(tokens)) < len(tokens):
         raise storage.wrong("tokens", f"different strings, as many as there are types ({len(types):,})", len(tokens))
     pairs = [merge.split(" ") for merge in merges]
@@ -100,7 +104,7 @@ def from_gguf(
             added.append({"content": token, "id": id, "normalized": False, "own": token not in merged})
     ids = {token: id for id, token in enumerate(tokens)}
     name = GGUF_PATTERNS[pre]
-    ends = {"bos_id": bos_id, "eos_id": eos_id, "add_bos": add_bos and bos_id is not None}
+    ends = {"bos_id": bos_id, "eos_id": eos_id, "add_bos": add_bos if bos_id is not None else False}
     return {**_fields(ids, pairs, special, added), **_rules(name, nfc=name == "qwen2", ignore_merges=name == "llama3"),
             **ends}
 

@@ -61,8 +61,9 @@ def _spaces(file: Fields) -> Fields:
     scheme = step.get("prepend_scheme", "always" if step.get("add_prefix_space", True) is True else "never")
     split = step.get("split", True)
     if step.get("replacement") != SPACE or not isinstance(split, bool) or str(scheme) not in SCHEMES:
-        raise refused(f"its pre_tokenizer is {shorten(step)}", f"Metaspace with {SPACE} and a prepend_scheme of "
-                                                               f"{', '.join(SCHEMES)}")  # fmt: skip
+        found = ", ".join(map(shorten, (step.get("replacement"), scheme, split)))
+        raise refused(f"its pre_tokenizer is Metaspace with {found}",
+                      f"{SPACE}, a prepend_scheme of {', '.join(SCHEMES)}, and true or false for split")
     return {"prefix": SCHEMES[str(scheme)], "split": split}
 
 

@@ -7,6 +7,7 @@ from parts import PRODUCT, product_of
 
 from numpygpt import nn
 from numpygpt.models.build import ACTIVATIONS
+from numpygpt.nn.modules.rotary import frequencies
 from numpygpt.verify.wrappers import Padded, block
 
 torch = pytest.importorskip("torch")
@@ -239,3 +240,19 @@ def test_cross_entropy(targets, normal):
     (0.7 * loss).backward()
     assert criterion(logits, targets) == pytest.approx(loss.item(), rel=1e-13)
     close(criterion.backward(0.7), Xt.grad)
+
+
+@pytest.mark.parametrize(("scaling", "kind"), [
+    ("linear:4", {"rope_type": "linear", "factor": 4.0}),
+    ("llama3:8:1:4:64", {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                         "original_max_position_embeddings": 64}),
+    ("llama3:32:1:4:8192", {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                            "original_max_position_embeddings": 8192}),
+], ids=["linear", "llama3", "llama 3.2"])
+def test_scaled_frequencies_are_those_of_transformers(scaling, kind):
+    transformers = pytest.importorskip("transformers")
+    theta, width = (500000.0, 64) if "8192" in scaling else (100.0, 16)
+    config = transformers.LlamaConfig(hidden_size=4 * width, num_attention_heads=4, max_position_embeddings=1 << 17,
+                                      rope_theta=theta, rope_scaling=kind | {"rope_theta": theta})
+    theirs = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(config).inv_freq
+    np.testing.assert_allclose(frequencies(width, theta, scaling), theirs.numpy(), rtol=1e-6)

@@ -106,7 +106,7 @@ def test_a_model_without_a_chat_form_that_we_have_is_refused(tmp_path, template,
 
 
 def test_a_run_has_no_chat_and_two_models_are_refused(folder, tmp_path, model, tokenizer):
-    header = {"model": model.config.to_dict(), "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "hamlet"},
+    header = {"model": model.config.to_dict(), "tokenizer": tokenizer.to_dict(), "step": 7, "data": {"corpus": "x"},
               "last": None, "best": {}, "config": {}}
     save_checkpoint(tmp_path / "ckpt.npz", header, {f"model/{name}": p for name, p in model.params().items()})
     refused(script("sample.py", tmp_path, "--chat", "hi"), "--chat", "--pretrained")

@@ -74,10 +74,11 @@ class MultiHeadAttention(Module):
         start = cache.length if cache is not None else 0
         self.pad = check_pad(pad, len(X), start + X.shape[1])
         self.drop = self.draw()
-        Q, K, V = self.split(self.qkv(X))  # (B, H, T, d_k), (B, H_kv, T, d_k), (B, H_kv, T, d_v): views
+        QKV = self.qkv(X)  # (B, T, d_qkv)
         if self.rotary is not None:
-            first = start if self.pad is None else start - self.pad  # positions are counted after the padding
-            Q, K = self.rotary(Q, first), self.rotary(K, first)
+            QK = self.queries_and_keys(QKV)  # (B, H + H_kv, T, d_k): a view
+            QK[...] = self.rotary(QK, start if self.pad is None else start - self.pad)  # positions after the padding
+        Q, K, V = self.split(QKV)  # (B, H, T, d_k), (B, H_kv, T, d_k), (B, H_kv, T, d_v): views
         Q *= self.scale  # (T, d_k) numbers per head to scale here, (T, T) in the scores
         if cache is not None:
             K, V = cache.append(K, V)
@@ -98,8 +99,8 @@ class MultiHeadAttention(Module):
         causal_attention_backward(dO, Q, K, V, O, self.P, self.lse, dQg, dKg, dVg, self.pad, self.drop)
         dQ *= self.scale  # forward: Q *= scale (the cached Q is the scaled one, which dK needs)
         if self.rotary is not None:
-            dQ[...] = self.rotary.backward(dQ)  # forward: Q = rotary(Q)
-            dK[...] = self.rotary.backward(dK)  # forward: K = rotary(K)
+            dQK = self.queries_and_keys(dQKV)  # (B, H + H_kv, T, d_k): a view
+            dQK[...] = self.rotary.backward(dQK)  # forward: QK = rotary(QK)
         return self.qkv.backward(dQKV)  # (B, T, C)
 
     formula: ClassVar[Formula] = Formula(
@@ -114,7 +115,7 @@ class MultiHeadAttention(Module):
         dropped = scores if call.training and self.attn_dropout > 0 else 0  # the mask is made again in backward
         cached = B * T * (self.n_heads + self.n_kv_heads) * (k + v) + held  # Q, O, K, V, and P or log sum exp
         out = call.of(B, T, self.n_heads * v, input_cached=True)
-        turned = call.of(B, self.n_heads + self.n_kv_heads, T, k)  # Q and K, in two calls
+        turned = call.of(B, self.n_heads + self.n_kv_heads, T, k)  # Q and K in one
         return Cost(call.shape, product + 6 * scores + 3 * dropped,
                     2 * product + 3 * scores + 2 * again * (k + 1) + 4 * dropped, cached * call.itemsize, children=(
                         Child("qkv", self.qkv, call),
@@ -138,6 +139,11 @@ class MultiHeadAttention(Module):
         q, k = self.n_heads * self.d_k, (self.n_heads + self.n_kv_heads) * self.d_k
         return (split_heads(QKV[..., :q], self.n_heads), split_heads(QKV[..., q:k], self.n_kv_heads),
                 split_heads(QKV[..., k:], self.n_kv_heads))
+
+    def queries_and_keys(self, QKV: np.ndarray) -> np.ndarray:
+        """(B, T, d_qkv) -> Q and K as one array (B, H + H_kv, T, d_k), as a view."""
+        heads = self.n_heads + self.n_kv_heads
+        return split_heads(QKV[..., : heads * self.d_k], heads)
 
     def group(self, X: np.ndarray) -> np.ndarray:
         """(B, H, T, D) -> (B, H_kv, G, T, D), with G = H / H_kv heads per key head, or 1 for K and V, as a view."""

@@ -101,7 +101,7 @@ def place(X: np.ndarray, start: int | np.ndarray, max_len: int) -> slice | np.nd
 def end_of(X: np.ndarray, start: int | np.ndarray, max_len: int) -> int:
     """The position after the last one of X (.., T, C). ValueError if it is past `max_len`."""
     T = X.shape[-2]
-    end = T + int(np.max(start, initial=-T))
+    end = T + (start if isinstance(start, int) else int(np.max(start, initial=-T)))
     if end > max_len:
         raise ValueError(f"{end} tokens do not fit the context of {max_len}: shorten the input or make max_len larger")
     return end

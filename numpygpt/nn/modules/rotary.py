@@ -34,9 +34,11 @@ class Rotary(Module):
     def forward(self, X: np.ndarray, start: int | np.ndarray = 0) -> np.ndarray:  # X: (B, H, T, D)
         check_width(self, X, self.d_k, axes=4)
         last = end_of(X, start, self.max_len)
-        table = angles(self.d_k, min(self.max_len, 1 << last.bit_length()), self.theta, self.scaling, X.dtype)
-        at = np.maximum(np.add.outer(start, np.arange(X.shape[2])), 0)  # (T,), or (B, T)
-        self.cos, self.sin = (part[at] if at.ndim == 1 else part[at][:, None] for part in table)  # (.., T, D/2)
+        cos, sin = angles(self.d_k, min(self.max_len, 1 << last.bit_length()), self.theta, self.scaling, X.dtype)
+        at = slice(start, last)
+        if not isinstance(start, int):
+            at = np.maximum(np.add.outer(start, np.arange(X.shape[2])), 0)[..., None, :]  # (B, 1, T)
+        self.cos, self.sin = cos[at], sin[at]  # (T, D/2), or (B, 1, T, D/2)
         return turned(X, self.cos, self.sin)  # (B, H, T, D)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, H, T, D)
