@@ -106,7 +106,8 @@ def pretrained():
         model = ModelConfig(**(sizes if "max_len" in sizes else LLAMA | sizes))
         run = Config(model=replace(model, max_len=512), batch_size=1, workers=1, init_from=name)
         n = parameters(run if name != "GPT-2" else replace(run, model=model), model.vocab_size)
-        kv_cache = 2 * model.n_layers * (model.n_kv_heads or model.n_heads) * model.d_model // model.n_heads * model.max_len
+        heads = model.n_kv_heads or model.n_heads
+        kv_cache = 2 * model.max_len * model.n_layers * heads * model.d_model // model.n_heads
         training = [memory(replace(run, lora_rank=rank, recompute=again), model.vocab_size)
                     for rank in (8, 0) for again in (False, True)]
         table.append((name, f"{n / 1e6:,.0f} M", *(f"{size / 1e9:.1f} GB" for size in (

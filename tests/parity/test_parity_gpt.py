@@ -173,3 +173,23 @@ def test_ten_steps_of_adamw_with_decay_clipping_and_a_schedule(config, make_gpt,
     assert any(clipped), "gradients were clipped"
     for name, param in model.params().items():
         assert_close(param, reference.p[name], name)
+
+
+@pytest.mark.parametrize("config", [{}, LLAMA | {"d_v": 4}], ids=["gpt2", "llama"])
+def test_left_padded_logits_and_texts_are_those_of_transformers(config, make_gpt, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("safetensors")
+    model = make_gpt(**config, max_len=12, dtype="float32")
+    model.save_pretrained(tmp_path / "model")
+    twin = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model").double()
+    model.astype("float64").eval()
+    rows = [[3, 1, 4], [5], [9, 2, 6, 5, 3]]
+    pad = np.array([2, 4, 0])
+    x = np.array([[0] * n + row for n, row in zip(pad, rows, strict=True)])
+    seen = np.arange(5) >= pad[:, None]
+    given = {"attention_mask": torch.tensor(seen.astype(np.int64)), "input_ids": torch.tensor(x)}
+    with torch.no_grad():
+        theirs = twin(**given, position_ids=torch.tensor(np.maximum(np.arange(5) - pad[:, None], 0))).logits.numpy()
+    np.testing.assert_allclose(model(x, pad=pad)[0][seen], theirs[seen], rtol=0, atol=1e-6 * np.abs(theirs).max())
+    texts = twin.generate(**given, max_new_tokens=6, do_sample=False, pad_token_id=0, eos_token_id=None)
+    assert model.generate(rows, 6, temperature=0)[:, 5:].tolist() == texts[:, 5:].tolist()

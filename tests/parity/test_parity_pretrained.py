@@ -8,8 +8,9 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("safetensors")
 pytest.importorskip("ml_dtypes")
 
-from numpygpt.models.pretrained import families, load  # noqa: E402
+from numpygpt.models.pretrained import Chat, families, load  # noqa: E402
 from numpygpt.nn.modules.rotary import frequencies  # noqa: E402
+from numpygpt.tokenizer import BPETokenizer  # noqa: E402
 
 V, T = 13, 11
 GPT2 = {"vocab_size": V, "n_positions": 16, "n_embd": 12, "n_layer": 2, "n_head": 3, "bos_token_id": 1,
@@ -146,3 +147,27 @@ def test_shards_of_transformers_are_read(tmp_path):
     x = batch()[0]
     exact(theirs, (ours := load(tmp_path, dtype="float64")).config)
     assert_close("logits", ours(x)[0], theirs(torch.tensor(x)).logits)
+
+
+TEXTS = ["low lower lowest", "  the cat's hat\n\n 12  x", "naïve — 東京 🙂", ""]
+CHATML = ("{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
+          "Be brief.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+          "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+
+
+def test_the_tokenizer_and_the_chat_template_are_read(tmp_path, make_gpt):
+    tokenizer = BPETokenizer().train("low lower lowest the hat " * 9, vocab_size=280,
+                                     special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    make_gpt(vocab_size=280, dtype="float32").save_pretrained(tmp_path / "m", tokenizer)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
+    for text in TEXTS:
+        assert theirs.encode(text) == tokenizer.encode(text)
+        assert theirs.decode(tokenizer.encode(text)) == text
+    (tmp_path / "m" / "chat_template.jinja").write_text(CHATML)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
+    chat = Chat.of(tmp_path / "m")
+    for system in (None, "Be kind."):
+        messages = [{"role": "system", "content": system}] if system else []
+        messages.append({"role": "user", "content": "the lower\nhat"})
+        prompt = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        assert chat.ids(tokenizer, "the lower\nhat", system) == prompt

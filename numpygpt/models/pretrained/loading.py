@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from numpygpt.models.pretrained.needed import read_object
 from numpygpt.models.pretrained.safetensors_files import Stored, has_weights, read_tensors
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.utils.checks import integer
+from numpygpt.utils.cores import cores
 from numpygpt.utils.paths import display_path
 
 ROWS = 128  # of a block that is transposed: its lines stay in the cache
+MOST_THREADS = 4  # more would wait for the memory
 MAX_TABLE, MAX_TABLE_PER_PARAMETER = 1 << 22, 8  # entries of arrays that are not learned
 
 
@@ -71,10 +74,16 @@ def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], ma
     check_tables(model)
     made.complete(model, draw=False)
     params = model.params()
-    for part in parts:
+
+    def copy(part: Part) -> bool:
         target = part.of(params[part.param])
-        if not copied(arrays[part.name][: len(target)], target):  # a shorter context has the first positions only
-            raise ValueError(f"{part.name} holds numbers that are not finite in {dtype}: fetch or copy the file again")
+        return copied(arrays.pop(part.name)[: len(target)], target)  # a shorter context has the first positions only
+
+    with ThreadPoolExecutor(min(cores(), MOST_THREADS)) as pool:  # NumPy copies outside the interpreter's lock
+        for part, finite in zip(parts, pool.map(copy, parts), strict=True):
+            if not finite:
+                raise ValueError(f"{part.name} holds numbers that are not finite in {dtype}: fetch or copy the file "
+                                 "again")
     return model
 
 
@@ -114,7 +123,7 @@ def matched(family: Family, config: ModelConfig,
 
 
 def same(a: Stored, b: Stored) -> bool:
-    return (a.dtype, a.shape) == (b.dtype, b.shape) and np.array_equal(a.data, b.data)
+    return (a.dtype, a.shape) == (b.dtype, b.shape) and np.array_equal(a.array(), b.array())
 
 
 def copied(source: np.ndarray, target: np.ndarray) -> bool:

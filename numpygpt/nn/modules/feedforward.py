@@ -79,8 +79,8 @@ class GatedFeedForward(Module):
 
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
-        G, self.U = self.split(self.fc(X))  # (..., d_ff) each: views
-        self.S = self.act(G)
+        G, U = self.split(self.fc(X))  # (..., d_ff) each: views
+        self.S, self.U = self.act(G), U.copy()  # G is not needed any more: without the copy, U would hold its memory
         Y = self.proj(self.S * self.U)  # (..., C)
         return self.dropout(Y)
 
@@ -100,10 +100,9 @@ class GatedFeedForward(Module):
 
     def cost(self, call: Call) -> Cost:
         middle = call.of(*call.wide(self.d_ff))
-        both = call.of(*call.wide(self.fc.d_out))
         n, act = middle.size, cost_of(self.act, middle)
         gate = 0 if act is not None and act.output_cached else middle.nbytes
-        return Cost(call.shape, n, 2 * n, both.nbytes + gate, children=(  # fc's output, of which U is a view, and S
+        return Cost(call.shape, n, 2 * n, middle.nbytes + gate, children=(  # U and S
             Child("fc", self.fc, call), Child("act", self.act, middle), Child("proj", self.proj, middle),
             Child("dropout", self.dropout, call.of(*call.shape))))
 
