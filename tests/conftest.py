@@ -14,13 +14,8 @@ MARKS = {
     "fast": ["nn", "models", "optim"],
     "slow": ["browser", "docs", "experiments", "fuzz", "parallel/test_parallel_failures.py",
              "parallel/test_parallel_processes.py", "parity/test_parity_model_tokenizers.py",
-<<<<<<< HEAD
-             "parity/test_parity_pretokenize.py", "parity/test_parity_tokenizers.py", "scripts",
-             "tokenizer/test_properties.py", "training/test_checkpoint_from_a_stranger.py",
-=======
              "parity/test_parity_pretokenize.py", "parity/test_parity_smollm2.py", "parity/test_parity_tokenizers.py",
              "scripts", "tokenizer/test_properties.py", "training/test_checkpoint_from_a_stranger.py",
->>>>>>> rev19-p
              "training/test_strangers_run.py", "training/test_start.py"],
 }
 QUICK = [f"scripts/test_{name}.py" for name in ("advice", "datagen", "sample_inside", "test", "train_and_sample")]
