@@ -12,6 +12,7 @@ from numpygpt.models.gpt import GPT
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.training.adapter import adapt
+from numpygpt.training.base import is_pretrained
 from numpygpt.training.config import Config
 from numpygpt.training.model_check import table_entries
 from numpygpt.training.trainer import moments_of, workers_of
@@ -65,8 +66,9 @@ def held(c: Config, vocab_size: int) -> float:
 
 
 def loading(c: Config, vocab_size: int) -> float:
-    """Bytes while the model of `init_from` is copied from its file, which is in memory too."""
-    return 2 * np.dtype(c.model.dtype).itemsize * parameters(c, vocab_size) if c.init_from else 0
+    """Bytes while the run of `init_from` is copied into the model. A pretrained model is read straight into it."""
+    twice = c.init_from and not is_pretrained(c.init_from)
+    return 2 * np.dtype(c.model.dtype).itemsize * parameters(c, vocab_size) if twice else 0
 
 
 def activations(c: Config, vocab_size: int) -> float:

@@ -77,7 +77,7 @@ def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], ma
 
     def copy(part: Part) -> bool:
         target = part.of(params[part.param])
-        return copied(arrays[part.name][: len(target)], target)  # a shorter context has the first positions only
+        return copied(arrays.pop(part.name)[: len(target)], target)  # a shorter context has the first positions only
 
     with ThreadPoolExecutor(min(cores(), MOST_THREADS)) as pool:  # NumPy copies outside the interpreter's lock
         for part, finite in zip(parts, pool.map(copy, parts), strict=True):
@@ -123,7 +123,7 @@ def matched(family: Family, config: ModelConfig,
 
 
 def same(a: Stored, b: Stored) -> bool:
-    return (a.dtype, a.shape) == (b.dtype, b.shape) and np.array_equal(a.data, b.data)
+    return (a.dtype, a.shape) == (b.dtype, b.shape) and np.array_equal(a.array(), b.array())
 
 
 def copied(source: np.ndarray, target: np.ndarray) -> bool:

@@ -25,17 +25,22 @@ NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor in a file: what its header says, and a view of its bytes."""
+    """A tensor in a file: what its header says, and where its bytes are."""
 
     dtype: str
     shape: tuple[int, ...]
-    data: np.ndarray  # uint8, memory-mapped
+    path: Path
+    offset: int
 
     def array(self) -> np.ndarray:
-        """The tensor itself, read-only, without a copy. ValueError if its dtype is not one of floating point."""
+        """The tensor itself, read-only and mapped from the file: what was read is in memory until the array is dropped.
+        ValueError if its dtype is not one of floating point."""
         if self.dtype not in DTYPES:
             raise ValueError(f"has the dtype {self.dtype:.20}, and weights are {', '.join(DTYPES)}")
-        return self.data.view(numpy_dtype(DTYPES[self.dtype])).reshape(self.shape)
+        dtype = numpy_dtype(DTYPES[self.dtype])
+        if 0 in self.shape:
+            return np.empty(self.shape, dtype)
+        return np.memmap(self.path, dtype, "r", self.offset, self.shape or 1).view(np.ndarray).reshape(self.shape)
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -84,15 +89,14 @@ def read_file(path: Path) -> dict[str, Stored]:
     try:
         with safetensors.safe_open(path, framework="np"):
             pass
-        data = np.memmap(path, np.uint8, "r")
-        start = 8 + int.from_bytes(data[:8].tobytes(), "little")
-        header = json_object(data[8:start].tobytes())
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json_object(file.read(size))
     except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{shown} is damaged or only a part of a file ({one_line(error)}): fetch or copy it "
                          "again") from error
     header.pop("__metadata__", None)
-    body = data[start:].view(np.ndarray)
-    return {name: Stored(entry["dtype"], tuple(entry["shape"]), body[slice(*entry["data_offsets"])])
+    return {name: Stored(entry["dtype"], tuple(entry["shape"]), path, 8 + size + entry["data_offsets"][0])
             for name, entry in header.items()}
 
 
