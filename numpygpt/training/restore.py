@@ -47,7 +47,7 @@ class Source:
             loss += f" at step {h['last']['step']:,}"
         text = corpus_name(self.checkpoint)
         if "base" in h:
-            text += f" from {printable(h['base']['name'])} with LoRA"
+            text += f", with LoRA on {printable(h['base']['name'])}"
         return f"{display_path(self.path)}: step {h['step']:,}, {loss}, trained on {text}, {told}"
 
 

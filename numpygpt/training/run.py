@@ -186,8 +186,8 @@ class RunLoop:
         t, tokenizer = self.trainer, self.trainer.dataset.tokenizer
         context, seed = prompt_ids(tokenizer, ""), self.config.seed + t.step
         with blas_for(t.model), np.errstate(all="ignore"):  # the logits of a diverging run may overflow
-            ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=seed)
-        text = tokenizer.decode(ids[0, len(context):])
+            ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=seed)[0, len(context):]
+        text = tokenizer.decode(ids[ids < tokenizer.vocab_size])  # a pretrained model may have more, which are no text
         self.files.add_sample(text)
         for logger in self.loggers:
             logger.sample(t.step, text)

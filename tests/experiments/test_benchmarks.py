@@ -4,10 +4,13 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import large_text, scaling, speed, tokenization, where
+from benchmarks import large_text, pretrained, pretrained_peers, scaling, speed, tokenization, where
 from benchmarks.cases import Case
+from numpygpt import GPT
+from numpygpt.models.pretrained import load
 from numpygpt.tokenizer import BPETokenizer
 
 TINY = Case("tiny", 4, 8, 8, 2, 1, 11, (), seconds=0.01)
@@ -73,6 +76,41 @@ def test_commands_of_the_document_are_accepted():
     assert speed.parse(["--markdown", "FILE"]).markdown == "FILE"
     assert tokenization.parse(["--large", "--gpt2", "DIR"]).large
     assert json.loads(json.dumps(scaling.SWEEPS))["V"][0] == 65
+
+
+@pytest.fixture
+def tiny_folder(tmp_path):
+    pytest.importorskip("safetensors")
+    GPT(vocab_size=10_000, max_len=600, d_model=8, n_heads=2, n_layers=1, positions="rope", norm="rmsnorm",
+        ffn="gated", activation="silu", bias=False).save_pretrained(tmp_path)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("row", ["decode", "prefill", "load"])
+def test_rows_of_a_pretrained_model_run(row, tiny_folder):
+    pretrained_peers.numpygpt(row, tiny_folder)()
+
+
+def test_a_training_step_of_a_pretrained_model_changes_it(tiny_folder):
+    model = load(tiny_folder)
+    before = model.flat().params.copy()
+    pretrained_peers.numpygpt_step(model, 1)()
+    assert not np.array_equal(model.flat().params, before)
+
+
+def test_greedy_texts_are_compared_token_by_token(tiny_folder):
+    greedy = pretrained_peers.numpygpt("greedy", tiny_folder)
+    ((ids, margins),) = greedy([[5, 6, 7]], 4)
+    model = load(tiny_folder)
+    assert ids == model.generate([[5, 6, 7]], 4, temperature=0)[0, 3:].tolist()
+    assert len(margins) == 4 and min(margins) >= 0
+    assert pretrained_peers.margin(np.array([1.0, 4.0, 2.5])) == 1.5
+
+
+def test_the_table_of_a_pretrained_model_has_ratios():
+    found = {"numpygpt": {"s": 2.0, "MB": 100.0}, "huggingface": {"s": 3.0, "MB": 150.0}}
+    cells = [cell.strip() for cell in pretrained.table("step", found, "s per step", 1.0)[1].split("|")[1:-1]]
+    assert cells == ["step", "huggingface", "3 s per step", "1.50", "150 MB", "1.50"]
 
 
 def test_two_checkouts_are_compared_round_by_round(tmp_path):

@@ -8,7 +8,7 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("safetensors")
 pytest.importorskip("ml_dtypes")
 
-from numpygpt.models.pretrained import Chat, families, load  # noqa: E402
+from numpygpt.models.pretrained import Chat, families, find, load  # noqa: E402
 from numpygpt.nn.modules.rotary import frequencies  # noqa: E402
 from numpygpt.tokenizer import BPETokenizer  # noqa: E402
 
@@ -171,3 +171,18 @@ def test_the_tokenizer_and_the_chat_template_are_read(tmp_path, make_gpt):
         messages.append({"role": "user", "content": "the lower\nhat"})
         prompt = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         assert chat.ids(tokenizer, "the lower\nhat", system) == prompt
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_gguf_files_are_read_as_transformers_reads_them(kind, tmp_path, monkeypatch):
+    """transformers takes the context and the hidden width of a GPT-2 from its defaults."""
+    pytest.importorskip("accelerate")
+    gguf_model = pytest.importorskip("gguf_model")
+    monkeypatch.setenv("NUMPYGPT_CACHE", str(tmp_path / "cache"))
+    values = gguf_model.WIDE[kind] | ({"n_positions": 1024, "n_inner": 1024} if kind == "gpt2" else {})
+    tensors = {name: 0.1 * array for name, array in gguf_model.tensors_of(values)[1].items()}
+    gguf_model.write(tmp_path / "m.gguf", values, tensors)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32)
+    x = np.random.default_rng(0).integers(0, 261, (2, 9))
+    logits = theirs.eval()(torch.tensor(x)).logits.detach().numpy()
+    np.testing.assert_allclose(load(find(tmp_path / "m.gguf"))(x)[0], logits, rtol=0, atol=1e-5)

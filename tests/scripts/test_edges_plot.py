@@ -50,7 +50,8 @@ FILE = [("text.txt", OK), ("-", OK), ("nowhere", "No such file or directory: now
         (NEWLINE, r"a\u000ab"), (LONG, "File name too long")]
 PROMPT = [("To", OK), ("", "--prompt"), ("Tü", OK), ("üß", "--prompt"), (BYTES, "DCE9")]
 PROMPT_FILE = [*FILE[1:], ("one.txt", OK), ("empty.txt", "empty.txt"), ("dir", "Is a directory: dir")]
-COMMON = {"run": MODEL, "--out": OUT, "--show": SHOW}
+PRETRAINED = [("nowhere", "two models"), (ESCAPE, "two models")]  # besides the run
+COMMON = {"run": MODEL, "--pretrained": PRETRAINED, "--out": OUT, "--show": SHOW}
 TABLES = {
     "curves": {"runs": METRICS, "--x": [("time", OK), ("step", "invalid choice: 'step'")], "--smooth": SMOOTH,
                "--title": TITLE, "--out": OUT, "--show": SHOW},
@@ -82,7 +83,7 @@ TABLES = {
                          (10**12, "memory"), (2**62, "4611686018427387904")],
         "--batch-size": [(1, OK), (10**12, OK), (0, "--batch-size"), (-1, "-1")]},
     "explore": {
-        "run": MODEL, "--prompt": [*PROMPT, ("To be" * 20, "8")],
+        "run": MODEL, "--pretrained": PRETRAINED, "--prompt": [*PROMPT, ("To be" * 20, "8")],
         "--prompt-file": PROMPT_FILE, "--target": [("a", OK), ("", "''"), ("zz", "'zz'")],
         "--out": [("new.html", OK), ("new.png", ".html"), ("text.txt/x.html", "text.txt"),
                   ("/proc/x.html", "/proc/x.html"), ("folder.html", "folder.html")]},

@@ -85,7 +85,8 @@ def test_the_context_of_a_batch_fits_the_memory(folder, draw, monkeypatch):
 @pytest.mark.parametrize(("arguments", "words"), [
     (["attention", "--prompt", "a", "runs/x"], "two models"), (["gradients"], "--text"),
     (["architecture", "--preset", "quick"], "--preset"), (["architecture", "--vocab-size", "3"], "--vocab-size"),
-    (["attention", "--prompt", "a", "--layer", "3"], "0 to 2"), (["attention", "--prompt", "a", "--head", "4"], "0 to 3"),
+    (["attention", "--prompt", "a", "--layer", "3"], "0 to 2"),
+    (["attention", "--prompt", "a", "--head", "4"], "0 to 3"),
 ])  # fmt: skip
 def test_mistakes(folder, arguments, words):
     with pytest.raises((ValueError, FileNotFoundError), match=words):

@@ -19,7 +19,7 @@ from numpygpt.training.restore import restore
 pytest.importorskip("safetensors")
 
 END = "<|endoftext|>"
-SHORT = ["--steps", 4, "--warmup", 1, "--eval-every", 2, "--sample-tokens", 3, "--batch-size", 2, "--workers", 2]
+SHORT = ["--steps", 4, "--warmup", 1, "--eval-every", 2, "--sample-tokens", 60, "--batch-size", 2, "--workers", 2]
 
 
 def llama(**changes):

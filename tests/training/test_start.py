@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from argparse import Namespace
 from itertools import cycle
 
 import pytest
@@ -69,7 +70,7 @@ def spoiled(header, path, odd):
 
 def opened(path):
     """What a picture takes from a checkpoint: (title, line, batch size), and the data folder where that can be had."""
-    source = load_model(str(path))
+    source = load_model(Namespace(run=str(path), pretrained=None))
     with contextlib.suppress(FileNotFoundError):
         source.dataset()
     return source.name, source.line, run_config(source.checkpoint).batch_size

@@ -40,6 +40,8 @@ KEYS = {  # config.json's name -> GGUF's, below the name of the architecture
              "n_inner": "feed_forward_length", "n_head": "attention.head_count",
              "layer_norm_epsilon": "attention.layer_norm_epsilon"},
 }  # fmt: skip
+UNSUPPORTED = ("expert_count", "attention.sliding_window", "attention.scale", "attention.clamp_kqv", "logit_scale",
+               "residual_scale", "embedding_scale")  # they change the function
 OPTIONAL = ("num_key_value_heads", "head_dim", "rope_theta")
 
 Progress = Callable[[str, int, int], None]
@@ -93,9 +95,8 @@ def described(file: GGUFFile) -> tuple[Family, ModelConfig, dict[str, Any]]:
         raise ValueError("it has no table token_embd.weight")
     values["vocab_size"] = len(tensors["token_embd.weight"].data)
     values["tie_word_embeddings"] = is_tied(tensors)
-    if fields.get(f"{kind}.expert_count"):
-        raise ValueError(f"{kind}.expert_count is {shorten(fields[f'{kind}.expert_count'])}: mixtures of experts are "
-                         "not supported")
+    if more := next((name for name in UNSUPPORTED if fields.get(f"{kind}.{name}")), ""):
+        raise ValueError(f"{kind}.{more} is {shorten(fields[f'{kind}.{more}'])}, which is not supported")
     if family.rotary:
         values |= rotary(kind, fields)
         values |= {"attention_bias": "blk.0.attn_q.bias" in tensors, "mlp_bias": "blk.0.ffn_up.bias" in tensors}
