@@ -115,7 +115,7 @@ def work(row: str, peer: str, folder: str) -> int:
         answer({"s": time.perf_counter() - imported, "MB": peak_memory()})
         return 0
     if row == "greedy":
-        answer(run(json.loads(sys.stdin.readline()), TOKENS))
+        answer(run(*json.loads(sys.stdin.readline())))
         return 0
     run()
     answer("ready")
@@ -196,7 +196,7 @@ def comparing(row: str, peers: list[str], files: dict[str, str], rounds: int) ->
 
     tokenizer = load_tokenizer(files[""])
     ids = [tokenizer.encode(prompt) for prompt in PROMPTS]
-    texts = {peer: ask(start(row, peer, files), json.dumps(ids)) for peer in peers}
+    texts = {peer: ask(start(row, peer, files), json.dumps([ids, TOKENS])) for peer in peers}
     if None in texts.values() or len(texts) < 2:
         return [f"{row}: there is nothing to compare"]
     (ours, theirs), lines, same = texts.values(), [], 0

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Fine-tune SmolLM2-135M by LoRA on Tiny Shakespeare, beside a model trained from scratch for about as long.
+"""Fine-tune SmolLM2-135M by LoRA on Tiny Shakespeare, beside a model trained from scratch for the same time.
 
     python experiments/finetune.py > assets/outputs/finetune.md
 
-The presets smollm2_lora and best_10min: together half an hour on two cores. They are kept in runs/finetune/, and
-complete ones are not trained again. Both hold out the same end of the text.
+The presets smollm2_lora and best_10min: together half an hour on two cores. First the time per step of each is
+measured, and kept in runs/finetune/seconds.json; it gives the second its number of steps. Let nothing else run
+meanwhile. The runs are kept too, and complete ones are not trained again. Both hold out the same end of the text.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -16,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+import train
 from benchmarks.common import markdown, measured_on
+from experiments.report import step_seconds
 from experiments.runs import load_data, train_run, training_parser
 from numpygpt.data import TokenDataset, eval_batches
 from numpygpt.models import GPT
@@ -27,6 +31,7 @@ from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.training.base import Base
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.restore import restore
+from numpygpt.training.start import new_run, open_data
 from numpygpt.training.trainer import evaluate
 from numpygpt.utils import cli
 from numpygpt.utils.cores import cores
@@ -34,35 +39,53 @@ from numpygpt.utils.text import duration
 from numpygpt.utils.units import bits_per_byte
 
 TUNED, SCRATCH = "smollm2_lora", "best_10min"
+STEPS = 9  # that are timed
 PROMPT, LENGTH = "ROMEO:\n", 100
-COLUMNS = ("preset", "parameters that learn", "steps", "tokens read", "took", "bits per byte before", "after")
+COLUMNS = ("preset", "parameters that learn", "steps", "seconds per step", "all steps", "tokens read",
+           "bits per byte before", "after")
 
 
 def main() -> None:
     parser = training_parser(__doc__, "finetune")
     parser.add_argument("--presets", nargs=2, default=(TUNED, SCRATCH), help="what to fine-tune, and from scratch")
     args = parser.parse_args()
-    runs = [train_run(args.runs / Path(preset).stem, preset, *args.more) for preset in args.presets]
-    print("\n".join([measured_on("numpy"), "", *report(*runs)]))
+    a, b = seconds_per_step(args.runs, args.presets, args.more)
+    tuned, scratch = (args.runs / Path(preset).stem for preset in args.presets)
+    first = train_run(tuned, args.presets[0], *args.more)
+    second = train_run(scratch, args.presets[1], *args.more, "--steps", round(first.total("step") * a / b))
+    print("\n".join([measured_on("numpy"), "", *report(first, second, a, b)]))
 
 
-def report(tuned: RunData, scratch: RunData) -> list[str]:
-    """Return the table of both runs, and a sample before and after fine-tuning."""
+def seconds_per_step(runs: Path, presets: list[str], more: list[str]) -> list[float]:
+    """Return the time per step of each preset, measured unless that was done before."""
+    path = runs / "seconds.json"
+    if not path.exists():
+        starts = [new_run(train.parse([preset, *more, "--dry-run"])) for preset in presets]
+        for start in starts:
+            open_data(start.config, make=True, say=lambda text: print(text, file=sys.stderr))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([step_seconds(start.config, start.base, STEPS) for start in starts]))
+    return list(json.loads(path.read_text()))
+
+
+def report(tuned: RunData, scratch: RunData, a: float, b: float) -> list[str]:
+    """Return the table of both runs, whose steps take `a` and `b` seconds, and a sample before and after tuning."""
     base, dataset = base_of_run(tuned), load_data(tuned.folder)
     before, tokenizer = base.model(), base.tokenizer()
-    rows = [row(tuned, f"{validation_bits(before, dataset):.3f}"), row(scratch, "")]
+    rows = [row(tuned, a, f"{validation_bits(before, dataset):.3f}"), row(scratch, b, "")]
     lines = [*markdown(COLUMNS, rows), ""]
     for title, model in (("Before", before), ("After", restore(tuned.folder)[0])):
         lines += [f"{title}:", "", "```text", sample(model, tokenizer), "```", ""]
     return lines[:-1]
 
 
-def row(run: RunData, before: str) -> list[str]:
+def row(run: RunData, seconds: float, before: str) -> list[str]:
     """Return one run's row: `after` is on the whole validation split."""
     checkpoint = load_checkpoint(run.folder / "ckpt.npz", only="model/")
     learned = sum(array.size for array in checkpoint.arrays.values())
-    return [run.folder.name, f"{learned:,}", f"{run.total('step'):,}", f"{run.total('tokens'):,}",
-            duration(run.total("seconds")), before, f"{float(run.metrics.eval['whole_bits'][-1]):.3f}"]
+    steps = run.total("step")
+    return [run.folder.name, f"{learned:,}", f"{steps:,}", f"{seconds:.3g}", duration(steps * seconds),
+            f"{run.total('tokens'):,}", before, f"{float(run.metrics.eval['whole_bits'][-1]):.3f}"]
 
 
 def base_of_run(run: RunData) -> Base:

@@ -27,6 +27,7 @@ from numpygpt.plots.runs import load_run
 from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.tokenizer.word import UNKNOWN
 from numpygpt.training import Trainer
+from numpygpt.training.base import Base
 from numpygpt.training.config import Config
 from numpygpt.training.model_check import run_config
 from numpygpt.training.restore import restore
@@ -70,11 +71,11 @@ def row(folder: Path) -> list[str]:
             duration(run.total("seconds"))]
 
 
-def step_seconds(config: Config) -> float:
+def step_seconds(config: Config, base: Base | None = None, steps: int = STEPS) -> float:
     """Measure the median seconds per step with these settings."""
-    trainer, times = Trainer(config, TokenDataset.load(config.data)), []
+    trainer, times = Trainer(config, TokenDataset.load(config.data), base), []
     with trainer.parallel:
-        for _ in range(STEPS):
+        for _ in range(steps):
             start = time.perf_counter()
             trainer.update()
             times.append(time.perf_counter() - start)

@@ -25,8 +25,7 @@ class Tokenizer:
     With `lowercase` every text is lower-cased before it is encoded, except special tokens.
     A special token represents something that is not text, such as the end of a document. Its name in plain text is
     ordinary text unless the caller lists it in `allowed_special`, so no corpus and no prompt can forge one.
-    `bos_id` and `eos_id` begin and end a text, and with `add_bos` a model expects `bos_id` before every text (see
-    ends.py). `encode` never adds them.
+    `bos_id` and `eos_id` begin and end a text for some models (see ends.py). `encode` never adds them.
     """
 
     kind = ""

@@ -39,9 +39,9 @@ class BPETokenizer(Tokenizer):
 
     Every text can be encoded. Ids whose bytes are not valid UTF-8 decode to U+FFFD. (Radford et al. 2019, Language
     Models are Unsupervised Multitask Learners, section 2.2.) A vocabulary of another program (`from_gpt2`, or `load` of
-    Hugging Face's tokenizer.json) keeps its order of ids. It also brings its rules: the `pattern` that cuts text (see
-    pretokenize.py), whether text becomes `nfc` first (see normal.py), and `ignore_merges`: a piece that is a token is
-    this token, even if no merges make it.
+    Hugging Face's tokenizer.json) keeps its order of ids; it may lack bytes, and then refuses texts with them. It also
+    brings its rules: the `pattern` that cuts text (see pretokenize.py), whether text becomes `nfc` first (see
+    normal.py), and `ignore_merges`: a piece that is a token is this token, even if no merges make it.
     """
 
     kind = "bpe"

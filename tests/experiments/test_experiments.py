@@ -122,13 +122,14 @@ def test_fine_tuning_is_compared_with_training_from_scratch(data, tmp_path, monk
     counted(monkeypatch)
     base = runs.train_run(tmp_path / "base", *SMALL, "--data", data)
     tuned = runs.train_run(tmp_path / "tuned", *SMALL, "--data", data, "--init-from", base.folder, "--lora-rank", 2)
-    _, _, *cells = finetune.report(tuned, base)[:4]
+    _, _, *cells = finetune.report(tuned, base, 2.0, 0.5)[:4]
     tuned_cells, base_cells = ([cell.strip() for cell in line[1:-1].split("|")] for line in cells)
     assert tuned_cells[1] == f"{2 * ((8 + 24) + (8 + 8) + (8 + 32) + (32 + 8)):,}" and tuned_cells[2] == "20"
-    assert float(tuned_cells[5]) == pytest.approx(float(base.metrics.eval["whole_bits"][-1]), abs=2e-3)
-    assert float(tuned_cells[6]) == pytest.approx(float(tuned.metrics.eval["whole_bits"][-1]), abs=1e-3)
+    assert (tuned_cells[3], base_cells[3]) == ("2", "0.5")
+    assert float(tuned_cells[6]) == pytest.approx(float(base.metrics.eval["whole_bits"][-1]), abs=2e-3)
+    assert float(tuned_cells[7]) == pytest.approx(float(tuned.metrics.eval["whole_bits"][-1]), abs=1e-3)
     assert base_cells[1] == f"{restore(base.folder)[0].n_params():,}"
-    text = "\n".join(finetune.report(tuned, base))
+    text = "\n".join(finetune.report(tuned, base, 2.0, 0.5))
     assert text.count("```text") == text.count(finetune.PROMPT.strip()) == 2
 
 

@@ -99,6 +99,8 @@ REFUSED = {
     "partial rotation": (changed(FIELDS, "llama.rope.dimension_count", 32), {}, "rope.dimension_count"),
     "yarn": ([*FIELDS, ("llama.rope.scaling.type", "string", "yarn")], {}, "yarn"),
     "window": ([*FIELDS, ("llama.attention.sliding_window", "uint32", 64)], {}, "sliding_window"),
+    "too large": ([*changed(FIELDS, "llama.rope.freq_base", None), ("llama.rope.freq_base", "float64", 1e300)], {},
+                  "rope_theta"),
     "experts": ([*FIELDS, ("llama.expert_count", "uint32", 8)], {}, "expert_count"),
     "another context": (changed(FIELDS, "llama.feed_forward_length", 300), {}, "ffn_gate"),
     "tokenizer": (changed(FIELDS, "tokenizer.ggml.model", "t5"), {}, "t5"),

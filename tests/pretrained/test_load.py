@@ -166,6 +166,7 @@ REFUSED = [
     (LLAMA, {"rope_scaling": {"rope_type": "linear", "factor": "2"}}, "factor"),
     (LLAMA, {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "low_freq_factor"),
     (LLAMA, {"rope_scaling": "linear"}, "rope_scaling"),
+    (LLAMA, {"rope_scaling": {"rope_type": ["linear"]}}, "rope_type"),
     (LLAMA, {"rope_theta": "10000"}, "rope_theta"),
     (LLAMA, {"attention_bias": True}, "mlp_bias"),
     (LLAMA, {"quantization_config": {"bits": 4}}, "quantization_config"),

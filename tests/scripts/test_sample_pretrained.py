@@ -5,13 +5,15 @@ import sys
 
 import numpy as np
 import pytest
-from llama import TEXT, save_llama
+from llama import TEXT, llama, save_llama, tokenizer_of
 from running import script
 
 from numpygpt.models.pretrained.chat import Chat
 from numpygpt.training.checkpoint import save_checkpoint
+from numpygpt.utils.fetch import cache_folder
 
 pytest.importorskip("safetensors")
+REAL = "smollm2-135m-instruct"
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +134,7 @@ def test_what_is_not_a_model_is_refused(folder, tmp_path, monkeypatch):
 
 def test_ids_beyond_the_tokenizer_are_no_text(tmp_path):
     """A table that was rounded up, as Qwen2's: its last rows are tokens without a text."""
-    folder = tmp_path / "model"
-    from llama import llama, tokenizer_of
-
-    tokenizer = tokenizer_of()
+    folder, tokenizer = tmp_path / "model", tokenizer_of()
     model = llama(vocab_size=tokenizer.vocab_size + 5)
     model.norm_f.gamma *= 0
     model.norm_f.gamma += np.float32(1e-6)  # all logits are alike
@@ -143,3 +142,10 @@ def test_ids_beyond_the_tokenizer_are_no_text(tmp_path):
     tokenizer.save(folder / "tokenizer.json")
     done = sample(folder, "--explain", "--prompt", "The", "--max-new-tokens", 400, "--temperature", 1)
     assert done.returncode == 0 and f"<{tokenizer.vocab_size}>" in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(not (cache_folder() / "models" / REAL).is_dir(), reason=f"{REAL} is not in the cache")
+def test_a_real_model_answers():
+    question = "What is the capital of France? Answer in one sentence."
+    done = sample(REAL, "--chat", question, "--temperature", 0, "--max-new-tokens", 20)
+    assert done.stdout == "The capital of France is Paris.\n" and "134,515,008" in done.stderr

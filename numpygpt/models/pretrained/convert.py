@@ -88,7 +88,7 @@ def described(file: GGUFFile) -> tuple[Family, ModelConfig, dict[str, Any]]:
     family, values = FAMILIES[kind], dict[str, Any](model_type=kind)
     for name, key in KEYS[kind].items():
         if (found := fields.get(f"{kind}.{key}")) is not None:
-            values[name] = float(str(np.float32(found))) if isinstance(found, float) else found
+            values[name] = shortest(found) if isinstance(found, float) else found
         elif name not in OPTIONAL:
             raise ValueError(f"it has no {kind}.{key}")
     if "token_embd.weight" not in tensors or len(tensors["token_embd.weight"].shape) != 2:
@@ -109,6 +109,12 @@ def described(file: GGUFFile) -> tuple[Family, ModelConfig, dict[str, Any]]:
     if config.n_layers > len(tensors):  # layers are made one by one
         raise ValueError(f"it has {config.n_layers:,} layers, and {len(tensors)} tensors")
     return family, config, family.values(config)
+
+
+def shortest(value: float) -> float:
+    """The number with the fewest digits that is this one in float32: 1e-5 for 0.000009999999747378752."""
+    with np.errstate(over="ignore"):
+        return float(str(np.float32(value)))
 
 
 def is_tied(tensors: Mapping[str, Quantised]) -> bool:

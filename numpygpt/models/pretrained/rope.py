@@ -31,7 +31,7 @@ def read(values: Mapping[str, Any]) -> dict[str, Any]:
     theta = real("rope_theta", found.get("rope_theta", values.get("rope_theta", THETA)))
     if kind == "default" and not any(isinstance(value, Mapping) for value in found.values()):
         return {"rope_theta": theta, "rope_scaling": ""}
-    if kind in NUMBERS:
+    if isinstance(kind, str) and kind in NUMBERS:
         numbers = [real(name, found.get(name)) for name in NUMBERS[kind]]
         return {"rope_theta": theta, "rope_scaling": spelled(kind, numbers)}
     raise ValueError(f"rope_type is {shorten(kind)}, and only default, linear and llama3 are supported")
