@@ -94,7 +94,8 @@ def from_url(url: str, name: str = "") -> Callable[[Path, Progress | None], None
         label = f"downloading {name or url.rsplit('/', 2)[-2]}"
         try:
             with within(CONNECT_SECONDS, lambda: urllib.request.urlopen(url, timeout=CONNECT_SECONDS)) as answer:
-                total = int(answer.headers.get("Content-Length") or 0)
+                length = answer.headers.get("Content-Length") or ""
+                total = int(length) if length.isdecimal() else 0
                 done = 0
                 with path.open("wb") as file:
                     while block := answer.read(1 << 16):
