@@ -31,8 +31,8 @@ def lines(formulas):
 
 
 def derivation(name):
-    """A link to the section of the textbook that quotes the layer, preferably the one with its name."""
-    quoted, found = re.compile(rf"<!-- quote \S+ (?:.* )?({name}\.|{re.escape(name.lower())}_backward)"), []
+    """A link to the section of the textbook that quotes the layer's backward, preferably the one with its name."""
+    quoted, found = re.compile(rf"<!-- quote \S+ (?:.* )?({name}\.|{re.escape(name.lower())}_)backward"), []
     for page in sorted((ROOT / "docs" / "backprop").glob("*.md")):
         title = ""
         for line in page.read_text(encoding="utf-8").splitlines():
