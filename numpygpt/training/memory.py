@@ -44,7 +44,8 @@ def parameters(c: Config, vocab_size: int, learned: bool = False) -> int:
 
 
 def memory(c: Config, vocab_size: int) -> float:
-    """Expected peak memory of a run in bytes. Measured peaks are within a tenth of it."""
+    """Expected peak memory of a run in bytes. Measured peaks are within a tenth of it; with recomputed blocks on
+    several threads they may be a fifth below."""
     step = held(c, vocab_size) + HOLES[workers_of(c) > 1] * activations(c, vocab_size)
     return INTERPRETER + max(step, loading(c, vocab_size))
 

@@ -192,7 +192,8 @@ def test_a_dry_run_writes_nothing(data, tmp_path):
 @pytest.mark.parametrize(("flags", "words"), [(["--context", 17], ["--context", "16", "17"]),
                                               (["--d-model", 32], ["--init-from", "d_model", "16"]),
                                               (["--lora-rank", 17], ["rank", "17"]),
-                                              (["--lora-rank", 1, "--lora-targets", "attention"], ["'attention'", "attn.qkv"])])
+                                              (["--lora-rank", 1, "--lora-targets", "attention"],
+                                               ["'attention'", "attn.qkv"])])
 def test_a_model_of_another_shape_is_not_begun_with(flags, words, run, data, tmp_path):
     one_line(script("train.py", "--init-from", run[0], "--data", data, "--out", tmp_path / "x", *flags), *words)
     assert not (tmp_path / "x").exists()
