@@ -43,7 +43,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
         help="a run folder (its best checkpoint) or a checkpoint file (default: the newest run in runs/)")
     add("--pretrained", type=cli.name, metavar="NAME",
         help="a pretrained model instead of a run: a name such as smollm2-135m-instruct or gpt2, which is fetched once "
-             "into a cache folder, or the folder of a model")
+             "into a cache folder, or a model's folder or .gguf file")
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", default="", metavar="TEXT",
                         help="the text to continue; may be empty. The name of a special token, such as "

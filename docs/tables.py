@@ -31,8 +31,8 @@ def lines(formulas):
 
 
 def derivation(name):
-    """A link to the section of the textbook that quotes the layer, preferably the one with its name."""
-    quoted, found = re.compile(rf"<!-- quote \S+ (?:.* )?({name}\.|{re.escape(name.lower())}_backward)"), []
+    """A link to the section of the textbook that quotes the layer's backward, preferably the one with its name."""
+    quoted, found = re.compile(rf"<!-- quote \S+ (?:.* )?({name}\.|{re.escape(name.lower())}_)backward"), []
     for page in sorted((ROOT / "docs" / "backprop").glob("*.md")):
         title = ""
         for line in page.read_text(encoding="utf-8").splitlines():
@@ -98,7 +98,7 @@ def pretrained():
     """docs/MODELS.md: parameters, file, and the memory of sampling and training, as the library estimates it."""
     from numpygpt.models import ModelConfig
     from numpygpt.training.config import Config
-    from numpygpt.training.memory import memory, parameters
+    from numpygpt.training.memory import INTERPRETER, memory, parameters
 
     table = [("model", "parameters", "file, float32", "sampling", "LoRA", "LoRA, `--recompute`", "all weights",
               "all weights, `--recompute`")]
@@ -111,7 +111,7 @@ def pretrained():
         training = [memory(replace(run, lora_rank=rank, recompute=again), model.vocab_size)
                     for rank in (8, 0) for again in (False, True)]
         table.append((name, f"{n / 1e6:,.0f} M", *(f"{size / 1e9:.1f} GB" for size in (
-            4 * n, 60e6 + 4 * (n + kv_cache), *training))))
+            4 * n, INTERPRETER + 4 * (n + kv_cache), *training))))
     return table
 
 

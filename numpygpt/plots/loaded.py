@@ -48,14 +48,14 @@ class LoadedModel:
         return f"{line}, {self.model.n_params():,} parameters" if self.checkpoint else line
 
     def place(self, name: str) -> Path:
-        """Where a file goes by default: beside the checkpoint, or for a pretrained model into the current folder."""
+        """Return the default path of a file: beside the checkpoint, or for a pretrained model in the current folder."""
         return self.checkpoint.path.parent / name if self.checkpoint else Path(name)
 
     def dataset(self) -> TokenDataset:
         """Open the data folder that the model was trained on. Raises FileNotFoundError, or ValueError if it has
         changed, or if the model is a pretrained one."""
         if self.checkpoint is None:
-            raise ValueError(f"{self.name} is a pretrained model: the text that it was trained on is not here")
+            raise ValueError(f"{self.name} is a pretrained model, and the text that it was trained on is not here")
         folder = Path(run_config(self.checkpoint).data)
         dataset = TokenDataset.load(folder)
         if dataset.tokenizer.to_dict() != self.checkpoint.header["tokenizer"]:

@@ -1,4 +1,4 @@
-"""The LoRA adapter of a run: what learns while the model that it started from stays as it is."""
+"""The LoRA adapter of a run: the matrices that learn while the model that it started from is frozen."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ def adapt(model: GPT, c: Config) -> None:
     """Give the model the adapter of a LoRA run, and freeze everything else."""
     if c.lora_rank:
         targets = [target.strip() for target in c.lora_targets.split(",") if target.strip()]
+        if not targets:
+            raise ValueError("`lora_targets` names no layer: give parts of names, such as attn,ffn or attn.qkv")
         apply_lora(model, targets, c.lora_rank, c.lora_alpha, c.lora_dropout, c.seed)
 
 

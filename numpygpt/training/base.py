@@ -1,4 +1,4 @@
-"""The model that a run starts from: another run's, or a pretrained one. The checkpoints of a LoRA run name it."""
+"""The model that a run starts from: that of another run, or a pretrained model. Checkpoints of LoRA runs name it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from numpygpt.utils.colour import printable
 from numpygpt.utils.fetch import Progress
 from numpygpt.utils.paths import ROOT, command, display_path
 
-FREE = ("context", "rope_scaling", "dtype")  # of what is fixed in a resumed run, what a new one need not take over
-MAY_DIFFER = ("max_len", "rope_scaling", "dtype", "dropout", "attn_dropout")  # the fields of a model that can
+FREE = ("context", "rope_scaling", "dtype")  # settings of its model that a run need not take from its base
+MAY_DIFFER = ("max_len", "rope_scaling", "dtype", "dropout", "attn_dropout")  # fields of ModelConfig that may differ
 NAME = r"[\w.-]{1,96}(/[\w.-]{1,96})?"  # of a pretrained model
 NOT_IDS = ("bos_id", "eos_id", "add_bos")  # fields of a tokenizer that change no id of a text
 
@@ -32,7 +32,7 @@ NOT_IDS = ("bos_id", "eos_id", "add_bos")  # fields of a tokenizer that change n
 @dataclass(frozen=True)
 class Base:
     """A model on this disk. `name` is the run's `init_from`; `path` is a checkpoint file, or the folder of a pretrained
-    model. Its weights are read when they are needed, and not held."""
+    model. Weights are read when a method needs them, and are not stored here."""
 
     name: str
     path: Path
@@ -41,8 +41,9 @@ class Base:
 
     @classmethod
     def find(cls, name: str, progress: Progress | None = None) -> Base:
-        """The model of a run folder, a checkpoint file, a folder or GGUF file, or a name. What a name means is fetched
-        if need be, with `progress`. Raises FileNotFoundError, ValueError or RuntimeError in one sentence."""
+        """Find the model of a run folder, a checkpoint file, a model folder, a GGUF file or a name. A model that only
+        its name describes is fetched, with `progress`. Raises FileNotFoundError, ValueError or RuntimeError in one
+        sentence."""
         if not is_pretrained(name):
             checkpoint = load_checkpoint(find_checkpoint(name), only="model/", needs=MODEL_KEYS)
             check_model(checkpoint)
@@ -52,14 +53,14 @@ class Base:
 
     @classmethod
     def pretrained(cls, name: str, progress: Progress | None = None) -> Base:
-        """A pretrained model by its folder, its GGUF file or its name."""
-        from numpygpt.models import pretrained  # its formats need packages that no run needs
+        """Find a pretrained model by its folder, its GGUF file or its name."""
+        from numpygpt.models import pretrained  # here: its formats need packages that other runs do without
 
         folder = pretrained.find(name, progress)
         return cls(name, folder, pretrained.config_of(folder))
 
     def model(self, c: Config | None = None) -> GPT:
-        """The model with its parameters, with the configuration and the seed of the run `c` if there is one."""
+        """Return the model with its parameters. With `c`, it has the configuration and the seed of that run."""
         if self.checkpoint is None:
             from numpygpt.models import pretrained
 
@@ -78,7 +79,7 @@ class Base:
         return model
 
     def tokenizer(self) -> Tokenizer:
-        """Its tokenizer. ValueError if that has more entries than the model."""
+        """Return its tokenizer. ValueError if the tokenizer has more entries than the model."""
         if self.checkpoint:
             return Tokenizer.from_dict(self.checkpoint.header["tokenizer"])
         found = load_tokenizer(self.path)
@@ -89,7 +90,7 @@ class Base:
         return found
 
     def sha256(self) -> str:
-        """Of its checkpoint, or of its weights: if they are in several files, of one after the other."""
+        """Return the SHA-256 of the checkpoint, or of the weights; shards are hashed one after the other."""
         digest = hashlib.sha256()
         for path in [self.path] if self.checkpoint else sorted(self.path.glob("model*.safetensors")):
             with path.open("rb") as file:
@@ -104,13 +105,13 @@ class Base:
             tokenizer = f"{self.checkpoint.header['config'].get('data', 'DATA')}/tokenizer.json" if (
                 self.checkpoint) else self.name
             make = command("datagen.py", "--input", "FILE", "--tokenizer", tokenizer, "--out", "DIR")
-            raise ValueError(f"the tokenizer of {shown} is not that of the data folder {display_path(dataset.folder)}, "
-                             f"whose token ids therefore mean other text: make a data folder with {make}")
+            raise ValueError(f"the data folder {display_path(dataset.folder)} was not made with the tokenizer of "
+                             f"{shown}, so its token ids mean other text to the model: make one with {make}")
 
 
 def is_pretrained(name: str | Path) -> bool:
-    """Whether this is a pretrained model and no run: a folder in Hugging Face's layout, a GGUF file, or a name. A name
-    is what nothing on this disk is called, and is not a path into a folder that there is."""
+    """Return whether this is a pretrained model and not a run: a folder in Hugging Face's layout, a GGUF file, or a
+    name. It is a name if no such file exists and it is not a path into an existing folder."""
     path = Path(name)
     if path.exists():
         return (path / "config.json").is_file() or path.suffix.lower() == ".gguf"
@@ -121,47 +122,48 @@ def is_pretrained(name: str | Path) -> bool:
 
 
 def ids_of(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What the ids of a text follow from."""
+    """Return the parts of a tokenizer that decide the ids of a text."""
     return {name: value for name, value in tokenizer.to_dict().items() if name not in NOT_IDS}
 
 
 def check_sizes(tokenizer: Tokenizer, config: ModelConfig, rounded_up: bool) -> None:
-    """ValueError unless tokenizer and model have the same number of entries; the model may have more if `rounded_up`,
-    as pretrained models do."""
+    """Raise ValueError unless tokenizer and model have the same number of entries. With `rounded_up` the model may have
+    more, as pretrained models do."""
     entries, known = tokenizer.vocab_size, config.vocab_size
     if entries > known or (entries < known and not rounded_up):
         raise ValueError(f"its tokenizer has {entries:,} entries, and its model has {known:,}")
 
 
 def base_of(header: Mapping[str, Any]) -> Base | None:
-    """The model whose adapter a LoRA run's checkpoint holds, None of any other run. ValueError if it is missing, or is
-    another one than at the start of the run."""
-    if not (said := header.get("base")):
+    """Return the model that the adapter in a LoRA run's checkpoint belongs to, or None for any other run. ValueError if
+    the model is missing, or has changed since the start of the run."""
+    if not (stored := header.get("base")):
         return None
-    name = printable(said["name"])
+    name = printable(stored["name"])
     try:
-        base = Base.find(said["name"])
+        base = Base.find(stored["name"])
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"it holds LoRA matrices for the model {name}, which cannot be opened ({error}): put that "
                          "model back there") from error
     found = base.sha256()
-    if found != said["sha256"]:
-        raise ValueError(f"it holds LoRA matrices for the model {name} with SHA-256 {said['sha256'][:12]}..., and "
+    if found != stored["sha256"]:
+        raise ValueError(f"it holds LoRA matrices for the model {name} with SHA-256 {stored['sha256'][:12]}..., and "
                          f"that model has changed to {found[:12]}...: put the first one back there, or train again")
     of_run = ModelConfig.from_dict(header["model"])
     same = {f.name: getattr(of_run, f.name) for f in fields(ModelConfig) if f.name in MAY_DIFFER}
     longer = of_run.positions == "learned" and of_run.max_len > base.config.max_len
     if longer or of_run != replace(base.config, **same):
-        raise ValueError(f"it holds LoRA matrices for the model {name}, whose architecture is another one")
+        raise ValueError(f"it holds LoRA matrices for the model {name}, and its header describes another "
+                         "architecture: the header was changed")
     return base
 
 
 def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
-    """The configuration with the architecture of its base. ValueError for a flag that asks for another one.
+    """Return the configuration with the architecture of its base. ValueError for a flag that asks for another one.
 
-    The context may be shorter than the base's. It is `context`, or that of the run that `init_from` names; a pretrained
-    model, which may know many more positions than anyone trains with, gets the preset's. Named by a flag, it also gets
-    none of the preset's dropout, which is that of another model.
+    The context may be shorter than the base's. It is `context` if that is given. Else it is the base's, or, for a
+    pretrained model, the preset's, because published contexts are longer than most machines can train. A pretrained
+    model that a flag names keeps its own dropout, since the preset's was chosen for another model.
     """
     of_base = replace(config, model=base.config)
     shape = {s.key: s.value(of_base) for s in SETTINGS if s.of_model and s.fixed and s.key not in FREE}
@@ -174,7 +176,7 @@ def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
     if scaling != base.config.rope_scaling and scaling:
         kind, (factor, *more) = parse_scaling(scaling)
         longest = int(factor * (more[-1] if kind == "llama3" else longest))
-    chosen = "init_from" in flags  # else by the preset, which then suits the model
+    chosen = "init_from" in flags  # else the preset names the model, and its settings suit it
     own = longest if chosen and base.checkpoint else min(config.model.max_len, longest)
     context = flags.get("context", own)
     if chosen and not base.checkpoint:
@@ -188,7 +190,8 @@ def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
 
 
 def make_model(c: Config, base: Base | None) -> GPT:
-    """The model of a run, with random parameters or with those of `base`. With `lora_rank` only its adapter learns."""
+    """Return the model of a run, with random parameters or with those of `base`. With `lora_rank` only its
+    adapter learns."""
     model = base.model(c).train() if base else GPT(c.model, seed=c.seed)
     adapt(model, c)
     model.recompute = c.recompute

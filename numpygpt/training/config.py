@@ -33,14 +33,14 @@ class Config:
 
     init_from: str = setting("", "start from the parameters and the architecture of this run or checkpoint, or of a "
                                  "pretrained model: a folder, a .gguf file or a name", fixed=True)
-    lora_rank: int = setting(0, "freeze the model of init_from and train matrices of this rank beside its own (LoRA), "
-                                "which takes far less memory; 0 trains the model itself", fixed=True)
-    lora_alpha: float | None = setting(None, "what LoRA adds is scaled by lora_alpha / lora_rank; 0 means lora_rank",
+    lora_rank: int = setting(0, "freeze the model of init_from and train matrices of this rank that are added to its "
+                                "own (LoRA), which takes far less memory; 0 trains the model itself", fixed=True)
+    lora_alpha: float | None = setting(None, "LoRA's update is scaled by lora_alpha / lora_rank; 0 means lora_rank",
                                        fixed=True)
-    lora_targets: str = setting("attn,ffn", "which layers get LoRA matrices, by parts of their names: all matrices of "
-                                            "a block come closest to training the model itself", fixed=True)
+    lora_targets: str = setting("attn,ffn", "the layers that get LoRA matrices, by parts of their names (attn.qkv, "
+                                            "ffn.fc); more layers come closer to training the model itself", fixed=True)
     lora_dropout: float = setting(0.0, "fraction of LoRA's inputs set to 0 in training, against overfitting")
-    recompute: bool = setting(False, "hold only the input of each block, and compute the block again in the backward "
+    recompute: bool = setting(False, "cache only the input of each block, and run the block again in the backward "
                                      "pass: less memory, a third more time")
 
     steps: int = setting(8000, "updates of the parameters")
@@ -124,7 +124,7 @@ class Config:
             elif type(value).__name__ != s.kind:
                 raise ValueError(f"{where}{name} must be {ARTICLES[s.kind]}, got {shorten(value)}")
             if s.zero_is_none and value < 0:
-                raise ValueError(f"{where}{name} must be at least 1, or 0 for its default, got {shorten(value)}")
+                raise ValueError(f"{where}{name} must be positive, or 0 for its default, got {shorten(value)}")
             parts[s.of_model][s.field] = None if s.zero_is_none and value == 0 else value
         try:
             return replace(self, model=replace(self.model, **parts[True]), **parts[False])

@@ -12,6 +12,8 @@ from numpygpt.training.presets import located
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
 
+PATHS = ("data", "out", "init_from")  # settings that are paths, or may be
+
 
 def presets() -> Iterator[tuple[str, str]]:
     """(name, first line of its file) of each preset."""
@@ -31,7 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         if s.kind == "bool":
             group.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
         else:
-            word = {"int": "N", "float": "X"}.get(s.kind, "TEXT" if s.of_model else "PATH")
+            word = {"int": "N", "float": "X"}.get(s.kind, "PATH" if s.key in PATHS else "TEXT")
             options["metavar"] = "|".join(s.choices) or word
             text = str if s.choices else cli.name
             group.add_argument(flag, type={"int": int, "float": float, "str": text}[s.kind], **options)

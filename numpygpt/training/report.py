@@ -74,7 +74,7 @@ def start_rows(c: Config, vocab_size: int) -> list[tuple[str, str]]:
     rows = [("", f"starts from {name}")]
     if c.lora_rank:
         learned = parameters(c, vocab_size, learned=True)
-        rows.append(("", f"LoRA of rank {c.lora_rank} on {c.lora_targets}: {learned:,} parameters learn"))
+        rows.append(("", f"LoRA of rank {c.lora_rank} on {c.lora_targets}: only {learned:,} parameters learn"))
     return rows
 
 

@@ -24,6 +24,7 @@ from numpygpt.utils.lock import check_unlocked
 from numpygpt.utils.paths import command, display_path
 from numpygpt.utils.progress import ProgressBars
 
+OF_LORA = ("lora_alpha", "lora_targets", "lora_dropout")  # settings that need a lora_rank
 JUMP = 0.1  # a change of the learning rate by more than this fraction is reported
 
 
@@ -50,6 +51,9 @@ def new_run(args: Namespace, progress: Progress | None = None) -> Start:
     if config.lora_rank and not base:
         raise ValueError("`lora_rank` trains a small addition to a model that has learned already: give that model as "
                          "`init_from`, or leave `lora_rank` out")
+    if not config.lora_rank and (unused := [name for name in flags if name in OF_LORA]):
+        raise ValueError(f"`{unused[0]}` changes nothing without LoRA: give a `lora_rank` such as 8, or leave "
+                         f"`{unused[0]}` out")
     if not args.dry_run:
         check_data(config)
         check_unlocked(Path(config.out))

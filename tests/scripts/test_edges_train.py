@@ -50,9 +50,12 @@ TABLE = {
                  (NEWLINE, r"\u000ab")],
     "--init-from": [("run", OK), ("run/best.npz", OK), ("nowhere.npz", "nowhere"), ("run/nowhere", "nowhere"),
                     ("dir", "dir"), ("text.txt", "text.txt"), (LONG, "xxx")],
-    # A run from scratch has no model that could stay as it is: what LoRA does is in test_fine_tuning.py.
-    "--lora-rank": [(0, OK), (1, "--init-from"), (-1, "got -1")], "--lora-alpha": [(0, OK), (16.5, OK), (-1, "got -1")],
-    "--lora-targets": [("attn.qkv", OK), ("", "--lora-targets")], "--lora-dropout": share("lora_dropout"),
+    # A run from scratch has no model to freeze, and then the other settings of LoRA change nothing: what they do is in
+    # test_fine_tuning.py.
+    "--lora-rank": [(0, OK), (1, "--init-from"), (-1, "got -1")],
+    "--lora-alpha": [(0, "--lora-rank"), (16.5, "--lora-rank"), (-1, "got -1")],
+    "--lora-targets": [("attn.qkv", "--lora-rank"), ("", "--lora-targets")],
+    "--lora-dropout": [(0, "--lora-rank"), (0.5, "--lora-rank"), (1, "lora_dropout"), (-0.1, "-0.1")],
     "--recompute": [(None, OK), ("1", "--no-recompute")],
     "--trace": [(None, OK)], "--dry-run": [(None, OK)],
     "--data": [("data", OK), ("nowhere", "nowhere"), ("text.txt", "text.txt"),

@@ -156,3 +156,14 @@ def test_an_adapter_needs_a_model_that_has_learned(data, tmp_path, train):
     with pytest.raises(ValueError, match="init_from"):
         train.main([*TINY, "--data", str(data), "--out", str(tmp_path / "run"), "--lora-rank", "2"])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("flags", "words"), [(["--lora-alpha", "4"], ["`lora_alpha`", "`lora_rank`"]),
+                                              (["--lora-targets", "attn"], ["`lora_targets`", "`lora_rank`"]),
+                                              (["--lora-rank", "2", "--lora-targets", ","], ["`lora_targets`"]),
+                                              (["--lora-rank", "2", "--lora-alpha", "-0.5"], ["lora_alpha", "-0.5"])])
+def test_settings_of_lora_that_change_nothing_are_refused(flags, words, base, data, tmp_path, train):
+    with pytest.raises(ValueError) as error:
+        train.main(["quick", "--init-from", str(base), "--data", str(data), "--out", str(tmp_path / "run"), *flags])
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()

@@ -74,7 +74,7 @@ def text_of(loaded: LoadedModel, path: str | None) -> tuple[np.ndarray, str, lis
     try:
         return loaded.dataset().val, "the validation text", []
     except (FileNotFoundError, ValueError) as error:
-        raise type(error)(f"{error}; or take the batch from a text of your own with --text FILE") from error
+        raise type(error)(f"{error}; with --text FILE the batch comes from a text of your own") from error
 
 
 def context_for(model: GPT, batch_size: int) -> int:
