@@ -52,7 +52,6 @@ WRONG = {
     "before the start, learned": (lambda: PositionalEmbedding(3, 2)(X(1, 2, 2), -1), "start.*-1"),
     "before the start, sinusoids": (lambda: SinusoidalEncoding(3, 2)(X(1, 2, 2), -1), "start.*-1"),
     "before the start, rotary": (lambda: Rotary(2, 3)(X(1, 1, 2, 2), -1), "start.*-1"),
-    "rotary, integers": (lambda: Rotary(2, 3)(np.ones((1, 1, 2, 2), int)), "Rotary.*int64"),
     "rotary, odd": (lambda: Rotary(3, 4), "d_k.*3"),
     "rotary, width": (lambda: Rotary(4, 4)(X(1, 1, 2, 2)), "4.*2"),
     "rotary, theta": (lambda: Rotary(4, 4, 1.0), "rope_theta.*1.0"),

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from numpygpt.nn.cost import Call, Cost, Formula
-from numpygpt.nn.modules.checks import check_array, check_sizes, check_width
+from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.positional import end_of
 from numpygpt.utils.checks import number
@@ -32,7 +32,6 @@ class Rotary(Module):
         self.theta, self.scaling = check_rotary(self.d_k, theta, scaling)
 
     def forward(self, X: np.ndarray, start: int | np.ndarray = 0) -> np.ndarray:  # X: (B, H, T, D)
-        check_array(self, X, floats=True)
         check_width(self, X, self.d_k, axes=4)
         last = end_of(X, start, self.max_len)
         cos, sin = angles(self.d_k, min(self.max_len, 1 << last.bit_length()), self.theta, self.scaling, X.dtype)
