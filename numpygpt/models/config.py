@@ -28,9 +28,8 @@ def setting(default: Any, why: str, choices: Iterable[str] = (), key: str = "", 
 class ModelConfig:
     """The architecture of a GPT; `GPT(ModelConfig(...))` builds it. Raises ValueError for values that do not fit.
 
-    None means a default: n_heads for `n_kv_heads`, 4 d_model for `d_ff` (8/3 d_model if gated, as many parameters),
-    d_model / n_heads for `d_k` and `d_v`. The
-    vocabulary may be unknown at first: `vocab_size` 0.
+    None means a default: n_heads for `n_kv_heads`, 4 d_model for `d_ff` (8/3 d_model if gated, which gives as many
+    parameters), d_model / n_heads for `d_k` and `d_v`. The vocabulary may be unknown at first: `vocab_size` 0.
     """
 
     vocab_size: int

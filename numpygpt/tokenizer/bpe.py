@@ -66,7 +66,6 @@ class BPETokenizer(Tokenizer):
         MAX_PIECE is cut into parts (`cut` counts those of full length). `progress(done, total)` is called every few
         merges and at the end.
         """
-        self.pattern, self.nfc, self.ignore_merges = "gpt2", False, False
         names = checks.special_names(special_tokens)
         checks.at_least("vocab_size", vocab_size, 256 + len(names), f" (256 bytes and {len(names)} special tokens)")
         checks.at_least("min_freq", min_freq, 1)
@@ -79,6 +78,8 @@ class BPETokenizer(Tokenizer):
         tokens = list(BYTES)
         for first, second in merges:
             tokens.append(tokens[first] + tokens[second])
+        for name in (*RULES, *ends.FIELDS):  # of an earlier vocabulary
+            setattr(self, name, getattr(BPETokenizer, name))
         self._set_vocab(tokens, merges, {name: len(tokens) + i for i, name in enumerate(names)})
         return self
 

@@ -74,11 +74,12 @@ def from_gguf(
     token_types: Sequence[int] | None = None,
     bos_id: int | None = None,
     eos_id: int | None = None,
-    add_bos: bool = False,
+    add_bos: bool | None = None,
 ) -> Fields:
     """Return our fields from the arrays of a GGUF file: its tokenizer.ggml.model, pre, tokens, merges, token_type, ...
 
     `BPETokenizer.from_dict` makes the tokenizer. Control tokens become special, user-defined tokens become added ones.
+    Without `add_bos` it is as in llama.cpp: true for Llama 3's pattern, false for the others.
     Raises ValueError for another model than "gpt2", and for a `pre` (the pattern) that is not in GGUF_PATTERNS.
     """
     if model != "gpt2":
@@ -104,6 +105,7 @@ def from_gguf(
             added.append({"content": token, "id": id, "normalized": False, "own": token not in merged})
     ids = {token: id for id, token in enumerate(tokens)}
     name = GGUF_PATTERNS[pre]
+    add_bos = name == "llama3" if add_bos is None else add_bos
     ends = {"bos_id": bos_id, "eos_id": eos_id, "add_bos": add_bos if bos_id is not None else False}
     return {**_fields(ids, pairs, special, added), **_rules(name, nfc=name == "qwen2", ignore_merges=name == "llama3"),
             **ends}

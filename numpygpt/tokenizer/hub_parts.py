@@ -19,17 +19,18 @@ DIGITS = {"type": "Digits", "individual_digits": True}
 
 
 def steps(part: Any, name: str) -> list[Any]:
-    """Return the steps of a part of a tokenizer.json."""
-    if kind(part) != "Sequence":
-        return [] if part is None else [part]
-    found = part.get(name)
+    """Return the steps of a part of a tokenizer.json. Each is an object; else ValueError."""
+    found = part.get(name) if kind(part) == "Sequence" else [] if part is None else [part]
     if not isinstance(found, list):
         raise storage.wrong(name, "a list", found)
+    if other := [step for step in found if not isinstance(step, dict)]:
+        raise storage.wrong(name, "objects with a type", other[0])
     return found
 
 
 def kind(step: Any) -> Any:
-    return step.get("type") if isinstance(step, dict) else step
+    """Return the type of a step; None if it is not an object with a type."""
+    return step.get("type") if isinstance(step, dict) else None
 
 
 def refused(found: str, expected: str) -> ValueError:

@@ -230,5 +230,11 @@ def test_errors_of_state(make_gpt):
     adapters = merge_lora(model)
     with pytest.raises(ValueError, match=next(iter(adapters))):
         unmerge_lora(make_gpt(), adapters)
+    unmerge_lora(model, adapters)
+    W = model.blocks[0].attn.qkv.base.W.copy()
+    with pytest.raises(ValueError, match="adapters"):
+        unmerge_lora(model, adapters)
+    assert np.array_equal(model.blocks[0].attn.qkv.base.W, W) and model.blocks[0].attn.qkv is adapters[
+        "blocks.0.attn.qkv"]
     with pytest.raises(ValueError, match="FeedForward"):
         LoRALinear(FeedForward(4), 2)

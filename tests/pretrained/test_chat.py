@@ -61,6 +61,19 @@ def test_the_prompt(template, system, tmp_path, tokenizer):
     assert chat.stops == {"<|im_end|>"}
 
 
+def test_a_template_may_start_with_the_token_that_begins_a_text(tmp_path, tokenizer):
+    chat = Chat.of(folder_of(tmp_path, "{{ bos_token }}" + PLAIN))
+    with pytest.raises(ValueError, match="bos_token"):
+        chat.ids(tokenizer, "Why?")
+    tokenizer.bos_id = tokenizer.special_tokens["<|endoftext|>"]
+    assert chat.ids(tokenizer, "Why?") == [tokenizer.bos_id, *Chat().ids(tokenizer, "Why?")]
+
+
+def test_a_template_made_to_take_long(tmp_path):
+    with pytest.raises(ValueError, match="65,537"):
+        Chat.of(folder_of(tmp_path, ("<|im_start|>system\n" * 10_000)[: 65_537]))
+
+
 def test_a_file_of_its_own_comes_first(tmp_path):
     folder_of(tmp_path, "something else")
     (tmp_path / "chat_template.jinja").write_text(QWEN)

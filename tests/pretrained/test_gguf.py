@@ -1,6 +1,7 @@
 """GGUF files become model folders: types of tensors, the order of rows, the tokenizer; others are refused by name."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip("gguf")
 from gguf_model import CHATML, WIDE, K, config, fields_of, gguf, tensors_of, tokenizer_fields, write
 from model_files import write_folder
 
-from numpygpt.models.pretrained import find, load
+from numpygpt.models.pretrained import find, gguf_files, load
 from numpygpt.models.pretrained.gguf_files import GGUFFile
 from numpygpt.tokenizer import load_tokenizer
 
@@ -81,12 +82,50 @@ def test_the_head_may_be_the_table(tmp_path):
     assert not load(find(write(tmp_path / "2.gguf", values, tensors))).config.tie_weights
 
 
-def test_linear_scaling(tmp_path):
+@pytest.mark.parametrize(("scaling", "found"), [
+    ({"type": "linear", "factor": 4.0}, "linear:4"), ({"factor": 4.0}, "linear:4"), ({"type": "linear"}, ""),
+    ({"type": "none", "factor": 4.0}, ""), ({"factor": 0.0}, ""),
+])  # fmt: skip
+def test_linear_scaling(scaling, found, tmp_path):
+    """A factor without a type is linear, as in llama.cpp."""
     values = WIDE["llama"]
-    scaling = [("llama.rope.scaling.type", "string", "linear"), ("llama.rope.scaling.factor", "float32", 4.0)]
+    fields = [(f"llama.rope.scaling.{name}", "string" if name == "type" else "float32", value)
+              for name, value in scaling.items()]
     path = write(tmp_path / "m.gguf", values, tensors_of(values)[1],
-                 fields=[*fields_of(values), *tokenizer_fields(261), *scaling])
-    assert load(find(path)).config.rope_scaling == "linear:4"
+                 fields=[*fields_of(values), *tokenizer_fields(261), *fields])
+    assert load(find(path)).config.rope_scaling == found
+
+
+def test_the_old_name_of_the_factor(tmp_path):
+    values = WIDE["llama"]
+    fields = [*fields_of(values), *tokenizer_fields(261), ("llama.rope.scale_linear", "float32", 2.0)]
+    path = write(tmp_path / "m.gguf", values, tensors_of(values)[1], fields=fields)
+    assert load(find(path)).config.rope_scaling == "linear:2"
+
+
+def described(name):
+    return struct.pack("<Q", len(name)) + name
+
+
+@pytest.mark.parametrize("axes", [(0, 5), (5, 0), (0, 1 << 63, 1 << 63)])
+def test_a_tensor_without_numbers(axes, tmp_path):
+    """Its other axes could have any size."""
+    header = b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + described(b"t")
+    (tmp_path / "m.gguf").write_bytes(header + struct.pack(f"<I{len(axes)}QIQ", len(axes), *axes, 0, 0) + bytes(200))
+    with pytest.raises(ValueError, match=r"m\.gguf.*'t'"):
+        GGUFFile(tmp_path / "m.gguf")
+
+
+def test_a_list_that_would_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(gguf_files, "MAX_ENTRIES", 1000)
+    for n in (1000, 1001):
+        header = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + described(b"k")
+        (tmp_path / "m.gguf").write_bytes(header + struct.pack("<IIQ", 9, 0, n) + bytes(n))
+        if n <= 1000:
+            assert GGUFFile(tmp_path / "m.gguf").fields == {"k": [0] * n}
+        else:
+            with pytest.raises(ValueError, match=r"m\.gguf.*1,001"):
+                GGUFFile(tmp_path / "m.gguf")
 
 
 def changed(fields, name, value):

@@ -129,6 +129,22 @@ def test_an_index_names_plain_files_only(file, tmp_path):
     assert str(file)[:10] in str(caught.value).replace("\\\\", "\\")
 
 
+@pytest.mark.parametrize("file", ["\ud800.safetensors", "a\n.safetensors", "a\0.safetensors",
+                                  "a" * 300 + ".safetensors"])  # fmt: skip
+def test_an_index_names_files_that_can_exist(file, tmp_path):
+    shard(tmp_path, LLAMA, {"model.norm.weight": file})
+    with pytest.raises(ValueError, match=r"index\.json") as caught:
+        load(tmp_path)
+    assert type(caught.value) is ValueError and "\n" not in str(caught.value)
+
+
+def test_names_in_a_file_cannot_steer_a_terminal(tmp_path):
+    arrays = arrays_of(LLAMA) | {"model.a\n\x1b[31m": np.zeros(2, np.float32)}
+    with pytest.raises(ValueError, match=r"model\.a") as caught:
+        load(write_folder(tmp_path, LLAMA, arrays))
+    assert str(caught.value).isprintable()
+
+
 def test_an_index_that_does_not_fit_its_shards(tmp_path):
     shard(tmp_path, LLAMA, {"another": "model-00001-of-00002.safetensors"})
     with pytest.raises(ValueError, match="another"):

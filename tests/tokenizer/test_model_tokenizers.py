@@ -104,7 +104,13 @@ def test_fields_that_do_not_fit_are_refused(change, load):
 
 def test_training_goes_by_gpt2s_rules(load):
     tok = load(byte_level("llama3", normalizer={"type": "NFC"}, model={"ignore_merges": True}))
+    before = tok.to_dict()
+    with pytest.raises(ValueError, match="vocab_size"):
+        tok.train("1234 1234", vocab_size=1)
+    assert tok.to_dict() == before
     assert tok.train("1234 1234").to_dict() == BPETokenizer().train("1234 1234").to_dict()
+    begun = load(byte_level(post_processor=template({"<s>": 260}, {"</s>": 261})))
+    assert begun.add_bos and begun.train("1234 1234").to_dict() == tok.to_dict()
 
 
 # -- the tokens that begin and end a text
@@ -207,6 +213,9 @@ def test_the_arrays_of_a_gguf_file():
     for pre, name in formats.GGUF_PATTERNS.items():
         tok = BPETokenizer.from_dict(formats.from_gguf(**ARRAYS | {"pre": pre}))
         assert (tok.pattern, tok.ignore_merges, tok.nfc) == (name, name == "llama3", name == "qwen2")
+        assert tok.add_bos == (name == "llama3"), "files of Llama 3 do not say it"
+    assert not BPETokenizer.from_dict(formats.from_gguf(**ARRAYS | {"pre": "llama-bpe", "add_bos": False})).add_bos
+    assert not BPETokenizer.from_dict(formats.from_gguf(**ARRAYS | {"pre": "llama-bpe", "bos_id": None})).add_bos
 
 
 @pytest.mark.parametrize(("change", "named"), [

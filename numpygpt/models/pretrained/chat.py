@@ -16,6 +16,7 @@ from numpygpt.utils.paths import display_path
 START, END = "<|im_start|>", "<|im_end|>"
 OTHERS = {"<|start_header_id|>": "Llama 3", "[INST]": "Llama 2 or Mistral", "<start_of_turn>": "Gemma",
           "<|user|>": "Zephyr", "<|assistant|>": "Zephyr", "GPT4 Correct": "OpenChat"}  # fmt: skip
+MAX_TEMPLATE = 1 << 16  # characters: the time of a search grows with the square of a template that is made for it
 LINE = r"(?:\\n|\n)"  # in a template, a line end is escaped or not
 
 
@@ -23,16 +24,21 @@ LINE = r"(?:\\n|\n)"  # in a template, a line end is escaped or not
 class Chat:
     """ChatML: `<|im_start|>role`, a line end, the text, `<|im_end|>` and a line end, for each message.
 
-    `system` is the message that the template puts first if there is none; None if it puts nothing.
+    `system` is the message that the template puts first if there is none; None if it puts nothing. `bos`: whether the
+    template starts with the token that begins a text.
     """
 
     system: str | None = None
+    bos: bool = False
 
     @classmethod
     def of(cls, folder: str | os.PathLike[str]) -> Chat:
         """The chat form of a model folder. ValueError if it has no chat template, or one of another form."""
         folder = Path(folder)
         template = template_of(folder)
+        if template is not None and len(template) > MAX_TEMPLATE:
+            raise ValueError(f"{display_path(folder)} has a chat template of {len(template):,} characters: expected at "
+                             f"most {MAX_TEMPLATE:,}")
         if template is None:
             raise ValueError(f"{display_path(folder)} has no chat template: it is not a model for chats; give it the "
                              "beginning of a text")
@@ -44,7 +50,7 @@ class Chat:
             raise ValueError(f"{display_path(folder)} has a chat template of an unknown form, and only ChatML is "
                              "supported")
         found = re.search(rf"{re.escape(START)}system{LINE}([^'\"{{}}]+?){re.escape(END)}", template)
-        return cls(found[1].replace("\\n", "\n") if found else None)
+        return cls(found[1].replace("\\n", "\n") if found else None, "bos_token" in template)
 
     @property
     def stops(self) -> set[str]:
@@ -55,9 +61,11 @@ class Chat:
         """The prompt for an answer to `text`. The text is plain text: it cannot forge a special token."""
         if missing := [name for name in (START, END) if name not in tokenizer.special_tokens]:
             raise ValueError(f"the tokenizer has no special token {', '.join(missing)}, which ChatML needs")
+        if self.bos and tokenizer.bos_id is None:
+            raise ValueError("the chat template starts with bos_token, and the tokenizer names none")
         system = self.system if system is None else system
         start, end = tokenizer.special_tokens[START], tokenizer.special_tokens[END]
-        ids: list[int] = []
+        ids = [tokenizer.bos_id] if self.bos and tokenizer.bos_id is not None else []
         for role, content in (("system", system), ("user", text)):
             if content is not None:
                 ids += [start, *tokenizer.encode(f"{role}\n{content}"), end, *tokenizer.encode("\n")]

@@ -124,10 +124,13 @@ def is_tied(tensors: Mapping[str, Quantised]) -> bool:
 
 
 def rotary(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    scaling = fields.get(f"{kind}.rope.scaling.type", "none")
-    if scaling == "none":
+    """The scaling of rotary positions as config.json has it. As in llama.cpp, a factor without a type means linear, 0
+    means no scaling, and old files have the factor under another name."""
+    factor = fields.get(f"{kind}.rope.scaling.factor", fields.get(f"{kind}.rope.scale_linear", 0))
+    scaling = fields.get(f"{kind}.rope.scaling.type", "linear")
+    if scaling == "none" or (scaling == "linear" and factor == 0):
         return {}
-    return {"rope_scaling": {"rope_type": scaling, "factor": fields.get(f"{kind}.rope.scaling.factor")}}
+    return {"rope_scaling": {"rope_type": scaling, "factor": factor}}
 
 
 def matched(file: GGUFFile, family: Family, config: ModelConfig, parts: list[Part]) -> list[tuple[Part, Quantised]]:
@@ -144,7 +147,7 @@ def matched(file: GGUFFile, family: Family, config: ModelConfig, parts: list[Par
         found.append((part, tensor))
     known = {gguf_name(family, part.name) for part in parts} | ({"output.weight"} if config.tie_weights else set())
     if unknown := sorted(set(file.tensors) - known):
-        raise ValueError(f"the tensor {unknown[0]:.80} is not a part of this {family.model_type} model"
+        raise ValueError(f"the tensor {shorten(unknown[0])} is not a part of this {family.model_type} model"
                          + (": rotary scaling by a tensor is not supported" if "rope" in unknown[0] else ""))
     return found
 

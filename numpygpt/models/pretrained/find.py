@@ -93,8 +93,9 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
         for left in place.glob(f".{name}.*"):  # of a process that was killed
-            if time.time() - left.stat().st_mtime > UNUSED_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another process removes it, too
+                if time.time() - left.stat().st_mtime > UNUSED_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
         made = place / f".{name}.{secrets.token_hex(4)}"
         made.mkdir()
     except OSError as error:

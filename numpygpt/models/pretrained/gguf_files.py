@@ -23,6 +23,7 @@ SUPPORTED = ("F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K")
 SCALARS = dict(enumerate("BbHhIif?", 0)) | {10: "Q", 11: "q", 12: "d"}  # of struct, by GGUF's number
 STRING, ARRAY = 8, 9
 MAX_RANK, MAX_DEPTH = 4, 2
+MAX_ENTRIES = 1 << 22  # of a list: a vocabulary has some 100,000, and in memory an entry is many times its bytes
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class GGUFFile:
             return self._string()
         if kind == ARRAY and depth:
             inner, count = self._take("IQ")
+            if count > MAX_ENTRIES:
+                raise self.damaged(f"it has a list of {count:,} entries")
             if inner in SCALARS:
                 count = self._count(count, struct.calcsize("<" + SCALARS[inner]))
                 return list(self._take(f"{count}{SCALARS[inner]}"))
@@ -124,6 +127,8 @@ class GGUFFile:
         if rank > MAX_RANK:
             raise self.damaged(f"{shorten(name)} has {rank} axes")
         shape = self._take(f"{rank}Q")[::-1]  # the file has the innermost first
+        if 0 in shape:
+            raise self.damaged(f"{shorten(name)} is empty")
         return (name, shape, *self._take("IQ"))
 
     def _tensor(self, name: str, shape: tuple[int, ...], number: int, start: int) -> Quantised:

@@ -19,10 +19,10 @@ from numpygpt.nn.skeleton import skeleton
 from numpygpt.utils.checks import integer
 from numpygpt.utils.cores import cores
 from numpygpt.utils.paths import display_path
+from numpygpt.utils.text import shorten
 
 ROWS = 128  # of a block that is transposed: its lines stay in the cache
 MOST_THREADS = 4  # more would wait for the memory
-MAX_TABLE, MAX_TABLE_PER_PARAMETER = 1 << 22, 8  # entries of arrays that are not learned
 
 
 def is_model_folder(path: str | os.PathLike[str]) -> bool:
@@ -71,7 +71,6 @@ def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], ma
                          f"got {max_len}")
     with skeleton() as made:
         model = make(replace(config, dtype=dtype, max_len=max_len or config.max_len))
-    check_tables(model)
     made.complete(model, draw=False)
     params = model.params()
 
@@ -100,7 +99,7 @@ def matched(family: Family, config: ModelConfig,
     for name in stored:
         if (known := family.known(name)) is not None:
             if known in found:
-                raise ValueError(f"it holds {name:.80} twice, with and without {family.prefix}")
+                raise ValueError(f"it holds {shorten(name)} twice, with and without {family.prefix}")
             found[known] = name
     arrays = {}
     for part in parts:
@@ -115,7 +114,7 @@ def matched(family: Family, config: ModelConfig,
             raise ValueError(f"{part.name} {error}") from error
     for name in set(found) - set(wanted):
         if name != "lm_head.weight" or not config.tie_weights:
-            raise ValueError(f"the tensor {name:.80} is not a part of this {family.model_type} model")
+            raise ValueError(f"the tensor {shorten(name)} is not a part of this {family.model_type} model")
         (table,) = (part.name for part in parts if part.param == "wte.W")
         if not same(stored[found[name]], stored[found[table]]):
             raise ValueError(f"{name} differs from {table}, and by config.json both are one (tie_word_embeddings)")
@@ -136,11 +135,3 @@ def copied(source: np.ndarray, target: np.ndarray) -> bool:
         target[start : start + ROWS] = block
         finite = finite and bool(np.isfinite(block).all())
     return finite
-
-
-def check_tables(model: GPT) -> None:
-    """ValueError if the tables of positions, which no tensor of the file justifies, are implausibly large."""
-    entries = sum(getattr(module, name).size for _, module in model.named_modules() for name in module._constants)
-    if entries > max(MAX_TABLE, MAX_TABLE_PER_PARAMETER * model.n_params()):
-        raise ValueError(f"a context of {model.max_len:,} tokens is implausibly long for {model.n_params():,} "
-                         "parameters: give a smaller max_len")

@@ -20,6 +20,7 @@ from numpygpt.utils.text import shorten
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bfloat16"}  # those that weights may have
+MAX_NAME = 255  # bytes of the name of a file
 NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
@@ -61,11 +62,12 @@ def read_tensors(folder: Path) -> dict[str, Stored]:
     for name in dict.fromkeys(places.values()):
         for tensor, stored in read_file(folder / name).items():
             if places.get(tensor) != name:
-                raise ValueError(f"{display_path(folder / name)} holds {tensor:.80}, which {INDEX} does not list there")
+                raise ValueError(f"{display_path(folder / name)} holds {shorten(tensor)}, which {INDEX} does not list "
+                                 "there")
             found[tensor] = stored
     if missing := sorted(set(places) - set(found)):
-        raise ValueError(f"{display_path(folder / places[missing[0]])} does not hold {missing[0]:.80}, which {INDEX} "
-                         "lists there")
+        raise ValueError(f"{display_path(folder / places[missing[0]])} does not hold {shorten(missing[0])}, which "
+                         f"{INDEX} lists there")
     return found
 
 
@@ -75,10 +77,15 @@ def shards(index: Path) -> dict[str, str]:
     if not isinstance(places, dict) or not places:
         raise ValueError(f"{display_path(index)} has no weight_map from tensors to files")
     for file in places.values():
-        if not isinstance(file, str) or file != Path(file).name or "\\" in file or not file.endswith(".safetensors"):
+        if not isinstance(file, str) or not is_plain(file) or not file.endswith(".safetensors"):
             raise ValueError(f"{display_path(index)} names the file {shorten(file)}, expected the plain name of a "
                              ".safetensors file next to it")
     return places
+
+
+def is_plain(name: str) -> bool:
+    """Whether this is the name of a file, not a path, that every system can have and every terminal can show."""
+    return name == Path(name).name and "\\" not in name and name.isprintable() and len(name.encode()) <= MAX_NAME
 
 
 def read_file(path: Path) -> dict[str, Stored]:

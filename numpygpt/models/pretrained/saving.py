@@ -15,7 +15,7 @@ import numpy as np
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
 from numpygpt.models.pretrained.families import Family, Part, family_for
-from numpygpt.models.pretrained.safetensors_files import NAMES, SINGLE, write_file
+from numpygpt.models.pretrained.safetensors_files import NAMES, SINGLE, numpy_dtype, write_file
 from numpygpt.models.pretrained.tokenizers import write_files
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer
@@ -44,7 +44,7 @@ def save(model: GPT, folder: str | os.PathLike[str], tokenizer: Tokenizer | None
     old = part_of_file.with_suffix(".old")
     state = f"{display_path(place)} is as it was" if place.exists() else "No folder was made"
     try:
-        with writing(place, state, "save again", np.dtype("f4").itemsize * model.n_params()):
+        with writing(place, state, "save again", numpy_dtype(dtype).itemsize * model.n_params()):
             part_of_file.mkdir(parents=True)
             special = write_files(tokenizer, part_of_file, model.config) if tokenizer is not None else {
                 "bos_token_id": None, "eos_token_id": None}  # fmt: skip

@@ -16,7 +16,7 @@ from numpygpt.utils.text import shorten
 GGUF: Mapping[str, tuple[str, type, Any]] = {  # our argument -> GGUF's name, its type, and what is meant without it
     "model": ("model", str, ""), "pre": ("pre", str, ""), "tokens": ("tokens", list, []),
     "merges": ("merges", list, []), "token_types": ("token_type", list, None), "bos_id": ("bos_token_id", int, None),
-    "eos_id": ("eos_token_id", int, None), "add_bos": ("add_bos_token", bool, False),
+    "eos_id": ("eos_token_id", int, None), "add_bos": ("add_bos_token", bool, None),
 }  # fmt: skip
 ITEMS = {"tokens": str, "merges": str, "token_types": int}  # of the lists
 

@@ -134,7 +134,10 @@ def merge_lora(model: Module) -> dict[str, LoRALinear]:
 
 def unmerge_lora(model: Module, adapters: dict[str, LoRALinear]) -> None:
     """Undo `merge_lora`, which returned `adapters`: subtract each update from its base, W -= alpha/rank A B, put the
-    adapters back, and freeze everything else. W is as before the merge up to one rounding of each entry."""
+    adapters back, and freeze everything else. W is as before the merge up to one rounding of each entry. Raises
+    ValueError if the model has adapters now, or lacks one of the layers."""
+    if adapters_of(model):
+        raise ValueError("this model has LoRA adapters, so there is no merge to undo: call merge_lora first")
     inside = {id(module) for _, module in model.named_modules()}
     if lost := [name for name, adapter in adapters.items() if id(adapter.base) not in inside]:
         raise ValueError(f"{lost[0]} is no longer a layer of this {type(model).__name__}")

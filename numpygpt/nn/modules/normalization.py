@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -133,10 +132,10 @@ def inverse_rms(X: np.ndarray, eps: float) -> np.ndarray:
 
 
 def check_eps(eps: float, dtype: str) -> float:
-    """eps as a Python number. ValueError unless it is 0, or above it also in `dtype`."""
-    eps = number("eps", eps)
-    if not 0 <= eps < math.inf or (eps > 0 and check_dtype(dtype).type(eps) == 0):
-        raise ValueError(f"eps must be 0, or a finite number above it that is not 0 in {dtype}, got {eps}")
+    """eps as a Python number. ValueError unless it is 0, or in `dtype` also finite and above 0."""
+    eps, kind = number("eps", eps), check_dtype(dtype)
+    if not 0 <= eps <= float(np.finfo(kind).max) or (eps > 0 and kind.type(eps) == 0):
+        raise ValueError(f"eps must be 0, or a number above it that {dtype} can represent, got {eps!s:.40}")
     return eps
 
 

@@ -99,8 +99,11 @@ def place(X: np.ndarray, start: int | np.ndarray, max_len: int) -> slice | np.nd
 
 
 def end_of(X: np.ndarray, start: int | np.ndarray, max_len: int) -> int:
-    """The position after the last one of X (.., T, C). ValueError if it is past `max_len`."""
+    """The position after the last one of X (.., T, C). ValueError if it is past `max_len`, or if one `start` for all
+    sequences is negative: only the padding of one sequence can be before position 0."""
     T = X.shape[-2]
+    if np.ndim(start) == 0 and start < 0:
+        raise ValueError(f"start must be at least 0, or one number per sequence, got {start}")
     end = T + (start if isinstance(start, int) else int(np.max(start, initial=-T)))
     if end > max_len:
         raise ValueError(f"{end} tokens do not fit the context of {max_len}: shorten the input or make max_len larger")
