@@ -1,6 +1,5 @@
 """Runs that start from the folder of a pretrained model, and their data folders and exports."""
 
-import json
 import shutil
 
 import numpy as np
@@ -71,7 +70,14 @@ def test_the_data_folder_has_the_ids_of_the_model(data, tokenizer):
     assert dataset.tokenizer.to_dict() == tokenizer.to_dict() and dataset.train.dtype == np.uint16
     assert dataset.train[:50].tolist() == tokenizer.encode(TEXT[:400])[:50]
     assert tokenizer.special_tokens[END] in dataset.train  # between the documents
-    assert "per entry" not in json.dumps(dataset.meta)
+
+
+def test_a_large_vocabulary_is_no_mistake_if_a_model_belongs_to_it(folder, tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    for tokenizer, warned in ((folder, False), (folder / "tokenizer.json", True)):
+        words = ["--input", "a.txt", "--tokenizer", tokenizer, "--out", f"data{warned}"]
+        done = script("datagen.py", *words, cwd=tmp_path)
+        assert done.returncode == 0 and ("290 vocabulary entries" in done.stdout + done.stderr) == warned
 
 
 def test_the_run_has_the_models_architecture_and_starts_with_its_loss(runs, folder, data):
