@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from numpygpt.inspection.walk import walk
@@ -73,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
             trainer.load(checkpoint)
         except ValueError as error:
             raise ValueError(f"{display_path(checkpoint.path)}: {error}") from error
+        checkpoint = replace(checkpoint, arrays={})  # the trainer has copied them: free their memory
     if args.resume:
         print(f"resumed at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
     if args.trace:

@@ -30,6 +30,7 @@ from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.training.base import Base
 from numpygpt.training.checkpoint import load_checkpoint
+from numpygpt.training.model_check import run_config
 from numpygpt.training.restore import restore
 from numpygpt.training.start import new_run, open_data
 from numpygpt.training.trainer import evaluate
@@ -72,7 +73,8 @@ def report(tuned: RunData, scratch: RunData, a: float, b: float) -> list[str]:
     """Return the table of both runs, whose steps take `a` and `b` seconds, and a sample before and after tuning."""
     base, dataset = base_of_run(tuned), load_data(tuned.folder)
     before, tokenizer = base.model(), base.tokenizer()
-    rows = [row(tuned, a, f"{validation_bits(before, dataset):.3f}"), row(scratch, b, "")]
+    context = run_config(load_checkpoint(tuned.folder / "ckpt.npz", only="model/")).model.max_len
+    rows = [row(tuned, a, f"{validation_bits(before, dataset, context):.3f}"), row(scratch, b, "")]
     lines = [*markdown(COLUMNS, rows), ""]
     for title, model in (("Before", before), ("After", restore(tuned.folder)[0])):
         lines += [f"{title}:", "", "```text", sample(model, tokenizer), "```", ""]
@@ -92,10 +94,10 @@ def base_of_run(run: RunData) -> Base:
     return Base.find(load_checkpoint(run.folder / "ckpt.npz", only="model/").header["base"]["name"])
 
 
-def validation_bits(model: GPT, dataset: TokenDataset) -> float:
-    """Return the bits per byte of a model on the whole validation split, in windows of 256 tokens as in training."""
+def validation_bits(model: GPT, dataset: TokenDataset, context: int) -> float:
+    """Return the bits per byte of a model on the whole validation split, in windows of `context` tokens."""
     with DataParallel(model, cores()) as parallel:
-        loss = evaluate(parallel, eval_batches(dataset.val, 2 * cores(), min(256, model.max_len), len(dataset.val) - 1))
+        loss = evaluate(parallel, eval_batches(dataset.val, 2 * cores(), context, len(dataset.val) - 1))
     return bits_per_byte(loss, len(dataset.val) - 1, dataset.val_bytes)
 
 

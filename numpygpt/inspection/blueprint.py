@@ -94,18 +94,14 @@ class Builder:
 
     def inside(self, outer: Record, others: Sequence[Record]) -> tuple[Part, ...]:
         cost = cost_of(self.modules[outer.name], Call(outer.input_shape))
-        children = {f"{outer.name}.{child.name}": child for child in cost.children} if cost else {}
-        residuals = {name: child.residual for name, child in children.items()}
+        residuals = {child.name: child.residual for child in cost.children} if cost else {}
         groups: list[list[Record]] = []
         for record in others:
             if record.depth == outer.depth + 1:
                 groups.append([])
             groups[-1].append(record)
-        for group in groups:
-            child = children.get(group[0].name)
-            if child and (whole := cost_of(child.module, child.call)):  # a layer called twice describes both calls
-                group[0] = replace(group[0], output_shape=whole.output)
-        return tuple(self.part(group, residual=residuals.get(group[0].name, "")) for group in groups)
+        return tuple(self.part(group, residual=residuals.get(group[0].name.removeprefix(f"{outer.name}."), ""))
+                     for group in groups)
 
     def shared(self, name: str, module: Module) -> str:
         """The name of a traced module elsewhere that is also held by this one, such as the token embedding by the

@@ -27,7 +27,7 @@ from numpygpt.utils.paths import display_path
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from: the file of a checkpoint, or the folder of a pretrained model, which has none."""
+    """Where a model comes from: a checkpoint and its file, or the folder of a pretrained model and no checkpoint."""
 
     path: Path
     checkpoint: Checkpoint | None = None
@@ -35,12 +35,12 @@ class Source:
     about: str = ""  # its family and sizes
 
     def describe(self, tokenizer: Tokenizer) -> str:
-        """Return one line about the model: its file and tokenizer, of a run also step, loss and training text, of a
+        """Return one line about the model: its file and tokenizer. A run also has its step, loss and training text, a
         pretrained model its family and sizes."""
-        told = f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens"
+        vocabulary = f"{tokenizer.kind} tokenizer with {tokenizer.vocab_size:,} tokens"
         if self.checkpoint is None:
             shown = display_path(self.path)
-            return f"{shown if self.name in ('', shown) else f'{self.name} ({shown})'}: {self.about}, {told}"
+            return f"{shown if self.name in ('', shown) else f'{self.name} ({shown})'}: {self.about}, {vocabulary}"
         h = self.checkpoint.header
         loss = f"validation loss {h['last']['val_loss']:.3f}" if h["last"] else "not evaluated"
         if h["last"] and h["last"]["step"] != h["step"]:
@@ -48,12 +48,12 @@ class Source:
         text = corpus_name(self.checkpoint)
         if "base" in h:
             text += f", with LoRA on {printable(h['base']['name'])}"
-        return f"{display_path(self.path)}: step {h['step']:,}, {loss}, trained on {text}, {told}"
+        return f"{display_path(self.path)}: step {h['step']:,}, {loss}, trained on {text}, {vocabulary}"
 
 
 def restore(run: str | Path | None = None, pretrained: str | Path | None = None, *,
             progress: Progress | None = None) -> tuple[GPT, Tokenizer, Source]:
-    """(model in evaluation mode, tokenizer, source) of a run, of a checkpoint file, or of a pretrained model.
+    """Return (model in evaluation mode, tokenizer, source) of a run, a checkpoint file, or a pretrained model.
 
     `run`: a run folder (its best checkpoint), a checkpoint file, or a folder or a GGUF file with a pretrained model; by
     default the run under runs/ that was saved most recently. `pretrained`: such a folder or file, or a name, which
@@ -79,7 +79,7 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
 
 
 def load_pretrained(name: str | Path, progress: Progress | None = None) -> tuple[GPT, Tokenizer, Source]:
-    """The same of a pretrained model. ValueError if its tokenizer has ids that the model does not know."""
+    """Return the same for a pretrained model. ValueError if its tokenizer has ids that the model does not have."""
     from numpygpt.models import pretrained
 
     base = Base.pretrained(str(name), progress)
@@ -90,8 +90,8 @@ def load_pretrained(name: str | Path, progress: Progress | None = None) -> tuple
 
 
 def load_model(path: Path) -> tuple[GPT, Tokenizer, Checkpoint]:
-    """(model in evaluation mode, tokenizer, checkpoint) of one checkpoint file. The parameters are read straight into
-    the model, whose arrays the checkpoint then has. The adapter of a LoRA run is added to its base."""
+    """Return (model in evaluation mode, tokenizer, checkpoint) of one checkpoint file. The parameters are read straight
+    into the model, and the checkpoint shares its arrays. The adapter of a LoRA run is merged into its base."""
     parts: list[tuple[GPT, Tokenizer]] = []
 
     def place(header: dict[str, Any], stored: Mapping[str, Stored]) -> dict[str, np.ndarray]:
@@ -109,8 +109,8 @@ def load_model(path: Path) -> tuple[GPT, Tokenizer, Checkpoint]:
 
 
 def model_for(path: Path, header: dict[str, Any], stored: Mapping[str, Stored]) -> tuple[GPT, Tokenizer]:
-    """A model for these parameters, which are still zeros, and its tokenizer. ValueError if header and arrays do not
-    fit each other: then no memory was taken for the sizes that the header claims."""
+    """Return a model for these parameters, which are still zeros, and its tokenizer. ValueError if header and arrays do
+    not fit each other; no memory is taken before that for the sizes that the header claims."""
     config, tokenizer = ModelConfig.from_dict(header["model"]), Tokenizer.from_dict(header["tokenizer"])
     base = base_of(header)
     run = replace(run_config(Checkpoint(path, header, {})), model=config) if base else None

@@ -5,11 +5,13 @@ import tracemalloc
 
 import pytest
 from running import script
+from tiny import train_module
 
 from numpygpt.data import Corpus, prepare
 from numpygpt.training import Trainer
 from numpygpt.training.config import Config
-from numpygpt.training.memory import INTERPRETER, arrays_of, check_memory, memory, parameters
+from numpygpt.training.memory import INTERPRETER, arrays_of, check_memory, held, memory, parameters
+from numpygpt.training.run import RunLoop
 from numpygpt.utils import memory as system
 
 SIZES = {"n_layers": 3, "n_heads": 4, "d_model": 64, "context": 64, "batch_size": 12, "steps": 2, "warmup": 1}
@@ -111,3 +113,21 @@ def test_the_least_of_all_limits_is_what_there_is(files, expected, tmp_path, mon
     monkeypatch.setattr(system, "SYSTEM", system_with(tmp_path, **files))
     monkeypatch.setattr(system, "_address_space", lambda: iter(()))
     assert system.available()[0] == expected
+
+
+def test_a_resumed_run_does_not_hold_its_checkpoint(dataset, tmp_path, monkeypatch):
+    train, size = train_module(), {"d_model": 128, "n_layers": 4, "context": 16, "batch_size": 2, "workers": 1}
+    flags = [word for name, value in size.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    out = tmp_path / "run"
+    assert train.main(["--data", str(dataset.folder), "--out", str(out), "--steps", "2", "--sample-tokens", "0",
+                       *flags]) == 0
+    sizes = []
+    monkeypatch.setattr(RunLoop, "run", lambda self: sizes.append((gc.collect(), tracemalloc.get_traced_memory()[0])))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        assert train.main(["--resume", str(out), "--steps", "3"]) == 0
+    finally:
+        tracemalloc.stop()
+    config = Config.of(**size)
+    assert sizes[0][1] < held(config, dataset.vocab_size) + 4 * parameters(config, dataset.vocab_size)  # not 3 times 4

@@ -1,12 +1,11 @@
 """Runs that start from the folder of a pretrained model, and their data folders and exports."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 from running import script
-from tiny import TEXT, assert_same_run, rows
+from tiny import TEXT, assert_same_run, rows, train_module
 
 from numpygpt import GPT
 from numpygpt.data import TokenDataset
@@ -15,11 +14,13 @@ from numpygpt.training.base import Base
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.presets import read_preset
 from numpygpt.training.restore import restore
+from numpygpt.training.run import RunLoop
 
 pytest.importorskip("safetensors")
 
 END = "<|endoftext|>"
 SHORT = ["--steps", 4, "--warmup", 1, "--eval-every", 2, "--sample-tokens", 60, "--batch-size", 2, "--workers", 2]
+TUNED = {"full": [], "lora": ["--lora-rank", 2]}
 
 
 def llama(**changes):
@@ -51,11 +52,15 @@ def data(tmp_path_factory, folder):
     return place / "mine"
 
 
+def begin(folder, data, out, *more):
+    return ["quick", *map(str, ["--init-from", folder, "--data", data, "--out", out, *SHORT, *more])]
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, folder, data):
     place = tmp_path_factory.mktemp("runs")
-    for name, more in (("full", []), ("lora", ["--lora-rank", 2])):
-        done = script("train.py", "quick", "--init-from", folder, "--data", data, "--out", place / name, *SHORT, *more)
+    for name, more in TUNED.items():
+        done = script("train.py", *begin(folder, data, place / name, *more))
         assert done.returncode == 0, done.stderr
     return place
 
@@ -65,7 +70,14 @@ def test_the_data_folder_has_the_ids_of_the_model(data, tokenizer):
     assert dataset.tokenizer.to_dict() == tokenizer.to_dict() and dataset.train.dtype == np.uint16
     assert dataset.train[:50].tolist() == tokenizer.encode(TEXT[:400])[:50]
     assert tokenizer.special_tokens[END] in dataset.train  # between the documents
-    assert "per entry" not in json.dumps(dataset.meta)
+
+
+def test_a_large_vocabulary_is_no_mistake_if_a_model_belongs_to_it(folder, tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT, encoding="utf-8")
+    for tokenizer, warned in ((folder, False), (folder / "tokenizer.json", True)):
+        words = ["--input", "a.txt", "--tokenizer", tokenizer, "--out", f"data{warned}"]
+        done = script("datagen.py", *words, cwd=tmp_path)
+        assert done.returncode == 0 and ("290 vocabulary entries" in done.stdout + done.stderr) == warned
 
 
 def test_the_run_has_the_models_architecture_and_starts_with_its_loss(runs, folder, data):
@@ -82,15 +94,26 @@ def test_the_run_has_the_models_architecture_and_starts_with_its_loss(runs, fold
         assert restore(runs / name)[1].vocab_size == 290 and restore(runs / name)[0].config.vocab_size == 300
 
 
-def test_they_resume_to_the_last_bit(runs, tmp_path):
-    for name in ("full", "lora"):
-        shutil.copytree(runs / name, tmp_path / name)
-        twice = [["--resume", tmp_path / name, "--steps", 6, "--warmup", 1]]
-        shutil.copytree(runs / name, tmp_path / f"{name}_2")
-        twice += [["--resume", tmp_path / f"{name}_2", "--steps", 6, "--warmup", 1]]
-        for words in twice:
-            assert script("train.py", *words).returncode == 0
-        assert_same_run(tmp_path / name, tmp_path / f"{name}_2")
+class Killed(BaseException):
+    """Ends the run where it stands, as a kill does."""
+
+
+def test_they_resume_to_the_last_bit(runs, folder, data, tmp_path, monkeypatch):
+    update, train = RunLoop.update, train_module()
+
+    def killed(self, bar):
+        update(self, bar)
+        if self.trainer.step == 3:
+            raise Killed
+
+    for name, more in TUNED.items():
+        out = tmp_path / name
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(RunLoop, "update", killed)
+            train.main(begin(folder, data, out, *more))
+        assert load_checkpoint(out / "ckpt.npz").header["step"] == 2
+        assert train.main(["--resume", str(out)]) == 0
+        assert_same_run(out, runs / name)
 
 
 def test_a_run_becomes_a_model_folder_again(runs, tmp_path):

@@ -12,7 +12,7 @@ from numpygpt.inspection.stats import stats_of_all
 from numpygpt.inspection.step import TracedStep
 from numpygpt.inspection.surprise import padded
 from numpygpt.inspection.trace import Record
-from numpygpt.inspection.tree import alike, is_idle, parents
+from numpygpt.inspection.tree import alike, is_idle
 from numpygpt.inspection.walk.attention import show_heads, show_weights
 from numpygpt.inspection.walk.head import Head, show_loss
 from numpygpt.inspection.walk.lines import NUMBER, SHAPE, SHOWN, Lines, shape, token_texts
@@ -86,11 +86,7 @@ class Forward:
         if formula and kind not in self.explained:
             text += ": " + ", ".join(" ".join(line.split()) for line in formula.forward)
         self.explained.add(kind)
-        around = [self.step.records[name] for name in parents(record.name) if name in self.step.records]
-        if around and record.forward_calls > around[-1].forward_calls:
-            times = record.forward_calls // around[-1].forward_calls
-            text += f"; called {times} times, and the shape is the last call's"
-        elif record.outputs and not module._params and not any(module.children()):
+        if record.outputs and not module._params and not any(module.children()):
             text += f"; {zeros(record)}"
         return text
 

@@ -44,7 +44,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     layers = chosen("layer", args.layer, len(model.blocks))
     heads = chosen("head", args.head, model.config.n_heads)
     ids, notes = given_prompt(tokenizer, args)
-    most, why = min((model.max_len, "the model's context"), (MAX_TOKENS, "which have room"))
+    most, why = min((model.max_len, "the model's context"), (MAX_TOKENS, "as many as fit"))
     if len(ids) > most:
         notes.append(f"note: the text has {len(ids):,} tokens; the picture shows the first {most:,}, {why}")
         ids = ids[:most]
