@@ -67,7 +67,8 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
         raise ValueError(f"{display_path(run)} and `pretrained={pretrained}` are two models: give one of them")
     if pretrained is not None:
         if any((Path(pretrained) / name).is_file() for name in ("best.npz", "ckpt.npz")):
-            raise ValueError(f"{display_path(pretrained)} is a run, not a pretrained model: give it without `pretrained`")
+            raise ValueError(f"{display_path(pretrained)} is a run, not a pretrained model: give it "
+                             "without `pretrained`")
         return load_pretrained(pretrained, progress)
     run = Path(run or newest_run("ckpt.npz"))
     if run.exists() and is_pretrained(run):
