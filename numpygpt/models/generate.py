@@ -206,7 +206,8 @@ def only_thread() -> bool:
 
 def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache], pad: np.ndarray | None = None) -> np.ndarray:
     """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches. A long text is read in
-    pieces: the activations of a piece are in memory at once."""
+    pieces, so that only the activations of one piece are in memory; a padded batch at once, as a piece of it could be
+    padding alone."""
     size = PIECE if pad is None else new.shape[1]
     for first in range(0, new.shape[1], size):
         X = model.hidden(new[:, first : first + size], caches, pad)  # (B, t, C)

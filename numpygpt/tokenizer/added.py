@@ -16,6 +16,7 @@ from numpygpt.tokenizer.unicode import WHITESPACE
 
 Parts = list[tuple[int, str | int]]  # (where a part starts, its ordinary text or a token's id)
 FLAGS = ("normalized", "own")
+MAX_PATTERN = 1 << 22  # characters of the pattern of `unbroken`, which grows with the square of a token's length
 
 
 class AddedToken(NamedTuple):
@@ -78,9 +79,13 @@ def crossing(contents: Iterable[str]) -> tuple[str, ...]:
 
 
 def unbroken(contents: tuple[str, ...]) -> str:
-    """Return a pattern that matches at every place of a text except inside one of `contents`."""
+    """Return a pattern that matches at every place of a text except inside one of `contents`. ValueError if it would
+    be too long."""
     if not contents:
         return ""
+    if sum(len(text) ** 2 for text in contents) > MAX_PATTERN:
+        raise ValueError(f"the added tokens of this tokenizer are too long to encode a text in parts: the longest has "
+                         f"{max(map(len, contents)):,} characters; encode the text as a whole")
     inside = [f"(?<={re.escape(text[:k])}){re.escape(text[k:])}" for text in contents for k in range(1, len(text))]
     longest = max(map(len, contents))
     return rf"(?=[\s\S]{{{longest - 1}}})(?!{'|'.join(inside)})"  # enough text to see whether one starts here

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,8 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+from numpygpt.utils.files import remove_unused
+
 CONNECT_SECONDS = 10  # without a network, report that soon
-UNUSED_SECONDS = 24 * 3600  # a temporary file that nobody has written to for so long was left by a kill
 INDEX = "https://pypi.org/simple"  # unless pip is configured for another one
 
 Progress = Callable[[str, int, int], None]  # (what is under way, done, total); total is 0 if it is unknown
@@ -62,10 +62,7 @@ def fetch(remote: Remote, progress: Progress | None = None) -> Path:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f".{remote.filename}.*"):
-            with suppress(FileNotFoundError):  # another program removes it, too
-                if time.time() - left.stat().st_mtime > UNUSED_SECONDS:
-                    left.unlink()
+        remove_unused(folder, remote.filename)
         handle, name = tempfile.mkstemp(prefix=f".{remote.filename}.", dir=folder)
         os.close(handle)
     except OSError as error:
@@ -97,7 +94,8 @@ def from_url(url: str, name: str = "") -> Callable[[Path, Progress | None], None
         label = f"downloading {name or url.rsplit('/', 2)[-2]}"
         try:
             with within(CONNECT_SECONDS, lambda: urllib.request.urlopen(url, timeout=CONNECT_SECONDS)) as answer:
-                total = int(answer.headers.get("Content-Length") or 0)
+                length = answer.headers.get("Content-Length") or ""
+                total = int(length) if length.isdecimal() else 0
                 done = 0
                 with path.open("wb") as file:
                     while block := answer.read(1 << 16):

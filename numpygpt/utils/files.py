@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +18,8 @@ from numpygpt.utils.paths import display_path
 
 FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
 REMEDIES = {**dict.fromkeys(FULL, "make room"), errno.EFBIG: "raise the limit on the size of files"}
+
+UNUSED_SECONDS = 24 * 3600  # a temporary file that nobody has written to for so long was left by a kill
 
 
 class NotSaved(RuntimeError):
@@ -44,6 +48,18 @@ def write_whole(path: Path, text: str) -> None:
     """Write the text. An existing file stays until the new one is complete."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def remove_unused(folder: Path, name: str, ends: str = ".*") -> None:
+    """Remove the temporary files and folders `.name` with such an end that programs left when they were killed."""
+    for left in folder.glob(f".{glob.escape(name)}{ends}"):
+        with suppress(FileNotFoundError):  # another program removes it, too
+            if time.time() - left.stat().st_mtime <= UNUSED_SECONDS:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
 
 
 def append(file: FileIO, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """Reading model folders: each number in its place, and one sentence for everything that does not fit."""
 
 import json
+import struct
 import sys
 import tracemalloc
 
@@ -143,6 +144,13 @@ def test_names_in_a_file_cannot_steer_a_terminal(tmp_path):
     with pytest.raises(ValueError, match=r"model\.a") as caught:
         load(write_folder(tmp_path, LLAMA, arrays))
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("size", [(16 << 20) + 1, (1 << 64) - 1])
+def test_a_header_that_would_fill_the_memory(size, tmp_path):
+    write_folder(tmp_path, LLAMA, content=struct.pack("<Q", size) + b"{}" + bytes(100))
+    with pytest.raises(ValueError, match=rf"model\.safetensors.*{size:,}"):
+        load(tmp_path)
 
 
 def test_an_index_that_does_not_fit_its_shards(tmp_path):

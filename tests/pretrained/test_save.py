@@ -1,6 +1,8 @@
 """Writing model folders: what comes back, what cannot be expressed, and no half folder."""
 
 import json
+import os
+import time
 
 import numpy as np
 import pytest
@@ -123,6 +125,15 @@ def test_a_full_disk_leaves_nothing(tmp_path, llama, monkeypatch):
     with pytest.raises(RuntimeError, match="No space left"):
         llama().save_pretrained(tmp_path / "m")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_kill_left_is_removed_a_day_later(tmp_path, llama):
+    for name, age in ((".m.0123abcd.new", 2), (".m.4567cdef.old", 2), (".m.89abcdef.new", 0), (".m.mine.old", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text("x")
+        os.utime(tmp_path / name, (time.time() - age * 24 * 3600 - 60,) * 2)
+    llama().save_pretrained(tmp_path / "m")
+    assert {path.name for path in tmp_path.iterdir()} == {"m", ".m.89abcdef.new", ".m.mine.old"}
 
 
 def test_only_a_folder_of_ours_is_replaced(tmp_path, llama):

@@ -270,6 +270,14 @@ def test_an_added_token_is_not_broken_by_a_chunk(small, tmp_path, monkeypatch):
         assert [id for ids in tok.encode_stream(pieces) for id in ids.tolist()] == tok.encode(text)
 
 
+def test_an_added_token_whose_pattern_would_fill_the_memory(small, tmp_path):
+    file, first = with_added(small, tmp_path, ("a b" * 1000, False))
+    tok = loaded(file, tmp_path)
+    assert tok.encode("x" + "a b" * 1000)[-1] == first
+    with pytest.raises(ValueError, match="3,000"):
+        list(tok.encode_stream("x y"))
+
+
 def test_an_added_token_may_be_one_that_merges_make(small, tmp_path):
     file, _ = with_added(small, tmp_path)
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)

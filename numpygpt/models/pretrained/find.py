@@ -6,7 +6,6 @@ import os
 import re
 import secrets
 import shutil
-import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,8 +15,8 @@ from pathlib import Path
 from numpygpt.models.pretrained.convert import Progress, convert
 from numpygpt.models.pretrained.loading import is_model_folder
 from numpygpt.models.pretrained.needed import package
-from numpygpt.utils.fetch import UNUSED_SECONDS, FetchError, Remote, cache_folder, fetch, file_sha256, from_index
-from numpygpt.utils.files import amount
+from numpygpt.utils.fetch import FetchError, Remote, cache_folder, fetch, file_sha256, from_index
+from numpygpt.utils.files import amount, remove_unused
 from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import suggestion
 
@@ -92,10 +91,7 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
         return folder
     try:
         place.mkdir(parents=True, exist_ok=True)
-        for left in place.glob(f".{name}.*"):  # of a process that was killed
-            with suppress(FileNotFoundError):  # another process removes it, too
-                if time.time() - left.stat().st_mtime > UNUSED_SECONDS:
-                    shutil.rmtree(left, ignore_errors=True)
+        remove_unused(place, name)
         made = place / f".{name}.{secrets.token_hex(4)}"
         made.mkdir()
     except OSError as error:

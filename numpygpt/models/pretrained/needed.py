@@ -11,7 +11,7 @@ from typing import Any
 from numpygpt.utils import strict_json
 from numpygpt.utils.paths import display_path
 
-MAX_JSON_BYTES = 64 << 20
+MAX_JSON_BYTES = 16 << 20  # 100,000 tensors are described in fewer; in memory JSON takes up to 20 times its bytes
 
 
 def package(name: str) -> ModuleType:

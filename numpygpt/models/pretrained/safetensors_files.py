@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from numpygpt.models.pretrained.needed import json_object, package, read_object
+from numpygpt.models.pretrained.needed import MAX_JSON_BYTES, json_object, package, read_object
 from numpygpt.utils.files import replacing
 from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import shorten
@@ -94,11 +94,12 @@ def read_file(path: Path) -> dict[str, Stored]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {shown}")
     try:
-        with safetensors.safe_open(path, framework="np"):
-            pass
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            header = json_object(file.read(size))
+            if size > MAX_JSON_BYTES:
+                raise ValueError(f"a header of {size:,} bytes")
+            with safetensors.safe_open(path, framework="np"):
+                header = json_object(file.read(size))
     except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{shown} is damaged or only a part of a file ({one_line(error)}): fetch or copy it "
                          "again") from error

@@ -19,7 +19,7 @@ from numpygpt.models.pretrained.safetensors_files import NAMES, SINGLE, numpy_dt
 from numpygpt.models.pretrained.tokenizers import write_files
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer
-from numpygpt.utils.files import sync_folder, write_whole, writing
+from numpygpt.utils.files import remove_unused, sync_folder, write_whole, writing
 from numpygpt.utils.paths import display_path
 
 FILES = {"config.json", SINGLE, "tokenizer.json", "tokenizer_config.json"}
@@ -56,6 +56,8 @@ def save(model: GPT, folder: str | os.PathLike[str], tokenizer: Tokenizer | None
                 place.rename(old)
             part_of_file.rename(place)
             sync_folder(place.parent)
+            for kind in ("new", "old"):
+                remove_unused(place.parent, place.name, f".{'[0-9a-f]' * 8}.{kind}")
     finally:
         if old.exists() and not place.exists():  # the second rename failed: the old folder comes back
             old.rename(place)
