@@ -11,6 +11,7 @@ cores. They are kept in runs/modern/, and complete ones are not trained again.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -24,6 +25,7 @@ import train
 from benchmarks.common import markdown, measured_on
 from experiments.report import step_seconds
 from experiments.runs import best_loss, slug, train_run, training_parser
+from numpygpt.parallel import blas_threads
 from numpygpt.training.config import Config
 from numpygpt.training.memory import parameters
 from numpygpt.training.start import new_run, open_data
@@ -45,7 +47,9 @@ VARIANTS: dict[str, str] = {  # preset and flags; d_ff makes the number of param
 
 def main() -> None:
     args = training_parser(__doc__, "modern").parse_args()
-    steps = measured_steps(args.runs, args.more)
+    os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")}  # for the trainings
+    with blas_threads(1):
+        steps = measured_steps(args.runs, args.more)
     with ThreadPoolExecutor(cores()) as pool:  # seed by seed, so that the variants meet the same load
         jobs = list(product(SEEDS, VARIANTS))
         found = dict(zip(jobs, pool.map(lambda job: loss(*job, steps, args.runs, args.more), jobs), strict=True))
@@ -54,7 +58,8 @@ def main() -> None:
 
 
 def flags_of(name: str, more: list[str]) -> list[str]:
-    return [*VARIANTS[name].split(), "--eval-tokens", "-1", "--sample-tokens", "0", "--workers", "1", *more]
+    return [*VARIANTS[name].split(), "--eval-tokens", "-1", "--eval-every", str(STEPS), "--sample-tokens", "0",
+            "--workers", "1", *more]
 
 
 def config_of(name: str, more: list[str]) -> Config:
