@@ -64,8 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     config = config.changed(found)
     if base:
         base.check_tokenizer(dataset)
-    print(introduction(config, dataset, room(sys.stdout, WIDTH), map(cli.with_flags, notes)), flush=True)
-    check_memory(config, config.model.vocab_size or dataset.vocab_size)
+    resumed = checkpoint is not None
+    print(introduction(config, dataset, room(sys.stdout, WIDTH), map(cli.with_flags, notes), resumed), flush=True)
+    check_memory(config, config.model.vocab_size or dataset.vocab_size, resumed)
     if args.dry_run and not (checkpoint or args.trace):
         return 0  # before the model takes memory
     trainer = Trainer(config, dataset, base)

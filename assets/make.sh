@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the pictures and outputs that README.md and docs/INSIDE.md show, then writes them into the pages: trains `quick`
-# twice and three runs to compare, some eight minutes on two cores, and asks SmolLM2 a question. Chromium, if it is installed, opens the page of
-# ./plot.py explore for its picture.
+# twice and three runs to compare, some eight minutes on two cores, and asks SmolLM2 a question. Chromium, if it is
+# installed, opens the page of ./plot.py explore for its picture.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 outputs=assets/outputs pictures=assets/pictures
@@ -16,7 +16,8 @@ rm -rf runs/plain && mv runs/quick runs/plain
 ./sample.py runs/quick > $outputs/quick.txt
 python benchmarks/looks.py runs/quick > $outputs/looks.md
 
-./sample.py --pretrained smollm2-135m-instruct --chat "Why is the sky blue?" --temperature 0 | fold -s -w 100 | sed 's/ *$//' > $outputs/chat.txt
+./sample.py --pretrained smollm2-135m-instruct --chat "Why is the sky blue?" --temperature 0 \
+  | fold -s -w 100 | sed 's/ *$//' > $outputs/chat.txt
 
 printf 'To be, or not to be, that is the question:\nWhether tis nobler in the mind to suffer\n' > runs/hamlet.txt
 ./sample.py runs/quick --explain --prompt "ROMEO:" --top-k 20 --max-new-tokens 30 > $outputs/explain.txt

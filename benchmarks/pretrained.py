@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.cases import OURS, check_names
 from benchmarks.common import markdown, measured_on, peak_memory, seconds, show, write
-from benchmarks.pretrained_peers import MAKERS, NEW, float32_gguf, missing
+from benchmarks.pretrained_peers import MAKERS, NEW, PROMPTS, TOKENS, float32_gguf, missing
 from numpygpt.utils import cli
 
 MODEL = "smollm2-135m-instruct"
@@ -46,12 +46,6 @@ ROWS = {  # row -> (unit, factor from seconds, the peers that take turns)
     "load": ("s", 1.0, (OURS, "huggingface")),
     "greedy": ("", 1.0, (OURS, "huggingface")),
 }
-PROMPTS = (
-    "Once upon a time", "The capital of France is", "def fibonacci(n):\n", "The theory of relativity was published by",
-    "Water boils at", "To make a good cup of tea,", "In 1969, the first human", "The three laws of thermodynamics are",
-    "Dear Sir or Madam,\n\nI am writing to", "Roses are red,",
-)
-TOKENS = 100  # per prompt
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -133,9 +127,8 @@ def answer(value: Any) -> None:
 
 def start(row: str, peer: str, files: dict[str, str]) -> subprocess.Popen:
     errors = None if os.environ.get("NUMPYGPT_TRACEBACK") else subprocess.DEVNULL
-    return subprocess.Popen([sys.executable, __file__, "--model", files.get(peer, files[""]), "--worker", row,
-                             peer], text=True,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8",
+    words = [sys.executable, __file__, "--model", files.get(peer, files[""]), "--worker", row, peer]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8",
                             env=os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"})
 
 
@@ -202,19 +195,21 @@ def comparing(row: str, peers: list[str], files: dict[str, str], rounds: int) ->
     (ours, theirs), lines, same = texts.values(), [], 0
     for prompt, (a, margins), (b, others) in zip(PROMPTS, ours, theirs, strict=True):
         at = next((i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), None)
-        same += at is None
-        if at is not None:
-            told = [f"{peer}: {tokenizer.decode([text[at]])!r}, its margin {margin[at]:.2g}"
-                    for peer, text, margin in zip(peers, (a, b), (margins, others), strict=True)]
-            lines.append(f"{prompt!r}: the first {at} tokens are the same, then {'; '.join(told)}")
-        else:
+        if at is None:
+            same += 1
             lines.append(f"{prompt!r}: {len(a)} tokens, all the same; smallest margin {min(margins):.2g}")
+            continue
+        chosen = [f"{peer}: {tokenizer.decode([text[at]])!r}, its margin {margin[at]:.2g}"
+                  for peer, text, margin in zip(peers, (a, b), (margins, others), strict=True)]
+        lines.append(f"{prompt!r}: the first {at} tokens are the same, then {'; '.join(chosen)}")
     return ["", f"greedy text: {same} of {len(PROMPTS)} prompts give the same {TOKENS} tokens", "",
             *(f"- {line}" for line in lines)]
 
 
 def table(row: str, results: dict[str, dict[str, float]], unit: str, factor: float) -> list[str]:
-    """A line for each peer: time and peak memory, each also relative to ours."""
+    """Return a line per peer: time and peak memory, each also relative to ours; no line if ours failed."""
+    if OURS not in results:
+        return []
     ours = results[OURS]
     return [f"| {row} | {peer} | {factor * found['s']:.4g} {unit} | {found['s'] / ours['s']:.2f} | "
             f"{found['MB']:,.0f} MB | {found['MB'] / ours['MB']:.2f} |" for peer, found in results.items()]

@@ -19,6 +19,12 @@ Run = Callable[..., Any]
 PROMPT, NEW, LONG = 32, 64, 512  # tokens
 BATCH = 2, 256
 LR, DECAY = 1e-5, 0.1
+PROMPTS = (
+    "Once upon a time", "The capital of France is", "def fibonacci(n):\n", "The theory of relativity was published by",
+    "Water boils at", "To make a good cup of tea,", "In 1969, the first human", "The three laws of thermodynamics are",
+    "Dear Sir or Madam,\n\nI am writing to", "Roses are red,",
+)
+TOKENS = 100  # of greedy text after each of these prompts
 
 
 def ids(*shape: int) -> np.ndarray:

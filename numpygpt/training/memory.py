@@ -43,11 +43,11 @@ def parameters(c: Config, vocab_size: int, learned: bool = False) -> int:
     return sum(getattr(owner, own).size * times(name, c) for name, owner, own in owners)
 
 
-def memory(c: Config, vocab_size: int) -> float:
+def memory(c: Config, vocab_size: int, resumed: bool = False) -> float:
     """Expected peak memory of a run in bytes. Measured peaks are within a tenth of it; with recomputed blocks on
     several threads they may be a fifth below."""
     step = held(c, vocab_size) + HOLES[workers_of(c) > 1] * activations(c, vocab_size)
-    return INTERPRETER + max(step, loading(c, vocab_size))
+    return INTERPRETER + max(step, loading(c, vocab_size, resumed))
 
 
 def arrays_of(c: Config, vocab_size: int) -> float:
@@ -66,10 +66,13 @@ def held(c: Config, vocab_size: int) -> float:
     return arrays + table_entries(one_block(c, vocab_size)) * size
 
 
-def loading(c: Config, vocab_size: int) -> float:
-    """Bytes while the run of `init_from` is copied into the model. A pretrained model is read straight into it."""
-    twice = c.init_from and not is_pretrained(c.init_from)
-    return 2 * np.dtype(c.model.dtype).itemsize * parameters(c, vocab_size) if twice else 0
+def loading(c: Config, vocab_size: int, resumed: bool = False) -> float:
+    """Bytes while the checkpoint of a resumed run is copied into the trainer, which has no gradients yet, or the run of
+    `init_from` into the model. A pretrained model is read straight into it."""
+    size, whole = np.dtype(c.model.dtype).itemsize, parameters(c, vocab_size)
+    if resumed:
+        return size * (whole + parameters(c, vocab_size, learned=True) * (1 + 2 * moments_of(c)))
+    return 2 * size * whole if c.init_from and not is_pretrained(c.init_from) else 0
 
 
 def activations(c: Config, vocab_size: int) -> float:
@@ -84,9 +87,9 @@ def activations(c: Config, vocab_size: int) -> float:
     return cached + 3 * stream + max(logits, *layers)  # the residual stream, and the widest layer
 
 
-def check_memory(c: Config, vocab_size: int) -> None:
+def check_memory(c: Config, vocab_size: int, resumed: bool = False) -> None:
     """Raise MemoryError with both numbers if training would need more memory than is available."""
-    needed, found = memory(c, vocab_size), available()
+    needed, found = memory(c, vocab_size, resumed), available()
     if found and needed - INTERPRETER > found[0]:
         raise MemoryError(f"training needs about {needed / 1e6:,.0f} MB, and {found[1]} has "
                           f"{(found[0] + INTERPRETER) / 1e6:,.0f} MB available")

@@ -28,7 +28,8 @@ LEGEND = ("train: mean loss since the previous line. val: loss on the validation
           "perplexity: e^val. Use bits/byte to compare tokenizers.")
 
 
-def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable[str] = ()) -> str:
+def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable[str] = (),
+                 resumed: bool = False) -> str:
     """Describe the run in a block of at most `width` columns: data, model, training, machine, and where it is saved.
 
     Everything is computed from sizes, so a model of any size can be described.
@@ -51,7 +52,8 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
         ("", f"evaluated every {counted(c.eval_every, 'step')} on {read:,} validation tokens"
              + (f", at the end on all {targets:,}" if read < targets else "")),
         ("machine", f"{counted(workers, 'worker')} on {counted(cores(), 'core')}; about "
-                    f"{memory(c, known) / 1e6:,.0f} MB of memory; the time is estimated after the first steps"),
+                    f"{memory(c, known, resumed) / 1e6:,.0f} MB of memory; the time is estimated after the first "
+                    "steps"),
         ("saved in", f"{display_path(c.out)}; seed {c.seed}"),
         ("baselines", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
                       f"{bigram_loss(d.train, d.val, V):.2f} nats per token"),

@@ -66,10 +66,18 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
     if run is not None and pretrained is not None:
         raise ValueError(f"{display_path(run)} and `pretrained={pretrained}` are two models: give one of them")
     if pretrained is not None:
+        if any((Path(pretrained) / name).is_file() for name in ("best.npz", "ckpt.npz")):
+            raise ValueError(f"{display_path(pretrained)} is a run, not a pretrained model: give it "
+                             "without `pretrained`")
         return load_pretrained(pretrained, progress)
     run = Path(run or newest_run("ckpt.npz"))
     if run.exists() and is_pretrained(run):
         return load_pretrained(run, progress)
+    if not run.exists():
+        from numpygpt.models.pretrained.find import CATALOGUE
+
+        if str(run) in CATALOGUE:
+            raise ValueError(f"{run} is a pretrained model, not a run: give it as `pretrained={run}`")
     model, tokenizer, checkpoint = load_model(find_checkpoint(run))
     if checkpoint.header["step"] == 0 and (run / "ckpt.npz").is_file():
         later = load_model(run / "ckpt.npz")

@@ -122,12 +122,15 @@ def test_a_resumed_run_does_not_hold_its_checkpoint(dataset, tmp_path, monkeypat
     assert train.main(["--data", str(dataset.folder), "--out", str(out), "--steps", "2", "--sample-tokens", "0",
                        *flags]) == 0
     sizes = []
-    monkeypatch.setattr(RunLoop, "run", lambda self: sizes.append((gc.collect(), tracemalloc.get_traced_memory()[0])))
+    monkeypatch.setattr(RunLoop, "run", lambda self: sizes.append((gc.collect(), *tracemalloc.get_traced_memory())))
     gc.collect()
     tracemalloc.start()
     try:
         assert train.main(["--resume", str(out), "--steps", "3"]) == 0
     finally:
         tracemalloc.stop()
-    config = Config.of(**size)
-    assert sizes[0][1] < held(config, dataset.vocab_size) + 4 * parameters(config, dataset.vocab_size)  # not 3 times 4
+    config, V = Config.of(**size), dataset.vocab_size
+    W = 4 * parameters(config, V)
+    assert sizes[0][1] < held(config, V) + W  # without the checkpoint's 3 W
+    needed = memory(config, V, resumed=True) - INTERPRETER
+    assert needed == pytest.approx(sizes[0][2] - W, rel=0.1)  # the gradients are counted here, and take no memory yet

@@ -52,6 +52,14 @@ def test_two_models_are_refused(folder):
         restore("runs/quick", "tiny")
 
 
+def test_a_run_and_a_name_in_each_others_place_say_where_they_belong(folder, tmp_path):
+    (tmp_path / "best.npz").touch()
+    with pytest.raises(ValueError, match="is a run.*`pretrained`"):
+        restore(pretrained=tmp_path)
+    with pytest.raises(ValueError, match="`pretrained=smollm2-135m-instruct`"):
+        restore("smollm2-135m-instruct")
+
+
 def test_a_tokenizer_larger_than_its_model_is_refused(folder):
     CharTokenizer().train("abcdefghijklm").save(folder / "tokenizer.json")
     with pytest.raises(ValueError, match=r"13 entries.*11"):
