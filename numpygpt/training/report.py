@@ -41,7 +41,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
     passes = c.steps * per_step / len(d.train)
     warmup = f"rises from 0 to {c.lr:g} in {counted(c.warmup, 'warm-up step')}" if c.warmup else f"starts at {c.lr:g}"
     rows = [
-        ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, {V:,} different {d.tokenizer.kind} tokens"),
+        ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, vocabulary of {V:,} {d.tokenizer.kind} tokens"),
         ("", f"{len(d.train):,} tokens to train on, {len(d.val):,} for validation"),
         ("model", f"{parameters(replace(c, lora_rank=0), known):,} parameters: {counted(m.n_layers, 'layer')}, "
                   f"{counted(m.n_heads, 'head')}, width {m.d_model}, context {m.max_len}"),

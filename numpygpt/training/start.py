@@ -24,6 +24,7 @@ from numpygpt.utils.lock import check_unlocked
 from numpygpt.utils.paths import command, display_path
 from numpygpt.utils.progress import ProgressBars
 
+MAX_FULL_LR = 1e-4  # the usual learning rate of fine-tuning all weights is at most this
 OF_LORA = ("lora_alpha", "lora_targets", "lora_dropout")  # settings that need a lora_rank
 JUMP = 0.1  # a change of the learning rate by more than this fraction is reported
 
@@ -48,6 +49,9 @@ def new_run(args: Namespace, progress: Progress | None = None) -> Start:
     notes = [f"{name} {values[name]:g} is scaled with `{follows}`; set `{name}` to change that"
              for name, follows in (("warmup", "steps"), ("min_lr", "lr")) if name in values and name not in flags]
     config = config.changed(values)
+    if base and base.checkpoint is None and not config.lora_rank and config.lr > MAX_FULL_LR:
+        notes.append(f"all weights of a pretrained model learn: `lr` {config.lr:g} is high for that, and the model may "
+                     "forget what it knew. 1e-5 to 1e-4 is usual; for LoRA, give a `lora_rank`")
     if config.lora_rank and not base:
         raise ValueError("`lora_rank` trains a small addition to a model that has learned already: give that model as "
                          "`init_from`, or leave `lora_rank` out")

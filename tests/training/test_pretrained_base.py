@@ -15,6 +15,7 @@ from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.presets import read_preset
 from numpygpt.training.restore import restore
 from numpygpt.training.run import RunLoop
+from numpygpt.training.start import new_run
 
 pytest.importorskip("safetensors")
 
@@ -92,6 +93,13 @@ def test_the_run_has_the_models_architecture_and_starts_with_its_loss(runs, fold
         losses = [row["val_loss"] for row in rows(runs / name) if row["kind"] == "eval"]
         assert losses[0] == pytest.approx(start, rel=0.01) and losses[-1] != losses[0]
         assert restore(runs / name)[1].vocab_size == 290 and restore(runs / name)[0].config.vocab_size == 300
+
+
+@pytest.mark.parametrize(("more", "noted"), [(["--lr", 1e-3], True), (["--lr", 1e-4, "--min-lr", 1e-5], False),
+                                             (["--lr", 1e-3, "--lora-rank", 2], False)])
+def test_a_learning_rate_too_high_for_all_weights_is_noted(more, noted, folder, data, tmp_path):
+    args = train_module().parse(begin(folder, data, tmp_path / "run", *more))
+    assert any("`lr`" in note for note in new_run(args).notes) == noted
 
 
 class Killed(BaseException):

@@ -53,7 +53,7 @@ def make(args: Namespace, new_figure: NewFigure) -> Output:
     context = context_for(loaded.model, args.batch_size)
     if context < min(loaded.model.max_len, len(tokens) - 1):
         notes.append(f"note: {args.batch_size:,} sequences of the whole context of {loaded.model.max_len:,} tokens "
-                     f"would need too much memory; the batch has {context:,} of each")
+                     f"would need too much memory; each has {context:,} tokens here")
     x, y = batch(tokens, context, args.batch_size, args.seed)
     found = flow(loaded.model, x, y)
     if not found.norms.all():
