@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import signal
 import tracemalloc
 
 import numpy as np
@@ -164,6 +165,22 @@ def test_seeds_draw_the_adapters(make_gpt):
     one, again, other = (lora_params(adapted(make_gpt, False, seed=seed)[0]) for seed in (0, 0, 1))
     assert all(np.array_equal(one[name], again[name]) for name in one)
     assert not any(np.array_equal(one[name], other[name]) for name in one if name.endswith(".A"))
+
+
+def test_an_interrupt_waits_until_a_merge_is_complete(make_gpt, make_batch, monkeypatch):
+    model, _ = adapted(make_gpt)
+    x, _ = make_batch()
+    before, update = model.eval()(x)[0], LoRALinear.update
+
+    def interrupted(adapter):
+        signal.raise_signal(signal.SIGINT)
+        return update(adapter)
+
+    monkeypatch.setattr(LoRALinear, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        merge_lora(model)
+    assert not any(isinstance(module, LoRALinear) for _, module in model.named_modules())
+    np.testing.assert_allclose(model(x)[0], before, rtol=1e-9, atol=1e-12)
 
 
 def test_layers_in_lists_tuples_and_dicts_get_adapters():

@@ -135,12 +135,16 @@ FILES = {"config.json": json.dumps(LLAMA).encode(), "model.safetensors": safeten
 
 def test_models_of_the_hub(tmp_path):
     old = {name: data for name, data in FILES.items() if not name.endswith(".safetensors")}
-    with serving({"someone/small": FILES, "old": old}) as (address, requests):
-        (names, n_params), (kind, said), missing = from_hub(address, tmp_path, "someone/small", "someone/else", "old")
+    other = {"config.json": b'{"model_type": "mamba"}', "model.safetensors": FILES["model.safetensors"]}
+    with serving({"someone/small": FILES, "old": old, "someone/mamba": other}) as (address, requests):
+        (names, n_params), (kind, said), missing, refused = from_hub(
+            address, tmp_path, "someone/small", "someone/else", "old", "someone/mamba")
     assert names == ["config.json", "model.safetensors", "tokenizer.json"]
     assert n_params == sum(array.size for array in arrays_of(LLAMA).values())
     assert not any(name in path for path in requests for name in ("modeling.py", ".bin", "onnx", "consolidated"))
     assert kind == "RuntimeError" and "someone/else" in said and "\n" not in said
+    assert refused[0] == "ValueError" and "mamba" in refused[1] and "\n" not in refused[1]
+    assert not any("mamba" in path and "safetensors" in path for path in requests), "weights were fetched first"
     assert missing[0] == "ValueError" and "old" in missing[1] and "safetensors" in missing[1]
     again, (kind, said) = from_hub(address, tmp_path, "someone/small", "someone/new")
     assert again == [names, n_params]  # the server is gone, the files are here

@@ -162,6 +162,29 @@ def test_an_index_that_does_not_fit_its_shards(tmp_path):
         load(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no limit on open files")
+def test_many_tensors_and_shards_need_few_open_files(tmp_path):
+    import resource
+
+    values = LLAMA | {"num_hidden_layers": 30}
+    arrays = arrays_of(values)
+    write_folder(tmp_path / "one", values, arrays)
+    write_folder(tmp_path / "many", values, {})
+    (tmp_path / "many" / "model.safetensors").unlink()
+    names = {name: f"model-{i}.safetensors" for i, name in enumerate(arrays)}
+    for name, array in arrays.items():
+        (tmp_path / "many" / names[name]).write_bytes(safetensors({name: array}))
+    (tmp_path / "many" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    try:
+        models = [load(tmp_path / name) for name in ("one", "many")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for model in models:
+        assert_holds(model, expected(values, arrays))
+
+
 def test_a_shorter_context(tmp_path):
     arrays = arrays_of(GPT2)
     write_folder(tmp_path / "gpt2", GPT2, arrays)

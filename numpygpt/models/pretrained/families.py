@@ -53,13 +53,13 @@ class Family:
     ignored: str  # pattern of buffers that some files hold
     keys: Mapping[str, tuple[str, Any]]  # config.json's name -> our field, and the default
     fixed: Mapping[str, Any]  # our fields that every model of the family has
-    only: Mapping[str, tuple[Any, ...]]  # config.json's name -> the values that we have, the default first
+    only: Mapping[str, tuple[Any, ...]]  # config.json's name -> the supported values, the default first
     activation: str  # its name in config.json
     rotary: bool
     linear_bias: tuple[str, ...] = ()  # the names of switches for biases, which must agree
 
     def config(self, values: Values) -> ModelConfig:
-        """The configuration in a config.json. ValueError that names a value that we do not have."""
+        """The configuration in a config.json. ValueError that names a value that is not supported."""
         self.check(values)
         found = {ours: values.get(name, default) for name, (ours, default) in self.keys.items()}
         act = values.get(self.activation, next(iter(ACTIVATIONS)) if not self.rotary else "silu")
@@ -76,7 +76,7 @@ class Family:
         return normal(ModelConfig(**found, **self.fixed, activation=ACTIVATIONS[act]))
 
     def check(self, values: Values) -> None:
-        """ValueError for a value of config.json that changes the function, and that we do not have."""
+        """ValueError for a value of config.json that changes the function and is not supported."""
         for name, known in self.only.items():
             if values.get(name, known[0]) not in known:
                 raise ValueError(f"{name} is {shorten(values[name])}, and only {shorten(known[0])} is supported")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from numpygpt.models.pretrained.convert import Progress, convert
-from numpygpt.models.pretrained.loading import is_model_folder
+from numpygpt.models.pretrained.loading import described, is_model_folder
 from numpygpt.models.pretrained.needed import package
 from numpygpt.utils.fetch import FetchError, Remote, cache_folder, fetch, file_sha256, from_index
 from numpygpt.utils.files import amount, remove_unused
@@ -115,17 +115,25 @@ def cached(name: str, make: Callable[[Path], None]) -> Path:
 
 def from_hub(name: str) -> Path:
     """Return the folder of a model of the Hugging Face hub, or of the hub that HF_ENDPOINT names. Only the files that
-    are read are fetched, and none is run."""
-    hub = package("huggingface_hub")
-    try:
-        folder = Path(hub.snapshot_download(name, allow_patterns=HUB_FILES, ignore_patterns=["*/*"]))
-    except Exception as error:  # of the package and of the network library below it: there is no common base
-        raise RuntimeError(f"the model {name} is neither a folder here, nor one of {', '.join(CATALOGUE)}, and the hub "
-                           f"does not give it ({reason(error)}){suggestion(name, CATALOGUE)}") from error
+    are read are fetched, and none is run. A model that is not supported is refused before its weights are fetched."""
+    folder = fetched(name, ["config.json"])
+    if (folder / "config.json").is_file():
+        described(folder)
+        folder = fetched(name, HUB_FILES)
     if not is_model_folder(folder):
         raise ValueError(f"the model {name} has no config.json with safetensors weights: other formats can run code, "
                          "and are not read")
     return folder
+
+
+def fetched(name: str, files: list[str]) -> Path:
+    """Return the folder on this disk with these files of a model of the hub, as far as the model has them."""
+    hub = package("huggingface_hub")
+    try:
+        return Path(hub.snapshot_download(name, allow_patterns=files, ignore_patterns=["*/*"]))
+    except Exception as error:  # of the package and of the network library below it: there is no common base
+        raise RuntimeError(f"the model {name} is neither a folder here, nor one of {', '.join(CATALOGUE)}, and the hub "
+                           f"does not give it ({reason(error)}){suggestion(name, CATALOGUE)}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -65,7 +65,7 @@ def load(path: str | os.PathLike[str], *, max_len: int | None = None, dtype: str
 
 def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], max_len: int | None, dtype: str,
            make: Callable[[ModelConfig], GPT]) -> GPT:  # fmt: skip
-    parts, arrays = matched(family, config, stored)
+    tensors = matched(family, config, stored)
     if max_len is not None and not 1 <= integer("max_len", max_len) <= config.max_len:
         raise ValueError(f"max_len must be between 1 and the {config.max_len:,} tokens that the model was trained for, "
                          f"got {max_len}")
@@ -74,12 +74,13 @@ def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], ma
     made.complete(model, draw=False)
     params = model.params()
 
-    def copy(part: Part) -> bool:
+    def copy(found: tuple[Part, Stored]) -> bool:
+        part, tensor = found
         target = part.of(params[part.param])
-        return copied(arrays.pop(part.name)[: len(target)], target)  # a shorter context has the first positions only
+        return copied(tensor.array()[: len(target)], target)  # a shorter context has the first positions only
 
     with ThreadPoolExecutor(min(cores(), MOST_THREADS)) as pool:  # NumPy copies outside the interpreter's lock
-        for part, finite in zip(parts, pool.map(copy, parts), strict=True):
+        for (part, _), finite in zip(tensors, pool.map(copy, tensors), strict=True):
             if not finite:
                 raise ValueError(f"{part.name} holds numbers that are not finite in {dtype}: fetch or copy the file "
                                  "again")
@@ -87,8 +88,9 @@ def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], ma
 
 
 def matched(family: Family, config: ModelConfig,
-            stored: Mapping[str, Stored]) -> tuple[list[Part], dict[str, np.ndarray]]:  # fmt: skip
-    """The parts of the model, and their arrays. ValueError for a tensor that is missing, unexpected or misshapen."""
+            stored: Mapping[str, Stored]) -> list[tuple[Part, Stored]]:  # fmt: skip
+    """The tensor of each part of the model. ValueError for one that is missing, unexpected, misshapen or not of
+    floating-point numbers."""
     if config.n_layers > len(stored):  # layers are made one by one
         raise ValueError(f"it has {config.n_layers:,} layers, and {len(stored)} tensors")
     with skeleton():
@@ -101,15 +103,16 @@ def matched(family: Family, config: ModelConfig,
             if known in found:
                 raise ValueError(f"it holds {shorten(name)} twice, with and without {family.prefix}")
             found[known] = name
-    arrays = {}
+    tensors = []
     for part in parts:
         if part.name not in found:
             raise ValueError(f"the tensor {part.name} is missing")
         tensor = stored[found[part.name]]
         if tensor.shape != part.shape:
             raise ValueError(f"{part.name} has the shape {tensor.shape!s:.80}, and config.json asks for {part.shape}")
+        tensors.append((part, tensor))
         try:
-            arrays[part.name] = tensor.array()
+            tensor.numpy_dtype()
         except ValueError as error:
             raise ValueError(f"{part.name} {error}") from error
     for name in set(found) - set(wanted):
@@ -118,7 +121,7 @@ def matched(family: Family, config: ModelConfig,
         (table,) = (part.name for part in parts if part.param == "wte.W")
         if not same(stored[found[name]], stored[found[table]]):
             raise ValueError(f"{name} differs from {table}, and by config.json both are one (tie_word_embeddings)")
-    return parts, arrays
+    return tensors
 
 
 def same(a: Stored, b: Stored) -> bool:

@@ -20,7 +20,7 @@ NUMBERS = {"linear": ("factor",), "llama3": ("factor", "low_freq_factor", "high_
 def read(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return our fields. Version 4 has `rope_theta` and `rope_scaling`, version 5 has both in `rope_parameters`.
 
-    ValueError for a kind of scaling that we do not have, and for rotary positions on a part of each head.
+    ValueError for a kind of scaling that is not supported, and for rotary positions on a part of each head.
     """
     found = values.get("rope_scaling") or values.get("rope_parameters") or {}
     if not isinstance(found, Mapping):

@@ -33,12 +33,17 @@ class Stored:
     path: Path
     offset: int
 
-    def array(self) -> np.ndarray:
-        """The tensor itself, read-only and mapped from the file: what was read is in memory until the array is dropped.
-        ValueError if its dtype is not one of floating point."""
+    def numpy_dtype(self) -> np.dtype:
+        """Its dtype in NumPy. ValueError if it is not one of floating point."""
         if self.dtype not in DTYPES:
             raise ValueError(f"has the dtype {self.dtype:.20}, and weights are {', '.join(DTYPES)}")
-        dtype = numpy_dtype(DTYPES[self.dtype])
+        return numpy_dtype(DTYPES[self.dtype])
+
+    def array(self) -> np.ndarray:
+        """The tensor itself, read-only and mapped from the file. Until the array is dropped, what was read of it is in
+        memory, and the file is open: a process may have some hundred files open, and a model has thousands of tensors.
+        """
+        dtype = self.numpy_dtype()
         if 0 in self.shape:
             return np.empty(self.shape, dtype)
         return np.memmap(self.path, dtype, "r", self.offset, self.shape or 1).view(np.ndarray).reshape(self.shape)

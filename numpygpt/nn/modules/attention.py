@@ -23,7 +23,10 @@ from numpygpt.nn.modules.module import Module
 
 
 class KVCache:
-    """The keys and values of the tokens seen so far, for one attention layer: K (B, H, max_len, d_k), V likewise."""
+    """The keys and values of the tokens seen so far, for one attention layer: K (B, H_kv, max_len, d_k), V likewise.
+
+    `n_heads` is the number of key and value heads, H_kv, which may be less than that of the queries.
+    """
 
     def __init__(self, batch: int, n_heads: int, max_len: int, d_k: int, d_v: int, dtype: np.typing.DTypeLike):
         self.K = np.empty((batch, n_heads, max_len, d_k), dtype)
@@ -31,7 +34,11 @@ class KVCache:
         self.length = 0
 
     def append(self, K: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Add the new tokens' K (B, H, T, d_k) and V (B, H, T, d_v); return those of all tokens, without a copy."""
+        """Add the new tokens' K (B, H_kv, T, d_k) and V (B, H_kv, T, d_v); return those of all tokens, without a copy.
+        ValueError if they do not fit."""
+        if self.length + K.shape[2] > self.K.shape[2]:
+            raise ValueError(f"{self.length + K.shape[2]} tokens do not fit a cache of {self.K.shape[2]}: make it "
+                             "larger")
         old, self.length = self.length, self.length + K.shape[2]
         self.K[:, :, old : self.length], self.V[:, :, old : self.length] = K, V
         return self.K[:, :, : self.length], self.V[:, :, : self.length]

@@ -16,6 +16,7 @@ from numpygpt.nn.modules.linear import Linear
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.tree import modules_in
 from numpygpt.utils.checks import integer, number
+from numpygpt.utils.signals import signals_wait
 
 
 class LoRALinear(Module):
@@ -125,10 +126,11 @@ def merge_lora(model: Module) -> dict[str, LoRALinear]:
     adapters = adapters_of(model)
     if not adapters:
         raise ValueError(f"this {type(model).__name__} has no LoRA adapters to merge")
-    for adapter in adapters.values():
-        adapter.base.W += adapter.update()
-    put_in_place(model, {id(adapter): adapter.base for adapter in adapters.values()})
-    model.requires_grad_(True)
+    with signals_wait():  # half a merge would be another model
+        for adapter in adapters.values():
+            adapter.base.W += adapter.update()
+        put_in_place(model, {id(adapter): adapter.base for adapter in adapters.values()})
+        model.requires_grad_(True)
     return adapters
 
 
@@ -141,10 +143,11 @@ def unmerge_lora(model: Module, adapters: dict[str, LoRALinear]) -> None:
     inside = {id(module) for _, module in model.named_modules()}
     if lost := [name for name, adapter in adapters.items() if id(adapter.base) not in inside]:
         raise ValueError(f"{lost[0]} is no longer a layer of this {type(model).__name__}")
-    for adapter in adapters.values():
-        adapter.base.W -= adapter.update()
-    model.requires_grad_(False)
-    put_in_place(model, {id(adapter.base): adapter for adapter in adapters.values()})
+    with signals_wait():
+        for adapter in adapters.values():
+            adapter.base.W -= adapter.update()
+        model.requires_grad_(False)
+        put_in_place(model, {id(adapter.base): adapter for adapter in adapters.values()})
 
 
 def lora_params(model: Module) -> dict[str, np.ndarray]:
