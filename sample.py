@@ -153,11 +153,13 @@ def end_tokens(source: Source, tokenizer: Tokenizer) -> set[int]:
 
 def chat_ids(source: Source, model: GPT, tokenizer: Tokenizer, text: str) -> tuple[list[int], set[int]]:
     """Return the ids of a message in the model's chat template, and those that end an answer."""
-    if source.checkpoint:
-        raise ValueError("--chat needs a pretrained chat model, with --pretrained NAME; for a run, use --prompt")
+    folder = source.pretrained()
+    if folder is None:
+        raise ValueError("--chat needs a pretrained chat model, with --pretrained NAME, or a run that started from "
+                         "one: give another run a --prompt")
     from numpygpt.models.pretrained.chat import Chat
 
-    chat = Chat.of(source.path)
+    chat = Chat.of(folder)
     ids = chat.ids(tokenizer, text)
     if len(ids) >= model.max_len:
         raise ValueError(f"--chat: the message has {len(ids):,} tokens, and the model's context of {model.max_len:,} "

@@ -32,7 +32,7 @@ LIKELIEST = 10  # tokens listed after each position
 TARGETS = 3  # losses per position that are traced back: for the next token and the likeliest others
 ROWS = 8  # positions per pass: more would take memory and gain nothing
 MAX_BYTES = 32_000_000  # of packed numbers; browsers are slow with more
-GOOD_BYTES, MIN_LAYERS = 3_600_000, 6  # beyond (a page of 5 MB), blocks are left out, but these stay
+GOOD_BYTES, MIN_LAYERS = 3_600_000, 2  # beyond (a page of 5 MB), blocks are left out, but these stay
 MAX_CODE = 65_535  # of 16 bits
 
 

@@ -34,6 +34,14 @@ class Source:
     name: str = ""  # of the pretrained model, as the user gave it
     about: str = ""  # its family and sizes
 
+    def pretrained(self) -> Path | None:
+        """The folder of the pretrained model, or of the one that the run started from; None if there is none. Raises
+        FileNotFoundError, ValueError or RuntimeError if the run's cannot be opened."""
+        if self.checkpoint is None:
+            return self.path
+        name = self.checkpoint.header["config"].get("init_from", "")
+        return Base.pretrained(name).path if isinstance(name, str) and name and is_pretrained(name) else None
+
     def describe(self, tokenizer: Tokenizer) -> str:
         """Return one line about the model: its file and tokenizer. A run also has its step, loss and training text, a
         pretrained model its family and sizes."""

@@ -152,8 +152,8 @@ def test_layers_are_left_out_of_a_large_page_alone():
         assert chosen[0] == 0 and chosen[-1] == 29 and MIN_LAYERS <= len(chosen) < 30
         assert packed_bytes(T, len(chosen), 9) <= GOOD_BYTES
     assert len(choose_layers(300, 30, 9)) >= MIN_LAYERS
-    with pytest.raises(ValueError, match="1,000"):
-        choose_layers(1000, 30, 9)
+    with pytest.raises(ValueError, match="2,000"):
+        choose_layers(2000, 30, 9)
 
 
 def test_a_page_of_some_layers_has_their_numbers(model, ids, monkeypatch):

@@ -115,6 +115,14 @@ def test_a_run_has_no_chat_and_two_models_are_refused(folder, tmp_path, model, t
     refused(script("sample.py", tmp_path, "--pretrained", folder), "--pretrained", tmp_path)
 
 
+def test_a_run_that_started_from_a_chat_model_chats(folder, tmp_path, model, tokenizer):
+    header = {"model": model.config.to_dict(), "tokenizer": tokenizer.to_dict(), "step": 7, "data": None, "last": None,
+              "best": {}, "config": {"init_from": str(folder)}}
+    save_checkpoint(tmp_path / "ckpt.npz", header, {f"model/{name}": p for name, p in model.params().items()})
+    done = script("sample.py", tmp_path, "--chat", "Why?", "--max-new-tokens", 20)
+    assert done.returncode == 0 and done.stdout == sample(folder, "--chat", "Why?", "--max-new-tokens", 20).stdout != ""
+
+
 def test_what_is_not_a_model_is_refused(folder, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.txt").write_text("hello")

@@ -43,7 +43,8 @@ def test_the_announced_memory_is_that_of_two_steps(changes, dataset):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert arrays_of(config, dataset.vocab_size) == pytest.approx(peak, rel=0.12)
+    in_turn = config.recompute and config.workers > 1  # threads that are slow may recompute their blocks one by one
+    assert 0.88 <= arrays_of(config, dataset.vocab_size) / peak <= (1.35 if in_turn else 1.12)
     assert parameters(config, dataset.vocab_size) == t.model.n_params()
 
 
