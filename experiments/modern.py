@@ -33,7 +33,7 @@ from numpygpt.utils import cli
 from numpygpt.utils.cores import cores
 
 SEEDS = (1337, 1, 2)
-STEPS = 1000  # of the first variant; the others take as long
+STEPS = 500  # of the first variant; the others take as long
 ROUNDS = 3  # of measuring the time per step, in turn: the machine may be slower now and then
 BASE, ALL = "`quick`: LayerNorm, learned positions, GELU, biases", "`llama_quick`: all of it, no biases"
 VARIANTS: dict[str, str] = {  # preset and flags; d_ff makes the number of parameters equal
