@@ -103,6 +103,7 @@ def test_old_and_new_blocks_have_the_same_parameters_and_the_same_time(data, tmp
         if (config.model.norm, config.model.positions, config.model.ffn) == (
             of_name.model.norm, of_name.model.positions, of_name.model.ffn)))
     more = [*SMALL, "--data", str(data)]
+    monkeypatch.setattr(modern, "STEPS", 1000)
     steps = modern.measured_steps(tmp_path, more)
     assert list(steps.values()) == [1000, 2000, 500, 1000, 800]
     monkeypatch.setattr(modern, "step_seconds", None)  # not to be measured again
