@@ -4,7 +4,7 @@
     python experiments/modern.py > assets/outputs/modern.md
 
 First the time per step of each variant is measured, and kept in runs/modern/steps.json; it gives each its number of
-steps. Let nothing else run. Then 15 trainings of one to two minutes, on one thread each, as many at a time as there are
+steps. Let nothing else run. Then 15 trainings of about a minute, on one thread each, as many at a time as there are
 cores. They are kept in runs/modern/, and complete ones are not trained again.
 """
 
