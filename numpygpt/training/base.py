@@ -94,8 +94,7 @@ class Base:
         digest = hashlib.sha256()
         for path in [self.path] if self.checkpoint else sorted(self.path.glob("model*.safetensors")):
             with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
+                hashlib.file_digest(file, lambda: digest)  # continues with this digest
         return digest.hexdigest()
 
     def check_tokenizer(self, dataset: TokenDataset) -> None:
