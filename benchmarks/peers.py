@@ -48,17 +48,20 @@ def training(case: Case, workers: int | None = None) -> tuple[DataParallel, Step
                 activation=case.activation, tie_weights=case.tied)
     parallel = DataParallel(model, workers)
     optimizer = AdamW(model, LR, BETAS, EPS, DECAY)
-    x, y = batch(case)
+    return parallel, training_step(parallel, optimizer, *batch(case))
 
+
+def training_step(parallel: DataParallel, optimizer: AdamW, x: np.ndarray, y: np.ndarray) -> Step:
+    """Return a function that does one training step on x, y: loss, gradients, clipping, update."""
     def step() -> int:
         parallel.loss(x, y)
         parallel.backward()
-        clip_grad_norm(model, 1.0, parallel.map_slices)
+        clip_grad_norm(parallel.model, 1.0, parallel.map_slices)
         optimizer.step(parallel.map_slices)
         optimizer.zero_grad()
         return 1
 
-    return parallel, step
+    return step
 
 
 def numpygpt(case: Case) -> Step:

@@ -60,21 +60,12 @@ def numpygpt(row: str, folder: str, workers: int | None = None) -> Run:
 
 
 def numpygpt_step(model: Any, workers: int | None) -> Run:
-    from numpygpt.optim import AdamW, clip_grad_norm
+    from benchmarks.peers import training_step
+    from numpygpt.optim import AdamW
     from numpygpt.parallel.threads import DataParallel
 
     parallel = DataParallel(model.train(), workers)
-    optimizer = AdamW(model, LR, weight_decay=DECAY)
-    x, y = ids(2, *BATCH)
-
-    def step() -> None:
-        parallel.loss(x, y)
-        parallel.backward()
-        clip_grad_norm(model, 1.0, parallel.map_slices)
-        optimizer.step(parallel.map_slices)
-        optimizer.zero_grad()
-
-    return step
+    return training_step(parallel, AdamW(model, LR, weight_decay=DECAY), *ids(2, *BATCH))
 
 
 def huggingface(row: str, folder: str) -> Run:
