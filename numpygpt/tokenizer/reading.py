@@ -57,7 +57,7 @@ def _gpt2(folder: Path) -> Fields:
 
 
 def _config(folder: Path) -> Fields:
-    """Return the content of tokenizer_config.json; {} if there is none."""
+    """Return the content of tokenizer_config.json, or {} if the file is missing."""
     path = folder / CONFIG
     config = storage.read(path) if path.exists() else {}
     if not isinstance(config, dict):

@@ -108,7 +108,7 @@ def rotary_cases(rng: np.random.Generator) -> Iterator[Case]:
     X = rng.standard_normal
     kinds: dict[str, tuple[Any, ...]] = {
         "T as max_len": (4, 5), "theta 100": (6, 7, 100.0), "linear scaling": (4, 8, 100.0, "linear:3"),
-        # 8 pairs, of which some are kept, some blended and some divided
+        # 8 pairs: some are kept, some blended, some divided
         "llama3 scaling": (16, 8, 100.0, "llama3:4:0.2:0.6:8"),
     }
     for name, sizes in kinds.items():

@@ -47,7 +47,7 @@ def recomputing(**config: Any) -> GPT:
 
 
 class AdaptedGPT(ChunkedGPT):
-    """A GPT of which only the LoRA adapters learn."""
+    """A GPT in which only the LoRA adapters learn."""
 
     def __init__(self, **config: Any):
         super().__init__(**config)

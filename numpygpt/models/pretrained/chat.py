@@ -103,5 +103,5 @@ def generation_stops(folder: str | os.PathLike[str], tokenizer: Tokenizer) -> tu
 
 
 def optional(path: Path) -> Mapping[str, Any]:
-    """The object in a file, or an empty one if there is no file."""
+    """The object in a file, or an empty one if the file is missing."""
     return read_object(path) if path.exists() else {}
