@@ -130,13 +130,16 @@ def from_hub(name: str) -> Path:
 
 def fetched(name: str, files: list[str]) -> Path:
     """Return the folder on this disk with these files of a model of the hub, as far as the model has them."""
-    hub = package("huggingface_hub")
+    unknown = f"there is no folder {name} and no built-in model of this name (only {', '.join(CATALOGUE)})"
+    try:
+        hub = package("huggingface_hub")
+    except RuntimeError as error:
+        raise RuntimeError(f"{unknown}; for the Hugging Face hub, {error}{suggestion(name, CATALOGUE)}") from error
     try:
         return Path(hub.snapshot_download(name, allow_patterns=files, ignore_patterns=["*/*"]))
     except Exception as error:  # of the package and of the network library below it: there is no common base
-        raise RuntimeError(f"there is no folder {name}, no built-in model of this name (only {', '.join(CATALOGUE)}), "
-                           f"and fetching it from the Hugging Face hub failed ({reason(error)}): check the name and "
-                           f"the network{suggestion(name, CATALOGUE)}") from error
+        raise RuntimeError(f"{unknown}, and fetching it from the Hugging Face hub failed ({reason(error)}): check the "
+                           f"name and the network{suggestion(name, CATALOGUE)}") from error
 
 
 def reason(error: BaseException) -> str:
