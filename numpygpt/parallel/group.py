@@ -18,14 +18,16 @@ LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID") 
 class Group:
     """The ranks of a run. This class is the group of a single process, in which every call does nothing.
 
-    `rank` counts from 0 to `size` - 1. `cores` is how many cores this rank may use: those of its machine, divided among
-    the ranks on it. Every rank must make the same calls in the same order, because each call waits for all ranks.
+    `rank` counts from 0 to `size` - 1. `cores` is how many cores each rank may use: those of its machine, divided among
+    the ranks on it; if the machines differ, the smallest of these numbers. Every rank must make the same calls in the
+    same order, because each call waits for all ranks.
 
     A flat array is shared out in buckets of 4 MB, and each rank owns a part of each bucket. `runs` are the slices of
     the array that count (see `Flat.runs`). Rajbhandari et al. 2020, ZeRO, stage 1.
     """
 
     rank, size = 0, 1
+    here = 1  # how many ranks are on this machine
 
     def __init__(self) -> None:
         self.cores = cores()
@@ -80,7 +82,9 @@ class Mpi(Group):
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         here = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks on this machine
         usable = here.allgather(list(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(cores()))
-        self.cores = max(1, len(set().union(*usable)) // here.Get_size())  # also right if mpiexec binds ranks to cores
+        self.here = here.Get_size()
+        mine = max(1, len(set().union(*usable)) // self.here)  # also right if mpiexec binds ranks to cores
+        self.cores = self.comm.allreduce(mine, MPI.MIN)  # the same on all ranks, whose shards are of one size
 
     def sum(self, flat: np.ndarray, runs: list[slice]) -> None:
         for bucket in buckets(runs):
