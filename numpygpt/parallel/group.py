@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -12,6 +13,7 @@ from numpygpt.nn.flat import cut
 from numpygpt.utils.cores import cores
 
 BUCKET = 1 << 20  # entries per call: 4 MB in float32, which stays in the cache
+ABORT_SECONDS = 3.0  # an abort that takes longer hangs, because the network is gone
 LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID")  # mpiexec sets one of these
 
 
@@ -26,6 +28,7 @@ class Group:
     """
 
     rank, size = 0, 1
+    local = 0  # this rank's number among those on its machine
 
     def __init__(self) -> None:
         self.cores = cores()
@@ -79,6 +82,7 @@ class Mpi(Group):
         self.mpi, self.comm = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         here = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks on this machine
+        self.local = here.Get_rank()
         usable = here.allgather(list(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(cores()))
         self.cores = max(1, len(set().union(*usable)) // here.Get_size())  # also right if mpiexec binds ranks to cores
 
@@ -114,6 +118,8 @@ class Mpi(Group):
         self.comm.Barrier()
 
     def abort(self, status: int) -> NoReturn:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI prints a line of its own about this
+        signal.setitimer(signal.ITIMER_REAL, ABORT_SECONDS)  # SIGALRM ends a process that hangs in the next call
         self.comm.Abort(status)
         os._exit(status)
 
