@@ -12,12 +12,18 @@ from numpygpt import startup
 if __name__ == "__main__":
     startup.begin()  # before the other imports: it reports missing packages in one line
 
+import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from numpygpt.inspection.walk import walk
+from numpygpt.parallel import blas_threads
+from numpygpt.parallel.group import Group, started
 from numpygpt.training import Trainer
 from numpygpt.training.flags import add_flags, presets
 from numpygpt.training.folder import clear_leftovers
@@ -53,10 +59,29 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse(argv)
+    args, group = parse(argv), started()
+    with muted(group) as folder, blas_threads(group.cores):
+        start(args, group, folder)
+    return 0
+
+
+@contextmanager
+def muted(group: Group) -> Iterator[Path | None]:
+    """Rank 0 prints, and writes to the run folder. The others print nothing, and write to a folder that is removed at
+    the end, which the block is given."""
+    if group.rank == 0:
+        yield None
+        return
+    with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), \
+            redirect_stderr(nowhere):
+        yield Path(folder)
+
+
+def start(args: Namespace, group: Group, folder: Path | None) -> None:
+    """Train as rank `group.rank` of a group. The files of a run go to `folder` if there is one."""
     with ProgressBars() as bars:
         config, checkpoint, base, notes = resume_run(args) if args.resume else new_run(args, bars)
-    out = Path(config.out)
+    out = folder or Path(config.out)
     check_logger(config.log)  # before any work is done
     dataset = open_data(config, make=not args.dry_run, say=lambda text: say(cli.with_flags(text)))
     # The data folder is another text's if Tiny Shakespeare could not be fetched.
@@ -68,8 +93,8 @@ def main(argv: list[str] | None = None) -> int:
     print(introduction(config, dataset, room(sys.stdout, WIDTH), map(cli.with_flags, notes), resumed), flush=True)
     check_memory(config, config.model.vocab_size or dataset.vocab_size, resumed)
     if args.dry_run and not (checkpoint or args.trace):
-        return 0  # before the model takes memory
-    trainer = Trainer(config, dataset, base)
+        return  # before the model takes memory
+    trainer = Trainer(config, dataset, base, group)
     if checkpoint:
         try:
             trainer.load(checkpoint)
@@ -81,7 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.trace:
         print(walk(trainer, colours(sys.stdout)), flush=True)
     if args.dry_run:
-        return 0
+        return
+    group.barrier()
     with trainer.parallel, locked(out) as unlocked:
         if unlocked:
             note(unlocked)
@@ -91,7 +117,6 @@ def main(argv: list[str] | None = None) -> int:
             check_free(out)
         with open_loggers(config, out, trainer.step) as loggers:  # before anything is written
             train(trainer, out, loggers, bool(args.resume))
-    return 0
 
 
 def train(trainer: Trainer, out: Path, loggers: list[Logger], resume: bool) -> None:

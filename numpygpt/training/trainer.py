@@ -16,6 +16,7 @@ from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
+from numpygpt.parallel.group import LOCAL, Group
 from numpygpt.parallel.threads import DataParallel
 from numpygpt.training.adapter import saved_params
 from numpygpt.training.base import Base, make_model
@@ -24,7 +25,6 @@ from numpygpt.training.config import Config
 from numpygpt.training.diagnose import first_not_finite
 from numpygpt.training.spikes import Spikes
 from numpygpt.training.state import check_state
-from numpygpt.utils.cores import cores
 from numpygpt.utils.signals import signals_wait
 from numpygpt.utils.text import shorten
 
@@ -38,9 +38,9 @@ def make_optimizer(model: GPT, c: Config) -> Optimizer:
     return AdamW(model, c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay)
 
 
-def workers_of(c: Config) -> int:
-    """How many threads share a batch."""
-    return min(c.workers or cores(), c.batch_size)
+def workers_of(c: Config, group: Group = LOCAL) -> int:
+    """How many threads each rank has: no more than there are sequences for."""
+    return min(c.workers or group.cores, -(-c.batch_size // group.size))
 
 
 def moments_of(c: Config) -> int:
@@ -56,16 +56,19 @@ class Trainer:
     the others, it also has "sampled_loss" (see `Validation`). `spikes` decides which steps to skip, if that is enabled.
     `sample_bytes` is the size of samples.txt at `step`. `base` is the model that the run starts from; of a LoRA run, a
     checkpoint holds only the adapter, and says which base belongs to it.
+
+    With a `group`, every rank makes the same calls and trains the same model: each takes its rows of the same batches,
+    and updates its own part of the parameters (see `DataParallel`).
     """
 
-    def __init__(self, config: Config, dataset: TokenDataset, base: Base | None = None):
+    def __init__(self, config: Config, dataset: TokenDataset, base: Base | None = None, group: Group = LOCAL):
         if not config.model.vocab_size:
             config = replace(config, model=replace(config.model, vocab_size=dataset.vocab_size))
         self.config, self.dataset = config, dataset
         self.model = make_model(config, base)
         self.base = {"name": base.name, "sha256": base.sha256()} if base and config.lora_rank else None
-        self.workers = workers_of(config)
-        self.parallel = DataParallel(self.model, self.workers)
+        self.group, self.workers = group, workers_of(config, group)
+        self.parallel = DataParallel(self.model, self.workers, group)
         self.optimizer = make_optimizer(self.model, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
         self.loader = DataLoader(dataset.train, config.batch_size, config.model.max_len, config.seed,
@@ -90,13 +93,14 @@ class Trainer:
         return [self.loader.next_batch() for _ in range(self.config.accumulate)]
 
     def gradients(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
-        """The mean loss of the batches. The model's gradients are afterwards those of this loss."""
+        """The mean loss of the batches. Afterwards the gradients that this rank owns are those of this loss."""
         loss = 0.0
         self.optimizer.zero_grad()  # an update that was interrupted may have left some
         with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
             for x, y in batches:
                 loss += self.parallel.loss(x, y) / len(batches)
                 self.parallel.backward(1 / len(batches))
+            self.parallel.reduce()
         return loss
 
     def apply(self, batches: list[tuple[np.ndarray, np.ndarray]], loss: float) -> dict[str, float]:
@@ -104,7 +108,7 @@ class Trainer:
         no parameter and no moment, and counts like any other."""
         c = self.config
         with np.errstate(all="ignore"):
-            norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_slices)
+            norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_own, self.parallel.total)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
@@ -117,7 +121,8 @@ class Trainer:
             skipped = self.spikes is not None and self.spikes.is_spike(norm)
             if not skipped:
                 with np.errstate(all="ignore"):  # parameters that overflow are found by the next step, and named
-                    self.optimizer.step(self.parallel.map_slices)
+                    self.optimizer.step(self.parallel.map_own)
+                    self.parallel.spread()
             self.optimizer.zero_grad()
             self.schedule.step()
             self.step += 1
@@ -133,14 +138,18 @@ class Trainer:
         return facts | {"base": self.base} if self.base else facts
 
     def save(self, path: Any) -> None:
-        """Save everything that the next update depends on. Raises NotFinite if a parameter is not finite."""
+        """Save everything that the next update depends on. Every rank must call it, and only rank 0 writes. Raises
+        NotFinite if a parameter is not finite."""
         if (name := not_finite(self.model.named_parameters())) is not None:
             raise NotFinite(f"the parameters after step {self.step} are not finite ({name}), so they were not saved")
-        state = self.optimizer.state_dict()
         arrays = self.saved_arrays()
         for moment in self.optimizer.moments:
-            arrays |= {f"optimizer/{moment}/{name}": array for name, array in state[moment].items()}
-        generators = {name: rng.bit_generator.state for name, rng in self.parallel.generators().items()}
+            whole = self.parallel.whole(getattr(self.optimizer, moment))
+            arrays |= {f"optimizer/{moment}/{name}": view for name, view in self.optimizer.views(whole).items()}
+        states = {name: rng.bit_generator.state for name, rng in self.parallel.generators().items()}
+        generators = {name: state for of_rank in self.group.share(states) for name, state in of_rank.items()}
+        if self.group.rank:
+            return
         header = {**self.header(), "generators": generators, "loader": self.loader.state_dict(),
                   "optimizer": {"name": self.config.optimizer, "steps": self.optimizer.steps},
                   "sample_bytes": self.sample_bytes}
@@ -157,7 +166,9 @@ class Trainer:
         return self.model.flat().params.nbytes * (1 + len(self.optimizer.moments))
 
     def save_model(self, path: Any) -> None:
-        """Save the parameters only: enough to sample, or to start another run from."""
+        """Save the parameters only: enough to sample, or to start another run from. Only rank 0 writes."""
+        if self.group.rank:
+            return
         save_checkpoint(path, self.header(), self.saved_arrays())
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -173,10 +184,12 @@ class Trainer:
             params[name][...] = array
         moments = {m: checkpoint.group(f"optimizer/{m}") for m in self.optimizer.moments}
         self.optimizer.load_state_dict({"steps": header["optimizer"]["steps"], **moments})
+        for moment in self.optimizer.moments:
+            setattr(self.optimizer, moment, self.parallel.only_own(getattr(self.optimizer, moment)))
         self.schedule.load_state_dict({"step": header["step"]})
         self.loader.load_state_dict(header["loader"])
         for name, rng in self.parallel.generators().items():
-            if name in header["generators"]:  # with more workers than before, the new ones start fresh
+            if name in header["generators"]:  # with more shards than before, the new ones start fresh
                 rng.bit_generator.state = header["generators"][name]
         self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
         self.last, self.best = header["last"] or {}, header["best"] or {}
