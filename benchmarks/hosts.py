@@ -52,7 +52,7 @@ def found(tool: str) -> str | None:
 
 
 class Hosts:
-    """`n` hosts that each send at most `rate`, whose packets take `latency` seconds. A `with` block: it removes them."""
+    """`n` hosts that each send at most `rate`, and whose packets take `latency` seconds, for a `with` block."""
 
     def __init__(self, n: int, rate: str = "10gbit", latency: float = 0.0):
         self.names = [f"numpygpt-{os.getpid()}-{i}" for i in range(n)]
@@ -88,7 +88,8 @@ class Hosts:
 
     def mpiexec(self, words: Sequence[Any], ranks: int = 0, **options: Any) -> subprocess.Popen:
         """Start `ranks` ranks of a command, by default one per host, from host 0."""
-        launcher = [found("mpiexec"), "-launcher", "ssh", "-launcher-exec", self.ssh, "-hosts", ",".join(self.addresses)]
+        hosts = ",".join(self.addresses)
+        launcher = [found("mpiexec"), "-launcher", "ssh", "-launcher-exec", self.ssh, "-hosts", hosts]
         variables = {**os.environ, **TCP_ONLY, **options.pop("env", {})}
         return self.start(0, [*launcher, "-n", ranks or len(self.names), *words], env=variables, **options)
 
