@@ -10,15 +10,20 @@ import numpy as np
 
 from numpygpt.nn.flat import Flat
 from numpygpt.nn.modules.module import Module
-from numpygpt.parallel.group import Group
+from numpygpt.parallel.group import LOCAL, Group
 
 
 class Sharded:
-    """What the ranks of a group do with a model's flat arrays. `own` are the slices that this rank owns."""
+    """What the ranks of a group do with a model's flat arrays. `own` are the slices that this rank owns.
 
-    def __init__(self, flat: Flat, group: Group):
-        self.flat, self.group = flat, group
-        self.own = group.own(flat.runs())
+    With `apart`, each rank updates a model of its own, as if it were the only one: it owns all slices, and nothing is
+    summed or spread. `group` still holds all ranks.
+    """
+
+    def __init__(self, flat: Flat, group: Group, apart: bool = False):
+        self.flat, self.group, self.apart = flat, group, apart
+        self.owners = LOCAL if apart else group  # the ranks that update one model together
+        self.own = self.owners.own(flat.runs())
 
     def map_slices(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
         raise NotImplementedError
@@ -26,36 +31,37 @@ class Sharded:
     def map_own(self, function: Callable[[Any], Any], items: list[Any]) -> list[Any]:
         """As `map_slices`, for those parts of the items that this rank owns. An item is a slice of the flat arrays, or
         a tuple that begins with one."""
-        if self.group.size > 1:
+        if self.owners.size > 1:
             items = [part for item in items for part in common(item, self.own)]
         return self.map_slices(function, items)
 
     def total(self, values: list[float]) -> float:
         """The sum of the values of all ranks."""
-        return self.group.sum_scalar(sum(values))
+        return self.owners.sum_scalar(sum(values))
 
     def reduce(self) -> None:
         """Sum the gradients over the ranks. Each rank gets the slices that it owns, and the others keep what is only
         this rank's."""
-        self.group.reduce_scatter(self.flat.grads, self.flat.runs())
+        self.owners.reduce_scatter(self.flat.grads, self.flat.runs())
 
     def spread(self) -> None:
         """Give every rank the parameters that the others have updated."""
-        self.group.all_gather(self.flat.params, self.flat.runs())
+        self.owners.all_gather(self.flat.params, self.flat.runs())
 
     def whole(self, array: np.ndarray) -> np.ndarray:
         """A flat array, such as the optimiser's moments, with the slices of all ranks: the array itself, or a copy."""
-        if self.group.size == 1:
+        if self.owners.size == 1:
             return array
         whole = array.copy()
-        self.group.all_gather(whole, self.flat.runs())
+        self.owners.all_gather(whole, self.flat.runs())
         return whole
 
     def only_own(self, array: np.ndarray) -> np.ndarray:
-        """The reverse of `whole`: an array in which only the slices that this rank owns take memory."""
-        if self.group.size == 1:
+        """The reverse of `whole`: the array itself, or a copy in which only the slices that this rank owns take memory.
+        """
+        if self.owners.size == 1:
             return array
-        mine = np.zeros_like(array)
+        mine = np.zeros(array.shape, array.dtype)  # zeros_like would write all of it
         for s in self.own:
             mine[s] = array[s]
         return mine

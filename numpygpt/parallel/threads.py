@@ -52,9 +52,11 @@ class DataParallel(Sharded):
         clip_grad_norm(model, 1.0, parallel.map_own, parallel.total)
         optimizer.step(parallel.map_own)
         parallel.spread()                         # all parameters, from the ranks that own them
+
+    With `apart`, these calls let each rank train a model of its own on its shards, if `loss` is told so too.
     """
 
-    def __init__(self, model: Any, workers: int | None = None, group: Group = LOCAL):
+    def __init__(self, model: Any, workers: int | None = None, group: Group = LOCAL, apart: bool = False):
         if not isinstance(model, Module):
             raise ValueError(f"DataParallel needs the model itself, such as a GPT, got {type(model).__name__}")
         workers = group.cores if workers is None else integer("workers", workers)
@@ -64,7 +66,7 @@ class DataParallel(Sharded):
             raise ValueError("a function has replaced a method in one of this model's layers, and the replicas would "
                              "use the same function: use workers=1, or write a layer of your own")
         self.model: Any = model  # with a `loss` and a `backward`
-        super().__init__(model.flat(), group)
+        super().__init__(model.flat(), group, apart)
         self.workers = workers
         self.shards = slice(group.rank * workers, (group.rank + 1) * workers)  # this rank's, of all shards
         self.replicas = [model, *(model.replica() for _ in range(workers - 1))]

@@ -39,7 +39,7 @@ class Watch:
             self.closing.wait(PAUSE)
 
     def round(self) -> bool:
-        """Meet all ranks. Returns whether every one of them is closing, so that all threads end after the same round."""
+        """Meet all ranks. Returns whether every one is closing: all threads end after the same round."""
         mine, least = np.array([self.closing.is_set()], np.int8), np.empty(1, np.int8)
         request = self.comm.Iallreduce(mine, least, self.mpi.MIN)
         waited, before, poll = 0.0, time.monotonic(), POLL / 16

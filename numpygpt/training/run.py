@@ -93,8 +93,9 @@ class RunLoop:
             self.files.save()
 
     def stops(self) -> bool:
-        """Whether a rank was told to stop. All ranks must ask at the same time, and get the same answer."""
-        stops = self.trainer.group.any(self.stopping)
+        """Whether a rank was told to stop. All ranks must ask at the same time, and get the same answer: ranks that
+        train apart do not ask each other, and stop when they are together again."""
+        stops = self.trainer.together() and self.trainer.group.any(self.stopping)
         if stops:  # assigned only here: a signal may set it at any moment
             self.stopping = True
         return stops
@@ -108,7 +109,8 @@ class RunLoop:
         self.history, self.losses = past_evaluations(read_metrics(self.out / "metrics.jsonl"), last)
 
     def stop(self, signum: int, frame: Any) -> None:
-        """Stop after this step; a second Ctrl-C stops at once. An evaluation is abandoned: a resumed run repeats it."""
+        """Stop after this step, or when ranks that train apart are together again. A second Ctrl-C stops at once. An
+        evaluation is abandoned: a resumed run repeats it."""
         self.stopping = True
         if sys.stderr.isatty():  # not through Python's buffers, which this may have interrupted
             os.write(sys.stderr.fileno(), b"\nstopping after this step; press Ctrl-C again to stop at once\n")

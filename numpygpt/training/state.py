@@ -1,8 +1,22 @@
-"""Checks of a checkpoint before a run resumes from it."""
+"""The state of a trainer in a checkpoint. It does not depend on the number of ranks and workers."""
 
 from __future__ import annotations
 
-from numpygpt.training.checkpoint import RUN_KEYS, Checkpoint
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numpygpt.data import TokenDataset
+from numpygpt.nn.modules.loading import fitting
+from numpygpt.optim.optimizer import Optimizer
+from numpygpt.training.adapter import saved_params
+from numpygpt.training.checkpoint import RUN_KEYS, Checkpoint, save_checkpoint
+from numpygpt.utils.text import shorten
+
+if TYPE_CHECKING:
+    from numpygpt.training.trainer import Trainer
+
+VELOCITY = "outer/velocity"  # the arrays of the outer optimiser begin with this
 
 
 def check_state(checkpoint: Checkpoint, optimizer: str, generators: list[str]) -> None:
@@ -18,3 +32,78 @@ def check_state(checkpoint: Checkpoint, optimizer: str, generators: list[str]) -
         raise ValueError(f"it is damaged: its optimiser is not the {optimizer} of its configuration")
     if missing := [name for name in generators if name not in header["generators"]]:
         raise ValueError(f"it is damaged: it lacks the random generators {', '.join(missing)}")
+
+
+def outer_velocity(checkpoint: Checkpoint, optimizer: Optimizer) -> np.ndarray | None:
+    """The velocity of the outer optimiser, with the places of the flat arrays. None if the checkpoint has none, because
+    its run had no `sync_every`. ValueError if it does not fit the parameters."""
+    found = checkpoint.group(VELOCITY)
+    if not found:
+        return None
+    whole = np.zeros(optimizer.flat.params.shape, optimizer.flat.params.dtype)
+    views = optimizer.views(whole)
+    for name, array in fitting(VELOCITY, views, found).items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"it is damaged: its {VELOCITY}/{name} is not finite")
+        views[name][...] = array
+    return whole
+
+
+def save_state(t: Trainer, path: Any) -> None:
+    """What `Trainer.save` does once the parameters are known to be finite."""
+    arrays = t.saved_arrays()
+    moments = {f"optimizer/{name}": getattr(t.optimizer, name) for name in t.optimizer.moments}
+    if t.outer:
+        t.outer.average(moments.values())
+    wholes = {prefix: t.parallel.whole(moment) for prefix, moment in moments.items()}
+    if t.outer:
+        wholes[VELOCITY] = t.outer.whole(t.outer.velocity)
+    for prefix, whole in wholes.items():
+        arrays |= {f"{prefix}/{name}": view for name, view in t.optimizer.views(whole).items()}
+    states = {name: rng.bit_generator.state for name, rng in t.parallel.generators().items()}
+    generators = {name: state for of_rank in t.group.share(states) for name, state in of_rank.items()}
+    if t.group.rank:
+        return
+    header = {**t.header(), "generators": generators, "loader": t.loader.state_dict(),
+              "optimizer": {"name": t.config.optimizer, "steps": t.optimizer.steps},
+              "sample_bytes": t.sample_bytes}
+    if t.spikes:
+        header["spikes"] = t.spikes.state_dict()
+    save_checkpoint(path, header, arrays)
+
+
+def load_state(t: Trainer, checkpoint: Checkpoint) -> None:
+    """What `Trainer.load` does."""
+    header = checkpoint.header
+    if header["data"] != identity(t.dataset):
+        was = shorten(header["data"].get("corpus")) if header["data"] else "of an unknown name"
+        raise ValueError(f"the run was made with other data or another tokenizer ({was}) than this folder's "
+                         f"({t.dataset.meta['corpus']}): resume it with its own data folder")
+    check_state(checkpoint, t.config.optimizer, [f"0.{name}" for name in t.model.generators()])
+    velocity = outer_velocity(checkpoint, t.optimizer)
+    params = saved_params(t.model)
+    for name, array in fitting("GPT", params, checkpoint.group("model")).items():
+        params[name][...] = array
+    moments = {m: checkpoint.group(f"optimizer/{m}") for m in t.optimizer.moments}
+    t.optimizer.load_state_dict({"steps": header["optimizer"]["steps"], **moments})
+    for moment in t.optimizer.moments:
+        setattr(t.optimizer, moment, t.parallel.only_own(getattr(t.optimizer, moment)))
+    if t.outer:
+        t.outer.start(velocity)
+    t.schedule.load_state_dict({"step": header["step"]})
+    t.loader.load_state_dict(header["loader"])
+    for name, rng in t.parallel.generators().items():
+        if name in header["generators"]:  # with more shards than before, the new ones start fresh
+            rng.bit_generator.state = header["generators"][name]
+    t.step, t.tokens, t.seconds = header["step"], header["tokens"], header["seconds"]
+    t.last, t.best = header["last"] or {}, header["best"] or {}
+    size = header.get("sample_bytes")
+    t.sample_bytes = size if type(size) is int and size >= 0 else None  # earlier versions do not say
+    if t.spikes and isinstance(header.get("spikes"), dict):
+        t.spikes.load_state_dict(header["spikes"])
+
+
+def identity(dataset: TokenDataset) -> dict[str, str]:
+    """Equal for two data folders that hold the same text in the same tokens."""
+    return {"corpus": dataset.meta["corpus"], "sha256": dataset.meta["sha256"],
+            "tokenizer_sha256": dataset.meta["tokenizer"]["sha256"]}

@@ -11,12 +11,12 @@ import numpy as np
 from numpygpt.data import DataLoader, TokenDataset
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
-from numpygpt.nn.modules.loading import fitting
 from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.parallel.group import LOCAL, Group
+from numpygpt.parallel.outer import Outer
 from numpygpt.parallel.threads import DataParallel
 from numpygpt.training.adapter import saved_params
 from numpygpt.training.base import Base, make_model
@@ -24,9 +24,8 @@ from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import first_not_finite
 from numpygpt.training.spikes import Spikes
-from numpygpt.training.state import check_state
+from numpygpt.training.state import identity, load_state, save_state
 from numpygpt.utils.signals import signals_wait
-from numpygpt.utils.text import shorten
 
 
 def make_optimizer(model: GPT, c: Config) -> Optimizer:
@@ -58,7 +57,9 @@ class Trainer:
     checkpoint holds only the adapter, and says which base belongs to it.
 
     With a `group`, every rank makes the same calls and trains the same model: each takes its rows of the same batches,
-    and updates its own part of the parameters (see `DataParallel`).
+    and updates its own part of the parameters (see `DataParallel`). With `sync_every` in the configuration, each rank
+    updates a model of its own from its rows, and `outer` brings the models together every so many steps (see `Outer`).
+    The loss and the gradient's norm of a step are then those of the rank's rows.
     """
 
     def __init__(self, config: Config, dataset: TokenDataset, base: Base | None = None, group: Group = LOCAL):
@@ -68,7 +69,11 @@ class Trainer:
         self.model = make_model(config, base)
         self.base = {"name": base.name, "sha256": base.sha256()} if base and config.lora_rank else None
         self.group, self.workers = group, workers_of(config, group)
-        self.parallel = DataParallel(self.model, self.workers, group)
+        if config.sync_every and config.batch_size < group.size:
+            raise ValueError(f"with `sync_every`, each rank trains on sequences of its own: {group.size} ranks need a "
+                             f"`batch_size` of at least {group.size}, got {config.batch_size}")
+        self.parallel = DataParallel(self.model, self.workers, group, apart=config.sync_every > 0)
+        self.outer = Outer(self.parallel) if config.sync_every else None
         self.optimizer = make_optimizer(self.model, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
         self.loader = DataLoader(dataset.train, config.batch_size, config.model.max_len, config.seed,
@@ -98,7 +103,7 @@ class Trainer:
         self.optimizer.zero_grad()  # an update that was interrupted may have left some
         with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
             for x, y in batches:
-                loss += self.parallel.loss(x, y) / len(batches)
+                loss += self.parallel.loss(x, y, self.parallel.apart) / len(batches)
                 self.parallel.backward(1 / len(batches))
             self.parallel.reduce()
         return loss
@@ -127,8 +132,15 @@ class Trainer:
             self.schedule.step()
             self.step += 1
             self.tokens += c.batch_size * c.model.max_len * c.accumulate
+            if self.outer and self.together():
+                self.outer.step()
         numbers = {"loss": loss, "grad_norm": norm, "lr": lr}
         return numbers | {"skipped": int(skipped)} if self.spikes else numbers
+
+    def together(self) -> bool:
+        """Whether all ranks have the same parameters after this step, so that they may be evaluated and saved."""
+        c = self.config
+        return not c.sync_every or self.step % c.sync_every == 0 or self.step == c.steps
 
     def header(self) -> dict[str, Any]:
         """The facts about the run in a checkpoint, without its arrays. Sampling needs some of them."""
@@ -138,24 +150,11 @@ class Trainer:
         return facts | {"base": self.base} if self.base else facts
 
     def save(self, path: Any) -> None:
-        """Save everything that the next update depends on. Every rank must call it, and only rank 0 writes. Raises
-        NotFinite if a parameter is not finite."""
+        """Save everything that the next update depends on. Every rank must call it, while all are `together`; only
+        rank 0 writes. Raises NotFinite if a parameter is not finite."""
         if (name := not_finite(self.model.named_parameters())) is not None:
             raise NotFinite(f"the parameters after step {self.step} are not finite ({name}), so they were not saved")
-        arrays = self.saved_arrays()
-        for moment in self.optimizer.moments:
-            whole = self.parallel.whole(getattr(self.optimizer, moment))
-            arrays |= {f"optimizer/{moment}/{name}": view for name, view in self.optimizer.views(whole).items()}
-        states = {name: rng.bit_generator.state for name, rng in self.parallel.generators().items()}
-        generators = {name: state for of_rank in self.group.share(states) for name, state in of_rank.items()}
-        if self.group.rank:
-            return
-        header = {**self.header(), "generators": generators, "loader": self.loader.state_dict(),
-                  "optimizer": {"name": self.config.optimizer, "steps": self.optimizer.steps},
-                  "sample_bytes": self.sample_bytes}
-        if self.spikes:
-            header["spikes"] = self.spikes.state_dict()
-        save_checkpoint(path, header, arrays)
+        save_state(self, path)
 
     def saved_arrays(self) -> dict[str, np.ndarray]:
         """The parameters as a checkpoint holds them."""
@@ -173,36 +172,7 @@ class Trainer:
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Continue exactly where `save` was called. Raises ValueError if the checkpoint belongs to another run."""
-        header = checkpoint.header
-        if header["data"] != identity(self.dataset):
-            was = shorten(header["data"].get("corpus")) if header["data"] else "of an unknown name"
-            raise ValueError(f"the run was made with other data or another tokenizer ({was}) than this folder's "
-                             f"({self.dataset.meta['corpus']}): resume it with its own data folder")
-        check_state(checkpoint, self.config.optimizer, [f"0.{name}" for name in self.model.generators()])
-        params = saved_params(self.model)
-        for name, array in fitting("GPT", params, checkpoint.group("model")).items():
-            params[name][...] = array
-        moments = {m: checkpoint.group(f"optimizer/{m}") for m in self.optimizer.moments}
-        self.optimizer.load_state_dict({"steps": header["optimizer"]["steps"], **moments})
-        for moment in self.optimizer.moments:
-            setattr(self.optimizer, moment, self.parallel.only_own(getattr(self.optimizer, moment)))
-        self.schedule.load_state_dict({"step": header["step"]})
-        self.loader.load_state_dict(header["loader"])
-        for name, rng in self.parallel.generators().items():
-            if name in header["generators"]:  # with more shards than before, the new ones start fresh
-                rng.bit_generator.state = header["generators"][name]
-        self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
-        self.last, self.best = header["last"] or {}, header["best"] or {}
-        size = header.get("sample_bytes")
-        self.sample_bytes = size if type(size) is int and size >= 0 else None  # earlier versions do not say
-        if self.spikes and isinstance(header.get("spikes"), dict):
-            self.spikes.load_state_dict(header["spikes"])
-
-
-def identity(dataset: TokenDataset) -> dict[str, str]:
-    """Equal for two data folders that hold the same text in the same tokens."""
-    return {"corpus": dataset.meta["corpus"], "sha256": dataset.meta["sha256"],
-            "tokenizer_sha256": dataset.meta["tokenizer"]["sha256"]}
+        load_state(self, checkpoint)
 
 
 def evaluate(parallel: DataParallel, batches: Any) -> float:

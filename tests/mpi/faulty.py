@@ -8,11 +8,11 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[n]) for n in (1, 2)]
 
-from tiny import train_module
+from tiny import train_module  # noqa: E402
 
-import numpygpt.parallel.together
-from numpygpt.training.run import RunLoop
-from numpygpt.utils import cli
+import numpygpt.parallel.together  # noqa: E402
+from numpygpt.training.run import RunLoop  # noqa: E402
+from numpygpt.utils import cli  # noqa: E402
 
 fault, rank, step, sys.argv[1:] = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
 sys.argv[0] = "train.py"
