@@ -25,7 +25,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """30 steps in one go, and the same run stopped after 15."""
+    """30 steps in one go, and the same run stopped after 25."""
     folder = tmp_path_factory.mktemp("whole")
     assert script("train.py", *TINY, "--data", data, "--out", folder / "run").returncode == 0
     return folder / "run"
@@ -33,19 +33,19 @@ def whole(data, tmp_path_factory):
 
 @pytest.fixture
 def half(data, whole, tmp_path, monkeypatch):
-    """The run as it stands with its checkpoint of step 15."""
+    """The run as it stands with its checkpoint of step 25."""
     from numpygpt.training.run import RunLoop
 
     out, update = tmp_path / "half", RunLoop.update
 
     def stopping(self, bar):
         update(self, bar)
-        self.stopping = self.trainer.step == 15
+        self.stopping = self.trainer.step == 25
 
     with monkeypatch.context() as patch:
         patch.setattr(RunLoop, "update", stopping)
         assert script("train.py", *TINY, "--data", data, "--out", out).returncode == 0
-    assert load_checkpoint(out / "ckpt.npz").header["step"] == 15
+    assert load_checkpoint(out / "ckpt.npz").header["step"] == 25
     return out
 
 
@@ -75,7 +75,7 @@ def test_a_file_that_does_not_fit_leaves_the_checkpoint_before_whole(name, half,
     values = sum(array.nbytes for array in load_checkpoint(half / name).arrays.values()) if name.endswith("z") else 0
     needs = f" (it needs about {values / 1e3:,.1f} kB)" if values else ""
     assert f"train.py: error: {half / name}" in done.stderr and f"File too large{needs}" in done.stderr
-    assert f"{half / 'ckpt.npz'} of step 15" in done.stderr and command("train.py", "--resume", half) in done.stderr
+    assert f"{half / 'ckpt.npz'} of step 25" in done.stderr and command("train.py", "--resume", half) in done.stderr
     after = contents(half)
     assert after.keys() == before.keys()  # nothing temporary is left
     for kept in ("ckpt.npz", *(["best.npz"] if name != "ckpt.npz" else [])):
@@ -140,7 +140,7 @@ def test_a_file_system_that_fills_up_keeps_the_checkpoint(half, whole, tmp_path)
                       f"{{ '{sys.executable}' '{ROOT / 'train.py'}' --resume '{disk}/run'; echo status $?; }}",
                       f"cp -r '{disk}/run' '{back}'")
     assert "status 2" in done.stdout and done.stderr.count("\n") == 1, done.stdout + done.stderr
-    assert "No space left on device" in done.stderr and "of step 15" in done.stderr and "--resume" in done.stderr
+    assert "No space left on device" in done.stderr and "of step 25" in done.stderr and "--resume" in done.stderr
     assert (back / "ckpt.npz").read_bytes() == (half / "ckpt.npz").read_bytes()
     assert sorted(contents(back)) == sorted(contents(half))
     assert script("train.py", "--resume", back).returncode == 0
