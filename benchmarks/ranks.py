@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import hosts
 from benchmarks.cases import CASES, Case, check_names
 from benchmarks.common import markdown, measured_on, peak_memory, row, show, write
 from benchmarks.peers import Step, batch, torch_training, training
@@ -75,12 +75,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def installed(form: str) -> bool:
-    return all(find_spec(package) for package in NEEDS[form]) and (form != RANKS or bool(mpiexec()))
-
-
-def mpiexec() -> str | None:
-    """Return the mpiexec of this Python's environment, or that of the system."""
-    return shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
+    return all(find_spec(package) for package in NEEDS[form]) and (form != RANKS or hosts.found("mpiexec") is not None)
 
 
 def measure(case: Case, rounds: int) -> dict[str, list[Turn]]:
@@ -118,6 +113,7 @@ def forms(case: Case, folder: Path) -> Iterator[dict[str, list[Any]]]:
                 process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
         listener.close()
 
 
@@ -127,7 +123,7 @@ def start(case: Case, form: str, folder: Path) -> list[subprocess.Popen]:
     one = {"OMP_NUM_THREADS": "1"} if form == DDP else {}
     count = cores() if form == DDP else 1
     if form == RANKS:
-        command = [str(mpiexec()), "-n", str(cores()), *command]
+        command = [str(hosts.found("mpiexec")), "-n", str(cores()), *command]
     errors = None if os.environ.get("NUMPYGPT_TRACEBACK") else subprocess.DEVNULL
     return [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
                              env=os.environ | one | {"RANK": str(rank), "WORLD_SIZE": str(count)})
@@ -155,10 +151,10 @@ def turn(streams: list[Any], steps: int) -> Turn:
     for stream in streams:
         stream.write(f"{steps}\n")
         stream.flush()
-    found = [json.loads(stream.readline() or "null") for stream in streams]
-    if None in found:
+    turns = [json.loads(stream.readline() or "null") for stream in streams]
+    if None in turns:
         raise RuntimeError("a process ended in its turn; NUMPYGPT_TRACEBACK=1 shows the error")
-    return {"ms": found[0]["ms"]} | {key: max(of[key] for of in found) for key in ("MB", "communication")}
+    return {"ms": turns[0]["ms"]} | {key: max(of[key] for of in turns) for key in ("MB", "communication")}
 
 
 def serve(case: Case, form: str, address: str) -> None:
@@ -217,9 +213,9 @@ MAKERS: dict[str, Callable[[Case], tuple[Step, Callable[[], None]]]] = {
 def table(case: Case, turns: dict[str, list[Turn]]) -> list[str]:
     """Return a row for each form."""
     lines = []
-    for form, found in turns.items():
-        ratios = [ours["ms"] / threads["ms"] for threads, ours in zip(turns[THREADS], found, strict=True)]
-        ms, mb, spent = (median(turn[key] for turn in found) for key in ("ms", "MB", "communication"))
+    for form, of_form in turns.items():
+        ratios = [ours["ms"] / threads["ms"] for threads, ours in zip(turns[THREADS], of_form, strict=True)]
+        ms, mb, spent = (median(turn[key] for turn in of_form) for key in ("ms", "MB", "communication"))
         memory = mb / median(turn["MB"] for turn in turns[THREADS])
         lines.append(row([case.name, form, f"{ms:.4g} ms", f"{median(ratios):.2f}",
                           f"{min(ratios):.2f} to {max(ratios):.2f}", f"{spent:.1f} ms" if form == RANKS else "",

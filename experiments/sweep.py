@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from benchmarks import hosts
 from benchmarks.common import markdown
 from experiments.runs import best_loss, config_of, is_complete, missing_arguments, prepared, slug
 from numpygpt.plots.runs import RunData, load_run
@@ -110,9 +111,9 @@ def folder(runs: Path, name: str, seed: int) -> Path:
     return runs / f"{slug(name.split(':')[0])}_{seed}"
 
 
-def train_all(wanted: Mapping[Path, Sequence[object]], at_once: int | None = None) -> dict[Path, RunData]:
-    """Run `./train.py ARGUMENTS --out OUT` for each folder -> arguments, `at_once` at a time (default: one per core),
-    each with one worker and one BLAS thread.
+def train_all(wanted: Mapping[Path, Sequence[object]], ranks: int = 1) -> dict[Path, RunData]:
+    """Run `./train.py ARGUMENTS --out OUT` for each folder -> arguments, as many at a time as there are cores. Each has
+    one process (or `ranks` of them, started by mpiexec) with one worker and one BLAS thread.
 
     Complete runs are not trained again, and interrupted ones resume. A line per finished run goes to standard error.
     Raises ValueError if a folder holds a different run, and `Failed` when all have ended if some of them failed.
@@ -122,14 +123,14 @@ def train_all(wanted: Mapping[Path, Sequence[object]], at_once: int | None = Non
     for config in {config.data: config for config in (config_of(words[out]) for out in missing)}.values():
         prepared(config)  # once, before several runs need it
     note(f"{len(missing)} of {len(wanted)} runs to train")
-    failed = side_by_side(missing, at_once or cores())
+    failed = side_by_side(missing, max(1, cores() // ranks), ranks)
     complete = {out: load_run(out) for out in wanted if out not in failed}
     if failed:
         raise Failed(failed, complete)
     return complete
 
 
-def side_by_side(trainings: Mapping[Path, list[str]], at_once: int) -> dict[Path, str]:
+def side_by_side(trainings: Mapping[Path, list[str]], at_once: int, ranks: int = 1) -> dict[Path, str]:
     """Run `./train.py ARGUMENTS` for each run folder -> arguments, `at_once` at a time, and print a line for each.
     Return why runs failed, by folder. If an exception ends this, such as Ctrl-C, all trainings save and end."""
     waiting, running, failed = deque(trainings.items()), {}, {}
@@ -139,7 +140,7 @@ def side_by_side(trainings: Mapping[Path, list[str]], at_once: int) -> dict[Path
                 while waiting and len(running) < at_once:
                     out, words = waiting.popleft()
                     with signals_wait():  # started and listed, or neither
-                        running[out] = Training(out, words)
+                        running[out] = Training(out, words, ranks)
                 time.sleep(POLL)
                 for training in [training for training in running.values() if training.process.poll() is not None]:
                     del running[training.out]
@@ -156,12 +157,13 @@ def side_by_side(trainings: Mapping[Path, list[str]], at_once: int) -> dict[Path
 class Training:
     """A running `./train.py ARGUMENTS`, in a session of its own: a terminal's Ctrl-C reaches only the sweep."""
 
-    def __init__(self, out: Path, arguments: list[str]):
+    def __init__(self, out: Path, arguments: list[str], ranks: int):
         self.out = out
+        launcher = [str(hosts.found("mpiexec")), "-n", str(ranks)] if ranks > 1 else []
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=self.errors, env=os.environ | ONE_THREAD, start_new_session=True)
+            [*launcher, sys.executable, str(ROOT / "train.py"), *arguments], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=self.errors, env=os.environ | ONE_THREAD, start_new_session=True)
 
     def failure(self) -> str:
         """Return why the training has failed, or an empty string."""

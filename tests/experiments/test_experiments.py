@@ -13,6 +13,7 @@ from experiments import (
     extrapolate,
     finetune,
     levels,
+    local_steps,
     modern,
     normal,
     report,
@@ -53,7 +54,7 @@ def side_by_side(monkeypatch):
     """The arguments of the trainings of a sweep, which run in this process, one after the other."""
     commands = []
 
-    def run(trainings, at_once):
+    def run(trainings, at_once, ranks):
         commands.extend(trainings.values())
         for words in trainings.values():
             train_module().main(words)
@@ -320,3 +321,21 @@ def test_the_broken_mask_is_broken_in_that_run_alone(data, tmp_path, monkeypatch
     assert len(masked) == 1
     with pytest.raises(ValueError, match="20.*21"):
         normal.unmasked(tmp_path / "run", [*SMALL, "--data", str(data), "--steps", "21"])
+
+
+def test_ranks_that_train_apart_are_compared_at_equal_tokens(data, tmp_path, side_by_side, monkeypatch, capsys):
+    monkeypatch.setattr(local_steps, "SEEDS", (5,))
+    words = ["quick", *SMALL, "--batch-size", "8", "--eval-every", "50", "--data", str(data)]
+    found = local_steps.train(local_steps.variants(8), tmp_path, words)
+    assert len(side_by_side) == 1 + 4 + 2  # any number of ranks that share every step are one run
+    assert found["every step: 2 ranks"] == found["every step: 4 ranks"] != found["every 10 steps, 2 ranks"]
+    for name, variant in local_steps.variants(8).items():
+        run = runs.load_run(sweep.folder(tmp_path, name, 5))
+        config = runs.read_config(run.folder / "config.toml")
+        assert config["sync_every"] == (variant.every if variant.every > 1 else 0), name
+        assert run.total("tokens") == 20 * 8 * 8 // (1 if variant.every else int(name.split()[-2])), name
+
+
+def test_the_bytes_of_ranks_follow_from_the_size():
+    sent = {name: local_steps.sent_per_step(variant, 1000) for name, variant in local_steps.variants(24).items()}
+    assert list(sent.values()) == [1000, 1500, 100, 20, 150, 30, 0, 0]

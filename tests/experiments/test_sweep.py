@@ -87,7 +87,7 @@ def test_all_trainings_end_with_a_sweep_and_are_resumed_by_the_next(number, smal
         check_unlocked(out)  # its training has ended
         assert not is_complete(out)
     words = {}
-    monkeypatch.setattr(sweep, "side_by_side", lambda trainings, at_once: words.update(trainings) or
+    monkeypatch.setattr(sweep, "side_by_side", lambda trainings, at_once, ranks: words.update(trainings) or
                         dict.fromkeys(trainings, "not trained"))
     with pytest.raises(sweep.Failed, match="quick_1.*quick_2"):
         sweep.train_all(sweep.jobs({"quick": ["quick"]}, (1, 2), tmp_path, [*small, *LONG]))
@@ -98,7 +98,7 @@ def test_at_most_so_many_run_at_once_and_in_order(tmp_path, monkeypatch):
     running, most, order = set(), [], []
 
     class Fake:
-        def __init__(self, out, words):
+        def __init__(self, out, words, ranks):
             self.out, self.process, self.left = out, self, 2
             running.add(out)
             most.append(len(running))
