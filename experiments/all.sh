@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 outputs=assets/outputs curves=assets/training_curves
 
 # train NAME PRESET [FLAG ...]: train runs/NAME, or resume it. Evaluations use all tokens, so that losses compare.
+# Each of these runs has the machine to itself, because the tables report how long it took.
 train() {
   python - "$@" <<'PYTHON'
 import sys
