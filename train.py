@@ -27,7 +27,6 @@ from numpygpt.parallel.group import LOCAL, Group, started
 from numpygpt.parallel.launch import Job, adopt_streams
 from numpygpt.parallel.together import Together
 from numpygpt.training import Trainer
-from numpygpt.training.alike import check_alike
 from numpygpt.training.flags import add_flags, given, presets
 from numpygpt.training.folder import clear_leftovers
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
@@ -99,6 +98,7 @@ def start(args: Namespace, ranks: Together, folder: Path | None) -> None:
     """Train as one of the ranks. The files of a run go to `folder` if there is one."""
     with ProgressBars() as bars:
         config, checkpoint, base, notes = resume_run(args) if args.resume else new_run(args, bars)
+    notes += ranks.notes()
     out = folder or Path(config.out)
     check_logger(config.log)  # before any work is done
     with ranks.in_turn():
@@ -127,7 +127,6 @@ def start(args: Namespace, ranks: Together, folder: Path | None) -> None:
     if args.dry_run:
         return
     ranks.agree()
-    check_alike(trainer)
     with trainer.parallel, locked(out) as unlocked:
         if unlocked:
             note(unlocked)
