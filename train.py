@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from numpygpt.inspection.walk import walk
 from numpygpt.parallel import blas_threads
 from numpygpt.parallel.group import Group, started
+from numpygpt.parallel.together import Together
 from numpygpt.training import Trainer
 from numpygpt.training.flags import add_flags, presets
 from numpygpt.training.folder import clear_leftovers
@@ -59,9 +60,9 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args, group = parse(argv), started()
-    with muted(group) as folder, blas_threads(group.cores):
-        start(args, group, folder)
+    group = started()
+    with muted(group) as folder, cli.clean_stop(), Together(group) as ranks, blas_threads(group.cores):
+        start(parse(argv), ranks, folder)
     return 0
 
 
@@ -77,13 +78,14 @@ def muted(group: Group) -> Iterator[Path | None]:
         yield Path(folder)
 
 
-def start(args: Namespace, group: Group, folder: Path | None) -> None:
-    """Train as rank `group.rank` of a group. The files of a run go to `folder` if there is one."""
+def start(args: Namespace, ranks: Together, folder: Path | None) -> None:
+    """Train as one of the ranks. The files of a run go to `folder` if there is one."""
     with ProgressBars() as bars:
         config, checkpoint, base, notes = resume_run(args) if args.resume else new_run(args, bars)
     out = folder or Path(config.out)
     check_logger(config.log)  # before any work is done
-    dataset = open_data(config, make=not args.dry_run, say=lambda text: say(cli.with_flags(text)))
+    with ranks.in_turn():
+        dataset = open_data(config, make=not args.dry_run, say=lambda text: say(cli.with_flags(text)))
     # The data folder is another text's if Tiny Shakespeare could not be fetched.
     found = {"data": str(dataset.folder), "eval_tokens": eval_tokens(config, len(dataset.val) - 1)}
     config = config.changed(found)
@@ -94,7 +96,7 @@ def start(args: Namespace, group: Group, folder: Path | None) -> None:
     check_memory(config, config.model.vocab_size or dataset.vocab_size, resumed)
     if args.dry_run and not (checkpoint or args.trace):
         return  # before the model takes memory
-    trainer = Trainer(config, dataset, base, group)
+    trainer = Trainer(config, dataset, base, ranks.group)
     if checkpoint:
         try:
             trainer.load(checkpoint)
@@ -107,7 +109,7 @@ def start(args: Namespace, group: Group, folder: Path | None) -> None:
         print(walk(trainer, colours(sys.stdout)), flush=True)
     if args.dry_run:
         return
-    group.barrier()
+    ranks.agree()
     with trainer.parallel, locked(out) as unlocked:
         if unlocked:
             note(unlocked)
@@ -116,10 +118,10 @@ def start(args: Namespace, group: Group, folder: Path | None) -> None:
         else:
             check_free(out)
         with open_loggers(config, out, trainer.step) as loggers:  # before anything is written
-            train(trainer, out, loggers, bool(args.resume))
+            train(trainer, out, loggers, bool(args.resume), ranks)
 
 
-def train(trainer: Trainer, out: Path, loggers: list[Logger], resume: bool) -> None:
+def train(trainer: Trainer, out: Path, loggers: list[Logger], resume: bool, ranks: Together) -> None:
     """Train in the folder `out`, which is locked."""
     for logger in loggers:
         print(f"logged: {logger.where}", flush=True)
@@ -133,6 +135,7 @@ def train(trainer: Trainer, out: Path, loggers: list[Logger], resume: bool) -> N
             loop.remember()
         with writing(out / "config.toml", state):
             write_whole(out / "config.toml", trainer.config.to_toml())
+        ranks.agree()
         loop.run()
 
 

@@ -48,6 +48,8 @@ def make(name: str, i: int, rate: str) -> int:
         ip("-n", name, "link", "set", link, "up")
     subprocess.run(["tc", "-n", name, "qdisc", "add", "dev", "net0", "root", "tbf", "rate", rate, "burst", str(BURST),
                     "limit", "16mb"], check=True)
+    # TCP's oldest rule, which every kernel has: BBR, the default of some, misjudges a line with a token bucket.
+    subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.tcp_congestion_control=reno"], check=True)
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -16,6 +17,7 @@ from numpygpt.utils.cores import cores
 BUCKET = 1 << 18  # entries: 1 MB in float32. Larger messages wait for an answer before their bytes leave
 PART = 1 << 14  # a rank's part of a bucket has at least as many entries, 64 KB: whole pages of memory
 AHEAD = 4  # buckets on their way while one more starts, so that a slow answer does not leave the line idle
+ABORT_SECONDS = 3.0  # an abort that takes longer hangs, because the network is gone
 LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID")  # mpiexec sets one of these
 
 
@@ -30,6 +32,7 @@ class Group:
     """
 
     rank, size = 0, 1
+    local = 0  # this rank's number among those on its machine
 
     def __init__(self) -> None:
         self.cores = cores()
@@ -58,7 +61,7 @@ class Group:
         """Replace the slices that other ranks own by their values there."""
 
     def sum_scalar(self, value: float) -> float:
-        """The sum over the ranks, in float64. All ranks get the same bits."""
+        """The sum over the ranks, in float64 and in their order. All ranks get the same bits."""
         return value
 
     def any(self, flag: bool) -> bool:
@@ -93,6 +96,7 @@ class Mpi(Group):
         self.mpi, self.comm = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         here = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks on this machine
+        self.local = here.Get_rank()
         usable = here.allgather(list(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(cores()))
         self.cores = max(1, len(set().union(*usable)) // here.Get_size())  # also right if mpiexec binds ranks to cores
 
@@ -137,9 +141,9 @@ class Mpi(Group):
         then()
 
     def sum_scalar(self, value: float) -> float:
-        total = np.array([value], np.float64)
-        self.comm.Allreduce(self.mpi.IN_PLACE, total)
-        return float(total[0])
+        found = np.full((self.size, 1), value, np.float64)  # each rank asks all others: one latency, not two or more
+        self.mpi.Request.Waitall(self.exchange([found[self.rank]] * self.size, list(found)))
+        return float(sum(found[:, 0]))
 
     def any(self, flag: bool) -> bool:
         return self.sum_scalar(flag) > 0
@@ -151,6 +155,8 @@ class Mpi(Group):
         self.comm.Barrier()
 
     def abort(self, status: int) -> NoReturn:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI prints a line of its own about this
+        signal.setitimer(signal.ITIMER_REAL, ABORT_SECONDS)  # SIGALRM ends a process that hangs in the next call
         self.comm.Abort(status)
         os._exit(status)
 

@@ -68,8 +68,9 @@ class RunLoop:
                 self.steps(bar)
         except KeyboardInterrupt:
             bar.close()
-            say(f"\nstopped at once. {self.files.state()}: {self.files.advice()}")
-            raise KeyboardInterrupt("stopped at once") from None
+            words = f"stopped at once. {self.files.state()}: {self.files.advice()}"
+            say(f"\n{words}")
+            raise KeyboardInterrupt(words) from None
         finally:
             bar.close()
             for s, handler in old.items():

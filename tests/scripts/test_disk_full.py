@@ -10,6 +10,7 @@ import pytest
 from running import script
 from tiny import TINY, assert_same_run, make_data
 
+from numpygpt.parallel.group import LOCAL
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.folder import RunFiles, Samples
 from numpygpt.utils.files import NotSaved, writing
@@ -111,7 +112,7 @@ def test_half_of_a_sample_is_taken_back(tmp_path):
 
 def test_a_sample_that_does_not_fit_is_told_as_a_checkpoint_is(tmp_path):
     class Standing:
-        step, sample_bytes = 20, 0
+        step, sample_bytes, group = 20, 0, LOCAL
 
     files = RunFiles(Standing, tmp_path, None)
     with largest_file(5), pytest.raises(NotSaved, match=r"samples\.txt.*File too large.*no checkpoint"):
