@@ -23,14 +23,16 @@ from tempfile import TemporaryDirectory
 
 from numpygpt.inspection.walk import walk
 from numpygpt.parallel import blas_threads
-from numpygpt.parallel.group import Group, started
+from numpygpt.parallel.group import LOCAL, Group, started
+from numpygpt.parallel.launch import Job, adopt_streams
 from numpygpt.parallel.together import Together
 from numpygpt.training import Trainer
-from numpygpt.training.flags import add_flags, presets
+from numpygpt.training.flags import add_flags, given, presets
 from numpygpt.training.folder import clear_leftovers
 from numpygpt.training.loggers import Logger, check_logger, open_loggers
 from numpygpt.training.memory import check_memory
 from numpygpt.training.metrics import MetricsLog
+from numpygpt.training.presets import read_preset
 from numpygpt.training.report import introduction
 from numpygpt.training.run import RunLoop
 from numpygpt.training.start import changes, check_free, new_run, open_data, resume_run
@@ -40,7 +42,7 @@ from numpygpt.utils.colour import colours, room
 from numpygpt.utils.console import WIDTH, note, say
 from numpygpt.utils.files import write_whole, writing
 from numpygpt.utils.lock import locked
-from numpygpt.utils.paths import display_path
+from numpygpt.utils.paths import ROOT, command, display_path
 from numpygpt.utils.progress import ProgressBars
 
 
@@ -51,6 +53,9 @@ def parse(argv: list[str] | None = None) -> Namespace:
                         help="a name in configs/ or a .toml file (default: shakespeare_char)")
     parser.add_argument("--resume", metavar="RUN", type=cli.name,
                         help="resume the run in this folder, with its data, model and seed")
+    parser.add_argument("--processes", type=int, metavar="N",
+                        help="share each batch among N processes of this machine, with mpi4py and mpiexec; 1 is one "
+                             "process with threads. Default: 1")
     parser.add_argument("--trace", action="store_true",
                         help="first print one step with its numbers: forward, backward and update")
     parser.add_argument("--dry-run", action="store_true",
@@ -61,9 +66,20 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     group = started()
+    if group.rank == 0:
+        adopt_streams()
     with muted(group) as folder, cli.clean_stop(), Together(group) as ranks, blas_threads(group.cores):
-        start(parse(argv), ranks, folder)
+        args = parse(argv)
+        if group is LOCAL and (n := args.processes or 1) > 1:
+            return Job(n, [str(ROOT / "train.py"), *(sys.argv[1:] if argv is None else argv)]).run(advice(args))
+        start(args, ranks, folder)
     return 0
+
+
+def advice(args: Namespace) -> str:
+    """What to do when a process of the run has been killed."""
+    out = args.resume or given(args).get("out") or read_preset(args.preset or "shakespeare_char").out
+    return f"Resume the run with {command('train.py', '--resume', display_path(out))} if it has been saved"
 
 
 @contextmanager
@@ -82,6 +98,7 @@ def start(args: Namespace, ranks: Together, folder: Path | None) -> None:
     """Train as one of the ranks. The files of a run go to `folder` if there is one."""
     with ProgressBars() as bars:
         config, checkpoint, base, notes = resume_run(args) if args.resume else new_run(args, bars)
+    notes += ranks.notes()
     out = folder or Path(config.out)
     check_logger(config.log)  # before any work is done
     with ranks.in_turn():

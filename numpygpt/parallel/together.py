@@ -58,6 +58,12 @@ class Together:
         for _ in range(turn, 2):
             self.agree()
 
+    def notes(self) -> list[str]:
+        """What the user should know about this group."""
+        if self.watch and not self.watch.works:
+            return ["this MPI does not let several threads communicate, so a rank that hangs is not noticed"]
+        return []
+
     def __enter__(self) -> Together:
         return self
 

@@ -171,7 +171,8 @@ class Trainer:
         save_checkpoint(path, self.header(), self.saved_arrays())
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Continue exactly where `save` was called. Raises ValueError if the checkpoint belongs to another run."""
+        """Continue exactly where `save` was called. Every rank must call it; only rank 0 needs the checkpoint's arrays.
+        Raises ValueError if the checkpoint belongs to another run."""
         load_state(self, checkpoint)
 
 
