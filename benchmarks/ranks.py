@@ -80,13 +80,12 @@ def installed(form: str) -> bool:
 
 def measure(case: Case, rounds: int) -> dict[str, list[Turn]]:
     """Start the processes of every form that is installed, and let the forms take turns."""
-    with tempfile.TemporaryDirectory() as folder:
-        with forms(case, Path(folder)) as running:
-            steps = {form: max(1, round(1e3 * case.seconds / turn(at, WARMUP)["ms"])) for form, at in running.items()}
-            turns: dict[str, list[Turn]] = {form: [] for form in running}
-            for _ in range(rounds):
-                for form, at in running.items():
-                    turns[form].append(turn(at, steps[form]))
+    with cli.clean_stop(), tempfile.TemporaryDirectory() as folder, forms(case, Path(folder)) as running:
+        steps = {form: max(1, round(1e3 * case.seconds / turn(at, WARMUP)["ms"])) for form, at in running.items()}
+        turns: dict[str, list[Turn]] = {form: [] for form in running}
+        for _ in range(rounds):
+            for form, at in running.items():
+                turns[form].append(turn(at, steps[form]))
     return turns
 
 

@@ -48,4 +48,5 @@ python experiments/candidates.py > $outputs/candidates.md
 python experiments/spelled.py runs/char runs/word > $outputs/spelled.md
 python experiments/ablations.py > $outputs/ablations.md
 python experiments/modern.py > $outputs/modern.md
+python experiments/local_steps.py > $outputs/local_steps.md
 python experiments/finetune.py > $outputs/finetune.md

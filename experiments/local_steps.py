@@ -29,7 +29,7 @@ from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
 
 RANKS, EVERY = (2, 4), (10, 50)
-MODEL = "quick --d-model 64 --n-heads 2 --n-layers 2 --batch-size 24 --steps 1500 --eval-every 500".split()
+MODEL = "quick --d-model 64 --n-heads 2 --n-layers 2 --batch-size 24 --steps 1000 --eval-every 500".split()
 
 
 class Variant(NamedTuple):

@@ -24,15 +24,16 @@ LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID") 
 class Group:
     """The ranks of a run. This class is the group of a single process, in which every call does nothing.
 
-    `rank` counts from 0 to `size` - 1. `cores` is how many cores this rank may use: those of its machine, divided among
-    the ranks on it. Every rank must make the same calls in the same order, because each call waits for all ranks.
+    `rank` counts from 0 to `size` - 1. `cores` is how many cores each rank may use: those of its machine, divided among
+    the ranks on it; if the machines differ, the smallest of these numbers. Every rank must make the same calls in the
+    same order, because each call waits for all ranks.
 
     A flat array is shared out in buckets of about 1 MB, and each rank owns a part of each bucket. `runs` are the slices
     of the array that count (see `Flat.runs`). Rajbhandari et al. 2020, ZeRO, stage 1.
     """
 
     rank, size = 0, 1
-    local = 0  # this rank's number among those on its machine
+    local, here = 0, 1  # this rank's number among those on its machine, and how many these are
 
     def __init__(self) -> None:
         self.cores = cores()
@@ -98,7 +99,9 @@ class Mpi(Group):
         here = self.comm.Split_type(MPI.COMM_TYPE_SHARED)  # the ranks on this machine
         self.local = here.Get_rank()
         usable = here.allgather(list(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(cores()))
-        self.cores = max(1, len(set().union(*usable)) // here.Get_size())  # also right if mpiexec binds ranks to cores
+        self.here = here.Get_size()
+        mine = max(1, len(set().union(*usable)) // self.here)  # also right if mpiexec binds ranks to cores
+        self.cores = self.comm.allreduce(mine, MPI.MIN)  # the same on all ranks, whose shards are of one size
 
     def reduce_scatter(self, flat: np.ndarray, runs: list[slice]) -> None:
         def start(shares: list[slice]) -> tuple[list[Any], Callable[[], None]]:

@@ -49,17 +49,21 @@ class Sharded:
         self.owners.all_gather(self.flat.params, self.flat.runs())
 
     def whole(self, array: np.ndarray) -> np.ndarray:
-        """A flat array, such as the optimiser's moments, with the slices of all ranks: the array itself, or a copy."""
+        """A flat array, such as the optimiser's moments, with the slices of all ranks: the array itself, or the array
+        of the gradients, which is overwritten to save memory."""
         if self.owners.size == 1:
             return array
-        whole = array.copy()
-        self.owners.all_gather(whole, self.flat.runs())
-        return whole
+        for s in self.own:
+            self.flat.grads[s] = array[s]
+        self.owners.all_gather(self.flat.grads, self.flat.runs())
+        return self.flat.grads
 
-    def only_own(self, array: np.ndarray) -> np.ndarray:
-        """The reverse of `whole`: the array itself, or a copy in which only the slices that this rank owns take memory.
-        """
+    def handed_out(self, array: np.ndarray) -> np.ndarray:
+        """The reverse of `whole`, for an array that rank 0 has read and that is zeros on the other ranks: the array
+        itself, or one in which only the slices that this rank owns take memory."""
+        self.group.reduce_scatter(array, self.flat.runs())
         if self.owners.size == 1:
+            self.group.all_gather(array, self.flat.runs())
             return array
         mine = np.zeros(array.shape, array.dtype)  # zeros_like would write all of it
         for s in self.own:

@@ -10,6 +10,7 @@ rank found.
 import json
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ def train(case, dataset, group=LOCAL):
         t.next_batches = lambda: list(masked(draw()))
     with t.parallel:
         if "load" in case:
-            t.load(load_checkpoint(case["load"]))
+            checkpoint = load_checkpoint(case["load"])
+            t.load(replace(checkpoint, arrays={}) if group.rank else checkpoint)
         numbers = []
         while t.step < case["steps"]:
             numbers.append(t.update())
