@@ -49,9 +49,12 @@ class Job:
     Rank 0 has this process's stdout and stderr, be they a terminal, a pipe or a file, and writes as this process would.
     What other ranks and mpiexec write comes through a pipe. The job is in a session of its own, so that this process
     alone gets a terminal's signals, and passes each on once. If this process is killed, the job stops (on Linux).
+    RuntimeError if mpi4py or mpiexec is missing.
     """
 
     def __init__(self, n: int, words: Sequence[str]):
+        if reason := missing():
+            raise RuntimeError(f"`processes={n}`: {reason}")
         self.n, self.words = n, words
         self.signals: list[int] = []  # those passed on so far
         self.kept: list[bytes] = []  # what mpiexec has written about the end
@@ -95,11 +98,12 @@ class Job:
 
     def read(self) -> None:
         """Show what other ranks write, and keep what mpiexec does."""
-        for line in self.process.stdout or ():
-            if MPICH.match(line):
-                self.kept.append(line)
-            else:
-                os.write(2, line)
+        with self.process.stdout as lines:  # type: ignore[union-attr]
+            for line in lines:
+                if MPICH.match(line):
+                    self.kept.append(line)
+                else:
+                    os.write(2, line)
 
     @contextmanager
     def handlers(self) -> Iterator[None]:
