@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         be_rank(args.rank)
         return 0
     if lacks := missing():
-        raise RuntimeError(f"several hosts on one machine need {lacks}")
+        raise RuntimeError(lacks)
     (compare_steps if args.what == "steps" else compare_exchanges)()
     return 0
 
