@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measure what `benchmarks/cost.py` starts from, and compare its predictions with real steps over a network.
 
-    python benchmarks/network.py --write       two minutes; also writes assets/outputs/network.json and network.md
+    python benchmarks/network.py steps          two minutes; writes assets/outputs/network.json and network.md
+    python benchmarks/network.py exchanges > assets/outputs/exchanges.md       our exchange of arrays, and MPI's own
 
 Two hosts of one core each share this machine (`benchmarks/hosts.py`): it needs root, Linux and two cores. The times of
 a rank are measured without communication. Those of the network are measured by single calls over three links. Then
@@ -17,6 +18,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,6 +32,7 @@ from benchmarks.cases import CASES, Case
 from benchmarks.common import markdown, measured_on, row, show, write
 from benchmarks.hosts import Hosts, missing
 from benchmarks.peers import BETAS, DECAY, EPS, LR, batch, training
+from numpygpt.nn.flat import cut
 from numpygpt.optim import AdamW, clip_grad_norm
 from numpygpt.parallel import blas_threads
 from numpygpt.parallel.group import BUCKET, LOCAL, Group, started
@@ -46,7 +49,7 @@ COLUMNS = ("case", "rate", "latency", "measured", "predicted", "of it computing"
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write the results to assets/outputs/")
+    parser.add_argument("what", choices=("steps", "exchanges"), help="what to measure, as above")
     parser.add_argument("--rank", choices=RANK, help="internal: be a rank that measures this")
     return parser.parse_args(argv)
 
@@ -58,20 +61,39 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if lacks := missing():
         raise RuntimeError(f"several hosts on one machine need {lacks}")
-    jobs = {name: cost.Job(**of) for name, of in over(NEAR, "alone").items()}
+    (compare_steps if args.what == "steps" else compare_exchanges)()
+    return 0
+
+
+def compare_steps() -> None:
+    """Predict steps, measure them, and write the table and what it started from."""
+    ranks = {name: cost.Job(**of) for name, of in over(NEAR, "alone").items()}
     link = calibrated(over(NEAR, "calls"), over(FAR, "calls"))
     lines = show([measured_on("numpy", "mpi4py", "mpich"), "", *markdown(COLUMNS)])
     for rate, latency in LINKS:
         one = replace(link, bandwidth=bytes_per_second(rate), latency=latency)
         for name, seconds in over((rate, latency), "steps").items():
-            lines += show([compared(jobs[name], one, rate, seconds)])
-    if args.write:
-        hosts = [job_of(CASES[name], LOCAL, CASES[name].B, cores(), times=3) for name in ("char", "gpt2")]
-        found = {"link": asdict(link), "hosts": {job.name: asdict(job) for job in hosts},
-                 "ranks": {name: asdict(job) for name, job in jobs.items()}}
-        cost.MEASURED.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        write(cost.MEASURED.with_suffix(".md"), lines)
-    return 0
+            lines += show([compared(ranks[name], one, rate, seconds)])
+    hosts = [job_of(CASES[name], LOCAL, CASES[name].B, cores(), times=3) for name in ("char", "gpt2")]
+    found = {"link": asdict(link), "hosts": {job.name: asdict(job) for job in hosts},
+             "ranks": {name: asdict(job) for name, job in ranks.items()}}
+    cost.MEASURED.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write(cost.MEASURED.with_suffix(".md"), lines)
+
+
+def compare_exchanges() -> None:
+    """Print the times of a reduce-scatter and an all-gather of the parameters of `char`: ours, and MPI's own."""
+    show([measured_on("numpy", "mpi4py", "mpich"), "", *markdown(["rate", "latency", *WAYS])])
+    for rate, latency in (("1gbit", 0.001), ("1gbit", 0.02), ("100mbit", 0.005)):
+        found = over((rate, latency), "ways")
+        show([row([spoken(rate), f"{1e3 * latency:.0f} ms",
+                   *(f"{1e3 * seconds:,.0f} ms" for seconds in found.values())])])
+
+
+def spoken(rate: str) -> str:
+    """1 Gbit/s for 1gbit."""
+    unit = next(unit for unit in BITS if rate.endswith(unit))
+    return f"{rate.removesuffix(unit)} {unit.capitalize()}/s"
 
 
 def bytes_per_second(rate: str) -> float:
@@ -83,7 +105,7 @@ def bytes_per_second(rate: str) -> float:
 def over(link: tuple[str, float], what: str) -> dict[str, Any]:
     """What two ranks measure over a link: the results of a function of `RANK`."""
     with Hosts(2, *link) as hosts:
-        process = hosts.mpiexec([sys.executable, __file__, "--rank", what], stdout=subprocess.PIPE, text=True)
+        process = hosts.mpiexec([sys.executable, __file__, "steps", "--rank", what], stdout=subprocess.PIPE, text=True)
         return json.loads(process.communicate(timeout=120)[0])
 
 
@@ -154,7 +176,7 @@ def calibrated(near: dict[str, float], far: dict[str, float]) -> cost.Link:
 def compared(job: cost.Job, link: cost.Link, rate: str, seconds: float) -> str:
     """A row of the table: a measured step and its prediction."""
     step = cost.step(job, 2, link)
-    return row([job.name, rate.replace("bit", "bit/s"), f"{1e3 * link.latency:.0f} ms", f"{1e3 * seconds:,.0f} ms",
+    return row([job.name, spoken(rate), f"{1e3 * link.latency:.0f} ms", f"{1e3 * seconds:,.0f} ms",
                 f"{1e3 * step.seconds:,.0f} ms", f"{1e3 * (step.compute + step.update):,.0f} ms",
                 f"{step.seconds / seconds - 1:+.0%}"])
 
@@ -169,7 +191,30 @@ def steps(group: Group) -> dict[str, Any]:
     return found
 
 
-RANK: dict[str, Callable[[Group], dict[str, Any]]] = {"alone": alone, "calls": calls, "steps": steps}
+def ours(group: Any, flat: np.ndarray) -> None:
+    group.sum(flat, [slice(0, len(flat))])
+
+
+def of_mpi(group: Any, flat: np.ndarray, entries: int = 1 << 20) -> None:
+    """The same by MPI's own calls, for pieces of so many entries, by default 4 MB."""
+    for piece in (flat[s] for s in cut(0, len(flat), entries)):
+        counts = [len(piece) // 2, len(piece) - len(piece) // 2]
+        group.comm.Reduce_scatter(piece, np.empty(counts[group.rank], piece.dtype), counts)
+        group.comm.Allgatherv(group.mpi.IN_PLACE, [piece, counts])
+
+
+WAYS = {"ours": ours, "MPI's own, in pieces of 4 MB": of_mpi,
+        "MPI's own, all at once": lambda group, flat: of_mpi(group, flat, len(flat))}
+
+
+def ways(group: Group) -> dict[str, float]:
+    """Seconds of a reduce-scatter and an all-gather of the parameters of `char`, in each way."""
+    flat = np.ones(3_208_960, np.float32)
+    return {name: timed(group, partial(way, group, flat), 2) for name, way in WAYS.items()}
+
+
+RANK: dict[str, Callable[[Group], dict[str, Any]]] = {"alone": alone, "calls": calls, "steps": steps,
+                                                          "ways": ways}
 
 
 if __name__ == "__main__":
