@@ -119,7 +119,7 @@ class Job:
 
     def stop(self, number: int, frame: Any) -> None:
         """Let the ranks stop after this step; a second Ctrl-C stops them at once, and a third one kills them."""
-        again = number == signal.SIGINT and self.signals
+        again = number == signal.SIGINT and len(self.signals) > 0
         self.signals.append(number)
         with suppress(AttributeError):  # a signal came before the job was started: it ends this process
             self.process.send_signal(signal.SIGINT if again else signal.SIGTERM)
