@@ -115,7 +115,7 @@ def start(args: Namespace, ranks: Together, folder: Path | None) -> None:
     config = config.changed(found)
     if base:
         base.check_tokenizer(dataset)
-    check_same(group, training, config, dataset, base)
+    check_same(group, training, config, dataset)
     resumed = checkpoint is not None
     notes = [cli.with_flags(text) for text in notes]
     print(introduction(config, dataset, room(sys.stdout, WIDTH), notes, resumed, group), flush=True)

@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         be_rank(args.rank)
         return 0
     if lacks := missing():
-        raise RuntimeError(f"several hosts on one machine need {lacks}")
+        raise RuntimeError(lacks)
     (compare_steps if args.what == "steps" else compare_exchanges)()
     return 0
 
@@ -74,7 +74,7 @@ def compare_steps() -> None:
         one = replace(link, bandwidth=bytes_per_second(rate), latency=latency)
         for name, seconds in over((rate, latency), "steps").items():
             lines += show([compared(ranks[name], one, rate, seconds)])
-    hosts = [job_of(CASES[name], LOCAL, CASES[name].B, cores(), times=3) for name in ("char", "gpt2")]
+    hosts = [job_of(CASES[name], LOCAL, CASES[name].B, cores(), times=2) for name in ("char", "gpt2")]
     found = {"link": asdict(link), "hosts": {job.name: asdict(job) for job in hosts},
              "ranks": {name: asdict(job) for name, job in ranks.items()}}
     cost.MEASURED.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -187,7 +187,7 @@ def steps(group: Group) -> dict[str, Any]:
     found = {}
     for name in NAMES:
         _, step = training(CASES[name], 1, group)
-        found[name] = timed(group, lambda: (step(), group.any(False)), 9)  # noqa: B023
+        found[name] = timed(group, lambda: (step(), group.any(False)), 8)  # noqa: B023
     return found
 
 

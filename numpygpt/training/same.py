@@ -14,14 +14,14 @@ import numpy as np
 
 from numpygpt.data import TokenDataset
 from numpygpt.parallel.group import Group
-from numpygpt.training.base import Base
 from numpygpt.training.config import Config
 from numpygpt.training.trainer import Trainer
 from numpygpt.utils.fetch import file_sha256
 from numpygpt.utils.text import shorten
 
 PACKAGE = Path(__file__).resolve().parents[1]
-OWN = ("data", "out", "log")  # settings that may differ: paths, which may be others on other machines, and rank 0's log
+DIGITS = 16  # of a checksum that are compared and shown
+OWN = ("data", "out", "init_from", "log")  # settings that may differ: paths on other machines, and rank 0's log
 
 
 def check_same(group: Group, facts: Callable[..., dict[str, Any]], *of: Any) -> None:
@@ -43,23 +43,24 @@ def program(args: Namespace) -> dict[str, Any]:
 
 
 def source_sha256(package: Path = PACKAGE) -> str:
-    """The SHA-256 of all source files, with their names."""
+    """The first digits of the SHA-256 of all source files, with their names."""
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
+    return digest.hexdigest()[:DIGITS]
 
 
-def training(config: Config, dataset: TokenDataset, base: Base | None) -> dict[str, Any]:
-    """What a rank will train: its settings, its data and the model that it starts from."""
+def training(config: Config, dataset: TokenDataset) -> dict[str, Any]:
+    """What a rank will train: its settings and its data."""
     settings = {f"setting {name}": value for name, value in config.to_dict().items() if name not in OWN}
-    files = {f"{name} in its data folder (SHA-256)": file_sha256(dataset.folder / name)
+    files = {f"{name} in its data folder (SHA-256)": file_sha256(dataset.folder / name)[:DIGITS]
              for name in ("train.bin", "val.bin", "tokenizer.json")}
-    return {**settings, **files, "model to start from (SHA-256)": base.sha256() if base else None}
+    return settings | files
 
 
 def beginning(trainer: Trainer) -> dict[str, Any]:
     """Where a rank begins. Machines of different kinds might draw or round the first parameters differently."""
     params = trainer.model.flat().params
-    return {"step": trainer.step, "parameters at the start (CRC-32)": f"{zlib.crc32(params.data):08x}"}
+    return {"step": trainer.step, "first parameters (CRC-32)": f"{zlib.crc32(params.data):08x}",
+            "model below the LoRA matrices (SHA-256)": trainer.base["sha256"][:DIGITS] if trainer.base else None}

@@ -74,11 +74,11 @@ def test_arguments_and_code_are_compared(tmp_path):
 def test_data_are_compared_by_their_content_not_by_their_path(tmp_path):
     folders = [make_data(tmp_path / name) for name in "ab"]
     a, b = (TokenDataset.load(folder) for folder in folders)
-    facts = [training(Config.of(data=str(d.folder), out=str(d.folder)), d, None) for d in (a, b)]
+    facts = [training(Config.of(data=str(d.folder), out=str(d.folder)), d) for d in (a, b)]
     assert facts[0] == facts[1]
     tokens = np.fromfile(folders[1] / "val.bin", a.val.dtype)
     tokens[-1] = tokens[0]
     tokens.tofile(folders[1] / "val.bin")
-    differ = {name for name, value in training(Config.of(), b, None).items() if facts[0].get(name) != value}
+    differ = {name for name, value in training(Config.of(), b).items() if facts[0].get(name) != value}
     assert [name for name in differ if "val.bin" in name] and not [name for name in differ if "train.bin" in name]
-    assert training(Config.of(lr=0.5), a, None)["setting lr"] == 0.5
+    assert training(Config.of(lr=0.5), a)["setting lr"] == 0.5
