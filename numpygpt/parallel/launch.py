@@ -34,7 +34,7 @@ def missing() -> str:
     if os.name != "posix":
         return "several processes need Linux or macOS"
     absent = "mpi4py" if find_spec("mpi4py") is None else "mpiexec" if mpiexec() is None else ""
-    return absent and f'{absent} is not installed (pip install -e ".[mpi]")'
+    return absent and f"{absent} is not installed"
 
 
 def mpiexec() -> str | None:
@@ -54,7 +54,7 @@ class Job:
 
     def __init__(self, n: int, words: Sequence[str]):
         if reason := missing():
-            raise RuntimeError(f"`processes={n}`: {reason}")
+            raise RuntimeError(f'`processes={n}` is not possible: {reason}. In this project: pip install -e ".[mpi]"')
         self.n, self.words = n, words
         self.signals: list[int] = []  # those passed on so far
         self.kept: list[bytes] = []  # what mpiexec has written about the end
