@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import measured_on
 from benchmarks.switch import TUN, address
+from numpygpt.parallel import launch
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
@@ -53,16 +54,11 @@ exec ip netns exec "$name" taskset -c "$cores" bash -c "$*"
 
 
 def missing() -> str:
-    """What this machine lacks to be several hosts; an empty string if it lacks nothing."""
+    """Why this machine cannot be several hosts; empty if it can."""
     if sys.platform != "linux" or os.geteuid():
-        return "root on Linux"
-    return next((tool for tool in ("ip", "tc", "taskset", "mpiexec") if not found(tool)),
-                "" if TUN.exists() else str(TUN))
-
-
-def found(tool: str) -> str | None:
-    """The path of a program, preferably one that was installed beside this Python."""
-    return shutil.which(tool, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+        return "several hosts on one machine need root on Linux"
+    absent = [f"{tool} is not installed" for tool in ("ip", "tc", "taskset") if shutil.which(tool) is None]
+    return absent[0] if absent else launch.missing() or ("" if TUN.exists() else f"there is no {TUN}")
 
 
 class Hosts:
@@ -104,7 +100,7 @@ class Hosts:
     def mpiexec(self, words: Sequence[Any], ranks: int = 0, **options: Any) -> subprocess.Popen:
         """Start `ranks` ranks of a command, by default one per host, from host 0."""
         hosts = ",".join(self.addresses)
-        launcher = [found("mpiexec"), "-launcher", "ssh", "-launcher-exec", self.ssh, "-hosts", hosts]
+        launcher = [launch.mpiexec(), "-launcher", "ssh", "-launcher-exec", self.ssh, "-hosts", hosts]
         variables = {**os.environ, **TCP_ONLY, **options.pop("env", {})}
         return self.start(0, [*launcher, "-n", ranks or len(self.names), *words], env=variables, **options)
 
@@ -175,7 +171,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     if lacks := missing():
-        raise RuntimeError(f"several hosts on one machine need {lacks}")
+        raise RuntimeError(lacks)
     print(measured_on("numpy", "mpi4py", "mpich"))
     with tempfile.TemporaryDirectory() as folder, Hosts(2, args.rate, args.latency / 1e3) as hosts:
         there_and_back, rate = measured(hosts)

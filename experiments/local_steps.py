@@ -64,7 +64,7 @@ def main() -> None:
     print("\n".join([measured_on("numpy", "mpi4py", "mpich"), "", setting, "",
                      *loss_table(found, SEEDS, "ranks meet", "every step", columns)]))
     if lacking := hosts.missing():
-        note(f"the bytes were not counted: this needs {lacking}")
+        note(f"the bytes were not counted: {lacking}")
         return
     counts = {name: counted(variant, words) for name, variant in all_.items() if variant.every}
     print("\n".join(["", *markdown(("ranks meet", "sent per rank and step, predicted", "counted"), [

@@ -10,7 +10,7 @@ from tiny import assert_same_run, make_data
 from benchmarks import hosts
 from numpygpt.utils.paths import ROOT
 
-pytestmark = [needs_mpi, pytest.mark.skipif(bool(hosts.missing()), reason=f"needs {hosts.missing()}")]
+pytestmark = [needs_mpi, pytest.mark.skipif(bool(hosts.missing()), reason=hosts.missing())]
 
 FLAGS = ["--n-layers", 1, "--n-heads", 2, "--d-model", 64, "--context", 8, "--batch-size", 4, "--steps", 300,
          "--warmup", 5, "--eval-every", 50, "--sample-tokens", 4, "--dropout", 0.1, "--workers", 1]
