@@ -35,7 +35,8 @@ from numpygpt.training.metrics import MetricsLog
 from numpygpt.training.presets import read_preset
 from numpygpt.training.report import introduction
 from numpygpt.training.run import RunLoop
-from numpygpt.training.start import changes, check_free, new_run, open_data, resume_run
+from numpygpt.training.same import beginning, check_same, program, training
+from numpygpt.training.start import changes, check_free, new_run, open_data, read_run, resume_run
 from numpygpt.training.validation import eval_tokens
 from numpygpt.utils import cli
 from numpygpt.utils.colour import colours, room
@@ -96,9 +97,15 @@ def muted(group: Group) -> Iterator[Path | None]:
 
 def start(args: Namespace, ranks: Together, folder: Path | None) -> None:
     """Train as one of the ranks. The files of a run go to `folder` if there is one."""
-    with ProgressBars() as bars:
-        config, checkpoint, base, notes = resume_run(args) if args.resume else new_run(args, bars)
+    group = ranks.group
+    check_same(group, program, args)
+    checkpoint = read_run(args, group) if args.resume else None
+    with ranks.in_turn(), ProgressBars() as bars:
+        config, checkpoint, base, notes = (
+            resume_run(args, checkpoint, group) if checkpoint else new_run(args, bars))
     notes += ranks.notes()
+    if group.rank:
+        config = replace(config, log="none")
     out = folder or Path(config.out)
     check_logger(config.log)  # before any work is done
     with ranks.in_turn():
@@ -108,18 +115,21 @@ def start(args: Namespace, ranks: Together, folder: Path | None) -> None:
     config = config.changed(found)
     if base:
         base.check_tokenizer(dataset)
+    check_same(group, training, config, dataset)
     resumed = checkpoint is not None
-    print(introduction(config, dataset, room(sys.stdout, WIDTH), map(cli.with_flags, notes), resumed), flush=True)
-    check_memory(config, config.model.vocab_size or dataset.vocab_size, resumed)
+    notes = [cli.with_flags(text) for text in notes]
+    print(introduction(config, dataset, room(sys.stdout, WIDTH), notes, resumed, group), flush=True)
+    check_memory(config, config.model.vocab_size or dataset.vocab_size, resumed, group)
     if args.dry_run and not (checkpoint or args.trace):
         return  # before the model takes memory
-    trainer = Trainer(config, dataset, base, ranks.group)
+    trainer = Trainer(config, dataset, base, group)
     if checkpoint:
         try:
             trainer.load(checkpoint)
         except ValueError as error:
             raise ValueError(f"{display_path(checkpoint.path)}: {error}") from error
         checkpoint = replace(checkpoint, arrays={})  # the trainer has copied them: free their memory
+    check_same(group, beginning, trainer)
     if args.resume:
         print(f"resumed at step {trainer.step:,} of {config.steps:,}" + changes(checkpoint, config), flush=True)
     if args.trace:

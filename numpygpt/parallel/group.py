@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any, NoReturn
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpygpt.nn.flat import cut
 from numpygpt.utils.cores import cores
 
 BUCKET = 1 << 18  # entries: 1 MB in float32. Larger messages wait for an answer before their bytes leave
-PART = 1 << 14  # a rank's part of a bucket has at least as many entries, 64 KB: whole pages of memory
+PART = 1 << 14  # a rank's part of a bucket has at least as many entries, 64 KB
 AHEAD = 4  # buckets on their way while one more starts, so that a slow answer does not leave the line idle
 ABORT_SECONDS = 3.0  # an abort that takes longer hangs, because the network is gone
 LAUNCHED = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MPI_LOCALRANKID")  # mpiexec sets one of these
@@ -28,8 +28,8 @@ class Group:
     the ranks on it; if the machines differ, the smallest of these numbers. Every rank must make the same calls in the
     same order, because each call waits for all ranks.
 
-    A flat array is shared out in buckets of about 1 MB, and each rank owns a part of each bucket. `runs` are the slices
-    of the array that count (see `Flat.runs`). Rajbhandari et al. 2020, ZeRO, stage 1.
+    Of a flat array each rank owns a part. It is sent in buckets of about 1 MB, which hold entries of all ranks. `runs`
+    are the slices of the array that count (see `Flat.runs`). Rajbhandari et al. 2020, ZeRO, stage 1.
     """
 
     rank, size = 0, 1
@@ -40,14 +40,19 @@ class Group:
 
     def own(self, runs: list[slice]) -> list[slice]:
         """The slices that this rank owns, in order."""
-        return [part for shares in self.shares(runs) if (part := shares[self.rank]).start < part.stop]
+        return [part for run in runs if (part := self.divided(run)[self.rank]).start < part.stop]
+
+    def divided(self, run: slice) -> list[slice]:
+        """The run in one slice per rank. A rank owns one piece of it, not a part of every bucket: otherwise a huge page
+        of memory (2 MB) would hold entries of several ranks, and moments would take as much memory on each of them."""
+        edges = [run.start + (run.stop - run.start) * i // self.size for i in range(self.size + 1)]
+        return [slice(a, b) for a, b in pairwise(edges)]
 
     def shares(self, runs: list[slice]) -> Iterator[list[slice]]:
-        """The runs in buckets, and every bucket in neighbouring slices, one for each rank."""
+        """The runs in buckets: neighbouring entries of each rank's slice, as many of each."""
         for run in runs:
-            for s in cut(run.start, run.stop, max(BUCKET, PART * self.size)):
-                edges = [s.start + (s.stop - s.start) * i // self.size for i in range(self.size + 1)]
-                yield [slice(a, b) for a, b in pairwise(edges)]
+            of_ranks = [cut(part.start, part.stop, max(BUCKET // self.size, PART)) for part in self.divided(run)]
+            yield from (list(shares) for shares in zip_longest(*of_ranks, fillvalue=slice(0, 0)))
 
     def sum(self, flat: np.ndarray, runs: list[slice]) -> None:
         """Replace the runs of a 1-D array by their sum over the ranks. All ranks get the same bits."""

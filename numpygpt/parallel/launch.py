@@ -34,7 +34,7 @@ def missing() -> str:
     if os.name != "posix":
         return "several processes need Linux or macOS"
     absent = "mpi4py" if find_spec("mpi4py") is None else "mpiexec" if mpiexec() is None else ""
-    return absent and f'{absent} is not installed (pip install -e ".[mpi]")'
+    return absent and f"{absent} is not installed"
 
 
 def mpiexec() -> str | None:
@@ -49,9 +49,12 @@ class Job:
     Rank 0 has this process's stdout and stderr, be they a terminal, a pipe or a file, and writes as this process would.
     What other ranks and mpiexec write comes through a pipe. The job is in a session of its own, so that this process
     alone gets a terminal's signals, and passes each on once. If this process is killed, the job stops (on Linux).
+    RuntimeError if mpi4py or mpiexec is missing.
     """
 
     def __init__(self, n: int, words: Sequence[str]):
+        if reason := missing():
+            raise RuntimeError(f'`processes={n}` is not possible: {reason}. In this project: pip install -e ".[mpi]"')
         self.n, self.words = n, words
         self.signals: list[int] = []  # those passed on so far
         self.kept: list[bytes] = []  # what mpiexec has written about the end
@@ -95,11 +98,12 @@ class Job:
 
     def read(self) -> None:
         """Show what other ranks write, and keep what mpiexec does."""
-        for line in self.process.stdout or ():
-            if MPICH.match(line):
-                self.kept.append(line)
-            else:
-                os.write(2, line)
+        with self.process.stdout as lines:  # type: ignore[union-attr]
+            for line in lines:
+                if MPICH.match(line):
+                    self.kept.append(line)
+                else:
+                    os.write(2, line)
 
     @contextmanager
     def handlers(self) -> Iterator[None]:
@@ -115,7 +119,7 @@ class Job:
 
     def stop(self, number: int, frame: Any) -> None:
         """Let the ranks stop after this step; a second Ctrl-C stops them at once, and a third one kills them."""
-        again = number == signal.SIGINT and self.signals
+        again = number == signal.SIGINT and len(self.signals) > 0
         self.signals.append(number)
         with suppress(AttributeError):  # a signal came before the job was started: it ends this process
             self.process.send_signal(signal.SIGINT if again else signal.SIGTERM)

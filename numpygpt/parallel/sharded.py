@@ -44,6 +44,11 @@ class Sharded:
         this rank's."""
         self.owners.reduce_scatter(self.flat.grads, self.flat.runs())
 
+    def collect(self) -> None:
+        """After `reduce`, give every rank the sums that the others own. A step does not need this: it is for looking.
+        """
+        self.owners.all_gather(self.flat.grads, self.flat.runs())
+
     def spread(self) -> None:
         """Give every rank the parameters that the others have updated."""
         self.owners.all_gather(self.flat.params, self.flat.runs())

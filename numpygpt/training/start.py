@@ -66,18 +66,15 @@ def new_run(args: Namespace, progress: Progress | None = None) -> Start:
     return Start(config, None, base, notes)
 
 
-def resume_run(args: Namespace, group: Group = LOCAL) -> Start:
-    """A run that continues where it stopped. Rank 0 alone reads the checkpoint; the other ranks get its header."""
+def resume_run(args: Namespace, checkpoint: Checkpoint, group: Group = LOCAL) -> Start:
+    """A run that continues where it stopped, from what `read_run` has read."""
     flags = given(args)
     if args.preset or "init_from" in flags:
         raise ValueError("`resume` takes everything from the run: give neither a preset nor `init_from` with it")
-    read = opened(args) if group.rank == 0 else None
-    path, header = group.share((read.path, read.header) if read else None)[0]
-    checkpoint = read or Checkpoint(path, header, {})
     try:
         base = base_of(checkpoint.header)
     except ValueError as error:
-        raise ValueError(f"{display_path(path)} cannot be resumed: {error}") from error
+        raise ValueError(f"{display_path(checkpoint.path)} cannot be resumed: {error}") from error
     old = run_config(checkpoint)
     old = replace(old, model=replace(old.model, vocab_size=checkpoint.header["model"]["vocab_size"]))
     keep_fixed({s.key: s.value(old) for s in SETTINGS if s.fixed}, flags, "a resumed run keeps its")
@@ -92,8 +89,12 @@ def resume_run(args: Namespace, group: Group = LOCAL) -> Start:
     return Start(config, checkpoint, base, jumps(checkpoint.header, old, config, group))
 
 
-def opened(args: Namespace) -> Checkpoint:
-    """The checkpoint to resume from, checked."""
+def read_run(args: Namespace, group: Group = LOCAL) -> Checkpoint:
+    """The checkpoint to resume from, checked. Rank 0 alone reads it, and the other ranks get its header, so only the
+    machine of rank 0 needs the run folder."""
+    if group.rank:
+        path, header = group.share(None)[0]
+        return Checkpoint(path, header, {})
     path = Path(args.resume) / "ckpt.npz"
     if (advice := from_best(path)) and not path.exists():
         raise FileNotFoundError(f"{display_path(args.resume)} has no ckpt.npz to resume{advice}")
@@ -102,6 +103,7 @@ def opened(args: Namespace) -> Checkpoint:
         check_unlocked(path.parent)
     checkpoint = load_checkpoint(path, needs=MODEL_KEYS, advice=from_best(path))
     check_model(checkpoint)
+    group.share((checkpoint.path, checkpoint.header))
     return checkpoint
 
 

@@ -177,17 +177,20 @@ class Trainer:
 
 
 def evaluate(parallel: DataParallel, batches: Any) -> float:
-    """The mean loss in nats per token over all of `batches`, without dropout; nan if there are none.
+    """The mean loss in nats per token over all of `batches`, without dropout; nan if there are none. Ranks share the
+    rows of each batch, and add up at the end what they have found.
 
     Afterwards every module is in its previous mode. Raises NotFinite if a loss is not finite.
     """
     total, count = 0.0, 0
     with evaluation(parallel.model), np.errstate(all="ignore"):
         for x, y in batches:
-            targets = int(np.count_nonzero(y != parallel.model.ignore_index))
-            loss = parallel.loss(x, y)
+            rows = np.array_split(y, parallel.workers * parallel.group.size)[parallel.shards]
+            targets = sum(int(np.count_nonzero(of != parallel.model.ignore_index)) for of in rows)
+            loss = parallel.loss(x, y, apart=True)
             if not math.isfinite(loss):
                 raise NotFinite(f"the validation loss is not finite; {first_not_finite(parallel.model, [(x, y)])}")
             total += loss * targets
             count += targets
-    return total / count if count else math.nan
+    everywhere = parallel.group.sum_scalar(count)
+    return parallel.group.sum_scalar(total) / everywhere if everywhere else math.nan

@@ -1,25 +1,22 @@
-"""train.py as a rank of mpiexec, with a fault on one rank: faulty.py FAULT RANK STEP ARGUMENTS..."""
+"""train.py as a rank of mpiexec, with a fault on one rank: faulty.py FAULT RANK STEP ARGUMENTS... At step 0 the fault
+comes before training. A watch waits for PATIENCE seconds only."""
 
 import os
+import resource
 import signal
 import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[n]) for n in (1, 2)]
+import numpy as np
+from tiny import train_module
 
-from tiny import train_module  # noqa: E402
+from numpygpt.parallel import together, watch
+from numpygpt.training import failures
+from numpygpt.training.run import RunLoop
+from numpygpt.utils import cli
 
-import numpygpt.parallel.together  # noqa: E402
-from numpygpt.training.run import RunLoop  # noqa: E402
-from numpygpt.utils import cli  # noqa: E402
-
-fault, rank, step, sys.argv[1:] = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
-sys.argv[0] = "train.py"
-
-
-def signalled(number):
-    return lambda trainer: os.kill(os.getpid(), number)
+PATIENCE = 4
 
 
 def raised(error):
@@ -28,35 +25,61 @@ def raised(error):
     return act
 
 
+def signalled(name):
+    return lambda trainer: os.kill(os.getpid(), getattr(signal, name))
+
+
+def busy(trainer):
+    """Hold the interpreter for longer than a watch waits."""
+    until = time.monotonic() + 2 * PATIENCE
+    while time.monotonic() < until:
+        pass
+
+
+def full(name, more):
+    """From now on, no file may grow beyond the size that this file of the run has now, and `more` bytes."""
+
+    def act(trainer):
+        size = (Path(trainer.config.out) / name).stat().st_size + more
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    return act
+
+
 def not_finite(trainer):
-    trainer.model.flat().params[0] = float("nan")
+    trainer.model.flat().params[0] = np.nan
 
 
 FAULTS = {
-    "SIGKILL": signalled(signal.SIGKILL), "SIGSTOP": signalled(signal.SIGSTOP), "SIGTERM": signalled(signal.SIGTERM),
-    "SIGINT": signalled(signal.SIGINT), "SIGHUP": signalled(signal.SIGHUP), "SIGSEGV": signalled(signal.SIGSEGV),
-    "error": raised(OSError("the disk is gone")), "bug": raised(KeyError("a bug")),
-    "memory": raised(MemoryError("no room")), "nan": not_finite, "exit": lambda trainer: os._exit(5),
-    "busy": lambda trainer: time.sleep(30),
+    "error": raised(OSError("the disk is gone")), "memory": raised(MemoryError("no room")),
+    "data": raised(failures.DataGone("train.bin has changed")), "bug": raised(KeyError("a bug")),
+    "nan": not_finite, "busy": busy, "exit": lambda trainer: os._exit(5),
+    "ckpt.npz": full("ckpt.npz", -300), "metrics.jsonl": full("metrics.jsonl", 300),
 }
-update = RunLoop.update
+FAULTS |= {name: signalled(name) for name in ("SIGKILL", "SIGSTOP", "SIGTERM", "SIGINT", "SIGHUP")}
 
 
-def updated(self, bar):
-    update(self, bar)
-    if self.trainer.step == step and self.trainer.group.rank == rank:
-        FAULTS[fault](self.trainer)
+def main(fault, rank, step):
+    act, update, agree = FAULTS[fault], RunLoop.update, together.Together.agree
+
+    def updated(self, bar):
+        update(self, bar)
+        if (self.trainer.step, self.trainer.group.rank) == (step, rank):
+            act(self.trainer)
+
+    def agreed(self):
+        if self.group.rank == rank:
+            act(None)
+        agree(self)
+
+    watch.PATIENCE = PATIENCE
+    if step:
+        RunLoop.update = updated
+    else:
+        together.Together.agree = agreed
+    cli.run(train_module().main)
 
 
-def before_training(self):
-    if self.group.rank == rank:
-        FAULTS[fault](None)
-    agree(self)
-
-
-agree = numpygpt.parallel.together.Together.agree
-if step:
-    RunLoop.update = updated
-else:
-    numpygpt.parallel.together.Together.agree = before_training
-cli.run(train_module().main)
+if __name__ == "__main__":
+    fault, rank, step, *arguments = sys.argv[1:]
+    sys.argv[:] = ["train.py", *arguments]
+    main(fault, int(rank), int(step))

@@ -12,10 +12,10 @@ CALM = {"n_layers": 2, "n_heads": 2, "d_model": 16, "context": 8, "batch_size": 
         "lr": 1e-3, "min_lr": 1e-4, "dropout": 0.0, "workers": 1, "seed": 5}
 
 
-def case(name, steps=STEPS, ignored=False, load=None, saves=(), **config):
+def case(name, steps=STEPS, ignored=False, load=None, saves=(), traced=False, **config):
     """A case for train_cases.py. `saves` are (step, path)."""
     given = {"load": str(load)} if load else {}
-    return {"name": name, "config": CALM | config, "steps": steps, "ignored": ignored,
+    return {"name": name, "config": CALM | config, "steps": steps, "ignored": ignored, "traced": traced,
             "saves": {str(step): str(path) for step, path in saves}, **given}
 
 

@@ -29,7 +29,7 @@ CASES = {
 }
 # Only the order of the sums differs: relative rounding is 6e-8 in float32 and 1e-16 in float64, and 50 steps add to it.
 # A gradient is a sum with cancellation, so its norm has fewer digits than a loss.
-TOLERANCE = {"float32": {"loss": 1e-6, "val": 1e-6, "grad_norm": 5e-5},
+TOLERANCE = {"float32": {"loss": 1e-6, "val": 1e-6, "grad_norm": 2e-4},
              "float64": {"loss": 1e-14, "val": 1e-14, "grad_norm": 1e-13}}
 
 

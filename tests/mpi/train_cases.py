@@ -3,8 +3,8 @@
     python train_cases.py CASES.json DATA OUT
 
 CASES.json: a list of cases, each with a `name`, `config` (settings) and `steps`. `ignored` leaves out targets, `load`
-names a checkpoint to resume from, and `saves` one for each step after which to save. OUT/NAME.RANK.npz gets what the
-rank found.
+names a checkpoint to resume from, and `saves` one for each step after which to save. `traced` traces the last step.
+OUT/NAME.RANK.npz gets what the rank found.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from numpygpt.data import TokenDataset, eval_batches
+from numpygpt.inspection.step import TracedStep
 from numpygpt.parallel.blas import blas_threads
 from numpygpt.parallel.group import LOCAL, started
 from numpygpt.training import Trainer
@@ -46,12 +47,14 @@ def train(case, dataset, group=LOCAL):
             t.load(replace(checkpoint, arrays={}) if group.rank else checkpoint)
         numbers = []
         while t.step < case["steps"]:
-            numbers.append(t.update())
+            watched = TracedStep(t) if case.get("traced") and t.step == case["steps"] - 1 else None
+            numbers.append(watched.apply() if watched else t.update())
             if path := case.get("saves", {}).get(str(t.step)):
                 t.save(path)
         val = evaluate(t.parallel, eval_batches(dataset.val, config.batch_size, config.model.max_len, 300))
     flat = t.model.flat()
     found = {name: np.array([row[name] for row in numbers]) for name in numbers[0]}
+    found |= watched.row() if watched else {}
     return found | {"val": val, "params": np.concatenate([flat.params[run] for run in flat.runs()])}
 
 
