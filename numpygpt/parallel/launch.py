@@ -34,7 +34,7 @@ def missing() -> str:
     if os.name != "posix":
         return "several processes need Linux or macOS"
     absent = "mpi4py" if find_spec("mpi4py") is None else "mpiexec" if mpiexec() is None else ""
-    return absent and f'{absent} is not installed (pip install -e ".[mpi]")'
+    return absent and f"{absent} is not installed"
 
 
 def mpiexec() -> str | None:
@@ -54,7 +54,7 @@ class Job:
 
     def __init__(self, n: int, words: Sequence[str]):
         if reason := missing():
-            raise RuntimeError(f"`processes={n}`: {reason}")
+            raise RuntimeError(f'`processes={n}` is not possible: {reason}. In this project: pip install -e ".[mpi]"')
         self.n, self.words = n, words
         self.signals: list[int] = []  # those passed on so far
         self.kept: list[bytes] = []  # what mpiexec has written about the end
@@ -119,7 +119,7 @@ class Job:
 
     def stop(self, number: int, frame: Any) -> None:
         """Let the ranks stop after this step; a second Ctrl-C stops them at once, and a third one kills them."""
-        again = number == signal.SIGINT and self.signals
+        again = number == signal.SIGINT and len(self.signals) > 0
         self.signals.append(number)
         with suppress(AttributeError):  # a signal came before the job was started: it ends this process
             self.process.send_signal(signal.SIGINT if again else signal.SIGTERM)

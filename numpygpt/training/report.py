@@ -12,6 +12,7 @@ import numpy as np
 from numpygpt.data import TokenDataset
 from numpygpt.data.meta import plain
 from numpygpt.parallel.group import LOCAL, Group
+from numpygpt.parallel.launch import missing
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.config import Config
 from numpygpt.training.memory import memory, parameters
@@ -55,7 +56,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
         ("", f"evaluated every {counted(c.eval_every, 'step')} on {read:,} validation tokens"
              + (f", at the end on all {targets:,}" if read < targets else "")),
         ("machine", f"{sharing(workers, group)}; about {memory(c, known, resumed, group) / 1e6:,.0f} MB of memory"
-                    f"{' per rank' if group.size > 1 else ''}; the time is estimated after the first steps"),
+                    f"{' per process' if group.size > 1 else ''}; the time is estimated after the first steps"),
         ("saved in", f"{display_path(c.out)}; seed {c.seed}"),
         ("baselines", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
                       f"{bigram_loss(d.train, d.val, V):.2f} nats per token"),
@@ -71,10 +72,12 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
 
 
 def sharing(workers: int, group: Group) -> str:
-    """Return what shares a batch."""
-    if group.size == 1:
-        return f"{counted(workers, 'worker')} on {counted(cores(), 'core')}"
-    return f"{group.size} ranks of {counted(workers, 'worker')} each"
+    """Return what shares a batch, and why."""
+    if group.size > 1:
+        return f"{group.size} processes of {counted(workers, 'worker')} each, through MPI"
+    shared = f"{counted(workers, 'worker')} on {counted(cores(), 'core')}"
+    why = missing() or f"--processes {workers} would be processes"
+    return f"{shared}, as threads ({why})" if workers > 1 else shared
 
 
 def start_rows(c: Config, vocab_size: int) -> list[tuple[str, str]]:

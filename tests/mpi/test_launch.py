@@ -108,7 +108,6 @@ def test_a_second_ctrl_c_stops_at_once(data, tmp_path):
         wait_for(lambda: "again" in job.text)
         job.press(b"\x03")
         assert job.process.wait(SECONDS) == 130
-    print(job.text)
     assert "--resume" in job.text and step(out) == 0 and not running(out)
 
 
