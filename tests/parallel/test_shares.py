@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from numpygpt.parallel.group import BUCKET, Group
+from numpygpt.parallel.group import BUCKET, PART, Group
 
 RUNS = {"one": [slice(0, 3 * BUCKET + 5)], "several": [slice(3, 10), slice(12, 13), slice(20, 2 * BUCKET)],
         "fewer entries than ranks": [slice(4, 6)], "none": []}
@@ -33,6 +33,7 @@ def test_every_entry_has_one_owner_and_a_bucket_has_a_slice_for_each_rank(runs, 
             assert abs(sum(s.stop - s.start for s in mine) - (run.stop - run.start) / size) < 1
         assert list(group.shares(runs)) == list(next(ranks(size)).shares(runs))
         assert all(len(bucket) == size for bucket in group.shares(runs))
+        assert all(sum(s.stop - s.start for s in bucket) <= max(BUCKET, PART * size) for bucket in group.shares(runs))
     expected = np.zeros_like(owners)
     for run in runs:
         expected[run] = 1
