@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Measure what `benchmarks/cost.py` starts from, and compare its predictions with real steps over a network.
 
-    python benchmarks/network.py steps          two minutes; writes assets/outputs/network.json and network.md
+    python benchmarks/network.py machine        the times of this whole machine, for tables of the cost model
+    python benchmarks/network.py steps > assets/outputs/network.md             steps over a network
     python benchmarks/network.py exchanges > assets/outputs/exchanges.md       our exchange of arrays, and MPI's own
 
-Two hosts of one core each share this machine (`benchmarks/hosts.py`): it needs root, Linux and two cores. The times of
-a rank are measured without communication. Those of the network are measured by single calls over three links. Then
-steps over other links are predicted, and measured. Let nothing else run meanwhile.
+The first two also write what they measured to assets/outputs/network.json. In the last two, two hosts of one core each
+share this machine (`benchmarks/hosts.py`): they need root, Linux and two cores. The times of a rank are measured
+without communication, and those of the network by single calls over two links. From these, steps over other links are
+predicted, and then measured. Let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import cost
 from benchmarks.cases import CASES, Case
-from benchmarks.common import markdown, measured_on, row, show, write
+from benchmarks.common import markdown, measured_on, row, show
 from benchmarks.hosts import Hosts, missing
 from benchmarks.peers import BETAS, DECAY, EPS, LR, batch, training
 from numpygpt.nn.flat import cut
@@ -39,7 +41,7 @@ from numpygpt.parallel.group import BUCKET, LOCAL, Group, started
 from numpygpt.utils import cli
 from numpygpt.utils.cores import cores
 
-NAMES = ("quick", "char")
+TIMES = {"quick": 24, "char": 8}  # cases, and how many steps of each are measured
 NEAR, FAR = ("1gbit", 0.0), ("1gbit", 0.02)  # calibration: rate, seconds
 SIZES = (1 << 20, 1 << 22)  # entries of the arrays that are exchanged to calibrate
 LINKS = tuple((rate, latency) for rate in ("1gbit", "100mbit") for latency in (0.001, 0.005, 0.02))
@@ -49,7 +51,7 @@ COLUMNS = ("case", "rate", "latency", "measured", "predicted", "of it computing"
 
 def parse(argv: list[str] | None = None) -> Namespace:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("steps", "exchanges"), help="what to measure, as above")
+    parser.add_argument("what", choices=COMMANDS, help="what to measure, as above")
     parser.add_argument("--rank", choices=RANK, help="internal: be a rank that measures this")
     return parser.parse_args(argv)
 
@@ -61,24 +63,31 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if lacks := missing():
         raise RuntimeError(lacks)
-    (compare_steps if args.what == "steps" else compare_exchanges)()
+    COMMANDS[args.what]()
     return 0
 
 
+def measure_machine() -> None:
+    """Measure the times of `char` and of GPT-2 124M with all cores."""
+    jobs = [job_of(CASES[name], LOCAL, CASES[name].B, cores(), times=2) for name in ("char", "gpt2")]
+    keep(hosts={job.name: asdict(job) for job in jobs})
+
+
+def keep(**found: Any) -> None:
+    """Write what was measured, beside what the file already has."""
+    before = json.loads(cost.MEASURED.read_text(encoding="utf-8")) if cost.MEASURED.exists() else {}
+    cost.MEASURED.write_text(json.dumps(before | found, indent=2) + "\n", encoding="utf-8")
+
+
 def compare_steps() -> None:
-    """Predict steps, measure them, and write the table and what it started from."""
-    ranks = {name: cost.Job(**of) for name, of in over(NEAR, "alone").items()}
+    """Predict steps, and measure them."""
     link = calibrated(over(NEAR, "calls"), over(FAR, "calls"))
-    lines = show([measured_on("numpy", "mpi4py", "mpich"), "", *markdown(COLUMNS)])
+    keep(link=asdict(link))
+    show([measured_on("numpy", "mpi4py", "mpich"), "", *markdown(COLUMNS)])
     for rate, latency in LINKS:
         one = replace(link, bandwidth=bytes_per_second(rate), latency=latency)
-        for name, seconds in over((rate, latency), "steps").items():
-            lines += show([compared(ranks[name], one, rate, seconds)])
-    hosts = [job_of(CASES[name], LOCAL, CASES[name].B, cores(), times=2) for name in ("char", "gpt2")]
-    found = {"link": asdict(link), "hosts": {job.name: asdict(job) for job in hosts},
-             "ranks": {name: asdict(job) for name, job in ranks.items()}}
-    cost.MEASURED.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    write(cost.MEASURED.with_suffix(".md"), lines)
+        for job, seconds in over((rate, latency), "steps").values():
+            show([compared(cost.Job(**job), one, rate, seconds)])
 
 
 def compare_exchanges() -> None:
@@ -130,12 +139,7 @@ def timed(group: Group, call: Callable[[], Any], times: int) -> float:
     return median((after - before) / 2 for before, after in zip(at, at[2:], strict=False))
 
 
-def alone(group: Group) -> dict[str, Any]:
-    """A Job for each case: the times of a rank with half of the rows, while the other ranks do the same."""
-    return {name: asdict(job_of(CASES[name], group, CASES[name].B // 2, workers=1)) for name in NAMES}
-
-
-def job_of(case: Case, group: Group, most: int, workers: int, times: int = 9) -> cost.Job:
+def job_of(case: Case, group: Group, most: int, workers: int, times: int) -> cost.Job:
     """Measure the times of a rank: of forward and backward with `most` rows and with half as many, and of an update."""
     spent = {}
     for rows in (most // 2, most):
@@ -151,7 +155,7 @@ def job_of(case: Case, group: Group, most: int, workers: int, times: int = 9) ->
     few, many = spent
     token = (spent[many] - spent[few]) / (many - few) / case.T
     return cost.Job(case.name, parallel.model.n_params(), case.B, case.T, token, spent[few] - few * case.T * token,
-                    timed(group, update, times), timed(group, optimizer.zero_grad, times))
+                    timed(group, update, times), timed(group, optimizer.zero_grad, times), most)
 
 
 def calls(group: Group) -> dict[str, float]:
@@ -182,12 +186,14 @@ def compared(job: cost.Job, link: cost.Link, rate: str, seconds: float) -> str:
 
 
 def steps(group: Group) -> dict[str, Any]:
-    """Seconds of a training step of each case that the ranks share, with the question of the training loop whether to
-    stop."""
+    """For each case the Job of a rank, measured while the other rank does the same, and seconds of a training step that
+    the ranks share, with the question of the training loop whether to stop. One after the other, so that drift of the
+    processor's speed is in both."""
     found = {}
-    for name in NAMES:
+    for name, times in TIMES.items():
+        job = job_of(CASES[name], group, CASES[name].B // 2, 1, times // 2)
         _, step = training(CASES[name], 1, group)
-        found[name] = timed(group, lambda: (step(), group.any(False)), 8)  # noqa: B023
+        found[name] = (asdict(job), timed(group, lambda: (step(), group.any(False)), times))  # noqa: B023
     return found
 
 
@@ -213,8 +219,8 @@ def ways(group: Group) -> dict[str, float]:
     return {name: timed(group, partial(way, group, flat), 2) for name, way in WAYS.items()}
 
 
-RANK: dict[str, Callable[[Group], dict[str, Any]]] = {"alone": alone, "calls": calls, "steps": steps,
-                                                          "ways": ways}
+RANK: dict[str, Callable[[Group], dict[str, Any]]] = {"calls": calls, "steps": steps, "ways": ways}
+COMMANDS = {"machine": measure_machine, "steps": compare_steps, "exchanges": compare_exchanges}
 
 
 if __name__ == "__main__":
