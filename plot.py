@@ -27,7 +27,7 @@ from numpygpt.utils.text import suggestion
 try:
     import matplotlib
 except ValueError as error:  # an invalid matplotlibrc
-    cli.refuse(ValueError(f"matplotlib cannot start: {error}"))
+    cli.end(2, cli.refusal(f"matplotlib cannot start: {error}"))
 
 from matplotlib.figure import Figure
 

@@ -29,7 +29,7 @@ from numpygpt.verify.cases import gradient_cases
 
 TOLERANCE = 1e-6
 # Tests run in two processes. These folders are one half of the work, or a little less; the other process runs the rest.
-FIRST_HALF = [f"tests/{name}" for name in ("plots", "inspection", "tokenizer", "browser", "docs")]
+FIRST_HALF = {"not slow": ("plots", "inspection", "tokenizer"), "slow": ("browser", "docs", "scripts")}
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -73,12 +73,13 @@ def tests(mark: str) -> int:
 
     The gradients are checked first, unless only slow tests are wanted. If one is wrong, no test runs.
     """
+    folders = [f"tests/{name}" for name in FIRST_HALF[mark]]
     with tempfile.TemporaryFile() as output:
-        second = pytest(["-m", mark, *(f"--ignore={folder}" for folder in FIRST_HALF)], output)
+        second = pytest(["-m", mark, *(f"--ignore={folder}" for folder in folders)], output)
         try:
             if mark != "slow" and table():
                 return 1
-            status = pytest(["-m", mark, *FIRST_HALF]).wait()
+            status = pytest(["-m", mark, *folders]).wait()
             status = second.wait() or status
         finally:
             second.kill()  # no effect if it has ended

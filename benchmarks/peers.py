@@ -10,6 +10,7 @@ import importlib.util
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from numpygpt.nn import causal_attention
 from numpygpt.nn.functional import row_slices
 from numpygpt.nn.modules.loss import LOGIT_ENTRIES, chunk_rows
 from numpygpt.optim import AdamW, clip_grad_norm
+from numpygpt.parallel.group import LOCAL, Group
 from numpygpt.parallel.threads import DataParallel, blas_threads
 from numpygpt.utils.cores import cores
 
@@ -42,22 +44,24 @@ def timed(step: Step, seconds: float, min_calls: int = 1) -> list[float]:
     return times
 
 
-def training(case: Case, workers: int | None = None) -> tuple[DataParallel, Step]:
-    """Return our workers and a function that does one training step with them."""
+def training(case: Case, workers: int | None = None, group: Group = LOCAL) -> tuple[DataParallel, Step]:
+    """Return our workers and a function that does one training step with them, and with the ranks of a group."""
     model = GPT(vocab_size=case.V, max_len=case.T, d_model=case.C, n_heads=case.H, n_layers=case.L,
                 activation=case.activation, tie_weights=case.tied)
-    parallel = DataParallel(model, workers)
+    parallel = DataParallel(model, workers, group)
     optimizer = AdamW(model, LR, BETAS, EPS, DECAY)
     return parallel, training_step(parallel, optimizer, *batch(case))
 
 
 def training_step(parallel: DataParallel, optimizer: AdamW, x: np.ndarray, y: np.ndarray) -> Step:
-    """Return a function that does one training step on x, y: loss, gradients, clipping, update."""
+    """Return a function that does one training step on x, y, as `Trainer` does: loss, gradients, clipping, update."""
     def step() -> int:
         parallel.loss(x, y)
         parallel.backward()
-        clip_grad_norm(parallel.model, 1.0, parallel.map_slices)
-        optimizer.step(parallel.map_slices)
+        parallel.reduce()
+        clip_grad_norm(parallel.model, 1.0, parallel.map_own, parallel.total)
+        optimizer.step(parallel.map_own)
+        parallel.spread()
         optimizer.zero_grad()
         return 1
 
@@ -167,15 +171,22 @@ def torch_model(case: Case):
 def torch_step(case: Case, form: str) -> Step:
     import torch
 
+    x, y = (torch.from_numpy(a) for a in batch(case))
+    return torch_training(case, torch.compile if form == "compile" else lambda model: model, x, y, form == "bf16")
+
+
+def torch_training(case: Case, wrap: Callable[[Any], Any], x: Any, y: Any, bf16: bool = False) -> Step:
+    """Return a function that does one training step on x, y with a wrapped (compiled, distributed) model."""
+    import torch
+
     model = torch_model(case)
     groups = [{"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": DECAY},
               {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS, fused=True)
-    forward = torch.compile(model) if form == "compile" else model
-    x, y = (torch.from_numpy(a) for a in batch(case))
+    forward = wrap(model)
 
     def step() -> int:
-        with torch.autocast("cpu", torch.bfloat16, enabled=form == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = forward(x, y)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

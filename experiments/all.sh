@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 outputs=assets/outputs curves=assets/training_curves
 
 # train NAME PRESET [FLAG ...]: train runs/NAME, or resume it. Evaluations use all tokens, so that losses compare.
+# Each of these runs has the machine to itself, because the tables report how long it took.
 train() {
   python - "$@" <<'PYTHON'
 import sys
@@ -47,4 +48,5 @@ python experiments/candidates.py > $outputs/candidates.md
 python experiments/spelled.py runs/char runs/word > $outputs/spelled.md
 python experiments/ablations.py > $outputs/ablations.md
 python experiments/modern.py > $outputs/modern.md
+python experiments/local_steps.py > $outputs/local_steps.md
 python experiments/finetune.py > $outputs/finetune.md

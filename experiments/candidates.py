@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Train the candidates for the presets `best_*`: models of characters, each trained for some minutes on two cores.
+"""Train the candidates for the presets `best_*`: models of characters, each trained for some minutes.
 
     python experiments/candidates.py > assets/outputs/candidates.md
 
-Eight trainings, one hour. They are kept in runs/candidates/, and complete ones are not trained again. The table's time
-per step is measured when the table is made: let nothing else run meanwhile.
+Eight trainings side by side, one hour on two cores. They are kept in runs/candidates/, and complete ones are not
+trained again. The table's time per step is measured when the table is made: let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import markdown, measured_on
 from experiments.report import step_seconds
-from experiments.runs import best_loss, last_train_loss, read_config, slug, train_run, training_parser
+from experiments.runs import best_loss, last_train_loss, slug
+from experiments.sweep import train_all, training_parser
+from numpygpt.plots.runs import RunData, read_config
 from numpygpt.training.config import Config
 from numpygpt.utils import cli
 from numpygpt.utils.text import duration
@@ -39,13 +41,18 @@ COLUMNS = ("run", *SETTINGS, "tokens read", "last training loss", "best validati
 
 def main() -> None:
     args = training_parser(__doc__, "candidates").parse_args()
-    rows = [row(name, args.runs, args.more) for name in CANDIDATES]
+    runs = train_all(trainings(args.runs, args.more))
+    rows = [row(name, run) for name, run in zip(CANDIDATES, runs.values(), strict=True)]
     print("\n".join([measured_on("numpy"), "", *markdown(COLUMNS, rows)]))
 
 
-def row(name: str, runs: Path, more: list[str]) -> list[str]:
-    """Train one candidate unless that is done, and return its row of the table."""
-    run = train_run(runs / slug(name), *NARROW.split(), *CANDIDATES[name].split(), *more)
+def trainings(runs: Path, more: list[str]) -> dict[Path, list[str]]:
+    """Return the arguments of all trainings, by folder."""
+    return {runs / slug(name): [*NARROW.split(), *flags.split(), *more] for name, flags in CANDIDATES.items()}
+
+
+def row(name: str, run: RunData) -> list[str]:
+    """Return one candidate's row of the table."""
     config = Config().changed(read_config(run.folder / "config.toml"), str(run.folder))
     seconds = step_seconds(config)
     values = config.to_dict()

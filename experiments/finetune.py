@@ -21,7 +21,8 @@ import numpy as np
 import train
 from benchmarks.common import markdown, measured_on
 from experiments.report import step_seconds
-from experiments.runs import load_data, train_run, training_parser
+from experiments.runs import config_of, load_data, prepared
+from experiments.sweep import train_all, training_parser
 from numpygpt.data import TokenDataset, eval_batches
 from numpygpt.models import GPT
 from numpygpt.parallel.threads import DataParallel
@@ -32,7 +33,7 @@ from numpygpt.training.base import Base
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.model_check import run_config
 from numpygpt.training.restore import restore
-from numpygpt.training.start import new_run, open_data
+from numpygpt.training.start import new_run
 from numpygpt.training.trainer import evaluate
 from numpygpt.utils import cli
 from numpygpt.utils.cores import cores
@@ -52,9 +53,9 @@ def main() -> None:
     args = parser.parse_args()
     a, b = seconds_per_step(args.runs, args.presets, args.more)
     tuned, scratch = (args.runs / Path(preset).stem for preset in args.presets)
-    first = train_run(tuned, args.presets[0], *args.more)
-    second = train_run(scratch, args.presets[1], *args.more, "--steps", round(first.total("step") * a / b))
-    print("\n".join([measured_on("numpy"), "", *report(first, second, a, b)]))
+    steps = round(config_of([args.presets[0], *args.more]).steps * a / b)
+    runs = train_all({tuned: [args.presets[0], *args.more], scratch: [args.presets[1], *args.more, "--steps", steps]})
+    print("\n".join([measured_on("numpy"), "", *report(*runs.values(), a, b)]))
 
 
 def seconds_per_step(runs: Path, presets: list[str], more: list[str]) -> list[float]:
@@ -63,7 +64,7 @@ def seconds_per_step(runs: Path, presets: list[str], more: list[str]) -> list[fl
     if not path.exists():
         starts = [new_run(train.parse([preset, *more, "--dry-run"])) for preset in presets]
         for start in starts:
-            open_data(start.config, make=True, say=lambda text: print(text, file=sys.stderr))
+            prepared(start.config)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps([step_seconds(start.config, start.base, STEPS) for start in starts]))
     return list(json.loads(path.read_text()))

@@ -4,35 +4,26 @@
     python experiments/modern.py > assets/outputs/modern.md
 
 First the time per step of each variant is measured, and kept in runs/modern/steps.json; it gives each its number of
-steps. Let nothing else run. Then 15 trainings of about a minute, on one thread each, as many at a time as there are
-cores. They are kept in runs/modern/, and complete ones are not trained again.
+steps. Let nothing else run. Then 15 trainings of about a minute, side by side, one core each. They are kept in
+runs/modern/, and complete ones are not trained again.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from itertools import product
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np
-
-import train
-from benchmarks.common import markdown, measured_on
+from benchmarks.common import measured_on
 from experiments.report import step_seconds
-from experiments.runs import best_loss, slug, train_run, training_parser
+from experiments.runs import config_of, prepared
+from experiments.sweep import SEEDS, jobs, loss_table, losses, train_all, training_parser
 from numpygpt.parallel import blas_threads
-from numpygpt.training.config import Config
 from numpygpt.training.memory import parameters
-from numpygpt.training.start import new_run, open_data
 from numpygpt.utils import cli
-from numpygpt.utils.cores import cores
 
-SEEDS = (1337, 1, 2)
 STEPS = 500  # of the first variant; the others take as long
 ROUNDS = 3  # of measuring the time per step, in turn: the machine may be slower now and then
 BASE, ALL = "`quick`: LayerNorm, learned positions, GELU, biases", "`llama_quick`: all of it, no biases"
@@ -47,31 +38,27 @@ VARIANTS: dict[str, str] = {  # preset and flags; d_ff makes the number of param
 
 def main() -> None:
     args = training_parser(__doc__, "modern").parse_args()
-    os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP")}  # for the trainings
     with blas_threads(1):
         steps = measured_steps(args.runs, args.more)
-    with ThreadPoolExecutor(cores()) as pool:  # seed by seed, so that the variants meet the same load
-        jobs = list(product(SEEDS, VARIANTS))
-        found = dict(zip(jobs, pool.map(lambda job: loss(*job, steps, args.runs, args.more), jobs), strict=True))
-    losses = {name: [found[seed, name] for seed in SEEDS] for name in VARIANTS}
-    print("\n".join([measured_on("numpy"), "", *table(losses, steps, args.more)]))
+    variants = {name: arguments(name, steps) for name in VARIANTS}
+    complete = train_all(jobs(variants, SEEDS, args.runs, args.more))
+    found = losses(VARIANTS, SEEDS, args.runs, complete)
+    table = loss_table(found, SEEDS, "blocks", "`quick`", sizes(steps, args.more))
+    print("\n".join([measured_on("numpy"), "", *table]))
 
 
-def flags_of(name: str, more: list[str]) -> list[str]:
-    return [*VARIANTS[name].split(), "--eval-tokens", "-1", "--eval-every", str(STEPS), "--sample-tokens", "0",
-            "--workers", "1", *more]
-
-
-def config_of(name: str, more: list[str]) -> Config:
-    return new_run(train.parse([*flags_of(name, more), "--dry-run"])).config
+def arguments(name: str, steps: dict[str, int]) -> list[object]:
+    """Return the arguments of train.py for one variant."""
+    warmup = STEPS // 20  # as in `quick`
+    return [*VARIANTS[name].split(), "--eval-every", STEPS, "--steps", steps[name], "--warmup", warmup]
 
 
 def measured_steps(runs: Path, more: list[str]) -> dict[str, int]:
     """Return the number of steps of each variant that take as long as `STEPS` of the first one."""
     path = runs / "steps.json"
     if not path.exists():
-        configs = {name: config_of(name, more) for name in VARIANTS}
-        open_data(configs[BASE], make=True, say=lambda text: print(text, file=sys.stderr))
+        configs = {name: config_of([*VARIANTS[name].split(), "--workers", 1, *more]) for name in VARIANTS}
+        prepared(configs[BASE])
         times = [{name: step_seconds(config) for name, config in configs.items()} for _ in range(ROUNDS)]
         fastest = {name: min(found[name] for found in times) for name in VARIANTS}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,25 +66,12 @@ def measured_steps(runs: Path, more: list[str]) -> dict[str, int]:
     return dict(json.loads(path.read_text()))
 
 
-def loss(seed: int, name: str, steps: dict[str, int], runs: Path, more: list[str]) -> float:
-    """Return the best validation loss of one variant with one seed."""
-    warmup = STEPS // 20  # as in `quick`
-    return best_loss(train_run(runs / f"{slug(name.split(':')[0])}_{seed}", *flags_of(name, more), "--seed", seed,
-                               "--steps", steps[name], "--warmup", warmup))
-
-
-def table(losses: dict[str, list[float]], steps: dict[str, int], more: list[str]) -> list[str]:
-    """Return a Markdown table: parameters and steps, the best validation loss of each seed in nats per character, and
-    the difference of the mean to the first row."""
-    columns = ("blocks", "parameters", "steps", *(f"seed {seed}" for seed in SEEDS), "mean", "against `quick`")
-    rows = []
-    for name, found in losses.items():
-        config, mean = config_of(name, more), float(np.mean(found))
-        vocab_size = open_data(config, make=False, say=lambda text: None).vocab_size
-        difference = "" if name == BASE else f"{mean - float(np.mean(losses[BASE])):+.3f}"
-        rows.append([name, f"{parameters(config, vocab_size):,}", f"{steps[name]:,}", *(f"{one:.4f}" for one in found),
-                     f"{mean:.3f}", difference])
-    return markdown(columns, rows)
+def sizes(steps: dict[str, int], more: list[str]) -> dict[str, list[str]]:
+    """Return the columns of the table that come before the losses."""
+    configs = [config_of([*VARIANTS[name].split(), *more]) for name in VARIANTS]
+    vocab_size = prepared(configs[0]).vocab_size
+    return {"parameters": [f"{parameters(config, vocab_size):,}" for config in configs],
+            "steps": [f"{steps[name]:,}" for name in VARIANTS]}
 
 
 if __name__ == "__main__":

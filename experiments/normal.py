@@ -4,14 +4,14 @@
     python experiments/normal.py
 
 Four failures: overfitting (1/20 of the text), a learning rate that is too high, no warm-up, and attention without its
-causal mask. Each is drawn with the preset `quick`. Six trainings of one to two minutes, kept in runs/normal/.
+causal mask. Each is drawn with the preset `quick`. Six trainings of one to two minutes, kept in runs/normal/; the
+last, without the mask, runs alone.
 """
 
 from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,14 +21,14 @@ import numpy as np
 from matplotlib.axes import Axes
 
 import train
-from experiments.runs import load_run, missing_arguments, train_run, training_parser
+from experiments.runs import load_run, missing_arguments, prepared
+from experiments.sweep import train_all, training_parser
 from numpygpt.data import Corpus, prepare
 from numpygpt.nn import causal_attention
 from numpygpt.plots import style
 from numpygpt.plots.runs import RunData
 from numpygpt.plots.series import smooth
 from numpygpt.training.presets import read_preset
-from numpygpt.training.start import open_data
 from numpygpt.utils import cli
 from numpygpt.utils.paths import ROOT
 
@@ -51,19 +51,22 @@ def main() -> None:
 
 def panels(folder: Path, more: list[str]) -> dict[str, dict[str, RunData]]:
     """Train all runs; return title -> name in the legend -> run."""
-    run = lambda name, *flags: train_run(folder / name, "quick", "--eval-every", 100, *flags, *more)  # noqa: E731
-    quick = {QUICK: run("quick")}
+    flags = {"quick": (), "part": ("--data", part(folder / "data")), "high": HIGH, "higher": ("--lr", "1e-1"),
+             "no_warmup": ("--warmup", 0)}
+    wanted = {folder / name: ["quick", "--eval-every", 100, *flags[name], *more] for name in flags}
+    runs = {out.name: run for out, run in train_all(wanted).items()}
+    quick = {QUICK: runs["quick"]}
     return {
-        "Overfitting": quick | {f"1/{PART} of the text": run("part", "--data", part(folder / "data"))},
-        "Learning rate too high": quick | {"lr 2e-2": run("high", *HIGH), "lr 1e-1": run("higher", "--lr", "1e-1")},
-        "No warm-up": quick | {"no warm-up": run("no_warmup", "--warmup", 0)},
+        "Overfitting": quick | {f"1/{PART} of the text": runs["part"]},
+        "Learning rate too high": quick | {"lr 2e-2": runs["high"], "lr 1e-1": runs["higher"]},
+        "No warm-up": quick | {"no warm-up": runs["no_warmup"]},
         "Broken causal mask": quick | {"no mask": unmasked(folder / "unmasked", more)},
     }
 
 
 def part(folder: Path) -> Path:
     """Make a data folder with the beginning of Tiny Shakespeare."""
-    whole = open_data(read_preset("quick"), make=True, say=partial(print, file=sys.stderr))
+    whole = prepared(read_preset("quick"))
     text = whole.tokenizer.decode(np.asarray(whole.train[: len(whole.train) // PART]))
     prepare(Corpus.of("beginning", text, f"the first {len(text):,} characters of {whole.meta['corpus']}"), folder)
     return folder

@@ -1,4 +1,7 @@
-"""Train runs that are missing, resume runs that were interrupted, and read the results."""
+"""One run of an experiment: train it if it is missing, resume it if it was interrupted, and read the result.
+
+`experiments/sweep.py` trains many runs side by side.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import train
 from numpygpt.data import TokenDataset
 from numpygpt.plots.runs import RunData, load_run, read_config
+from numpygpt.training.config import Config
 from numpygpt.training.metrics import read_metrics
-from numpygpt.training.start import new_run
-from numpygpt.utils import cli
+from numpygpt.training.start import new_run, open_data
 from numpygpt.utils.paths import ROOT, display_path
 
 UNCHECKED = ("out", "data", "workers", "log", "trace_every", "sample_tokens", "eval_tokens")  # may differ between runs
-
-
-def training_parser(description: str, folder: str) -> cli.ArgumentParser:
-    """Return a parser for a script that trains several runs."""
-    parser = cli.ArgumentParser(description=description)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / folder, metavar="DIR",
-                        help="folder of the runs")
-    parser.add_argument("more", nargs="*", metavar="FLAG", help="flags for every training, after --; for a quick trial")
-    return parser
 
 
 def is_complete(out: Path) -> bool:
@@ -40,11 +34,20 @@ def is_complete(out: Path) -> bool:
     return bool(len(evaluated)) and int(evaluated[-1]) == read_config(out / "config.toml").get("steps")
 
 
+def config_of(arguments: Iterable[object]) -> Config:
+    """Return the configuration of the run that `./train.py ARGUMENTS` makes."""
+    return new_run(train.parse([*map(str, arguments), "--dry-run"])).config
+
+
+def prepared(config: Config) -> TokenDataset:
+    """Return a run's data, which is made if it is missing. Messages go to standard error."""
+    return open_data(config, make=True, say=lambda text: print(text, file=sys.stderr))
+
+
 def check_same(out: Path, arguments: list[str]) -> None:
     """Raise ValueError unless the run in `out` is the one that `./train.py ARGUMENTS` makes."""
-    wanted = new_run(train.parse([*arguments, "--dry-run"])).config
     found = read_config(out / "config.toml")
-    for name, value in wanted.to_dict().items():
+    for name, value in config_of(arguments).to_dict().items():
         if name not in UNCHECKED and name in found and found[name] != value:
             raise ValueError(f"{display_path(out)} holds a different run: its {name} is {found[name]}, "
                              f"expected {value}; move it away")
@@ -62,8 +65,8 @@ def missing_arguments(out: Path, arguments: Iterable[object]) -> list[str]:
 
 
 def train_run(out: Path, *arguments: object) -> RunData:
-    """Run `./train.py ARGUMENTS --out OUT` unless that is done, and return the run. Output goes to standard error.
-    Raise ValueError if `out` holds a different run, CalledProcessError if the training fails."""
+    """Run `./train.py ARGUMENTS --out OUT` on all cores unless that is done, and return the run. Output goes to
+    standard error. Raise ValueError if `out` holds a different run, CalledProcessError if the training fails."""
     if words := missing_arguments(out, arguments):
         subprocess.run([sys.executable, str(ROOT / "train.py"), *words], check=True, stdout=sys.stderr)
     return load_run(out)

@@ -12,7 +12,7 @@ from numpygpt import GPT
 TESTS = Path(__file__).parent
 MARKS = {
     "fast": ["nn", "models", "optim"],
-    "slow": ["browser", "docs", "experiments", "fuzz", "parallel/test_parallel_failures.py",
+    "slow": ["browser", "docs", "experiments", "fuzz", "mpi", "parallel/test_parallel_failures.py",
              "parallel/test_parallel_processes.py", "parity/test_parity_model_tokenizers.py",
              "parity/test_parity_pretokenize.py", "parity/test_parity_smollm2.py", "parity/test_parity_tokenizers.py",
              "scripts", "tokenizer/test_properties.py", "training/test_checkpoint_from_a_stranger.py",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from numpygpt.inspection.stats import Stats
-from numpygpt.inspection.trace import trace
+from numpygpt.inspection.trace import Record, merge, trace
+from numpygpt.parallel.group import Group
 from numpygpt.utils.signals import signals_wait
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ class TracedStep:
     in the order of the backward pass. grads, weights: norms of the gradients and of the parameters that learn. After
     `apply()`, steps: norms of what was added to the parameters, and numbers: what `Trainer.update` returns. Both halves
     together do exactly what `Trainer.update` does.
+
+    All ranks of a group must make one at the same step. The numbers are those of the whole batch, but kept arrays are
+    those of the rank's rows; with `sync_every`, ranks train apart, and everything is of the rank's rows.
     """
 
     def __init__(self, trainer: Trainer, keep: bool | Callable[[str], bool] = False):
@@ -32,6 +37,9 @@ class TracedStep:
         with trace(trainer.parallel, keep) as t:
             self.loss = trainer.gradients(self.batches)
         self.records = {record.name: record for record in t if record.output_shape}  # a loss has no shape
+        if trainer.parallel.owners.size > 1:
+            self.records = of_all(trainer.group, self.records)
+            trainer.parallel.collect()
         self.backward_order = [record.name for record in t.backward_order if record.output_shape]
         params, grads = trainer.model.params(), trainer.model.grads()  # frozen parameters have no gradient
         self.grads = norms(grads)
@@ -63,6 +71,16 @@ class TracedStep:
         return found
 
 
+def of_all(group: Group, records: dict[str, Record]) -> dict[str, Record]:
+    """The records of all ranks, merged as those of several workers are. Kept arrays stay where they are."""
+    found: dict[str, Record] = {}
+    for of_rank in group.share({name: replace(record, outputs=[], gradients=[]) for name, record in records.items()}):
+        for name, record in of_rank.items():
+            found[name] = merge(found[name], record) if name in found else record
+    return {name: replace(record, outputs=records[name].outputs, gradients=records[name].gradients)
+            if name in records else record for name, record in found.items()}
+
+
 def norms(arrays: dict[str, np.ndarray]) -> dict[str, float]:
     """The Euclidean norm of each array; empty arrays are left out."""
     found = {name: Stats.of(array) for name, array in arrays.items()}
@@ -72,14 +90,16 @@ def norms(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 @contextmanager
 def restored(trainer: Trainer) -> Iterator[None]:
     """Afterwards the trainer is exactly as it was, whatever steps it takes inside the block."""
-    flat, optimizer = trainer.model.flat(), trainer.optimizer
+    flat, optimizer, outer = trainer.model.flat(), trainer.optimizer, trainer.outer
     arrays = [flat.params, *trainer.parallel.grads, *(getattr(optimizer, moment) for moment in optimizer.moments)]
+    arrays += [outer.anchor, outer.velocity] if outer else []
     copies = [array.copy() for array in arrays]
     generators = trainer.parallel.generators()
     draws = {name: rng.bit_generator.state for name, rng in generators.items()}
     loader, schedule = trainer.loader.state_dict(), trainer.schedule.state_dict()
     counts = trainer.step, trainer.tokens, optimizer.steps
     spikes = trainer.spikes.state_dict() if trainer.spikes else None
+    same_moments = outer is None or outer.same_moments
     try:
         yield
     finally:
@@ -91,5 +111,7 @@ def restored(trainer: Trainer) -> Iterator[None]:
             trainer.loader.load_state_dict(loader)
             trainer.schedule.load_state_dict(schedule)
             trainer.step, trainer.tokens, optimizer.steps = counts
+            if outer:
+                outer.same_moments = same_moments
             if trainer.spikes and spikes:
                 trainer.spikes.load_state_dict(spikes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,12 +15,14 @@ from numpygpt.utils.signals import signals_wait
 
 
 @np.errstate(over="ignore", under="ignore")  # `scaled_norm` takes care of both
-def clip_grad_norm(model: Module | list[Module], max_norm: float, map: MapSlices = one_thread) -> float:
+def clip_grad_norm(model: Module | list[Module], max_norm: float, map: MapSlices = one_thread,
+                   total: Callable[[list[float]], float] = sum) -> float:
     """Scale all gradients so that their common norm is at most `max_norm`, and return the norm before.
 
     The direction stays: g <- g min(1, max_norm / |g|). Pascanu et al. 2013. A norm that is not finite is returned and
     nothing is scaled; `math.inf` as `max_norm` measures only. `map` may share the work among threads, as in
-    `Optimizer.step`. Raises ValueError unless max_norm > 0.
+    `Optimizer.step`. If several processes have a part of the gradients each, `map` passes over those of the others, and
+    `total` adds up what all have found. Raises ValueError unless max_norm > 0.
     """
     max_norm = number("max_norm", max_norm)
     if not max_norm > 0:
@@ -27,9 +30,9 @@ def clip_grad_norm(model: Module | list[Module], max_norm: float, map: MapSlices
     flat = as_module(model, "clip_grad_norm").flat()
     g, slices = flat.grads, flat.slices()
     with signals_wait():
-        norm = math.sqrt(sum(map(lambda s: float(np.dot(g[s], g[s])), slices)))
+        norm = math.sqrt(total(map(lambda s: float(np.dot(g[s], g[s])), slices)))
     if not math.isfinite(norm) or norm <= math.sqrt(len(g) * np.finfo(g.dtype).tiny):
-        norm = scaled_norm(g, slices)
+        norm = scaled_norm(g, slices, map, total)
     if math.isfinite(norm) and norm > max_norm:
         with signals_wait():
             for factor in factors(max_norm / norm, g.dtype):
@@ -37,18 +40,18 @@ def clip_grad_norm(model: Module | list[Module], max_norm: float, map: MapSlices
     return norm
 
 
-def scaled_norm(g: np.ndarray, slices: list[slice]) -> float:
+def scaled_norm(g: np.ndarray, slices: list[slice], map: MapSlices, total: Callable[[list[float]], float]) -> float:
     """The norm of the slices if their squares are beyond the dtype's range: 1e20 squared is infinite in float32.
 
-    |g| = c |g / c| with c the largest magnitude, in float64.
+    |g| = c |g / c| in float64, with c the mean of the slices' largest magnitudes: no |g / c| exceeds their number.
     """
-    largest = max((float(np.abs(g[s]).max()) for s in slices), default=0.0)
-    if not all(np.isfinite(g[s]).all() for s in slices):
-        return math.nan if any(np.isnan(g[s]).any() for s in slices) else math.inf
-    if largest == 0:
+    if total(map(lambda s: float(not np.isfinite(g[s]).all()), slices)):
+        return math.nan if total(map(lambda s: float(np.isnan(g[s]).any()), slices)) else math.inf
+    largest = map(lambda s: float(np.abs(g[s]).max()), slices)
+    c = total([value / len(slices) for value in largest])
+    if c == 0:
         return 0.0
-    parts = (np.divide(g[s], largest, dtype=np.float64) for s in slices)
-    return largest * math.sqrt(sum(float(np.dot(part, part)) for part in parts))
+    return c * math.sqrt(total(map(lambda s: float((np.divide(g[s], c, dtype=np.float64) ** 2).sum()), slices)))
 
 
 def factors(factor: float, dtype: np.dtype) -> list[float]:

@@ -1,4 +1,4 @@
-"""One batch on several threads."""
+"""One batch on several threads, of one process or of every rank of a group."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.replica import is_patched
 from numpygpt.parallel.blas import blas_threads
+from numpygpt.parallel.group import LOCAL, Group
+from numpygpt.parallel.sharded import Sharded, choose_streams
 from numpygpt.utils.checks import integer
-from numpygpt.utils.cores import cores
 from numpygpt.utils.signals import signals_wait
 
 __all__ = ["THREADS", "DataParallel", "blas_threads"]
@@ -24,7 +25,7 @@ __all__ = ["THREADS", "DataParallel", "blas_threads"]
 THREADS = "numpygpt-worker"  # the names of all workers' threads begin with this
 
 
-class DataParallel:
+class DataParallel(Sharded):
     """A model whose batch is split into shards, one per thread: same loss, same gradients, all cores busy.
 
     NumPy releases the interpreter's lock inside its loops and matrix products, so threads run side by side. The first
@@ -40,20 +41,37 @@ class DataParallel:
 
     `workers` defaults to the number of cores. Close it, or use it in a `with`, to end its threads. They start at the
     first use, and again in a forked process, which does not inherit them. A copy (deepcopy, pickle) gets its own.
+
+    With a `group`, every rank is given the whole batch and takes its shards: n ranks of w workers compute what one
+    process of n w workers does, with the same dropout masks. A rank then owns a part of the gradients and updates that
+    part of the parameters only, so it holds 1/n of the optimiser's moments:
+
+        loss = parallel.loss(x, y)                # of all ranks' shards
+        parallel.backward()                       # this rank's gradients
+        parallel.reduce()                         # the slices of them that this rank owns are now sums over the ranks
+        clip_grad_norm(model, 1.0, parallel.map_own, parallel.total)
+        optimizer.step(parallel.map_own)
+        parallel.spread()                         # all parameters, from the ranks that own them
+
+    With `apart`, these calls let each rank train a model of its own on its shards, if `loss` is told so too.
     """
 
-    def __init__(self, model: Any, workers: int | None = None):
+    def __init__(self, model: Any, workers: int | None = None, group: Group = LOCAL, apart: bool = False):
         if not isinstance(model, Module):
             raise ValueError(f"DataParallel needs the model itself, such as a GPT, got {type(model).__name__}")
-        workers = cores() if workers is None else integer("workers", workers)
+        workers = group.cores if workers is None else integer("workers", workers)
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         if workers > 1 and is_patched(model):
             raise ValueError("a function has replaced a method in one of this model's layers, and the replicas would "
                              "use the same function: use workers=1, or write a layer of your own")
         self.model: Any = model  # with a `loss` and a `backward`
-        self.workers, self.flat = workers, model.flat()
+        super().__init__(model.flat(), group, apart)
+        self.workers = workers
+        self.shards = slice(group.rank * workers, (group.rank + 1) * workers)  # this rank's, of all shards
         self.replicas = [model, *(model.replica() for _ in range(workers - 1))]
+        if group.size > 1:
+            choose_streams(self.replicas, self.shards.start)
         self.grads = [replica.flat().grads for replica in self.replicas]  # each one's, as one array
         self.modes = [[module for _, module in replica.named_modules()] for replica in self.replicas]
         self.pool: ThreadPoolExecutor | None = None
@@ -63,8 +81,11 @@ class DataParallel:
         self.unfinished = False  # whether a backward failed, and has left gradients in the replicas
 
     @exclusive
-    def loss(self, x: np.ndarray, y: np.ndarray) -> float:
-        """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more."""
+    def loss(self, x: np.ndarray, y: np.ndarray, apart: bool = False) -> float:
+        """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more.
+
+        With `apart`, only the shards of this rank count, and no other rank is asked.
+        """
         self.check_open()
         self.ready = False
         if not np.ndim(x) or np.shape(x)[:1] != np.shape(y)[:1]:
@@ -76,15 +97,16 @@ class DataParallel:
         for modules in self.modes[1:]:  # model.train() and model.eval() reach the model alone
             for module, first in zip(modules, self.modes[0], strict=True):
                 module.training = first.training
-        shards = [(replica, xs, ys) for replica, xs, ys in zip(
-            self.replicas, np.array_split(x, self.workers), np.array_split(y, self.workers), strict=True) if len(xs)]
+        xs, ys = (np.array_split(of, self.workers * self.group.size)[self.shards] for of in (x, y))
+        shards = [shard for shard in zip(self.replicas, xs, ys, strict=True) if len(shard[1])]
         ignored = getattr(self.model, "ignore_index", -1)  # a model of the user's own may not have it
         counts = [int((ys != ignored).sum()) for _, _, ys in shards]
-        total = max(sum(counts), 1)
+        total = max(sum(counts) if apart else int((y != ignored).sum()), 1)
         self.weights = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
         losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
         self.ready = True
-        return float(sum(loss * weight for loss, (_, weight) in zip(losses, self.weights, strict=True)))
+        loss = float(sum(loss * weight for loss, (_, weight) in zip(losses, self.weights, strict=True)))
+        return loss if apart else self.group.sum_scalar(loss)
 
     @exclusive
     def backward(self, scale: float = 1.0) -> None:
@@ -148,8 +170,8 @@ class DataParallel:
         return [result for run in self.map(lambda run: [function(item) for item in run], runs) for result in run]
 
     def generators(self) -> dict[str, np.random.Generator]:
-        """Every replica's random generators, by replica and dotted name."""
-        return {f"{i}.{name}": rng for i, replica in enumerate(self.replicas)
+        """Every replica's random generators, by shard and dotted name."""
+        return {f"{i}.{name}": rng for i, replica in enumerate(self.replicas, self.shards.start)
                 for name, rng in replica.generators().items()}
 
     def close(self) -> None:

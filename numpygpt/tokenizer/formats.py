@@ -88,7 +88,8 @@ def from_gguf(
     if not isinstance(pre, str) or pre not in GGUF_PATTERNS:
         raise ValueError(f"the GGUF file cuts text with the pattern {shorten(pre)}, expected one of "
                          f"{', '.join(map(repr, GGUF_PATTERNS))}; use the model's tokenizer.json")
-    arrays = [("tokens", tokens, str), ("merges", merges, str), ("token_type", token_types or [], int)]
+    arrays: list[tuple[str, Any, type]] = [("tokens", tokens, str), ("merges", merges, str)]
+    arrays += [] if token_types is None else [("token_type", token_types, int)]
     for array, values, kind in arrays:
         if not isinstance(values, (list, tuple)) or not all(isinstance(value, kind) for value in values):
             raise storage.wrong(f"tokenizer.ggml.{array}", f"a list of {kind.__name__}", values)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,11 +43,11 @@ class Checkpoint:
     path: Path
     header: dict[str, Any]
     arrays: dict[str, np.ndarray]
-    stamp: tuple[int, ...] = ()  # identifies the file that was read
+    stamp: tuple[int, ...] = ()  # identifies the file that was read; empty if another rank has read it
 
     def check_unchanged(self) -> None:
         """Raise ValueError if the file was replaced or changed since it was read."""
-        if stamp(os.stat(self.path)) != self.stamp:
+        if self.stamp and stamp(os.stat(self.path)) != self.stamp:
             raise ValueError(f"{display_path(self.path)} has changed since it was read: another run resumed from it "
                              "in the meantime; start this command again")
 
@@ -62,16 +62,20 @@ def stamp(found: os.stat_result) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+Arrays = Mapping[str, np.ndarray] | Iterable[tuple[str, np.ndarray]]  # by name; pairs may be made one by one
+
+
+def save_checkpoint(path: str | Path, header: Mapping[str, Any], arrays: Arrays) -> None:
     """Write the file atomically."""
     with replacing(Path(path)) as file:
         write(file, header, arrays)
 
 
-def write(file: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+def write(file: BinaryIO, header: Mapping[str, Any], arrays: Arrays) -> None:
     """The arrays, then the header, which lists them with their checksums. `np.load` reads what is written here."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        listed = {name: write_array(archive, name, np.asarray(array)) for name, array in arrays.items()}
+        pairs = arrays.items() if isinstance(arrays, Mapping) else arrays
+        listed = {name: write_array(archive, name, np.asarray(array)) for name, array in pairs}
         whole = {**header, "format": FORMAT, "version": VERSION, "arrays": listed}
         text = json.dumps(whole, allow_nan=False, default=json_value)
         write_array(archive, HEADER, np.frombuffer(text.encode(), np.uint8))

@@ -63,6 +63,8 @@ class Config:
     skip_spikes: float = setting(0.0, "skip a step whose gradient norm is above this times the median of the last 100; "
                                  "0 never skips")
 
+    sync_every: int = setting(0, "ranks train apart for this many steps and then average their models (DiLoCo), for "
+                                 "slow networks; 0: they share every step. More sends less, and learns a little less")
     eval_every: int = setting(500, "steps between evaluations; each of them also saves")
     eval_tokens: int = setting(0, "validation tokens per evaluation, always the same ones; 0: a tenth of the tokens "
                                   "trained on between two evaluations (3 % of the time); -1: all tokens. The last "
@@ -89,6 +91,12 @@ class Config:
                              "machine holds")
         for name in ("beta1", "beta2", "momentum", "lora_dropout"):
             check_probability(name, getattr(self, name))
+        if self.sync_every and self.eval_every % self.sync_every:
+            raise ValueError(f"eval_every {self.eval_every} must be a multiple of sync_every {self.sync_every}: only "
+                             "then do the ranks have one model, which can be evaluated and saved")
+        if self.sync_every and self.skip_spikes:
+            raise ValueError(f"skip_spikes {self.skip_spikes} cannot go with sync_every {self.sync_every}: ranks that "
+                             "train apart know no gradient of the whole batch; set one of them to 0")
         if not (self.skip_spikes == 0 or 1 < self.skip_spikes < float("inf")):
             raise ValueError(f"skip_spikes must be above 1, or 0 to skip no step, got {self.skip_spikes}")
         if not self.min_lr <= self.lr < float("inf"):
@@ -167,7 +175,8 @@ def _settings() -> Iterator[Setting]:
 
 SETTINGS = tuple(_settings())
 MIN = {1: ("steps", "batch_size", "accumulate", "eval_every"),
-       0: ("lora_rank", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every", "workers", "seed"),
+       0: ("lora_rank", "warmup", "min_lr", "weight_decay", "clip", "sample_tokens", "trace_every", "workers", "seed",
+           "sync_every"),
        -1: ("eval_tokens",)}
 ARTICLES = {"int": "a whole number", "float": "a number", "str": "a text in quotes", "bool": "true or false"}
 

@@ -69,7 +69,8 @@ def explained(files: RunFiles, c: Config) -> Iterator[None]:
     except NotFinite as error:
         raise NotFinite(f"{error}. {files.state()}. {lower_lr(c)}") from error
     except DataGone as error:
-        files.save()  # between two steps the state is consistent
+        if files.trainer.group.size == 1:  # other ranks may not have noticed it, and all of them must save together
+            files.save()  # between two steps the state is consistent
         raise DataGone(f"{error}. {files.state()}: restore the file or make the data folder again, then resume with "
                        f"{files.resume()}") from error
     except MemoryError as error:

@@ -50,8 +50,9 @@ class RunFiles:
     def __init__(self, trainer: Trainer, out: Path, log: MetricsLog):
         self.trainer = trainer
         self.out = out
+        self.named = Path(trainer.config.out) if trainer.group.rank else out  # ranks above 0 write to temporary ones
         self.log = log
-        self.saved = trainer.step if (out / "ckpt.npz").exists() else None
+        self.saved = trainer.step if (self.named / "ckpt.npz").exists() else None
         self.samples = Samples(out / "samples.txt", trainer.sample_bytes)
 
     def save(self, best: bool = False) -> None:
@@ -73,12 +74,12 @@ class RunFiles:
             self.samples.add(self.trainer.step, text)
 
     def resume(self) -> str:
-        return command("train.py", "--resume", display_path(self.out))
+        return command("train.py", "--resume", display_path(self.named))
 
     def state(self) -> str:
         if self.saved is None:
             return "There is no checkpoint yet"
-        return f"The last good checkpoint is {display_path(self.out / 'ckpt.npz')} of step {self.saved:,}"
+        return f"The last good checkpoint is {display_path(self.named / 'ckpt.npz')} of step {self.saved:,}"
 
     def advice(self) -> str:
         return "start again" if self.saved is None else f"resume with {self.resume()}"

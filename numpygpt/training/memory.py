@@ -1,4 +1,7 @@
-"""How much memory training needs, computed from shapes before any of it is allocated."""
+"""How much memory training needs, computed from shapes before any of it is allocated.
+
+With a `group`, the sizes are those of rank 0, which needs most: it has the most rows, and reads and writes checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from numpygpt.inspection.summary import summary
 from numpygpt.models.gpt import GPT
 from numpygpt.nn.modules.loss import chunk_rows
 from numpygpt.nn.skeleton import skeleton
+from numpygpt.parallel.group import LOCAL, Group
 from numpygpt.training.adapter import adapt
 from numpygpt.training.base import is_pretrained
 from numpygpt.training.config import Config
@@ -43,10 +47,10 @@ def parameters(c: Config, vocab_size: int, learned: bool = False) -> int:
     return sum(getattr(owner, own).size * times(name, c) for name, owner, own in owners)
 
 
-def memory(c: Config, vocab_size: int, resumed: bool = False) -> float:
+def memory(c: Config, vocab_size: int, resumed: bool = False, group: Group = LOCAL) -> float:
     """Expected peak memory of a run in bytes. Measured peaks are within a tenth of it; with recomputed blocks on
     several threads they may be a fifth below."""
-    step = held(c, vocab_size) + HOLES[workers_of(c) > 1] * activations(c, vocab_size)
+    step = held(c, vocab_size, group) + HOLES[workers_of(c, group) > 1] * activations(c, vocab_size, group)
     return INTERPRETER + max(step, loading(c, vocab_size, resumed))
 
 
@@ -56,11 +60,13 @@ def arrays_of(c: Config, vocab_size: int) -> float:
     return max(held(c, vocab_size) + activations(c, vocab_size), loading(c, vocab_size))
 
 
-def held(c: Config, vocab_size: int) -> float:
+def held(c: Config, vocab_size: int, group: Group = LOCAL) -> float:
     """Bytes of parameters, gradients, moments and tables."""
-    workers, size = workers_of(c), np.dtype(c.model.dtype).itemsize
+    workers, size = workers_of(c, group), np.dtype(c.model.dtype).itemsize
     learned = parameters(c, vocab_size, learned=True)
-    arrays = size * (parameters(c, vocab_size) + learned * (moments_of(c) + workers))  # gradients of each worker
+    mine = 1 / group.size  # the part that a rank owns; of the outer optimiser's anchor and velocity, too
+    moments = moments_of(c) + 2 * mine if c.sync_every else moments_of(c) * mine
+    arrays = size * (parameters(c, vocab_size) + learned * (moments + workers))  # gradients of each worker
     if not c.lora_rank:
         arrays += (workers - 1) * vocab_size * c.model.d_model * size  # and one more array for the gradient of the head
     return arrays + table_entries(one_block(c, vocab_size)) * size
@@ -75,21 +81,23 @@ def loading(c: Config, vocab_size: int, resumed: bool = False) -> float:
     return 2 * size * whole if c.init_from and not is_pretrained(c.init_from) else 0
 
 
-def activations(c: Config, vocab_size: int) -> float:
+def activations(c: Config, vocab_size: int, group: Group = LOCAL) -> float:
     """Bytes of what a step caches until its backward pass, and of the widest layer's arrays."""
-    rows, size = summary(one_block(c, vocab_size), c.batch_size).rows, np.dtype(c.model.dtype).itemsize
-    tokens = c.batch_size * c.model.max_len
+    workers, size = workers_of(c, group), np.dtype(c.model.dtype).itemsize
+    each, more = divmod(c.batch_size, workers * group.size)
+    sequences = each * workers + min(more, workers)
+    rows, tokens = summary(one_block(c, vocab_size), sequences).rows, sequences * c.model.max_len
     stream = size * tokens * c.model.d_model
     cached = sum((row.cached or 0) * times(row.name, c) for row in rows)
-    logits = size * vocab_size * min(tokens, workers_of(c) * chunk_rows(vocab_size))
+    logits = size * vocab_size * min(tokens, workers * chunk_rows(vocab_size))
     layers = (size * (math.prod(row.input_shape or ()) + math.prod(row.output_shape or ())) + (row.cached or 0)
               for row in rows if row.name not in ("", "head_loss"))
     return cached + 3 * stream + max(logits, *layers)  # the residual stream, and the widest layer
 
 
-def check_memory(c: Config, vocab_size: int, resumed: bool = False) -> None:
-    """Raise MemoryError with both numbers if training would need more memory than is available."""
-    needed, found = memory(c, vocab_size, resumed), available()
-    if found and needed - INTERPRETER > found[0]:
+def check_memory(c: Config, vocab_size: int, resumed: bool = False, group: Group = LOCAL) -> None:
+    """Raise MemoryError with both numbers if the ranks on this machine would need more memory than is available."""
+    needed, found = memory(c, vocab_size, resumed, group) * group.here, available()
+    if found and needed - INTERPRETER * group.here > found[0]:
         raise MemoryError(f"training needs about {needed / 1e6:,.0f} MB, and {found[1]} has "
                           f"{(found[0] + INTERPRETER) / 1e6:,.0f} MB available")

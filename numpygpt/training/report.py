@@ -11,6 +11,8 @@ import numpy as np
 
 from numpygpt.data import TokenDataset
 from numpygpt.data.meta import plain
+from numpygpt.parallel.group import LOCAL, Group
+from numpygpt.parallel.launch import missing
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.config import Config
 from numpygpt.training.memory import memory, parameters
@@ -29,14 +31,14 @@ LEGEND = ("train: mean loss since the previous line. val: loss on the validation
 
 
 def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable[str] = (),
-                 resumed: bool = False) -> str:
+                 resumed: bool = False, group: Group = LOCAL) -> str:
     """Describe the run in a block of at most `width` columns: data, model, training, machine, and where it is saved.
 
     Everything is computed from sizes, so a model of any size can be described.
     """
     m, V, targets = c.model, d.vocab_size, len(d.val) - 1
     known = m.vocab_size or V  # a pretrained model may know more tokens than its tokenizer has
-    per_step, workers, read = c.batch_size * m.max_len * c.accumulate, workers_of(c), tokens_read(c, targets)
+    per_step, workers, read = c.batch_size * m.max_len * c.accumulate, workers_of(c, group), tokens_read(c, targets)
     batches = f"{c.batch_size} x {m.max_len}" + (f" x {c.accumulate}" if c.accumulate > 1 else "")
     passes = c.steps * per_step / len(d.train)
     warmup = f"rises from 0 to {c.lr:g} in {counted(c.warmup, 'warm-up step')}" if c.warmup else f"starts at {c.lr:g}"
@@ -49,11 +51,12 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
         ("training", f"{counted(c.steps, 'step')} of {per_step:,} tokens ({batches}), which is "
                      f"{passes:{',.1f' if passes >= 1 else '.2g'}} times the training text"),
         ("", f"learning rate {warmup}, then falls to {c.min_lr:g}"),
+        *([("", f"ranks train apart and average their models every {counted(c.sync_every, 'step')}")]
+          if c.sync_every else []),
         ("", f"evaluated every {counted(c.eval_every, 'step')} on {read:,} validation tokens"
              + (f", at the end on all {targets:,}" if read < targets else "")),
-        ("machine", f"{counted(workers, 'worker')} on {counted(cores(), 'core')}; about "
-                    f"{memory(c, known, resumed) / 1e6:,.0f} MB of memory; the time is estimated after the first "
-                    "steps"),
+        ("machine", f"{sharing(workers, group)}; about {memory(c, known, resumed, group) / 1e6:,.0f} MB of memory"
+                    f"{' per process' if group.size > 1 else ''}; the time is estimated after the first steps"),
         ("saved in", f"{display_path(c.out)}; seed {c.seed}"),
         ("baselines", f"uniform {math.log(V):.2f} (ln V), unigram {unigram_loss(d.train, d.val, V):.2f}, bigram "
                       f"{bigram_loss(d.train, d.val, V):.2f} nats per token"),
@@ -66,6 +69,15 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
     rows += [("note", text) for text in notes]
     block = "\n".join(hanging(f"{name:<{NAME_COLUMNS}}", text, width) for name, text in rows)
     return f"{block}\n\n{hanging('', LEGEND, width)}"
+
+
+def sharing(workers: int, group: Group) -> str:
+    """Return what shares a batch, and why."""
+    if group.size > 1:
+        return f"{group.size} processes of {counted(workers, 'worker')} each, through MPI"
+    shared = f"{counted(workers, 'worker')} on {counted(cores(), 'core')}"
+    why = missing() or f"--processes {workers} would be processes"
+    return f"{shared}, as threads ({why})" if workers > 1 else shared
 
 
 def start_rows(c: Config, vocab_size: int) -> list[tuple[str, str]]:

@@ -68,8 +68,9 @@ class RunLoop:
                 self.steps(bar)
         except KeyboardInterrupt:
             bar.close()
-            say(f"\nstopped at once. {self.files.state()}: {self.files.advice()}")
-            raise KeyboardInterrupt("stopped at once") from None
+            words = f"stopped at once. {self.files.state()}: {self.files.advice()}"
+            say(f"\n{words}")
+            raise KeyboardInterrupt(words) from None
         finally:
             bar.close()
             for s, handler in old.items():
@@ -82,14 +83,22 @@ class RunLoop:
             self.files.save()  # from here on there is a checkpoint to resume from
         while True:
             due = t.step % c.eval_every == 0 or t.step == c.steps
-            if due and t.last.get("step") != t.step and not self.stopping:
+            if due and t.last.get("step") != t.step and not self.stops():
                 self.evaluate()
-            if t.step >= c.steps or self.stopping:
+            if t.step >= c.steps or self.stops():
                 break
             self.data.check()
             self.update(bar)
         if not self.complete():
             self.files.save()
+
+    def stops(self) -> bool:
+        """Whether a rank was told to stop. All ranks must ask at the same time, and get the same answer: ranks that
+        train apart do not ask each other, and stop when they are together again."""
+        stops = self.trainer.together() and self.trainer.group.any(self.stopping)
+        if stops:  # assigned only here: a signal may set it at any moment
+            self.stopping = True
+        return stops
 
     def complete(self) -> bool:
         return self.trainer.step == self.config.steps == self.trainer.last.get("step")
@@ -100,7 +109,8 @@ class RunLoop:
         self.history, self.losses = past_evaluations(read_metrics(self.out / "metrics.jsonl"), last)
 
     def stop(self, signum: int, frame: Any) -> None:
-        """Stop after this step; a second Ctrl-C stops at once. An evaluation is abandoned: a resumed run repeats it."""
+        """Stop after this step, or when ranks that train apart are together again. A second Ctrl-C stops at once. An
+        evaluation is abandoned: a resumed run repeats it."""
         self.stopping = True
         if sys.stderr.isatty():  # not through Python's buffers, which this may have interrupted
             os.write(sys.stderr.fileno(), b"\nstopping after this step; press Ctrl-C again to stop at once\n")
@@ -145,8 +155,8 @@ class RunLoop:
         Every evaluation reads the same tokens, so their losses compare and the lowest is the best. The last evaluation
         also reads the whole validation split: that is the run's validation loss."""
         t, c, d, start = self.trainer, self.config, self.trainer.dataset, time.perf_counter()
-        losses = self.validation.losses(lambda: self.stopping, whole=t.step == c.steps)
-        if self.stopping:
+        losses = self.validation.losses(self.stops, whole=t.step == c.steps)
+        if self.stops():
             return
         (read, loss), seconds = losses[-1], time.perf_counter() - start
         bits = bits_per_byte(loss, len(d.val) - 1, d.val_bytes)
@@ -157,7 +167,7 @@ class RunLoop:
         t.seconds = time.perf_counter() - self.began
         self.record("eval", val_loss=loss, bits_per_byte=bits, perplexity=math.exp(min(loss, 700)),
                     tokens_evaluated=read, **sampled)
-        text = self.sample() if c.sample_tokens else ""
+        text = self.sample() if c.sample_tokens and t.group.rank == 0 else ""
         self.files.save(best)  # after the sample, which the checkpoint counts too
         self.clock.evaluation(sum(tokens for tokens, _ in losses), seconds, time.perf_counter() - start - seconds)
         train = sum(self.losses) / len(self.losses) if self.losses else math.nan

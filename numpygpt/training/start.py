@@ -12,6 +12,7 @@ from numpygpt.data import TokenDataset, load_corpus, prepare
 from numpygpt.data.meta import existing_folder
 from numpygpt.data.recipes import TOKENIZERS, folder_of, make_command, recipe
 from numpygpt.optim.lr_scheduler import warmup_cosine
+from numpygpt.parallel.group import LOCAL, Group
 from numpygpt.training.base import Base, adopted, base_of
 from numpygpt.training.checkpoint import MODEL_KEYS, Checkpoint, find_checkpoint, load_checkpoint
 from numpygpt.training.config import SETTINGS, Config
@@ -65,23 +66,15 @@ def new_run(args: Namespace, progress: Progress | None = None) -> Start:
     return Start(config, None, base, notes)
 
 
-def resume_run(args: Namespace) -> Start:
-    """A run that continues where it stopped."""
+def resume_run(args: Namespace, checkpoint: Checkpoint, group: Group = LOCAL) -> Start:
+    """A run that continues where it stopped, from what `read_run` has read."""
     flags = given(args)
     if args.preset or "init_from" in flags:
         raise ValueError("`resume` takes everything from the run: give neither a preset nor `init_from` with it")
-    path = Path(args.resume) / "ckpt.npz"
-    if (advice := from_best(path)) and not path.exists():
-        raise FileNotFoundError(f"{display_path(args.resume)} has no ckpt.npz to resume{advice}")
-    path = find_checkpoint(args.resume, prefer=("ckpt.npz",))
-    if not args.dry_run:
-        check_unlocked(path.parent)
-    checkpoint = load_checkpoint(path, needs=MODEL_KEYS, advice=from_best(path))
-    check_model(checkpoint)
     try:
         base = base_of(checkpoint.header)
     except ValueError as error:
-        raise ValueError(f"{display_path(path)} cannot be resumed: {error}") from error
+        raise ValueError(f"{display_path(checkpoint.path)} cannot be resumed: {error}") from error
     old = run_config(checkpoint)
     old = replace(old, model=replace(old.model, vocab_size=checkpoint.header["model"]["vocab_size"]))
     keep_fixed({s.key: s.value(old) for s in SETTINGS if s.fixed}, flags, "a resumed run keeps its")
@@ -93,10 +86,28 @@ def resume_run(args: Namespace) -> Start:
     if flags.get("steps", old.steps) < checkpoint.header["step"]:
         raise ValueError(f"the run has done {checkpoint.header['step']:,} steps already: `steps` must be at least that")
     config = old.changed(filled(old, values))
-    return Start(config, checkpoint, base, jumps(checkpoint.header, old, config))
+    return Start(config, checkpoint, base, jumps(checkpoint.header, old, config, group))
 
 
-def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
+def read_run(args: Namespace, group: Group = LOCAL) -> Checkpoint:
+    """The checkpoint to resume from, checked. Rank 0 alone reads it, and the other ranks get its header, so only the
+    machine of rank 0 needs the run folder."""
+    if group.rank:
+        path, header = group.share(None)[0]
+        return Checkpoint(path, header, {})
+    path = Path(args.resume) / "ckpt.npz"
+    if (advice := from_best(path)) and not path.exists():
+        raise FileNotFoundError(f"{display_path(args.resume)} has no ckpt.npz to resume{advice}")
+    path = find_checkpoint(args.resume, prefer=("ckpt.npz",))
+    if not args.dry_run:
+        check_unlocked(path.parent)
+    checkpoint = load_checkpoint(path, needs=MODEL_KEYS, advice=from_best(path))
+    check_model(checkpoint)
+    group.share((checkpoint.path, checkpoint.header))
+    return checkpoint
+
+
+def jumps(header: dict[str, Any], old: Config, new: Config, group: Group = LOCAL) -> list[str]:
     """Notes on settings that change the run from one step to the next."""
     step, notes = header["step"], []
     rates = [warmup_cosine(at, c.lr, c.min_lr, c.warmup, c.steps) for at, c in ((max(step - 1, 0), old), (step, new))]
@@ -107,10 +118,12 @@ def jumps(header: dict[str, Any], old: Config, new: Config) -> list[str]:
                      f"{step + 1:,}{times}: its schedule now has {new.steps:,} steps, {new.warmup:,} of them warm-up. "
                      f"To keep it low, add `lr={old.min_lr or rates[0]:.3g}`. For a schedule with its own warm-up, "
                      f"start a new run with `init_from={display_path(new.out)}`")
-    before = {name.split(".")[0] for name in header.get("generators", {})}
-    if before and len(before) != workers_of(new):
-        notes.append(f"{len(before)} workers before, {workers_of(new)} now: sums are rounded differently and dropout "
-                     "draws other masks, so the run is not the same to the last bit")
+    before = len({name.split(".")[0] for name in header.get("generators", {})})
+    now = workers_of(new, group) * group.size
+    if before and before != now:
+        ranks = f" ({group.size} ranks)" if group.size > 1 else ""
+        notes.append(f"{before} workers before, {now} now{ranks}: sums are rounded differently and dropout draws other "
+                     "masks, so the run is not the same to the last bit")
     if new.eval_tokens != old.eval_tokens and "eval_tokens" in header["config"]:
         notes.append("evaluations now read other tokens, so their losses compare only roughly with earlier ones, and "
                      "the best one is chosen among both")

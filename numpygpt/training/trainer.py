@@ -11,11 +11,12 @@ import numpy as np
 from numpygpt.data import DataLoader, TokenDataset
 from numpygpt.models import GPT
 from numpygpt.nn.finite import NotFinite, not_finite
-from numpygpt.nn.modules.loading import fitting
 from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
+from numpygpt.parallel.group import LOCAL, Group
+from numpygpt.parallel.outer import Outer
 from numpygpt.parallel.threads import DataParallel
 from numpygpt.training.adapter import saved_params
 from numpygpt.training.base import Base, make_model
@@ -23,10 +24,8 @@ from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.diagnose import first_not_finite
 from numpygpt.training.spikes import Spikes
-from numpygpt.training.state import check_state
-from numpygpt.utils.cores import cores
+from numpygpt.training.state import identity, load_state, save_state
 from numpygpt.utils.signals import signals_wait
-from numpygpt.utils.text import shorten
 
 
 def make_optimizer(model: GPT, c: Config) -> Optimizer:
@@ -38,9 +37,9 @@ def make_optimizer(model: GPT, c: Config) -> Optimizer:
     return AdamW(model, c.lr, (c.beta1, c.beta2), weight_decay=c.weight_decay)
 
 
-def workers_of(c: Config) -> int:
-    """How many threads share a batch."""
-    return min(c.workers or cores(), c.batch_size)
+def workers_of(c: Config, group: Group = LOCAL) -> int:
+    """How many threads each rank has: no more than there are sequences for."""
+    return min(c.workers or group.cores, -(-c.batch_size // group.size))
 
 
 def moments_of(c: Config) -> int:
@@ -56,16 +55,25 @@ class Trainer:
     the others, it also has "sampled_loss" (see `Validation`). `spikes` decides which steps to skip, if that is enabled.
     `sample_bytes` is the size of samples.txt at `step`. `base` is the model that the run starts from; of a LoRA run, a
     checkpoint holds only the adapter, and says which base belongs to it.
+
+    With a `group`, every rank makes the same calls and trains the same model: each takes its rows of the same batches,
+    and updates its own part of the parameters (see `DataParallel`). With `sync_every` in the configuration, each rank
+    updates a model of its own from its rows, and `outer` brings the models together every so many steps (see `Outer`).
+    The loss and the gradient's norm of a step are then those of the rank's rows.
     """
 
-    def __init__(self, config: Config, dataset: TokenDataset, base: Base | None = None):
+    def __init__(self, config: Config, dataset: TokenDataset, base: Base | None = None, group: Group = LOCAL):
         if not config.model.vocab_size:
             config = replace(config, model=replace(config.model, vocab_size=dataset.vocab_size))
         self.config, self.dataset = config, dataset
         self.model = make_model(config, base)
         self.base = {"name": base.name, "sha256": base.sha256()} if base and config.lora_rank else None
-        self.workers = workers_of(config)
-        self.parallel = DataParallel(self.model, self.workers)
+        self.group, self.workers = group, workers_of(config, group)
+        if config.sync_every and config.batch_size < group.size:
+            raise ValueError(f"with `sync_every`, each rank trains on sequences of its own: {group.size} ranks need a "
+                             f"`batch_size` of at least {group.size}, got {config.batch_size}")
+        self.parallel = DataParallel(self.model, self.workers, group, apart=config.sync_every > 0)
+        self.outer = Outer(self.parallel) if config.sync_every else None
         self.optimizer = make_optimizer(self.model, config)
         self.schedule = WarmupCosineLR(self.optimizer, config.warmup, config.steps, config.min_lr)
         self.loader = DataLoader(dataset.train, config.batch_size, config.model.max_len, config.seed,
@@ -90,13 +98,14 @@ class Trainer:
         return [self.loader.next_batch() for _ in range(self.config.accumulate)]
 
     def gradients(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
-        """The mean loss of the batches. The model's gradients are afterwards those of this loss."""
+        """The mean loss of the batches. Afterwards the gradients that this rank owns are those of this loss."""
         loss = 0.0
         self.optimizer.zero_grad()  # an update that was interrupted may have left some
         with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
             for x, y in batches:
-                loss += self.parallel.loss(x, y) / len(batches)
+                loss += self.parallel.loss(x, y, self.parallel.apart) / len(batches)
                 self.parallel.backward(1 / len(batches))
+            self.parallel.reduce()
         return loss
 
     def apply(self, batches: list[tuple[np.ndarray, np.ndarray]], loss: float) -> dict[str, float]:
@@ -104,7 +113,7 @@ class Trainer:
         no parameter and no moment, and counts like any other."""
         c = self.config
         with np.errstate(all="ignore"):
-            norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_slices)
+            norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_own, self.parallel.total)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
@@ -117,13 +126,21 @@ class Trainer:
             skipped = self.spikes is not None and self.spikes.is_spike(norm)
             if not skipped:
                 with np.errstate(all="ignore"):  # parameters that overflow are found by the next step, and named
-                    self.optimizer.step(self.parallel.map_slices)
+                    self.optimizer.step(self.parallel.map_own)
+                    self.parallel.spread()
             self.optimizer.zero_grad()
             self.schedule.step()
             self.step += 1
             self.tokens += c.batch_size * c.model.max_len * c.accumulate
+            if self.outer and self.together():
+                self.outer.step()
         numbers = {"loss": loss, "grad_norm": norm, "lr": lr}
         return numbers | {"skipped": int(skipped)} if self.spikes else numbers
+
+    def together(self) -> bool:
+        """Whether all ranks have the same parameters after this step, so that they may be evaluated and saved."""
+        c = self.config
+        return not c.sync_every or self.step % c.sync_every == 0 or self.step == c.steps
 
     def header(self) -> dict[str, Any]:
         """The facts about the run in a checkpoint, without its arrays. Sampling needs some of them."""
@@ -133,20 +150,11 @@ class Trainer:
         return facts | {"base": self.base} if self.base else facts
 
     def save(self, path: Any) -> None:
-        """Save everything that the next update depends on. Raises NotFinite if a parameter is not finite."""
+        """Save everything that the next update depends on. Every rank must call it, while all are `together`; only
+        rank 0 writes. Raises NotFinite if a parameter is not finite."""
         if (name := not_finite(self.model.named_parameters())) is not None:
             raise NotFinite(f"the parameters after step {self.step} are not finite ({name}), so they were not saved")
-        state = self.optimizer.state_dict()
-        arrays = self.saved_arrays()
-        for moment in self.optimizer.moments:
-            arrays |= {f"optimizer/{moment}/{name}": array for name, array in state[moment].items()}
-        generators = {name: rng.bit_generator.state for name, rng in self.parallel.generators().items()}
-        header = {**self.header(), "generators": generators, "loader": self.loader.state_dict(),
-                  "optimizer": {"name": self.config.optimizer, "steps": self.optimizer.steps},
-                  "sample_bytes": self.sample_bytes}
-        if self.spikes:
-            header["spikes"] = self.spikes.state_dict()
-        save_checkpoint(path, header, arrays)
+        save_state(self, path)
 
     def saved_arrays(self) -> dict[str, np.ndarray]:
         """The parameters as a checkpoint holds them."""
@@ -157,53 +165,32 @@ class Trainer:
         return self.model.flat().params.nbytes * (1 + len(self.optimizer.moments))
 
     def save_model(self, path: Any) -> None:
-        """Save the parameters only: enough to sample, or to start another run from."""
+        """Save the parameters only: enough to sample, or to start another run from. Only rank 0 writes."""
+        if self.group.rank:
+            return
         save_checkpoint(path, self.header(), self.saved_arrays())
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Continue exactly where `save` was called. Raises ValueError if the checkpoint belongs to another run."""
-        header = checkpoint.header
-        if header["data"] != identity(self.dataset):
-            was = shorten(header["data"].get("corpus")) if header["data"] else "of an unknown name"
-            raise ValueError(f"the run was made with other data or another tokenizer ({was}) than this folder's "
-                             f"({self.dataset.meta['corpus']}): resume it with its own data folder")
-        check_state(checkpoint, self.config.optimizer, [f"0.{name}" for name in self.model.generators()])
-        params = saved_params(self.model)
-        for name, array in fitting("GPT", params, checkpoint.group("model")).items():
-            params[name][...] = array
-        moments = {m: checkpoint.group(f"optimizer/{m}") for m in self.optimizer.moments}
-        self.optimizer.load_state_dict({"steps": header["optimizer"]["steps"], **moments})
-        self.schedule.load_state_dict({"step": header["step"]})
-        self.loader.load_state_dict(header["loader"])
-        for name, rng in self.parallel.generators().items():
-            if name in header["generators"]:  # with more workers than before, the new ones start fresh
-                rng.bit_generator.state = header["generators"][name]
-        self.step, self.tokens, self.seconds = header["step"], header["tokens"], header["seconds"]
-        self.last, self.best = header["last"] or {}, header["best"] or {}
-        size = header.get("sample_bytes")
-        self.sample_bytes = size if type(size) is int and size >= 0 else None  # earlier versions do not say
-        if self.spikes and isinstance(header.get("spikes"), dict):
-            self.spikes.load_state_dict(header["spikes"])
-
-
-def identity(dataset: TokenDataset) -> dict[str, str]:
-    """Equal for two data folders that hold the same text in the same tokens."""
-    return {"corpus": dataset.meta["corpus"], "sha256": dataset.meta["sha256"],
-            "tokenizer_sha256": dataset.meta["tokenizer"]["sha256"]}
+        """Continue exactly where `save` was called. Every rank must call it; only rank 0 needs the checkpoint's arrays.
+        Raises ValueError if the checkpoint belongs to another run."""
+        load_state(self, checkpoint)
 
 
 def evaluate(parallel: DataParallel, batches: Any) -> float:
-    """The mean loss in nats per token over all of `batches`, without dropout; nan if there are none.
+    """The mean loss in nats per token over all of `batches`, without dropout; nan if there are none. Ranks share the
+    rows of each batch, and add up at the end what they have found.
 
     Afterwards every module is in its previous mode. Raises NotFinite if a loss is not finite.
     """
     total, count = 0.0, 0
     with evaluation(parallel.model), np.errstate(all="ignore"):
         for x, y in batches:
-            targets = int(np.count_nonzero(y != parallel.model.ignore_index))
-            loss = parallel.loss(x, y)
+            rows = np.array_split(y, parallel.workers * parallel.group.size)[parallel.shards]
+            targets = sum(int(np.count_nonzero(of != parallel.model.ignore_index)) for of in rows)
+            loss = parallel.loss(x, y, apart=True)
             if not math.isfinite(loss):
                 raise NotFinite(f"the validation loss is not finite; {first_not_finite(parallel.model, [(x, y)])}")
             total += loss * targets
             count += targets
-    return total / count if count else math.nan
+    everywhere = parallel.group.sum_scalar(count)
+    return parallel.group.sum_scalar(total) / everywhere if everywhere else math.nan

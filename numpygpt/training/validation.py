@@ -20,6 +20,7 @@ from numpygpt.utils.text import duration
 FRACTION = 10  # an evaluation reads 1/10 of the tokens trained on since the last one; each takes 1/3 of training's time
 MIN_BATCHES = 10  # the loss of fewer is too uncertain
 LINE_SECONDS = 10  # between two lines about a long evaluation in a file or a pipe
+ASKED = 8  # ranks ask each other only before every eighth batch whether they were told to stop
 BAR_SECONDS = 0.1  # between two updates of the bar
 
 
@@ -64,13 +65,14 @@ class Validation:
     def losses(self, stopping: Callable[[], bool], whole: bool) -> list[tuple[int, float]]:
         """(tokens, mean loss) of the tokens that each evaluation reads, and with `whole` also of all tokens, if there
         are more. A loss that is measured while `stopping` is not complete."""
+        every = ASKED if self.trainer.group.size > 1 else 1
         sizes = [self.tokens, self.targets] if whole and self.tokens < self.targets else [self.tokens]
         found = []
         for size in sizes:
             c, d = self.trainer.config, self.trainer.dataset
             batches = self.data.checked(eval_batches(d.val, c.batch_size, c.model.max_len, size))
-            batches = takewhile(lambda _: not stopping(), self.shown(batches, size))
-            found.append((size, evaluate(self.trainer.parallel, batches)))
+            numbered = takewhile(lambda item: item[0] % every or not stopping(), enumerate(self.shown(batches, size)))
+            found.append((size, evaluate(self.trainer.parallel, (batch for _, batch in numbered))))
         return found
 
     def shown(self, batches: Iterator[tuple[np.ndarray, np.ndarray]],

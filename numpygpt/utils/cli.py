@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from numpygpt import __version__
 from numpygpt.utils import arguments
@@ -21,6 +21,7 @@ from numpygpt.utils.text import suggestion
 
 name, number = arguments.name, arguments.number
 TOO_LARGE = ("Maximum allowed dimension exceeded", "array is too big")  # NumPy's ValueErrors
+MISTAKES = (ValueError, RuntimeError, OSError, MemoryError)  # of the user; any other error is our bug
 MAX_WORD = 300  # characters without a space in a message
 
 
@@ -80,15 +81,15 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         finally:
             sys.stdout.flush()  # here, where a reader that left or a full disk can still be reported
         sys.exit(status)
-    except BrokenPipeError:  # `./sample.py | head`: the reader left, which is not an error
-        end(0)
-    except (ValueError, RuntimeError, OSError, MemoryError) as error:
-        if os.environ.get("NUMPYGPT_TRACEBACK"):
+    except SystemExit:
+        raise
+    except BaseException as error:
+        words = words_of(error)
+        if words is None:
             raise
-        refuse(error)
-    except KeyboardInterrupt as error:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C
-        end(130, "" if error.args else "\nstopped\n")  # with a reason, it has been reported
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C
+        end(status_of(error), words)
     finally:
         if heeded:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while Python exits prints no traceback
@@ -112,20 +113,44 @@ def check_here() -> None:
         raise FileNotFoundError("the current folder no longer exists: change to another one") from None
 
 
-def refuse(error: Exception) -> NoReturn:
-    """Print a user's mistake in one line and exit."""
-    end(2, f"{Path(sys.argv[0]).name}: error: {one_line(describe(error))}\n")
+def status_of(error: BaseException) -> int:
+    """The exit status of a script that this error ends."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, BrokenPipeError):  # `./sample.py | head`: the reader left, which is not an error
+        return 0
+    return 2 if isinstance(error, MISTAKES) else 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def words_of(error: BaseException) -> str | None:
+    """What a script writes to stderr when this error ends it. None if the traceback is to be shown."""
+    if isinstance(error, SystemExit | BrokenPipeError):
+        return ""
+    if isinstance(error, KeyboardInterrupt):
+        return "" if error.args else "\nstopped\n"  # with a reason, it has been reported
+    known = isinstance(error, MISTAKES) and not os.environ.get("NUMPYGPT_TRACEBACK")
+    return refusal(describe(error)) if known else None
+
+
+def refusal(message: str) -> str:
+    """A user's mistake in one line."""
+    return f"{Path(sys.argv[0]).name}: error: {one_line(message)}\n"
 
 
 def end(status: int, words: str = "") -> NoReturn:
     """Write `words` to stderr and exit."""
-    for stream, text in ((sys.stdout, ""), (sys.stderr, words)):
-        try:
-            stream.write(text)
-            stream.flush()
-        except OSError:  # the reader left, or the disk is full: do not try the buffer again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    write(sys.stdout, "")
+    write(sys.stderr, words)
     sys.exit(status)
+
+
+def write(stream: Any, text: str) -> None:
+    """Write `text` and all that the stream has buffered."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:  # the reader left, or the disk is full: do not try the buffer again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def one_line(message: str) -> str:
@@ -151,7 +176,7 @@ def clean_stop() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """Return the error's message; for an error from the operating system, its reason and the file."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {display_path(error.filename)}" if error.filename else error.strerror

@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 from tiny import TINY, make_data, train_module
 
-from experiments import ablations, candidates, extrapolate, finetune, levels, modern, normal, report, runs, spelled
+from experiments import (
+    ablations,
+    candidates,
+    extrapolate,
+    finetune,
+    levels,
+    local_steps,
+    modern,
+    normal,
+    report,
+    runs,
+    spelled,
+    sweep,
+)
 from numpygpt.data import Corpus, TokenDataset, prepare
 from numpygpt.nn import causal_attention
 from numpygpt.training.checkpoint import load_checkpoint
@@ -36,6 +49,21 @@ def counted(monkeypatch):
     return commands
 
 
+@pytest.fixture
+def side_by_side(monkeypatch):
+    """The arguments of the trainings of a sweep, which run in this process, one after the other."""
+    commands = []
+
+    def run(trainings, at_once, ranks):
+        commands.extend(trainings.values())
+        for words in trainings.values():
+            train_module().main(words)
+        return {}
+
+    monkeypatch.setattr(sweep, "side_by_side", run)
+    return commands
+
+
 def test_a_run_is_trained_gone_on_with_and_then_left_alone(data, tmp_path, monkeypatch, capsys):
     commands, out = counted(monkeypatch), tmp_path / "run"
     assert not runs.is_complete(out)
@@ -57,22 +85,17 @@ def test_a_run_is_trained_gone_on_with_and_then_left_alone(data, tmp_path, monke
     assert runs.last_train_loss(whole, 5) == pytest.approx(whole.metrics.train["loss"][-5:].mean())
 
 
-def test_each_ablation_changes_one_thing_and_the_table_says_by_how_much(data, tmp_path, monkeypatch, capsys):
-    commands = counted(monkeypatch)
+def test_each_ablation_changes_one_thing(data, tmp_path, monkeypatch, side_by_side, capsys):
     monkeypatch.setattr(ablations, "SEEDS", (5,))
-    found = {name: [ablations.loss(name, 5, tmp_path, [*SMALL, "--data", str(data)])] for name in ablations.VARIANTS}
-    assert len(commands) == len(ablations.VARIANTS) == 9
-    plain = commands[0][:-2]
-    for command, (name, flags) in zip(commands, ablations.VARIANTS.items(), strict=True):
+    wanted = ablations.trainings(tmp_path, [*SMALL, "--data", str(data)])
+    complete = sweep.train_all(wanted)
+    assert len(side_by_side) == len(ablations.VARIANTS) == 9
+    plain = side_by_side[0][:-2]
+    for command, (name, (_, *flags)) in zip(side_by_side, ablations.VARIANTS.items(), strict=True):
         assert [word for word in command[:-2] if word not in plain and "unscaled" not in word] == [
             flag for flag in flags if flag not in plain] + ["--init-from"] * (name == ablations.UNSCALED)
-    lines = ablations.table(found)
-    assert len(lines) == 11 and lines[2].endswith("|  |")
-    base = found[ablations.BASE][0]
-    for line, (name, (value,)) in zip(lines[2:], found.items(), strict=True):
-        cells = [cell.strip() for cell in line[1:-1].split("|")]
-        assert cells == [name, f"{value:.4f}", f"{value:.3f}", "0.000",
-                         "" if name == ablations.BASE else f"{value - base:+.3f}"]
+    losses = sweep.losses(ablations.VARIANTS, ablations.SEEDS, tmp_path, complete)
+    assert losses == {name: [runs.best_loss(complete[sweep.folder(tmp_path, name, 5)])] for name in ablations.VARIANTS}
 
 
 def test_the_unscaled_model_differs_in_the_residual_projections_alone(data, tmp_path):
@@ -85,19 +108,12 @@ def test_the_unscaled_model_differs_in_the_residual_projections_alone(data, tmp_
         np.testing.assert_allclose(unscaled[name], ratio * param, rtol=1e-6, err_msg=name)
 
 
-def test_spread_and_mean_are_those_of_the_seeds(monkeypatch):
-    monkeypatch.setattr(ablations, "SEEDS", (1, 2, 3))
-    lines = ablations.table({ablations.BASE: [1.0, 1.25, 1.5], "x": [1.0, 1.0, 1.3]})
-    assert lines[0].startswith("| changed | seed 1 | seed 2 | seed 3 | mean |")
-    assert lines[2] == "| `quick` as it is | 1.0000 | 1.2500 | 1.5000 | 1.250 | 0.500 |  |"
-    assert lines[3] == "| x | 1.0000 | 1.0000 | 1.3000 | 1.100 | 0.300 | -0.150 |"
-
-
-def test_old_and_new_blocks_have_the_same_parameters_and_the_same_time(data, tmp_path, monkeypatch):
-    sizes = [parameters(modern.config_of(name, []), 65) for name in modern.VARIANTS]
+def test_old_and_new_blocks_have_the_same_parameters_and_the_same_time(data, tmp_path, monkeypatch, side_by_side,
+                                                                               capsys):
+    configs = {name: runs.config_of(words.split()) for name, words in modern.VARIANTS.items()}
+    sizes = [parameters(config, 65) for config in configs.values()]
     assert max(sizes) < 1.01 * min(sizes)
     seconds = dict(zip(modern.VARIANTS, (2.0, 1.0, 4.0, 2.0, 2.5), strict=True))
-    configs = {name: modern.config_of(name, []) for name in modern.VARIANTS}
     monkeypatch.setattr(modern, "step_seconds", lambda config: next(
         seconds[name] for name, of_name in configs.items()
         if (config.model.norm, config.model.positions, config.model.ffn) == (
@@ -108,14 +124,16 @@ def test_old_and_new_blocks_have_the_same_parameters_and_the_same_time(data, tmp
     assert list(steps.values()) == [1000, 2000, 500, 1000, 800]
     monkeypatch.setattr(modern, "step_seconds", None)  # not to be measured again
     assert modern.measured_steps(tmp_path, more) == steps
-    commands = counted(monkeypatch)
-    monkeypatch.setattr(modern, "STEPS", 20)
-    found = {name: [modern.loss(5, name, dict.fromkeys(steps, 20), tmp_path, more)] for name in modern.VARIANTS}
-    assert len(commands) == 5 and {run.name for run in tmp_path.glob("*_5")} == {
-        "quick_5", "rmsnorm_5", "rotary_positions_5", "gated_silu_5", "llama_quick_5"}
     monkeypatch.setattr(modern, "SEEDS", (5,))
-    lines = modern.table(found, steps, more)
-    assert len(lines) == 7 and f"{found[modern.ALL][0] - found[modern.BASE][0]:+.3f}" in lines[-1]
+    monkeypatch.setattr(modern, "measured_steps", lambda *_: dict.fromkeys(modern.VARIANTS, 20))
+    monkeypatch.setattr("sys.argv", ["modern.py", "--runs", str(tmp_path), "--", *more])
+    modern.main()
+    assert len(side_by_side) == 5 and {run.name for run in tmp_path.glob("*_5")} == {
+        "quick_5", "rmsnorm_5", "rotary_positions_5", "gated_silu_5", "llama_quick_5"}
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[2] for line in lines[-5:]] == ["20"] * 5
+    loss = {name: runs.best_loss(runs.load_run(tmp_path / name)) for name in ("quick_5", "llama_quick_5")}
+    assert f"{loss['llama_quick_5'] - loss['quick_5']:+.3f}" in lines[-1]
 
 
 def test_fine_tuning_is_compared_with_training_from_scratch(data, tmp_path, monkeypatch):
@@ -181,12 +199,13 @@ def test_unknown_words_are_found_letter_by_letter_and_paid_for(tmp_path, capsys)
         spelled.table(tmp_path / "run_char", tmp_path / "run_wrd")
 
 
-def test_candidates_are_trained_as_their_flags_say(data, tmp_path, monkeypatch, capsys):
-    commands = counted(monkeypatch)
+def test_candidates_are_trained_as_their_flags_say(data, tmp_path, side_by_side, capsys):
     more = [*SMALL, "--data", str(data)]
-    rows = [candidates.row(name, tmp_path, more) for name in candidates.CANDIDATES]
-    for command, row, (name, flags) in zip(commands, rows, candidates.CANDIDATES.items(), strict=True):
-        assert command == [*candidates.NARROW.split(), *flags.split(), *more, "--out", str(tmp_path / runs.slug(name))]
+    complete = sweep.train_all(candidates.trainings(tmp_path, more))
+    rows = [candidates.row(name, complete[tmp_path / runs.slug(name)]) for name in candidates.CANDIDATES]
+    for command, row, (name, flags) in zip(side_by_side, rows, candidates.CANDIDATES.items(), strict=True):
+        assert command == ["--workers", "1", *candidates.NARROW.split(), *flags.split(), *more,
+                           "--out", str(tmp_path / runs.slug(name))]
         cells = dict(zip(candidates.COLUMNS, row, strict=True))
         config = runs.read_config(tmp_path / runs.slug(name) / "config.toml")
         assert [cells[key] for key in candidates.SETTINGS] == [str(config[key]) for key in candidates.SETTINGS]
@@ -302,3 +321,21 @@ def test_the_broken_mask_is_broken_in_that_run_alone(data, tmp_path, monkeypatch
     assert len(masked) == 1
     with pytest.raises(ValueError, match="20.*21"):
         normal.unmasked(tmp_path / "run", [*SMALL, "--data", str(data), "--steps", "21"])
+
+
+def test_ranks_that_train_apart_are_compared_at_equal_tokens(data, tmp_path, side_by_side, monkeypatch, capsys):
+    monkeypatch.setattr(local_steps, "SEEDS", (5,))
+    words = ["quick", *SMALL, "--batch-size", "8", "--eval-every", "50", "--data", str(data)]
+    found = local_steps.train(local_steps.variants(8), tmp_path, words)
+    assert len(side_by_side) == 1 + 4 + 2  # any number of ranks that share every step are one run
+    assert found["every step: 2 ranks"] == found["every step: 4 ranks"] != found["every 10 steps, 2 ranks"]
+    for name, variant in local_steps.variants(8).items():
+        run = runs.load_run(sweep.folder(tmp_path, name, 5))
+        config = runs.read_config(run.folder / "config.toml")
+        assert config["sync_every"] == (variant.every if variant.every > 1 else 0), name
+        assert run.total("tokens") == 20 * 8 * 8 // (1 if variant.every else int(name.split()[-2])), name
+
+
+def test_the_bytes_of_ranks_follow_from_the_size():
+    sent = {name: local_steps.sent_per_step(variant, 1000) for name, variant in local_steps.variants(24).items()}
+    assert list(sent.values()) == [1000, 1500, 100, 20, 150, 30, 0, 0]

@@ -150,6 +150,19 @@ def test_a_bias_shows_the_gradient_of_an_output(dataset):
     assert row["dout_norm/wte"] == row["dout_norm/wpe"]
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_step_of_ranks_that_train_apart_is_taken_back(every, dataset):
+    t = trainer(dataset, sync_every=every, eval_every=2)
+    with t.parallel:
+        t.update()
+        before = [array.copy() for array in (t.outer.anchor, t.outer.velocity, t.model.flat().params)]
+        with restored(t):
+            t.update()
+            assert not np.array_equal(t.outer.anchor, before[0])
+        for array, expected in zip((t.outer.anchor, t.outer.velocity, t.model.flat().params), before, strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
 def test_workers_and_micro_batches_give_the_numbers_of_one_large_batch(dataset):
     same = {"dropout": 0.0, "dtype": "float64"}
     rows = []

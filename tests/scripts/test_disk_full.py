@@ -10,6 +10,7 @@ import pytest
 from running import script
 from tiny import TINY, assert_same_run, make_data
 
+from numpygpt.parallel.group import LOCAL
 from numpygpt.training.checkpoint import load_checkpoint
 from numpygpt.training.folder import RunFiles, Samples
 from numpygpt.utils.files import NotSaved, writing
@@ -25,7 +26,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """30 steps in one go, and the same run stopped after 15."""
+    """30 steps in one go, and the same run stopped after 25."""
     folder = tmp_path_factory.mktemp("whole")
     assert script("train.py", *TINY, "--data", data, "--out", folder / "run").returncode == 0
     return folder / "run"
@@ -33,19 +34,19 @@ def whole(data, tmp_path_factory):
 
 @pytest.fixture
 def half(data, whole, tmp_path, monkeypatch):
-    """The run as it stands with its checkpoint of step 15."""
+    """The run as it stands with its checkpoint of step 25."""
     from numpygpt.training.run import RunLoop
 
     out, update = tmp_path / "half", RunLoop.update
 
     def stopping(self, bar):
         update(self, bar)
-        self.stopping = self.trainer.step == 15
+        self.stopping = self.trainer.step == 25
 
     with monkeypatch.context() as patch:
         patch.setattr(RunLoop, "update", stopping)
         assert script("train.py", *TINY, "--data", data, "--out", out).returncode == 0
-    assert load_checkpoint(out / "ckpt.npz").header["step"] == 15
+    assert load_checkpoint(out / "ckpt.npz").header["step"] == 25
     return out
 
 
@@ -75,7 +76,7 @@ def test_a_file_that_does_not_fit_leaves_the_checkpoint_before_whole(name, half,
     values = sum(array.nbytes for array in load_checkpoint(half / name).arrays.values()) if name.endswith("z") else 0
     needs = f" (it needs about {values / 1e3:,.1f} kB)" if values else ""
     assert f"train.py: error: {half / name}" in done.stderr and f"File too large{needs}" in done.stderr
-    assert f"{half / 'ckpt.npz'} of step 15" in done.stderr and command("train.py", "--resume", half) in done.stderr
+    assert f"{half / 'ckpt.npz'} of step 25" in done.stderr and command("train.py", "--resume", half) in done.stderr
     after = contents(half)
     assert after.keys() == before.keys()  # nothing temporary is left
     for kept in ("ckpt.npz", *(["best.npz"] if name != "ckpt.npz" else [])):
@@ -111,7 +112,7 @@ def test_half_of_a_sample_is_taken_back(tmp_path):
 
 def test_a_sample_that_does_not_fit_is_told_as_a_checkpoint_is(tmp_path):
     class Standing:
-        step, sample_bytes = 20, 0
+        step, sample_bytes, group = 20, 0, LOCAL
 
     files = RunFiles(Standing, tmp_path, None)
     with largest_file(5), pytest.raises(NotSaved, match=r"samples\.txt.*File too large.*no checkpoint"):
@@ -140,7 +141,7 @@ def test_a_file_system_that_fills_up_keeps_the_checkpoint(half, whole, tmp_path)
                       f"{{ '{sys.executable}' '{ROOT / 'train.py'}' --resume '{disk}/run'; echo status $?; }}",
                       f"cp -r '{disk}/run' '{back}'")
     assert "status 2" in done.stdout and done.stderr.count("\n") == 1, done.stdout + done.stderr
-    assert "No space left on device" in done.stderr and "of step 15" in done.stderr and "--resume" in done.stderr
+    assert "No space left on device" in done.stderr and "of step 25" in done.stderr and "--resume" in done.stderr
     assert (back / "ckpt.npz").read_bytes() == (half / "ckpt.npz").read_bytes()
     assert sorted(contents(back)) == sorted(contents(half))
     assert script("train.py", "--resume", back).returncode == 0

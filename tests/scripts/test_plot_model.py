@@ -167,7 +167,7 @@ def test_mistakes_of_gradients(char, tmp_path):
     assert refused("gradients", char, "--seed", -1) == "--seed must be at least 0, got -1"
     (tmp_path / "data").rename(tmp_path / "moved")
     said = refused("gradients", char)
-    assert "there is no data folder" in said and "; or take the batch from a text of your own with --text FILE" in said
+    assert "there is no data folder" in said and "datagen.py" in said and "--text FILE" in said
     prepare(Corpus.of("other", "abcdefgh " * 100, "a test"), tmp_path / "data", context=8)
     assert "no longer has the tokenizer that this model was trained with" in refused("gradients", char)
 

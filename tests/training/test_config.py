@@ -58,6 +58,9 @@ def test_a_configuration_survives_toml():
     ({"weight_decay": 1e9}, "lr 0.0003 times weight_decay 1e+09 is 300000"),
     ({"lr": 1e12, "min_lr": 0.0}, "lr 1e+12 times weight_decay 0.1 is 1e+11"),
     ({"eval_tokens": -2}, "eval_tokens must be at least -1, got -2"),
+    ({"sync_every": -1}, "sync_every must be at least 0, got -1"),
+    ({"sync_every": 50, "eval_every": 120}, "eval_every 120 must be a multiple of sync_every 50"),
+    ({"sync_every": 50, "skip_spikes": 3.0}, "skip_spikes 3.0 cannot go with sync_every 50"),
 ])
 def test_what_is_wrong_is_said_with_the_value(values, message):
     with pytest.raises(ValueError) as error:

@@ -1,6 +1,7 @@
 """Training as train.py does it: exact resume, what is measured, what is said."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,7 +42,8 @@ def run(t, steps):
 
 
 @pytest.mark.parametrize("changes", [{}, {"workers": 1}, {"accumulate": 2}, {"optimizer": "sgd", "momentum": 0.9},
-                                     {"optimizer": "adam"}, {"batches": "sequential"}], ids=str)
+                                     {"optimizer": "adam"}, {"batches": "sequential"},
+                                     {"sync_every": 5, "eval_every": 5}], ids=str)
 def test_a_resumed_run_equals_an_unbroken_one_to_the_last_bit(dataset, tmp_path, changes):
     whole = trainer(dataset, **changes)
     expected = run(whole, 12)
@@ -54,6 +56,36 @@ def test_a_resumed_run_equals_an_unbroken_one_to_the_last_bit(dataset, tmp_path,
     for name, param in whole.model.params().items():
         assert np.array_equal(param, second.model.params()[name]), name
     assert (second.step, second.tokens) == (whole.step, whole.tokens)
+
+
+def test_an_outer_velocity_that_no_run_has_is_refused_and_changes_nothing(dataset, tmp_path):
+    apart = {"sync_every": 2, "eval_every": 2}
+    saved, path = trainer(dataset, **apart), tmp_path / "ckpt.npz"
+    run(saved, 2)
+    saved.save(path)
+    good = load_checkpoint(path)
+    name = "outer/velocity/blocks.0.norm1.beta"
+    assert good.arrays[name].any()
+    for array, shown in ((np.full(8, np.nan, np.float32), "finite"), (np.zeros(9, np.float32), "(9,)"), (None, "b")):
+        arrays = {key: value for key, value in (good.arrays | {name: array}).items() if value is not None}
+        resumed = trainer(dataset, **apart)
+        before = resumed.model.flat().params.copy()
+        with pytest.raises(ValueError, match="velocity") as caught:
+            resumed.load(replace(good, arrays=arrays))
+        assert shown in str(caught.value)
+        assert np.array_equal(resumed.model.flat().params, before)
+
+
+def test_a_run_that_shared_every_step_can_train_apart_from_its_checkpoint_on_and_back(dataset, tmp_path):
+    path, apart = tmp_path / "ckpt.npz", {"sync_every": 2, "eval_every": 2}
+    for changes, velocity in (({}, False), (apart, True), ({}, False)):
+        t = trainer(dataset, **changes)
+        if path.exists():
+            t.load(load_checkpoint(path))
+        run(t, 2)
+        t.save(path)
+        assert bool(load_checkpoint(path).group("outer/velocity")) == velocity
+    assert t.step == 6
 
 
 def test_training_reduces_the_loss_and_repeats_with_its_seed(dataset):

@@ -23,9 +23,13 @@ __all__ = ["walk"]
 def walk(trainer: Trainer, colour: bool = False) -> str:
     """Describe the trainer's next step, at most 100 columns wide. The trainer is left as it was.
 
-    Raises ValueError if the run has no step left, NotFinite if the step fails.
+    Raises ValueError if the run has no step left or several ranks, NotFinite if the step fails.
     """
     c = trainer.config
+    if trainer.group.size > 1:
+        raise ValueError(f"`trace` shows arrays of the whole batch, and each of the {trainer.group.size} ranks has a "
+                         "part of it: run it in a single process, with `dry_run` to write nothing. With ranks, "
+                         "`trace_every` writes the numbers of every layer")
     if trainer.step >= c.steps:
         raise ValueError(f"the run has done all its {c.steps:,} steps, so it has no next step to trace: give it more "
                          "steps")
