@@ -41,7 +41,7 @@ from numpygpt.utils.cores import cores
 IDEAS: tuple[tuple[str, ModuleType, str, tuple[int, ...]], ...] = (  # case, module, constant, values (ours is last)
     ("char", causal_attention, "SCORE_ENTRIES", (1, 1 << 30, causal_attention.SCORE_ENTRIES)),
     ("quick", causal_attention, "SCORE_ENTRIES", (1, 1 << 30, causal_attention.SCORE_ENTRIES)),
-    ("long", causal_attention, "ROWS", (1024, 32, 64, 256, causal_attention.ROWS)),
+    ("long", causal_attention, "ROWS", (1024, 32, 128, 256, causal_attention.ROWS)),
     ("long", causal_attention, "KEEP_WEIGHTS", (512, causal_attention.KEEP_WEIGHTS)),
     ("bpe", loss, "LOGIT_ROWS", (1, 2048, loss.LOGIT_ROWS)),
     ("gpt2", loss, "LOGIT_ROWS", (1, loss.LOGIT_ROWS)),

@@ -178,7 +178,12 @@ def reader_of(model: GPT) -> GPT:
     If a user's functions have replaced methods of the model, it is the model itself; `as_reader` then refuses other
     threads.
     """
-    return model if is_patched(model) else replica(model).eval()
+    if is_patched(model):
+        return model
+    reader = replica(model).eval()
+    for _, module in reader.named_modules():
+        module.inference = True
+    return reader
 
 
 @contextmanager

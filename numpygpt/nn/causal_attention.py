@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpygpt.nn.functional import row_slices, softmax_lse, tiny_is_zero
+from numpygpt.nn.functional import row_slices, softmax_in_place, tiny_is_zero
 
 SCORE_ENTRIES = 1 << 17  # scores of a tile: about half a megabyte, which stays in the L2 cache
-ROWS = 128  # queries of a tile
+ROWS = 64  # queries of a tile
 KEEP_WEIGHTS = 1024  # up to this context length P is cached for backward; beyond, it is computed again
 
 Tiles = list[np.ndarray]  # an array for each tile
@@ -42,12 +42,13 @@ def causal_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, O: np.ndarray,
     weights: Tiles = []
     lses: Tiles = []
     for i, (s, r, seen) in enumerate(tiles(Q.shape, S)):
-        P, lse = softmax_lse(scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s)))  # (.., rows, seen), (.., rows, 1)
+        P = scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s))  # (b, H_kv, G, rows, seen)
+        top, total = softmax_in_place(P)  # (.., rows, 1)
         np.matmul(masked(P, drop_mask(P, drop, i)), V[s, ..., seen, :], out=O[s, ..., r, :])  # (b, H_kv, G, rows, d_v)
         if S <= KEEP_WEIGHTS:
             weights.append(P)
         else:
-            lses.append(lse)
+            lses.append(top + np.log(total))
     return weights, lses
 
 
@@ -77,7 +78,9 @@ def attention_weights(Q: np.ndarray, K: np.ndarray, pad: np.ndarray | None = Non
     """P (B, H_kv, G, T, S) as a whole, without dropout: to look at."""
     P = np.zeros((*Q.shape[:-1], K.shape[-2]), Q.dtype)  # zeros where a token cannot look
     for s, r, seen in tiles(Q.shape, K.shape[-2]):
-        P[s, ..., r, seen] = softmax_lse(scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s)))[0]
+        tile = scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s))
+        softmax_in_place(tile)
+        P[s, ..., r, seen] = tile
     return P
 
 

@@ -40,6 +40,8 @@ class Modules(Module):
 def as_module(params: Any, user: str) -> Module:
     """The module, or several modules as one; ValueError for anything else, such as `model.params()`."""
     parts = list(dict(selected(params, user)))
+    if len(parts) == 1:
+        return parts[0]
     within = {inside for part in parts for _, inside in part.named_modules() if inside is not part}
     roots = [part for part in parts if part not in within] or parts
     return roots[0] if len(roots) == 1 else Modules(roots)

@@ -35,7 +35,7 @@ class GELU(Module):
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         check_array(self, X, floats=True)
-        Y, self.slope = F.gelu(X)
+        Y, self.slope = F.gelu(X, not self.inference)
         return Y
 
     def backward(self, dY: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ class SiLU(Module):
 
     def forward(self, X: np.ndarray) -> np.ndarray:
         check_array(self, X, floats=True)
-        Y, self.slope = F.silu(X)
+        Y, self.slope = F.silu(X, not self.inference)
         return Y
 
     def backward(self, dY: np.ndarray) -> np.ndarray:

@@ -154,6 +154,8 @@ class MultiHeadAttention(Module):
 
     def group(self, X: np.ndarray) -> np.ndarray:
         """(B, H, T, D) -> (B, H_kv, G, T, D), with G = H / H_kv heads per key head, or 1 for K and V, as a view."""
+        if X.shape[1] == self.n_kv_heads:
+            return X[:, :, None]
         return X.reshape(len(X), self.n_kv_heads, X.shape[1] // self.n_kv_heads, *X.shape[2:])
 
     def extra_repr(self) -> str:
@@ -164,7 +166,8 @@ class MultiHeadAttention(Module):
 
 def split_heads(X: np.ndarray, n_heads: int) -> np.ndarray:
     """(B, T, H D) -> (B, H, T, D), as a view."""
-    return X.reshape(*X.shape[:2], n_heads, X.shape[-1] // n_heads).swapaxes(1, 2)
+    B, T, D = X.shape
+    return X.reshape(B, T, n_heads, D // n_heads).swapaxes(1, 2)
 
 
 def check_heads(d_model: int, n_heads: int, n_kv_heads: int | None, d_k: int | None, d_v: int | None) -> None:

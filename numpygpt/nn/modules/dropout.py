@@ -23,7 +23,6 @@ class Dropout(Module):
     def __init__(self, p: float = 0.1, *, rng: np.random.Generator | int | None = None):
         self.p, self.rng = check_probability("dropout", p), np.random.default_rng(rng)
 
-    @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:
         check_array(self, X, floats=True)
         self.mask = None
@@ -31,11 +30,10 @@ class Dropout(Module):
             return X
         keep = self.rng.random(X.shape, dtype=np.float32) >= self.p
         self.mask = np.multiply(keep, 1 / (1 - self.p), dtype=X.dtype)  # 0 or 1/(1 - p)
-        return X * self.mask
+        return masked(X, self.mask)
 
-    @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:
-        return dY if self.mask is None else dY * self.mask  # forward: Y = X mask  so  dX = dY mask
+        return dY if self.mask is None else masked(dY, self.mask)  # forward: Y = X mask  so  dX = dY mask
 
     formula: ClassVar[Formula] = Formula(("Y = X mask,  each entry 0 or 1/(1 - p)",), ("dX = dY mask",))
 
@@ -45,6 +43,11 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"{self.p}"
+
+
+@tiny_is_zero
+def masked(X: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return X * mask
 
 
 def check_probability(name: str, p: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from numpygpt.nn import init
 from numpygpt.nn.cost import Call, Cost, Formula
-from numpygpt.nn.functional import rows, tiny_is_zero
+from numpygpt.nn.functional import column_sums, tiny_is_zero
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
 from numpygpt.utils.checks import boolean, number
@@ -36,7 +36,7 @@ class LayerNorm(Module):
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.d_model)
-        Xhat = X - X.sum(axis=-1, keepdims=True) / self.d_model  # (..., C)
+        Xhat = X - row_mean(X, np.ones(self.d_model, X.dtype))  # (..., C)
         self.rstd = inverse_rms(Xhat, self.eps)  # (..., 1): the mean of Xhat^2 is the variance
         Xhat *= self.rstd
         self.Xhat = Xhat
@@ -47,19 +47,19 @@ class LayerNorm(Module):
 
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
-        Xhat = self.Xhat
+        Xhat, gamma = self.Xhat, self.gamma
+        dot = dY * Xhat
         if self.bias and self.trains("beta"):
-            self.dbeta += rows(dY).sum(axis=0)  # forward: Y = .. + beta, on every row  so  dbeta = sum of dY
+            self.dbeta += column_sums(dY)  # forward: Y = .. + beta, on every row  so  dbeta = sum of dY
         if self.trains("gamma"):
-            self.dgamma += np.einsum("nc,nc->c", rows(dY), rows(Xhat))  # Y = gamma Xhat  so  dgamma = sum of dY Xhat
-        dXhat = dY * self.gamma  #                                                     and dXhat = dY gamma
+            self.dgamma += column_sums(dot)  # forward: Y = gamma Xhat + ..        so  dgamma = sum of dY Xhat
+        dX = dY * gamma  #                                                         and dXhat = dY gamma
         # forward: Xhat = (X - mean) rstd. X also moves the mean and the variance of its row: subtract both paths.
         # dX = rstd (dXhat - mean(dXhat) - Xhat mean(dXhat Xhat))
-        mean_dot = row_mean(dXhat, Xhat)  # (..., 1)
-        dXhat -= dXhat.sum(axis=-1, keepdims=True) / self.d_model
-        dXhat -= Xhat * mean_dot
-        dXhat *= self.rstd
-        return dXhat  # (..., C), by now dX
+        dX -= row_mean(dY, gamma)
+        dX -= np.multiply(Xhat, row_mean(dot, gamma), out=dot)
+        dX *= self.rstd
+        return dX  # (..., C)
 
     formula: ClassVar[Formula] = Formula(
         ("Y = gamma Xhat + beta,  Xhat = (X - mean) rstd",),
@@ -99,14 +99,15 @@ class RMSNorm(Module):
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
         Xhat = self.Xhat
+        dot = dY * Xhat
         if self.trains("gamma"):
-            self.dgamma += np.einsum("nc,nc->c", rows(dY), rows(Xhat))  # Y = gamma Xhat  so  dgamma = sum of dY Xhat
-        dXhat = dY * self.gamma  #                                                     and dXhat = dY gamma
+            self.dgamma += column_sums(dot)  # forward: Y = gamma Xhat  so  dgamma = sum of dY Xhat
+        dX = dY * self.gamma  #                                         and dXhat = dY gamma
         # forward: Xhat = X rstd. X also moves the mean square of its row: subtract that path.
         # dX = rstd (dXhat - Xhat mean(dXhat Xhat))
-        dXhat -= Xhat * row_mean(dXhat, Xhat)
-        dXhat *= self.rstd
-        return dXhat  # (..., C), by now dX
+        dX -= np.multiply(Xhat, row_mean(dot, self.gamma), out=dot)
+        dX *= self.rstd
+        return dX  # (..., C)
 
     formula: ClassVar[Formula] = Formula(
         ("Y = gamma Xhat,  Xhat = X rstd,  rstd = 1/√(mean(X²) + eps)",),

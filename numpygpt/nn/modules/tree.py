@@ -15,11 +15,13 @@ class Tree:
     """The part of `Module` that walks. Modules are found in attributes, and in lists, tuples and dicts there."""
 
     training: bool = True
+    inference: bool = False  # no backward will follow: `forward` need not prepare one
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, in the order of the attributes."""
         for name, value in list(vars(self).items()):  # a list: another thread's forward may add caches
-            yield from modules_in(name, value)
+            if isinstance(value, HOLDERS):  # most attributes are not: a training step walks the tree several times
+                yield from modules_in(name, value)
 
     def named_modules(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
         """(dotted name, module) of this module and all inside it. A module that is used twice is named once."""
@@ -66,7 +68,11 @@ def modules_in(name: str, value: Any) -> Iterator[tuple[str, Module]]:
         yield name, cast("Module", value)
     elif isinstance(value, (list, tuple, dict)):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from modules_in(f"{name}.{key}", item)
+            if isinstance(item, HOLDERS):
+                yield from modules_in(f"{name}.{key}", item)
+
+
+HOLDERS = (Tree, list, tuple, dict)  # the types in which `modules_in` can find a module
 
 
 def is_lasting(value: Any) -> bool:
