@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 from numpygpt.inspection.walk import walk
 from numpygpt.parallel import blas_threads
 from numpygpt.parallel.group import LOCAL, Group, started
-from numpygpt.parallel.launch import Job, adopt_streams
+from numpygpt.parallel.launch import MAX_PROCESSES, Job, adopt_streams
 from numpygpt.parallel.together import Together
 from numpygpt.training import Trainer
 from numpygpt.training.flags import add_flags, given, presets
@@ -54,9 +54,9 @@ def parse(argv: list[str] | None = None) -> Namespace:
                         help="a name in configs/ or a .toml file (default: shakespeare_char)")
     parser.add_argument("--resume", metavar="RUN", type=cli.name,
                         help="resume the run in this folder, with its data, model and seed")
-    parser.add_argument("--processes", type=int, metavar="N",
-                        help="share each batch among N processes of this machine, with mpi4py and mpiexec; 1 is one "
-                             "process with threads. Default: 1")
+    parser.add_argument("--processes", type=int, metavar="N", default=1,
+                        help="share each batch among N processes of this machine (needs MPI: pip install -e '.[mpi]'); "
+                             "one process shares it among threads")
     parser.add_argument("--trace", action="store_true",
                         help="first print one step with its numbers: forward, backward and update")
     parser.add_argument("--dry-run", action="store_true",
@@ -71,8 +71,11 @@ def main(argv: list[str] | None = None) -> int:
         adopt_streams()
     with muted(group) as folder, cli.clean_stop(), Together(group) as ranks, blas_threads(group.cores):
         args = parse(argv)
-        if group is LOCAL and (n := args.processes or 1) > 1:
-            return Job(n, [str(ROOT / "train.py"), *(sys.argv[1:] if argv is None else argv)]).run(advice(args))
+        if not 1 <= args.processes <= MAX_PROCESSES:
+            raise ValueError(f"`processes` must be from 1 to {MAX_PROCESSES}, got {args.processes}")
+        if group is LOCAL and args.processes > 1:
+            words = [str(ROOT / "train.py"), *(sys.argv[1:] if argv is None else argv)]
+            return Job(args.processes, words).run(advice(args))
         start(args, ranks, folder)
     return 0
 

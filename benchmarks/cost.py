@@ -51,6 +51,7 @@ class Job:
     calls: float  # forward and backward, however few tokens
     update: float  # clipping and the optimiser, for all parameters
     clear: float  # clearing all gradients
+    at_once: int  # sequences per call; more are several micro-batches
 
     def faster(self, speed: float) -> Job:
         """The same job on hosts `speed` times as fast."""
@@ -101,7 +102,8 @@ def sums(n: int, link: Link) -> float:
 
 def step(job: Job, n: int, link: Link, sync_every: int = 0, overlap: float = 0.0) -> Step:
     """The mean time of a step on n ranks. `overlap` is the fraction of backward that can hide communication."""
-    compute = job.calls + math.ceil(job.rows / n) * job.context * job.token
+    rows = math.ceil(job.rows / n)
+    compute = math.ceil(rows / job.at_once) * job.calls + rows * job.context * job.token
     bandwidth, latency = (2 * part for part in exchange(ITEM * job.params, n, link))
     if sync_every:
         return Step(compute, job.update + job.clear, bandwidth / sync_every, latency / sync_every)
@@ -148,7 +150,7 @@ def jobs(measured: dict[str, Job]) -> list[Job]:
     return [replace(char, name="char, 16 rows"), replace(char, name="char, 1,024 rows", rows=1024),
             replace(small, name="124M, 2,048 rows of 256", rows=2048),
             Job("1.5B, 512 rows of 1,024", params, 512, context, small.token * ratio, small.calls * layers / 12,
-                small.update * grown, small.clear * grown)]
+                small.update * grown, small.clear * grown, at_once=1)]
 
 
 def duration(seconds: float) -> str:

@@ -155,7 +155,7 @@ def job_of(case: Case, group: Group, most: int, workers: int, times: int) -> cos
     few, many = spent
     token = (spent[many] - spent[few]) / (many - few) / case.T
     return cost.Job(case.name, parallel.model.n_params(), case.B, case.T, token, spent[few] - few * case.T * token,
-                    timed(group, update, times), timed(group, optimizer.zero_grad, times))
+                    timed(group, update, times), timed(group, optimizer.zero_grad, times), most)
 
 
 def calls(group: Group) -> dict[str, float]:

@@ -32,18 +32,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import hosts
 from benchmarks.cases import CASES, Case, check_names
 from benchmarks.common import markdown, measured_on, peak_memory, row, show, write
 from benchmarks.peers import Step, batch, torch_training, training
-from numpygpt.parallel import blas_threads
+from numpygpt.parallel import blas_threads, launch
 from numpygpt.parallel.group import started
 from numpygpt.utils import cli
 from numpygpt.utils.cores import cores
 
 THREADS, RANKS, DDP = "threads", "ranks", "torch DDP"
-NEEDS = {THREADS: (), RANKS: ("mpi4py",), DDP: ("torch",)}
-COLUMNS = ("case", "form", "time", "relative to threads", "over the rounds", "communication", "peak memory per process",
+FORMS = (THREADS, RANKS, DDP)
+COLUMNS = ("case", "form", "time", "relative to threads", "relative to DDP", "communication", "peak memory per process",
            "memory relative to threads")
 WARMUP = 3
 PATIENCE = 300.0  # seconds for a form to start
@@ -75,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def installed(form: str) -> bool:
-    return all(find_spec(package) for package in NEEDS[form]) and (form != RANKS or hosts.found("mpiexec") is not None)
+    return not launch.missing() if form == RANKS else form == THREADS or find_spec("torch") is not None
 
 
 def measure(case: Case, rounds: int) -> dict[str, list[Turn]]:
@@ -99,7 +98,7 @@ def forms(case: Case, folder: Path) -> Iterator[dict[str, list[Any]]]:
     listener.settimeout(1)
     running: dict[str, list[Any]] = {}
     try:
-        for form in filter(installed, NEEDS):
+        for form in filter(installed, FORMS):
             processes += start(case, form, folder)
             running[form] = [accepted(listener, processes) for _ in range(1 if form == THREADS else cores())]
         yield running
@@ -122,7 +121,7 @@ def start(case: Case, form: str, folder: Path) -> list[subprocess.Popen]:
     one = {"OMP_NUM_THREADS": "1"} if form == DDP else {}
     count = cores() if form == DDP else 1
     if form == RANKS:
-        command = [str(hosts.found("mpiexec")), "-n", str(cores()), *command]
+        command = [str(launch.mpiexec()), "-n", str(cores()), *command]
     errors = None if os.environ.get("NUMPYGPT_TRACEBACK") else subprocess.DEVNULL
     return [subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
                              env=os.environ | one | {"RANK": str(rank), "WORLD_SIZE": str(count)})
@@ -201,8 +200,8 @@ def ddp(case: Case) -> tuple[Step, Callable[[], None]]:
     where = Path(sys.argv[-1]).with_name("ddp").as_uri()
     distributed.init_process_group("gloo", init_method=where, rank=rank, world_size=size)
     x, y = ([*torch.from_numpy(of).tensor_split(size)][rank] for of in batch(case))
-    wrap = lambda model: DistributedDataParallel(model, gradient_as_bucket_view=True, static_graph=True)  # noqa: E731
-    return torch_training(case, wrap, x, y), lambda: None
+    fastest = {"gradient_as_bucket_view": True, "static_graph": True, "bucket_cap_mb": 100}  # of those that were tried
+    return torch_training(case, lambda model: DistributedDataParallel(model, **fastest), x, y), lambda: None
 
 
 MAKERS: dict[str, Callable[[Case], tuple[Step, Callable[[], None]]]] = {
@@ -213,13 +212,18 @@ def table(case: Case, turns: dict[str, list[Turn]]) -> list[str]:
     """Return a row for each form."""
     lines = []
     for form, of_form in turns.items():
-        ratios = [ours["ms"] / threads["ms"] for threads, ours in zip(turns[THREADS], of_form, strict=True)]
         ms, mb, spent = (median(turn[key] for turn in of_form) for key in ("ms", "MB", "communication"))
         memory = mb / median(turn["MB"] for turn in turns[THREADS])
-        lines.append(row([case.name, form, f"{ms:.4g} ms", f"{median(ratios):.2f}",
-                          f"{min(ratios):.2f} to {max(ratios):.2f}", f"{spent:.1f} ms" if form == RANKS else "",
+        lines.append(row([case.name, form, f"{ms:.4g} ms", relative(of_form, turns[THREADS]),
+                          relative(of_form, turns.get(DDP, [])), f"{spent:.1f} ms" if form == RANKS else "",
                           f"{mb:,.0f} MB", f"{memory:.2f}"]))
     return lines
+
+
+def relative(turns: list[Turn], others: list[Turn]) -> str:
+    """Return the median, and the range, of the rounds' ratios of times."""
+    ratios = [ours["ms"] / theirs["ms"] for ours, theirs in zip(turns, others, strict=False)]
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios and turns is not others else ""
 
 
 if __name__ == "__main__":

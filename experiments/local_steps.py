@@ -21,7 +21,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import hosts
-from benchmarks.common import markdown, measured_on
+from benchmarks.common import markdown, measured_on, show
 from experiments.runs import config_of, prepared
 from experiments.sweep import SEEDS, jobs, loss_table, losses, note, train_all, training_parser
 from numpygpt.training.memory import parameters
@@ -61,14 +61,14 @@ def main() -> None:
     columns = {"sent per rank": [f"{config.steps * bytes_ / 1e6:,.1f} MB" for bytes_ in sent.values()]}
     model = config.model
     setting = f"{size // 4:,} parameters, {config.steps:,} steps of {config.batch_size} x {model.max_len} tokens."
-    print("\n".join([measured_on("numpy", "mpi4py", "mpich"), "", setting, "",
-                     *loss_table(found, SEEDS, "ranks meet", "every step", columns)]))
+    show([measured_on("numpy", "mpi4py", "mpich"), "", setting, "",
+          *loss_table(found, SEEDS, "ranks meet", "every step", columns)])
     if lacking := hosts.missing():
         note(f"the bytes were not counted: {lacking}")
         return
     counts = {name: counted(variant, words) for name, variant in all_.items() if variant.every}
-    print("\n".join(["", *markdown(("ranks meet", "sent per rank and step, predicted", "counted"), [
-        [name, f"{sent[name]:,.0f} bytes", f"{count:,.0f} bytes"] for name, count in counts.items()])]))
+    show(["", *markdown(("ranks meet", "sent per rank and step, predicted", "counted"), [
+        [name, f"{sent[name]:,.0f} bytes", f"{count:,.0f} bytes"] for name, count in counts.items()])])
 
 
 def train(all_: Mapping[str, Variant], runs: Path, words: list[str]) -> dict[str, list[float]]:

@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from benchmarks import hosts
 from benchmarks.common import markdown
 from experiments.runs import best_loss, config_of, is_complete, missing_arguments, prepared, slug
 from numpygpt.plots.runs import RunData, load_run
@@ -113,7 +112,7 @@ def folder(runs: Path, name: str, seed: int) -> Path:
 
 def train_all(wanted: Mapping[Path, Sequence[object]], ranks: int = 1) -> dict[Path, RunData]:
     """Run `./train.py ARGUMENTS --out OUT` for each folder -> arguments, as many at a time as there are cores. Each has
-    one process (or `ranks` of them, started by mpiexec) with one worker and one BLAS thread.
+    one process (or `ranks` of them) with one worker and one BLAS thread.
 
     Complete runs are not trained again, and interrupted ones resume. A line per finished run goes to standard error.
     Raises ValueError if a folder holds a different run, and `Failed` when all have ended if some of them failed.
@@ -159,10 +158,9 @@ class Training:
 
     def __init__(self, out: Path, arguments: list[str], ranks: int):
         self.out = out
-        launcher = [str(hosts.found("mpiexec")), "-n", str(ranks)] if ranks > 1 else []
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(
-            [*launcher, sys.executable, str(ROOT / "train.py"), *arguments], stdin=subprocess.DEVNULL,
+            [sys.executable, str(ROOT / "train.py"), *arguments, "--processes", str(ranks)], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=self.errors, env=os.environ | ONE_THREAD, start_new_session=True)
 
     def failure(self) -> str:

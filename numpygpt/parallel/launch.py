@@ -19,6 +19,7 @@ from typing import Any
 from numpygpt.parallel.together import TOLD
 from numpygpt.utils.cores import cores
 
+MAX_PROCESSES = 256
 STREAMS = "NUMPYGPT_STREAMS"  # the files of rank 0's stdout and stderr, each as descriptor:device:inode
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 PARENT_DEATH = 1  # Linux: the number of prctl's PR_SET_PDEATHSIG

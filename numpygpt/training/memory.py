@@ -51,7 +51,7 @@ def memory(c: Config, vocab_size: int, resumed: bool = False, group: Group = LOC
     """Expected peak memory of a run in bytes. Measured peaks are within a tenth of it; with recomputed blocks on
     several threads they may be a fifth below."""
     step = held(c, vocab_size, group) + HOLES[workers_of(c, group) > 1] * activations(c, vocab_size, group)
-    return INTERPRETER + max(step, loading(c, vocab_size, resumed))
+    return INTERPRETER + max(step, loading(c, vocab_size, resumed, group))
 
 
 def arrays_of(c: Config, vocab_size: int) -> float:
@@ -72,12 +72,17 @@ def held(c: Config, vocab_size: int, group: Group = LOCAL) -> float:
     return arrays + table_entries(one_block(c, vocab_size)) * size
 
 
-def loading(c: Config, vocab_size: int, resumed: bool = False) -> float:
+def loading(c: Config, vocab_size: int, resumed: bool = False, group: Group = LOCAL) -> float:
     """Bytes while the checkpoint of a resumed run is copied into the trainer, which has no gradients yet, or the run of
     `init_from` into the model. A pretrained model is read straight into it."""
     size, whole = np.dtype(c.model.dtype).itemsize, parameters(c, vocab_size)
     if resumed:
-        return size * (whole + parameters(c, vocab_size, learned=True) * (1 + 2 * moments_of(c)))
+        arrays: float = 1 + 2 * moments_of(c)  # the file's, and the trainer's
+        if c.sync_every:
+            arrays += 2 + 2 / group.size  # the outer velocity and its parts
+        elif group.size > 1:
+            arrays += 1 / group.size  # the part of a moment that rank 0 keeps
+        return size * (whole + parameters(c, vocab_size, learned=True) * arrays)
     return 2 * size * whole if c.init_from and not is_pretrained(c.init_from) else 0
 
 

@@ -12,12 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from numpygpt.inspection.step import TracedStep
-from numpygpt.models.generate import blas_for
-from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.training.clock import MIN_STEPS, Clock
 from numpygpt.training.failures import DataFiles, explained, lower_lr, stop_signals
 from numpygpt.training.folder import RunFiles
@@ -44,10 +41,8 @@ class RunLoop:
     def __init__(self, trainer: Trainer, out: Path, log: MetricsLog, loggers: Sequence[Logger] = (),
                  draw_curves: Callable[[Path], Path] | None = None):
         self.trainer, self.config = trainer, trainer.config
-        self.out, self.log, self.loggers = out, log, loggers
-        self.draw_curves = draw_curves
-        self.files = RunFiles(trainer, out, log)
-        self.data = DataFiles(trainer.dataset)
+        self.out, self.log, self.loggers, self.draw_curves = out, log, loggers, draw_curves
+        self.files, self.data = RunFiles(trainer, out, log), DataFiles(trainer.dataset)
         self.validation = Validation(trainer, self.data)
         self.clock = Clock(self.config.batch_size * self.config.model.max_len * self.config.accumulate)
         self.stopping = False
@@ -192,15 +187,11 @@ class RunLoop:
             say("\n".join(f"    | {harmless(line)}" for line in text.split("\n")))
 
     def sample(self) -> str:
-        """Generate a short text, and add it to samples.txt and to the loggers. The seed depends on the step."""
-        t, tokenizer = self.trainer, self.trainer.dataset.tokenizer
-        context, seed = prompt_ids(tokenizer, ""), self.config.seed + t.step
-        with blas_for(t.model), np.errstate(all="ignore"):  # the logits of a diverging run may overflow
-            ids = t.model.generate([context], self.config.sample_tokens, temperature=0.8, seed=seed)[0, len(context):]
-        text = tokenizer.decode(ids[ids < tokenizer.vocab_size])  # a pretrained model may have more, which are no text
+        """Generate a short text, and add it to samples.txt and to the loggers."""
+        text = self.trainer.sample()
         self.files.add_sample(text)
         for logger in self.loggers:
-            logger.sample(t.step, text)
+            logger.sample(self.trainer.step, text)
         return text
 
     def left(self) -> float | None:

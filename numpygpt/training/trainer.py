@@ -10,6 +10,7 @@ import numpy as np
 
 from numpygpt.data import DataLoader, TokenDataset
 from numpygpt.models import GPT
+from numpygpt.models.generate import blas_for
 from numpygpt.nn.finite import NotFinite, not_finite
 from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
@@ -18,6 +19,7 @@ from numpygpt.optim.optimizer import Optimizer
 from numpygpt.parallel.group import LOCAL, Group
 from numpygpt.parallel.outer import Outer
 from numpygpt.parallel.threads import DataParallel
+from numpygpt.tokenizer.prompts import prompt_ids
 from numpygpt.training.adapter import saved_params
 from numpygpt.training.base import Base, make_model
 from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
@@ -141,6 +143,14 @@ class Trainer:
         """Whether all ranks have the same parameters after this step, so that they may be evaluated and saved."""
         c = self.config
         return not c.sync_every or self.step % c.sync_every == 0 or self.step == c.steps
+
+    def sample(self) -> str:
+        """Generate a short text. The seed depends on the step."""
+        c, tokenizer = self.config, self.dataset.tokenizer
+        context, seed = prompt_ids(tokenizer, ""), c.seed + self.step
+        with blas_for(self.model), np.errstate(all="ignore"):  # the logits of a diverging run may overflow
+            ids = self.model.generate([context], c.sample_tokens, temperature=0.8, seed=seed)[0, len(context):]
+        return tokenizer.decode(ids[ids < tokenizer.vocab_size])  # a pretrained model may have more, which are no text
 
     def header(self) -> dict[str, Any]:
         """The facts about the run in a checkpoint, without its arrays. Sampling needs some of them."""

@@ -9,7 +9,8 @@ from benchmarks import cost, network
 from benchmarks.cases import Case
 from numpygpt.parallel.group import LOCAL
 
-JOB = cost.Job("a job", params=10_000_000, rows=64, context=128, token=1e-3, calls=0.0, update=0.0, clear=0.0)
+JOB = cost.Job("a job", params=10_000_000, rows=64, context=128, token=1e-3, calls=0.0, update=0.0, clear=0.0,
+               at_once=64)
 LINK = cost.Link("a link", bandwidth=125e6, latency=0.0)
 
 
@@ -19,6 +20,7 @@ def test_a_single_rank_sends_nothing_and_does_all_of_the_work():
     assert (of.bandwidth, of.latency) == (0, 0)
     assert of.seconds == pytest.approx(64 * 128 * 1e-3 + 0.5 + 0.25 + 0.125)
     assert cost.efficiency(job, 1, LINK) == 1
+    assert cost.step(replace(job, at_once=16), 1, LINK).seconds == pytest.approx(of.seconds + 3 * 0.5)
 
 
 def test_n_ranks_send_their_part_of_all_bytes_twice():

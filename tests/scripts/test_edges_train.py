@@ -58,6 +58,7 @@ TABLE = {
     "--lora-dropout": [(0, "--lora-rank"), (0.5, "--lora-rank"), (1, "lora_dropout"), (-0.1, "-0.1")],
     "--recompute": [(None, OK), ("1", "--no-recompute")],
     "--trace": [(None, OK)], "--dry-run": [(None, OK)],
+    "--processes": [(1, OK), (0, "got 0"), (-1, "got -1"), (10**12, "got 1000000000000")],  # more: tests/mpi
     "--data": [("data", OK), ("nowhere", "nowhere"), ("text.txt", "text.txt"),
                ("dir", "meta.json"), (LONG, "xxx")],
     "--out": [("new", OK), ("run", OK), (".", OK)],  # those that cannot be written to: below
@@ -87,6 +88,7 @@ TABLE = {
     "--beta1": share("beta1"), "--beta2": share("beta2"), "--momentum": share("momentum"),
     "--weight-decay": at_least(0, (10**12, "weight_decay")),
     "--clip": at_least(0, ("1e-310", OK)),
+    "--sync-every": [(0, OK), (2, OK), (3, "must be a multiple of sync_every 3"), (-1, "-1")],
     "--skip-spikes": [(0, OK), (1.5, OK), (10**12, OK), (1, "skip_spikes"), (-1, "-1")],
     "--eval-every": at_least(1, (2**63 - 1, OK)),
     "--eval-tokens": at_least(-1, (0, OK), (2**63 - 1, OK)),

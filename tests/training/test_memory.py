@@ -8,9 +8,10 @@ from running import script
 from tiny import train_module
 
 from numpygpt.data import Corpus, prepare
+from numpygpt.parallel.group import Group
 from numpygpt.training import Trainer
 from numpygpt.training.config import Config
-from numpygpt.training.memory import INTERPRETER, arrays_of, check_memory, held, memory, parameters
+from numpygpt.training.memory import INTERPRETER, activations, arrays_of, check_memory, held, memory, parameters
 from numpygpt.training.run import RunLoop
 from numpygpt.utils import memory as system
 
@@ -73,6 +74,23 @@ def test_more_memory_than_there_is_to_have_is_refused_with_both_numbers(monkeypa
         assert word in str(error.value)
     monkeypatch.setattr("numpygpt.training.memory.available", lambda: None)
     check_memory(config, 65)
+
+
+def test_a_rank_holds_its_part_of_the_moments_and_its_rows(monkeypatch):
+    config, group = Config.of(**SIZES, workers=1), Group()
+    W = 4 * parameters(config, 65)
+    whole, rows = held(config, 65), activations(config, 65)
+    group.size, group.here = 4, 2
+    assert held(config, 65, group) == pytest.approx(whole - 2 * W * 3 / 4)
+    assert activations(config, 65, group) == pytest.approx(rows / 4, rel=0.2)
+    apart = Config.of(**SIZES, workers=1, sync_every=5)  # two whole moments; anchor and velocity are shared out
+    assert held(apart, 65, group) == pytest.approx(whole + 2 * W / 4)
+    needed = 2 * (memory(config, 65, group=group) - INTERPRETER)  # of the two ranks on this machine
+    monkeypatch.setattr("numpygpt.training.memory.available", lambda: (needed + 1, "this machine"))
+    check_memory(config, 65, group=group)
+    monkeypatch.setattr("numpygpt.training.memory.available", lambda: (needed - 1e6, "this machine"))
+    with pytest.raises(MemoryError):
+        check_memory(config, 65, group=group)
 
 
 @pytest.mark.parametrize("dry", [["--dry-run"], []], ids=["dry", "training"])
