@@ -101,7 +101,7 @@ class DataParallel(Sharded):
         shards = [shard for shard in zip(self.replicas, xs, ys, strict=True) if len(shard[1])]
         ignored = getattr(self.model, "ignore_index", -1)  # a model of the user's own may not have it
         counts = [int((ys != ignored).sum()) for _, _, ys in shards]
-        total = max(sum(counts) if apart else int((y != ignored).sum()), 1)
+        total = max(sum(counts) if apart else int((np.asarray(y) != ignored).sum()), 1)
         self.weights = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
         losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
         self.ready = True
