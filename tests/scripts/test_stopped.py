@@ -109,8 +109,8 @@ def test_a_signal_ends_the_run_after_the_step_and_the_run_is_the_same(name, data
 def test_an_evaluation_is_given_up_and_made_by_the_run_that_goes_on(step, batches, data, whole, tmp_path, monkeypatch):
     out, plain, seen = tmp_path / "run", DataParallel.loss, []
 
-    def loss(self, x, y):
-        result = plain(self, x, y)
+    def loss(self, *args, **more):
+        result = plain(self, *args, **more)
         if not self.model.training and step == calls_of_update[0]:
             seen.append(step)
             if len(seen) == batches:
@@ -288,10 +288,10 @@ def test_a_disk_without_locks_gets_a_note_and_the_run(data, tmp_path, monkeypatc
 def test_memory_that_is_used_up_ends_with_a_sentence_and_a_good_checkpoint(method, data, whole, tmp_path, monkeypatch):
     out, plain, on = tmp_path / "run", getattr(DataParallel, method), []
 
-    def wrapped(self, *args):
+    def wrapped(self, *args, **more):
         if on:
             raise MemoryError("Unable to allocate 3.00 GiB")
-        return plain(self, *args)
+        return plain(self, *args, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(DataParallel, method, wrapped)
@@ -307,7 +307,8 @@ def test_memory_that_is_used_up_ends_with_a_sentence_and_a_good_checkpoint(metho
 def test_a_loss_that_is_not_finite_later_on_keeps_the_checkpoint_before(data, whole, tmp_path, monkeypatch):
     out, plain, on = tmp_path / "run", DataParallel.loss, []
     with monkeypatch.context() as patch:
-        patch.setattr(DataParallel, "loss", lambda self, *args: plain(self, *args) * (math.nan if on else 1))
+        patch.setattr(DataParallel, "loss",
+                      lambda self, *args, **more: plain(self, *args, **more) * (math.nan if on else 1))
         after_step(patch, 13, lambda: on.append(True))
         line = one_line(script("train.py", *TINY, "--data", data, "--out", out))
     assert "step 14" in line and "not finite" in line and "ckpt.npz of step 10" in line
@@ -348,8 +349,8 @@ def test_the_files_are_looked_at_before_each_batch(data):
 @pytest.mark.skipif(os.name != "posix", reason="SIGBUS")
 def test_a_file_that_is_emptied_while_it_is_evaluated_does_not_end_the_process_by_a_signal(data, tmp_path):
     code = ("import os, runpy, sys; from numpygpt.parallel import DataParallel as D; plain, count = D.loss, []\n"
-            "def loss(self, x, y):\n"
-            "    count.append(1); len(count) == 3 and os.truncate(path, 0); return plain(self, x, y)\n"
+            "def loss(self, *args, **more):\n"
+            "    count.append(1); len(count) == 3 and os.truncate(path, 0); return plain(self, *args, **more)\n"
             "D.loss = loss; path = sys.argv.pop(); sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')")
     done = subprocess.run([sys.executable, "-c", code, ROOT / "train.py", *TINY, "--data", data, "--out",
                            tmp_path / "run", data / "val.bin"], capture_output=True, encoding="utf-8",
