@@ -108,7 +108,8 @@ class RunLoop:
         evaluation is abandoned: a resumed run repeats it."""
         self.stopping = True
         if sys.stderr.isatty():  # not through Python's buffers, which this may have interrupted
-            os.write(sys.stderr.fileno(), b"\nstopping after this step; press Ctrl-C again to stop at once\n")
+            when = "after this step" if not self.config.sync_every else "when the models are next averaged"
+            os.write(sys.stderr.fileno(), f"\nstopping {when}; press Ctrl-C again to stop at once\n".encode())
         if signal.SIGINT in stop_signals():
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
