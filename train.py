@@ -93,8 +93,8 @@ def muted(group: Group) -> Iterator[Path | None]:
     if group.rank == 0:
         yield None
         return
-    with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), \
-            redirect_stderr(nowhere):
+    with TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8", errors="ignore") as nowhere, \
+            redirect_stdout(nowhere), redirect_stderr(nowhere):
         yield Path(folder)
 
 

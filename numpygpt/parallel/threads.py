@@ -53,7 +53,7 @@ class DataParallel(Sharded):
         optimizer.step(parallel.map_own)
         parallel.spread()                         # all parameters, from the ranks that own them
 
-    With `apart`, these calls let each rank train a model of its own on its shards, if `loss` is told so too.
+    With `apart`, the same calls let each rank train a model of its own on its shards, and no rank asks another.
     """
 
     def __init__(self, model: Any, workers: int | None = None, group: Group = LOCAL, apart: bool = False):
@@ -84,8 +84,9 @@ class DataParallel(Sharded):
     def loss(self, x: np.ndarray, y: np.ndarray, apart: bool = False) -> float:
         """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more.
 
-        With `apart`, only the shards of this rank count, and no other rank is asked.
+        With `apart`, here or for the whole object, only the shards of this rank count, and no other rank is asked.
         """
+        apart = apart or self.apart
         self.check_open()
         self.ready = False
         if not np.ndim(x) or np.shape(x)[:1] != np.shape(y)[:1]:

@@ -69,7 +69,8 @@ def explained(files: RunFiles, c: Config) -> Iterator[None]:
     except NotFinite as error:
         raise NotFinite(f"{error}. {files.state()}. {lower_lr(c)}") from error
     except DataGone as error:
-        if files.trainer.group.size == 1:  # other ranks may not have noticed it, and all of them must save together
+        t = files.trainer
+        if t.group.size == 1 and t.together():  # other ranks may not have noticed it, and all must save at once
             files.save()  # between two steps the state is consistent
         raise DataGone(f"{error}. {files.state()}: restore the file or make the data folder again, then resume with "
                        f"{files.resume()}") from error

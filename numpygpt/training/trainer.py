@@ -105,7 +105,7 @@ class Trainer:
         self.optimizer.zero_grad()  # an update that was interrupted may have left some
         with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
             for x, y in batches:
-                loss += self.parallel.loss(x, y, self.parallel.apart) / len(batches)
+                loss += self.parallel.loss(x, y) / len(batches)
                 self.parallel.backward(1 / len(batches))
             self.parallel.reduce()
         return loss
