@@ -41,6 +41,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
     per_step, workers, read = c.batch_size * m.max_len * c.accumulate, workers_of(c, group), tokens_read(c, targets)
     batches = f"{c.batch_size} x {m.max_len}" + (f" x {c.accumulate}" if c.accumulate > 1 else "")
     passes = c.steps * per_step / len(d.train)
+    apart = "ranks train apart and average their models" if group.size > 1 else "an outer step of Nesterov's momentum"
     warmup = f"rises from 0 to {c.lr:g} in {counted(c.warmup, 'warm-up step')}" if c.warmup else f"starts at {c.lr:g}"
     rows = [
         ("data", f"{display_path(c.data)}: {plain(d.meta['corpus'])}, vocabulary of {V:,} {d.tokenizer.kind} tokens"),
@@ -51,8 +52,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
         ("training", f"{counted(c.steps, 'step')} of {per_step:,} tokens ({batches}), which is "
                      f"{passes:{',.1f' if passes >= 1 else '.2g'}} times the training text"),
         ("", f"learning rate {warmup}, then falls to {c.min_lr:g}"),
-        *([("", f"ranks train apart and average their models every {counted(c.sync_every, 'step')}")]
-          if c.sync_every else []),
+        *([("", f"{apart} every {counted(c.sync_every, 'step')}")] if c.sync_every else []),
         ("", f"evaluated every {counted(c.eval_every, 'step')} on {read:,} validation tokens"
              + (f", at the end on all {targets:,}" if read < targets else "")),
         ("machine", f"{sharing(workers, group)}; about {memory(c, known, resumed, group) / 1e6:,.0f} MB of memory"
