@@ -1,4 +1,4 @@
-"""Flat arrays of which each rank of a group owns a part."""
+"""Flat arrays that are divided among the ranks of a group: each rank owns a part."""
 
 from __future__ import annotations
 

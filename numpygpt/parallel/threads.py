@@ -80,6 +80,10 @@ class DataParallel(Sharded):
         self.ready = False  # whether that loss is complete, so that backward may follow
         self.unfinished = False  # whether a backward failed, and has left gradients in the replicas
 
+    def own_rows(self, batch: np.ndarray) -> list[np.ndarray]:
+        """The rows of a whole batch in the shards of this rank, one for each worker."""
+        return np.array_split(batch, self.workers * self.group.size)[self.shards]
+
     @exclusive
     def loss(self, x: np.ndarray, y: np.ndarray, apart: bool = False) -> float:
         """The mean loss over the targets of (x, y), both (B, T). Shards with more targets weigh more.
@@ -98,7 +102,7 @@ class DataParallel(Sharded):
         for modules in self.modes[1:]:  # model.train() and model.eval() reach the model alone
             for module, first in zip(modules, self.modes[0], strict=True):
                 module.training = first.training
-        xs, ys = (np.array_split(of, self.workers * self.group.size)[self.shards] for of in (x, y))
+        xs, ys = self.own_rows(x), self.own_rows(y)
         shards = [shard for shard in zip(self.replicas, xs, ys, strict=True) if len(shard[1])]
         ignored = getattr(self.model, "ignore_index", -1)  # a model of the user's own may not have it
         counts = [int((ys != ignored).sum()) for _, _, ys in shards]

@@ -19,7 +19,7 @@ GRACE = 3.0  # seconds in which a rank that has failed waits for the others, whi
 AT_ONCE = 0.5  # the same after a second Ctrl-C
 TICK = 0.01  # seconds between two looks at who has come
 LOST = 3  # the exit status if a rank does not answer any more
-TOLD = (1, 2, LOST, 130, 143)  # exit statuses of a job of which a rank has told why it ends
+TOLD = (1, 2, LOST, 130, 143)  # exit statuses of a job after a rank has printed why it ends
 
 
 class Ended(SystemExit):

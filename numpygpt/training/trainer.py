@@ -195,8 +195,7 @@ def evaluate(parallel: DataParallel, batches: Any) -> float:
     total, count = 0.0, 0
     with evaluation(parallel.model), np.errstate(all="ignore"):
         for x, y in batches:
-            rows = np.array_split(y, parallel.workers * parallel.group.size)[parallel.shards]
-            targets = sum(int(np.count_nonzero(of != parallel.model.ignore_index)) for of in rows)
+            targets = sum(int(np.count_nonzero(rows != parallel.model.ignore_index)) for rows in parallel.own_rows(y))
             loss = parallel.loss(x, y, apart=True)
             if not math.isfinite(loss):
                 raise NotFinite(f"the validation loss is not finite; {first_not_finite(parallel.model, [(x, y)])}")
