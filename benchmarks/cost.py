@@ -133,7 +133,7 @@ def limit(job: Job, link: Link, sync_every: int = 0, overlap: float = 0.0, most:
 
 
 def links(measured: Link) -> list[Link]:
-    """Three local networks, of which TCP has the measured costs of the processor, and a home line."""
+    """Three local networks and a home line. With TCP, the processor's costs are the measured ones."""
     return [replace(measured, name="1 Gbit/s, 0.1 ms", bandwidth=FRAMES * 125e6, latency=1e-4),
             replace(measured, name="10 Gbit/s, 0.05 ms", bandwidth=FRAMES * 1.25e9, latency=5e-5),
             Link("100 Gbit/s, 3 μs", 12.5e9, 3e-6, message=2e-6, byte=1e-10),  # RDMA, and adding 10 GB/s
