@@ -97,7 +97,8 @@ def products(case: Case) -> Step:
                 _ = X[m] @ w  # forward
                 _ = X[n] @ w.T  # dX
                 _ = X[m].T @ X[n]  # dW
-            for s, r, seen in causal_attention.tiles((b, case.H, 1, T, D), T):
+            for s, r, seen in causal_attention.tiles((b, case.H, 1, T, D), T, causal_attention.ROWS,
+                                                     causal_attention.SCORE_ENTRIES):
                 P = Q[s, :, r] @ K[s, :, seen].swapaxes(-1, -2)  # scores
                 _ = P @ V_[s, :, seen]  # output
                 _ = Q[s, :, r] @ V_[s, :, seen].swapaxes(-1, -2)  # dP

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -80,8 +81,8 @@ def unmasked(out: Path, more: list[str]) -> RunData:
     return load_run(out)
 
 
-def no_mask(n: int, dtype: np.dtype) -> np.ndarray:
-    return np.zeros((n, n), dtype)
+def no_mask(n: int, dtype: np.dtype, xp: ModuleType) -> np.ndarray:
+    return xp.zeros((n, n), dtype)
 
 
 def draw(ax: Axes, title: str, runs: dict[str, RunData]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numpygpt.nn.backend import to_host
 from numpygpt.nn.exclusive import alone
 from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import softmax
@@ -117,7 +118,7 @@ def new_caches(model: GPT, batch: int, tokens: int | None = None) -> list[KVCach
     """Empty caches, one per block, with room for this many tokens, by default the model's whole context."""
     dtype, layers = model.wte.W.dtype, [block.attn for block in model.blocks]
     tokens = model.max_len if tokens is None else tokens
-    return [KVCache(batch, attn.n_kv_heads, tokens, attn.d_k, attn.d_v, dtype) for attn in layers]
+    return [KVCache(batch, attn.n_kv_heads, tokens, attn.d_k, attn.d_v, dtype, model.wte.W) for attn in layers]
 
 
 def steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
@@ -159,7 +160,7 @@ def _steps(model: GPT, context: np.ndarray, lengths: np.ndarray, max_new_tokens:
         if reader.wte.W is not model.wte.W:  # the model's parameters were moved (astype, a larger module's optimiser)
             reader = reader_of(model)
         with as_reader(model) if reader is model else nullcontext():
-            logits = next_logits(reader, np.stack(new, axis=1), caches, pad if pad.any() else None)
+            logits = to_host(next_logits(reader, np.stack(new, axis=1), caches, pad if pad.any() else None))
         check_logits(logits, reader.named_parameters())
         ids = sample(logits, sampling, rngs)
         if stop is not None:

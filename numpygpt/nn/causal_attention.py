@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
+from numpygpt.nn.backend import entries, like, random_halves, xp_of
 from numpygpt.nn.functional import row_slices, softmax_in_place, tiny_is_zero
 
 SCORE_ENTRIES = 1 << 17  # scores of a tile: about half a megabyte, which stays in the L2 cache
@@ -41,7 +43,7 @@ def causal_attention(Q: np.ndarray, K: np.ndarray, V: np.ndarray, O: np.ndarray,
     S = K.shape[-2]
     weights: Tiles = []
     lses: Tiles = []
-    for i, (s, r, seen) in enumerate(tiles(Q.shape, S)):
+    for i, (s, r, seen) in enumerate(tiles(Q.shape, S, *tile_size(Q))):
         P = scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s))  # (b, H_kv, G, rows, seen)
         top, total = softmax_in_place(P)  # (.., rows, 1)
         np.matmul(masked(P, drop_mask(P, drop, i)), V[s, ..., seen, :], out=O[s, ..., r, :])  # (b, H_kv, G, rows, d_v)
@@ -58,7 +60,7 @@ def causal_attention_backward(dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: n
                               pad: np.ndarray | None = None, drop: Drop | None = None) -> None:
     """Write dL/dQ into dQ, and add dL/dK and dL/dV to dK and dV, in the shapes of Q, K and V. Needs S = T."""
     delta = np.einsum("...td,...td->...t", dO, O)[..., None]  # (B, H_kv, G, T, 1)
-    for i, (s, r, seen) in enumerate(tiles(Q.shape, K.shape[-2])):
+    for i, (s, r, seen) in enumerate(tiles(Q.shape, K.shape[-2], *tile_size(Q))):
         # forward: P = softmax(S) = exp(S - log sum exp S)
         P = weights[i] if weights else np.exp(scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s)) - lses[i])
         M = drop_mask(P, drop, i)  # forward's own
@@ -76,27 +78,33 @@ def causal_attention_backward(dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: n
 @tiny_is_zero
 def attention_weights(Q: np.ndarray, K: np.ndarray, pad: np.ndarray | None = None) -> np.ndarray:
     """P (B, H_kv, G, T, S) as a whole, without dropout: to look at."""
-    P = np.zeros((*Q.shape[:-1], K.shape[-2]), Q.dtype)  # zeros where a token cannot look
-    for s, r, seen in tiles(Q.shape, K.shape[-2]):
+    P = np.zeros((*Q.shape[:-1], K.shape[-2]), Q.dtype, like=Q)  # zeros where a token cannot look
+    for s, r, seen in tiles(Q.shape, K.shape[-2], *tile_size(Q)):
         tile = scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s))
         softmax_in_place(tile)
         P[s, ..., r, seen] = tile
     return P
 
 
-def tiles(shape: tuple[int, ...], S: int) -> Iterator[tuple[slice, slice, slice]]:
-    """(sequences, rows, the tokens that these rows see) of each tile, for queries of this shape and S keys."""
+def tiles(shape: tuple[int, ...], S: int, rows: int, scores: int) -> Iterator[tuple[slice, slice, slice]]:
+    """(sequences, rows, the tokens that these rows see) of each tile of at most `rows` queries and about `scores`
+    scores, for queries of this shape and S keys."""
     B, T, heads = shape[0], shape[-2], shape[1] * shape[2]
-    for first in range(0, T, ROWS):
-        rows = slice(first, min(first + ROWS, T))
-        seen = slice(0, S - T + rows.stop)
-        for s in row_slices(B, heads * (rows.stop - first) * seen.stop, SCORE_ENTRIES):
-            yield s, rows, seen
+    for first in range(0, T, rows):
+        r = slice(first, min(first + rows, T))
+        seen = slice(0, S - T + r.stop)
+        for s in row_slices(B, heads * (r.stop - first) * seen.stop, scores):
+            yield s, r, seen
+
+
+def tile_size(Q: np.ndarray) -> tuple[int, int]:
+    """The rows and scores of a tile, where Q is."""
+    return entries(Q, ROWS), entries(Q, SCORE_ENTRIES)
 
 
 def count_scores(heads: int, T: int, S: int) -> tuple[int, int, int]:
     """How many scores of all heads forward computes, how many backward computes again, and the numbers cached."""
-    n = heads * sum((rows.stop - rows.start) * seen.stop for _, rows, seen in tiles((1, 1, 1, T, 1), S))
+    n = heads * sum((r.stop - r.start) * seen.stop for _, r, seen in tiles((1, 1, 1, T, 1), S, ROWS, SCORE_ENTRIES))
     return (n, 0, n) if S <= KEEP_WEIGHTS else (n, n, heads * T)
 
 
@@ -110,9 +118,9 @@ def scores(Q: np.ndarray, K: np.ndarray, pad: np.ndarray | None = None) -> np.nd
     rows = Q.shape[-2]
     S = Q @ K.swapaxes(-1, -2)
     if rows > 1:  # a single row sees everything
-        S[..., -rows:] += causal_mask(ROWS, S.dtype)[:rows, :rows]
+        S[..., -rows:] += causal_mask(max(rows, ROWS), S.dtype, xp_of(S))[:rows, :rows]
     if pad is not None:
-        np.copyto(S, -np.inf, where=hidden(pad, *S.shape[-2:]))
+        np.copyto(S, -np.inf, where=like(hidden(pad, *S.shape[-2:]), S))
     return S
 
 
@@ -125,11 +133,9 @@ def hidden(pad: np.ndarray, rows: int, seen: int) -> np.ndarray:
 
 
 @functools.lru_cache
-def causal_mask(n: int, dtype: np.dtype) -> np.ndarray:
-    """(n, n): -inf above the diagonal, else 0. A token sees itself and the tokens before it."""
-    mask = np.triu(np.full((n, n), -np.inf, dtype), k=1)
-    mask.flags.writeable = False
-    return mask
+def causal_mask(n: int, dtype: np.dtype, xp: ModuleType = np) -> np.ndarray:
+    """(n, n): -inf above the diagonal, else 0. A token sees itself and the tokens before it. Do not write into it."""
+    return xp.triu(xp.full((n, n), -np.inf, dtype), k=1)
 
 
 def drop_mask(P: np.ndarray, drop: Drop | None, tile: int) -> np.ndarray | None:
@@ -138,8 +144,7 @@ def drop_mask(P: np.ndarray, drop: Drop | None, tile: int) -> np.ndarray | None:
     if drop is None:
         return None
     keep = max(1, round((1 - drop.p) * 2**16))  # of 2^16 values
-    bits = np.random.SFC64([drop.seed, tile]).random_raw(-(-P.size // 4)).view(np.uint16)  # 4 from each 64 bits
-    return np.multiply(bits[: P.size].reshape(P.shape) >= 2**16 - keep, 2**16 / keep, dtype=P.dtype)
+    return np.multiply(random_halves([drop.seed, tile], P) >= 2**16 - keep, 2**16 / keep, dtype=P.dtype)
 
 
 def masked(P: np.ndarray, mask: np.ndarray | None) -> np.ndarray:

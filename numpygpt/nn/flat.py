@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from numpygpt.nn.backend import address, entries
 from numpygpt.nn.functional import CACHE_ENTRIES
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Storage:
 
     @cached_property
     def grads(self) -> np.ndarray:  # (size,)
-        return np.zeros(self.params.shape, self.params.dtype)
+        return np.zeros(self.params.shape, self.params.dtype, like=self.params)
 
     def has_grads(self) -> bool:
         return "grads" in vars(self)
@@ -67,7 +68,8 @@ class Flat:
 
     def slices(self) -> list[slice]:
         """The runs in slices that fit the cache."""
-        return [s for run in self.runs() for s in cut(run.start, run.stop, CACHE_ENTRIES)]
+        size = entries(self.params, CACHE_ENTRIES)
+        return [s for run in self.runs() for s in cut(run.start, run.stop, size)]
 
     def holds(self, module: Module) -> bool:
         """Whether the module still learns what the layout says, in these arrays."""
@@ -87,7 +89,7 @@ def cut(start: int, stop: int, entries: int) -> Iterator[slice]:
 
 def place_of(view: np.ndarray) -> slice:
     """The entries of its base, a 1-D array, that a contiguous view covers."""
-    start = (view.ctypes.data - view.base.ctypes.data) // view.itemsize  # type: ignore[union-attr]
+    start = (address(view) - address(view.base)) // view.itemsize
     return slice(start, start + view.size)
 
 
@@ -98,11 +100,11 @@ def gradient(owner: Module, name: str, make: bool = True) -> np.ndarray | None:
     """
     param, grad, storage = vars(owner)[name], vars(owner).get("d" + name), owner._storage
     if name in owner._frozen:
-        return np.zeros(param.shape, param.dtype) if make else None
+        return np.zeros(param.shape, param.dtype, like=param) if make else None
     if grad is None and storage is not None and param.base is storage.params:
         grad = storage.grads[place_of(param)].reshape(param.shape) if make or storage.has_grads() else None
     elif grad is None and make:
-        grad = np.zeros(param.shape, param.dtype)
+        grad = np.zeros(param.shape, param.dtype, like=param)
     if grad is not None:
         vars(owner)["d" + name] = grad
     return grad
@@ -137,7 +139,8 @@ def moved(module: Module, learned: list[tuple[str, Module, str]]) -> Storage:
     parts = [(owner, own) for _, owner, own in module._owners() if own not in owner._frozen or (
         owner._storage is None and getattr(owner, own).dtype == dtype)]
     parts.sort(key=lambda part: getattr(*part).ndim < 2)  # a stable sort: matrices first, in the order of the model
-    storage = Storage(np.empty(sum(getattr(*part).size for part in parts), dtype))
+    size = sum(getattr(*part).size for part in parts)
+    storage = Storage(np.empty(size, dtype, like=getattr(*parts[0])))
     start = 0
     for owner, own in parts:
         place = slice(start, start + getattr(owner, own).size)

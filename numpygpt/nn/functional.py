@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from numpygpt.nn.backend import entries, number_of
+
 GELU_SCALE = math.sqrt(2 / math.pi)  # a Python float: a NumPy float64 would promote every float32 it meets
 GELU_CUBIC = 0.044715
 CACHE_ENTRIES = 1 << 18  # a piece of 1 MB: small enough for the L2 cache, large enough that calls are few
@@ -28,7 +30,7 @@ def rows(X: np.ndarray) -> np.ndarray:
 def column_sums(X: np.ndarray) -> np.ndarray:
     """The sum over all axes but the last: (..., C) -> (C,). As a product with ones it takes half the time of `sum`."""
     X2 = rows(X)  # (N, C)
-    return np.ones(len(X2), X.dtype) @ X2
+    return np.ones(len(X2), X.dtype, like=X) @ X2
 
 
 def row_slices(n: int, width: int, entries: int = CACHE_ENTRIES) -> Iterator[slice]:
@@ -61,7 +63,7 @@ def softmax_in_place(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     top = X.max(axis=-1, keepdims=True)
     X -= top
     np.exp(X, out=X)
-    total = (X @ np.ones(X.shape[-1], X.dtype))[..., None]  # the sum of each row, in a third of the time of `sum`
+    total = (X @ np.ones(X.shape[-1], X.dtype, like=X))[..., None]  # the row sums, in a third of the time of `sum`
     X /= total
     return top, total
 
@@ -76,21 +78,21 @@ def softmax_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 
 @tiny_is_zero
-def cross_entropy(logits: np.ndarray, targets: np.ndarray, ignore_index: int = -1) -> tuple[float, int, np.ndarray]:
-    """(sum of the losses, number of targets that count, softmax(logits)) for logits (N, V) and targets (N,).
+def cross_entropy(logits: np.ndarray, targets: np.ndarray, ignore_index: int = -1) -> tuple[float, np.ndarray]:
+    """(sum of the losses, softmax(logits)) for logits (N, V) and targets (N,). Ignored targets have no loss.
 
-    Overwrites the logits: they become the softmax.
+    Overwrites the logits: they become the softmax. The sum is a float, or on a device an array without axes.
     """
     counted = targets != ignore_index
     P = logits
     P -= logits.max(axis=-1, keepdims=True)  # (N, V)
     # An ignored target may be an invalid index (-1): index 0 is read instead, and its loss is left out of the sum.
-    picked = P[np.arange(len(targets)), np.where(counted, targets, 0)]  # (N,)
+    picked = P[np.arange(len(targets), like=P), np.where(counted, targets, 0)]  # (N,)
     np.exp(P, out=P)
     total = P.sum(axis=-1, keepdims=True)  # (N, 1)
     P /= total
     losses = np.log(total[:, 0]) - picked  # -log(exp(picked) / total)
-    return float(losses.sum(where=counted)), int(counted.sum()), P
+    return number_of((losses * counted).sum()), P
 
 
 def cross_entropy_backward(P: np.ndarray, targets: np.ndarray, ignore_index: int = -1) -> np.ndarray:
@@ -98,10 +100,9 @@ def cross_entropy_backward(P: np.ndarray, targets: np.ndarray, ignore_index: int
 
     Overwrites P, which `cross_entropy` made, and returns it.
     """
-    counted = np.flatnonzero(targets != ignore_index)
-    P[counted, targets[counted]] -= 1
-    if len(counted) < len(targets):
-        P[targets == ignore_index] = 0
+    counted = targets != ignore_index
+    P[np.arange(len(targets), like=P), np.where(counted, targets, 0)] -= 1
+    P[~counted] = 0
     return P
 
 
@@ -180,7 +181,8 @@ def silu_backward(dY: np.ndarray, slope: np.ndarray) -> np.ndarray:
 def _in_cache(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """The arrays, all of one shape, in slices of rows that are small enough to stay in the cache."""
     flat = [rows(array) for array in arrays]
-    for piece in row_slices(*flat[0].shape):
+    n, width = flat[0].shape
+    for piece in row_slices(n, width, entries(flat[0], CACHE_ENTRIES)):
         yield tuple(array[piece] for array in flat)
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from numpygpt.nn.backend import is_array
 from numpygpt.nn.flat import Storage
 from numpygpt.nn.modules.copies import without_caches
 from numpygpt.nn.modules.module import Module
@@ -16,7 +17,7 @@ from numpygpt.utils.signals import signals_wait
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 
-COPIED = (Module, Storage, np.random.Generator, np.ndarray, list, tuple, dict)  # a replica has its own ones of these
+COPIED = (Module, Storage, np.random.Generator, list, tuple, dict)  # a replica has its own ones of these
 
 
 @contextmanager
@@ -65,7 +66,8 @@ def replica(module: AnyModule, spawn: bool = False) -> AnyModule:
             if callable(item) and hasattr(item, "__func__"):
                 methods.append((other, name, item))
             else:  # most attributes are of other types, and a text begins with this loop
-                vars(other)[name] = _copied(item, copies, spawn) if spawn or isinstance(item, COPIED) else item
+                needs = spawn or isinstance(item, COPIED) or is_array(item)
+                vars(other)[name] = _copied(item, copies, spawn) if needs else item
     for other, name, method in methods:
         owner = copies.get(id(method.__self__))
         bound = copy.deepcopy(method, copies) if spawn else method.__func__.__get__(owner) if owner else method
@@ -77,7 +79,7 @@ def _copied(value: Any, copies: dict[int, Any], spawn: bool) -> Any:
     """The replica's own array, generator or container; any other value itself. Another thread may use them now."""
     if id(value) in copies:
         return copies[id(value)]
-    if isinstance(value, np.ndarray):
+    if is_array(value):
         copies[id(value)] = value.copy()
     elif isinstance(value, Storage):
         copies[id(value)] = Storage(value.params)

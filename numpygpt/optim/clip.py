@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from numpygpt.nn.backend import number_of
 from numpygpt.nn.modules.module import Module
 from numpygpt.optim.groups import as_module
 from numpygpt.optim.optimizer import MapSlices, one_thread
@@ -30,7 +31,7 @@ def clip_grad_norm(model: Module | list[Module], max_norm: float, map: MapSlices
     flat = as_module(model, "clip_grad_norm").flat()
     g, slices = flat.grads, flat.slices()
     with signals_wait():
-        norm = math.sqrt(total(map(lambda s: float(np.dot(g[s], g[s])), slices)))
+        norm = math.sqrt(total(map(lambda s: number_of(np.dot(g[s], g[s])), slices)))  # on a device: waits for it
     if not math.isfinite(norm) or norm <= math.sqrt(len(g) * np.finfo(g.dtype).tiny):
         norm = scaled_norm(g, slices, map, total)
     if math.isfinite(norm) and norm > max_norm:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from numpygpt.nn.backend import entries, to_host, write
 from numpygpt.nn.flat import cut
 from numpygpt.nn.functional import CACHE_ENTRIES
 from numpygpt.nn.modules.loading import fitting
@@ -95,7 +96,8 @@ class Optimizer:
     def make_moments(self) -> None:
         """The running arrays, with the places of the flat ones. Only entries that are written take memory."""
         for name in self.moments:
-            setattr(self, name, np.zeros(self.flat.params.shape, self.flat.params.dtype))
+            params = self.flat.params
+            setattr(self, name, np.zeros(params.shape, params.dtype, like=params))
 
     def update(self, s: slice, group: Group) -> None:
         raise NotImplementedError
@@ -130,10 +132,10 @@ class Optimizer:
 
     def slices(self) -> list[tuple[slice, Group]]:
         """Cache-sized slices of the flat arrays with their groups. None crosses from the matrices to the vectors."""
-        n = self.flat.n_matrix
+        n, size = self.flat.n_matrix, entries(self.flat.params, CACHE_ENTRIES)
         return [(s, group) for group in self.groups for run in self.flat.runs(group.names)
                 for start, stop in ((run.start, min(run.stop, n)), (max(run.start, n), run.stop))
-                for s in cut(start, stop, CACHE_ENTRIES)]
+                for s in cut(start, stop, size)]
 
     def zero_grad(self) -> None:
         """Clear the gradients."""
@@ -161,7 +163,7 @@ class Optimizer:
         self.make_moments()
         for moment, arrays in copied.items():
             for key, view in self.views(getattr(self, moment)).items():
-                view[...] = arrays[key]
+                write(view, arrays[key])
         return getattr(self, name)
 
     def __copy__(self) -> Self:
@@ -169,10 +171,10 @@ class Optimizer:
         return copy.deepcopy(self)
 
     def state_dict(self) -> dict[str, Any]:
-        """{"steps": int, moment: {dotted name: array}}: copies."""
+        """{"steps": int, moment: {dotted name: array}}: copies, as NumPy's arrays."""
         state: dict[str, Any] = {"steps": self.steps}
         for moment in self.moments:
-            state[moment] = {k: v.copy() for k, v in self.views(getattr(self, moment)).items()}
+            state[moment] = {k: to_host(v.copy()) for k, v in self.views(getattr(self, moment)).items()}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -195,5 +197,5 @@ class Optimizer:
                                      "training diverged, or the state is damaged")
         for moment in self.moments:
             for name, view in self.views(getattr(self, moment)).items():
-                view[...] = arrays[moment][name]
+                write(view, arrays[moment][name])
         self.steps, self.unfinished = steps, False

@@ -110,7 +110,7 @@ class DataParallel(Sharded):
         self.weights = [(shard[0], count / total) for shard, count in zip(shards, counts, strict=True)]
         losses = self.map(lambda shard: shard[0].loss(shard[1], shard[2]), shards)
         self.ready = True
-        loss = float(sum(loss * weight for loss, (_, weight) in zip(losses, self.weights, strict=True)))
+        loss = sum((loss * weight for loss, (_, weight) in zip(losses, self.weights, strict=True)), 0.0)
         return loss if apart else self.group.sum_scalar(loss)
 
     @exclusive

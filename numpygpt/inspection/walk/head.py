@@ -38,9 +38,9 @@ def head_of(step: TracedStep) -> Head:
         for s in row_slices(len(t), 1, chunk_rows(len(E))):
             logits = X[s] @ E.T
             scores = add(scores, Stats.of(logits))
-            _, n, P = cross_entropy(logits, t[s], model.ignore_index)
+            _, P = cross_entropy(logits, t[s], model.ignore_index)
             right = t[s] != model.ignore_index
-            probability, targets = probability + float(P[right, t[s][right]].sum()), targets + n
+            probability, targets = probability + float(P[right, t[s][right]].sum()), targets + int(right.sum())
             dlogits = cross_entropy_backward(P, t[s], model.ignore_index)
             dlogits /= counted * len(step.batches)
             gradient = add(gradient, Stats.of(dlogits))

@@ -25,12 +25,14 @@ from numpygpt.nn.modules.module import Module
 class KVCache:
     """The keys and values of the tokens seen so far, for one attention layer: K (B, H_kv, max_len, d_k), V likewise.
 
-    `n_heads` is the number of key and value heads, H_kv, which may be less than that of the queries.
+    `n_heads` is the number of key and value heads, H_kv, which may be less than that of the queries. The arrays are on
+    the device of `like`.
     """
 
-    def __init__(self, batch: int, n_heads: int, max_len: int, d_k: int, d_v: int, dtype: np.typing.DTypeLike):
-        self.K = np.empty((batch, n_heads, max_len, d_k), dtype)
-        self.V = np.empty((batch, n_heads, max_len, d_v), dtype)
+    def __init__(self, batch: int, n_heads: int, max_len: int, d_k: int, d_v: int, dtype: np.typing.DTypeLike,
+                 like: np.ndarray | None = None):
+        self.K = np.empty((batch, n_heads, max_len, d_k), dtype, like=like)
+        self.V = np.empty((batch, n_heads, max_len, d_v), dtype, like=like)
         self.length = 0
 
     def append(self, K: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +91,7 @@ class MultiHeadAttention(Module):
         Q *= self.scale  # (T, d_k) numbers per head to scale here, (T, T) in the scores
         if cache is not None:
             K, V = cache.append(K, V)
-        O = np.empty((*X.shape[:2], self.proj.d_in), X.dtype)  # (B, T, H d_v)
+        O = np.empty((*X.shape[:2], self.proj.d_in), QKV.dtype, like=QKV)  # (B, T, H d_v)
         heads = split_heads(O, self.n_heads)  # (B, H, T, d_v): a view, so that concatenating the heads costs nothing
         Qg, Kg, Vg, Og = map(self.group, (Q, K, V, heads))
         self.P, self.lse = causal_attention(Qg, Kg, Vg, Og, self.pad, self.drop)
@@ -99,7 +101,7 @@ class MultiHeadAttention(Module):
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
         dO = self.proj.backward(self.dropout.backward(dY))  # (B, T, H d_v)
-        dQKV = np.zeros((*dY.shape[:2], self.qkv.d_out), dY.dtype)
+        dQKV = np.zeros((*dO.shape[:2], self.qkv.d_out), dO.dtype, like=dO)
         dQ, dK, dV = self.split(dQKV)
         O, dO = split_heads(self.O, self.n_heads), split_heads(dO, self.n_heads)  # (B, H, T, d_v)
         dO, Q, K, V, O, dQg, dKg, dVg = map(self.group, (dO, self.Q, self.K, self.V, O, dQ, dK, dV))

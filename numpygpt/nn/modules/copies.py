@@ -7,9 +7,8 @@ A cache is an attribute that is None or missing until `forward` sets it. A layer
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from numpygpt.nn.flat import gradient
 
@@ -44,16 +43,17 @@ def drop_caches(module: Module) -> None:
     vars(module).update(kept)
 
 
-def convert(module: Module, dtype: np.dtype) -> None:
-    """Convert the arrays of the module and of all inside it, and delete the caches; nothing if all have the dtype."""
+def convert(module: Module, change: Callable[[Any], Any], fits: Callable[[Any], bool]) -> None:
+    """Replace the arrays of the module and of all inside it by `change(array)`, and delete the caches; nothing if each
+    array `fits` already."""
     modules = [inner for _, inner in module.named_modules()]
     arrays = [(inner, name) for inner in modules for name in (*inner._params, *inner._constants)
-              if getattr(inner, name).dtype != dtype]
+              if not fits(getattr(inner, name))]
     contiguous = [inner for inner in modules if inner._flat is not None] if arrays else []
     for inner, name in arrays:
         if name in inner._params and (grad := gradient(inner, name, make=False)) is not None:
-            inner._replace("d" + name, grad.astype(dtype))
-        inner._replace(name, getattr(inner, name).astype(dtype))
+            inner._replace("d" + name, change(grad))
+        inner._replace(name, change(getattr(inner, name)))
     for inner in modules if arrays else []:
         drop_caches(inner)
     for inner in contiguous:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from numpygpt.nn.backend import uniform
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import tiny_is_zero
 from numpygpt.nn.modules.checks import check_array
@@ -28,7 +29,7 @@ class Dropout(Module):
         self.mask = None
         if not self.training or self.p == 0:
             return X
-        keep = self.rng.random(X.shape, dtype=np.float32) >= self.p
+        keep = uniform(self.rng, X) >= self.p
         self.mask = np.multiply(keep, 1 / (1 - self.p), dtype=X.dtype)  # 0 or 1/(1 - p)
         return masked(X, self.mask)
 

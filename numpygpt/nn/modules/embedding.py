@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.backend import add_rows, like
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids, check_sizes, check_width
@@ -31,18 +32,13 @@ class Embedding(Module):
 
     def forward(self, ids: np.ndarray) -> np.ndarray:  # ids: (...)
         check_ids(ids, self.n)
-        self.ids = ids
-        return self.W[ids]  # (..., C)
+        self.ids = like(ids, self.W)
+        return self.W[self.ids]  # (..., C)
 
     def backward(self, dY: np.ndarray) -> None:  # dY: (..., C)
-        # forward: Y = W[ids]. A token that occurs several times gets the sum of their gradients. Sorting brings
-        # the positions of each token together, and one reduceat sums every run (np.add.at does the same, slower).
-        ids, dY2 = self.ids.reshape(-1), rows(dY)  # (N,), (N, C)
-        if not len(ids) or not self.trains("W"):
-            return
-        order = ids.argsort(kind="stable")  # stable: the order of the sum, and so its rounding, is fixed
-        tokens, starts = np.unique(ids[order], return_index=True)
-        self.dW[tokens] += np.add.reduceat(dY2[order], starts, axis=0)
+        if self.trains("W"):
+            # forward: Y = W[ids]. A token that occurs several times gets the sum of their gradients.
+            add_rows(self.dW, self.ids.reshape(-1), rows(dY))  # (n, C), (N,), (N, C)
 
     formula: ClassVar[Formula] = Formula(("Y = W[ids]",), ("dW[id] += dY, for each place of the token",))
 

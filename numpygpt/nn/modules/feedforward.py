@@ -88,7 +88,7 @@ class GatedFeedForward(Module):
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
         dY = self.dropout.backward(dY)
         dA = self.proj.backward(dY)  # (..., d_ff)
-        dGU = np.empty((*dA.shape[:-1], self.fc.d_out), dA.dtype)
+        dGU = np.empty((*dA.shape[:-1], self.fc.d_out), dA.dtype, like=dA)
         dG, dU = self.split(dGU)
         np.multiply(dA, self.S, out=dU)  # forward: A = S U           so  dU = dA S
         dG[...] = self.act.backward(dA * self.U)  #                   and dS = dA U; forward: S = act(G)

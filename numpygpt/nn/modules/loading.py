@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from numpygpt.nn.backend import is_array, to_host
+
 if TYPE_CHECKING:
     from numpygpt.nn.modules.module import Module
 
@@ -20,9 +22,8 @@ ELSEWHERE = {  # what users of PyTorch write -> what to write here
     "half": "use astype('float16')",
     "float": "use astype('float32')",
     "double": "use astype('float64')",
-    "to": "use astype(dtype); there is no device to choose, all arrays are in this computer's memory",
-    "cpu": "leave it out: all arrays are in this computer's memory",
-    "cuda": "there is no device to choose; DataParallel(model) uses several cores",
+    "cpu": "use to('cpu')",
+    "cuda": "use to('cuda')",
 }
 
 
@@ -65,7 +66,8 @@ def fitting(kind: str, params: Mapping[str, np.ndarray], state: Any) -> dict[str
     arrays: dict[str, np.ndarray] = {}
     for name in (name for name in params if name in state):
         try:
-            arrays[name] = np.asarray(state[name])
+            value = state[name]
+            arrays[name] = to_host(value) if is_array(value) else np.asarray(value)
             problem = misfit(arrays[name], params[name])
         except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths; a tensor with a gradient
             problem = f"is not an array ({error})"

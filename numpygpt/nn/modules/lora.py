@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.backend import like
 from numpygpt.nn.cost import Call, Child, Cost, Formula
 from numpygpt.nn.functional import rows, tiny_is_zero
 from numpygpt.nn.modules.dropout import Dropout
@@ -43,8 +44,9 @@ class LoRALinear(Module):
         self.scale = self.alpha / self.rank
         rng = np.random.default_rng(rng)
         self.base = linear
-        self.param("A", init.normal(rng, (self.d_in, self.rank), self.d_in**-0.5, linear.W.dtype))
-        self.param("B", init.zeros((self.rank, self.d_out), linear.W.dtype))
+        A, B = (self.d_in, self.rank), (self.rank, self.d_out)
+        self.param("A", like(init.normal(rng, A, self.d_in**-0.5, linear.W.dtype), linear.W))
+        self.param("B", like(init.zeros(B, linear.W.dtype), linear.W))
         self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
         linear.requires_grad_(False)  # last: an argument that does not fit changes nothing
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from numpygpt.nn import functional as F
+from numpygpt.nn.backend import entries, like
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import row_slices, rows, tiny_is_zero
 from numpygpt.nn.modules.checks import check_array, check_ids, check_width, described
@@ -31,9 +32,9 @@ class CrossEntropyLoss(Module):
     def forward(self, logits: np.ndarray, targets: np.ndarray) -> float:  # (..., V), (...)
         check_array(self, logits, floats=True)
         check_targets(targets, logits.shape, self.ignore_index)
-        self.shape, self.targets = logits.shape, targets.reshape(-1)
-        total, count, self.P = F.cross_entropy(rows(logits).copy(), self.targets, self.ignore_index)
-        self.count = max(count, 1)
+        self.shape, self.targets = logits.shape, like(targets.reshape(-1), logits)
+        self.count = max(int(np.count_nonzero(targets != self.ignore_index)), 1)
+        total, self.P = F.cross_entropy(rows(logits).copy(), self.targets, self.ignore_index)
         return total / self.count
 
     @tiny_is_zero
@@ -69,23 +70,25 @@ class LinearCrossEntropy(Module):
         self.dX = None  # of the call before
         check_width(self, X, self.head.embedding.d_model)
         check_targets(targets, (*X.shape[:-1], len(self.head.embedding.W)), self.ignore_index)
-        X2, t, E = rows(X), targets.reshape(-1), self.head.embedding.W  # (N, C), (N,), (V, C)
+        X2, t, E = rows(X), like(targets.reshape(-1), X), self.head.embedding.W  # (N, C), (N,), (V, C)
         dX = np.empty_like(X2) if self.training else None
         dE = self.dE = self.zeros(E) if self.training and self.head.embedding.trains("W") else None
-        loss, count = 0.0, 0
-        chunk = chunk_rows(len(E))
-        room = np.empty((min(chunk, len(t)), len(E)), X2.dtype)  # for the logits of each chunk in turn
+        loss = 0.0
+        part = entries(X, LOGIT_ENTRIES)
+        chunk = chunk_rows(len(E), part)
+        room = np.empty((min(chunk, len(t)), len(E)), X2.dtype, like=X2)  # for the logits of each chunk in turn
         for s in row_slices(len(t), 1, chunk):
             logits = np.matmul(X2[s], E.T, out=room[: len(t[s])])  # forward: logits = X E^T
-            total, n, P = F.cross_entropy(logits, t[s], self.ignore_index)
-            loss, count = loss + total, count + n
+            total, P = F.cross_entropy(logits, t[s], self.ignore_index)
+            loss += total
             if dX is not None:
                 dlogits = F.cross_entropy_backward(P, t[s], self.ignore_index)
                 np.matmul(dlogits, E, out=dX[s])  #                                     so  dX = dlogits E
                 if dE is not None:
-                    for v in row_slices(len(E), E.shape[1], LOGIT_ENTRIES):  # a part of the vocabulary at a time
+                    for v in row_slices(len(E), E.shape[1], part):  # a part of the vocabulary at a time
                         dE[v] += dlogits[:, v].T @ X2[s]  #                             and dE = dlogits^T X
-        self.shape, self.count, self.dX = X.shape, max(count, 1), dX
+        self.shape, self.dX = X.shape, dX
+        self.count = max(int(np.count_nonzero(targets != self.ignore_index)), 1)
         return loss / self.count
 
     @tiny_is_zero
@@ -121,9 +124,9 @@ class LinearCrossEntropy(Module):
         return self.dE
 
 
-def chunk_rows(vocab_size: int) -> int:
+def chunk_rows(vocab_size: int, entries: int = LOGIT_ENTRIES) -> int:
     """How many rows of logits LinearCrossEntropy holds at once."""
-    return max(LOGIT_ENTRIES // vocab_size, LOGIT_ROWS)
+    return max(entries // vocab_size, LOGIT_ROWS)
 
 
 def check_targets(targets: Any, shape: tuple[int, ...], ignore_index: int) -> None:

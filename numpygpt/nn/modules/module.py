@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from numpygpt.nn.backend import Device, device, on_host, to_host, write
 from numpygpt.nn.flat import Flat, Storage, arranged, gradient
 from numpygpt.nn.modules.checks import check_array, check_dtype
 from numpygpt.nn.modules.copies import convert, in_forward, without_caches
@@ -80,7 +81,7 @@ class Module(Tree):
         elif name[1:] not in self._frozen and value is not (array := getattr(self, name)):  # `layer.dW += ...` is dW
             if np.shape(value) != array.shape:
                 raise ValueError(f"{type(self).__name__}.{name} has shape {array.shape}, got {np.shape(value)}")
-            array[...] = value
+            write(array, value)
 
     if not TYPE_CHECKING:  # a type checker should still find misspelt attributes
 
@@ -155,15 +156,15 @@ class Module(Tree):
         return self
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the parameters by dotted name."""
-        return {name: param.copy() for name, param in self.named_parameters()}
+        """Copies of the parameters by dotted name: NumPy's arrays, wherever the module is."""
+        return {name: to_host(param.copy()) for name, param in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy `state` into the parameters. Raises ValueError that lists every key that is missing, unknown, of
         another shape or not numbers; then nothing was copied."""
         params = self.params()
         for name, array in fitting(type(self).__name__, params, state).items():
-            params[name][...] = array
+            write(params[name], array)
 
     def astype(self, dtype: np.typing.DTypeLike) -> Self:
         """Convert parameters, gradients and constants, and drop the caches. Returns self.
@@ -171,7 +172,19 @@ class Module(Tree):
         Optimisers and workers that were made before must be made again. Raises ValueError unless `dtype` is float16,
         float32 or float64.
         """
-        convert(self, check_dtype(dtype))
+        kind = check_dtype(dtype)
+        convert(self, lambda array: array.astype(kind), lambda array: array.dtype.kind != "f" or array.dtype == kind)
+        return self
+
+    def to(self, place: str | Device) -> Self:
+        """Move parameters, gradients and constants to a device, "cpu", "cuda" or "cuda:N", and drop the caches. Returns
+        self.
+
+        Optimisers and workers that were made before must be made again. ValueError for a name that is no device's,
+        RuntimeError that says why a device cannot be used.
+        """
+        target = device(place)
+        convert(self, target.put, target.holds)
         return self
 
     # -- contiguous storage and workers ------------------------------------------------------------------------------
@@ -192,7 +205,8 @@ class Module(Tree):
 
     def _replace(self, name: str, array: np.ndarray) -> None:
         """Let an attribute be another array. The old one becomes read-only: a write to it would change nothing."""
-        getattr(self, name).flags.writeable = False
+        if on_host(old := getattr(self, name)):
+            old.flags.writeable = False
         vars(self)[name] = array
 
     # -- copies ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.backend import on_host, row_dot
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import column_sums, tiny_is_zero
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
@@ -36,7 +37,7 @@ class LayerNorm(Module):
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.d_model)
-        Xhat = X - row_mean(X, np.ones(self.d_model, X.dtype))  # (..., C)
+        Xhat = X - row_mean(X, np.ones(self.d_model, X.dtype, like=X))  # (..., C)
         self.rstd = inverse_rms(Xhat, self.eps)  # (..., 1): the mean of Xhat^2 is the variance
         Xhat *= self.rstd
         self.Xhat = Xhat
@@ -126,7 +127,8 @@ def inverse_rms(X: np.ndarray, eps: float) -> np.ndarray:
     """1 / sqrt(mean of X^2 + eps) over the last axis, as an axis of length 1."""
     with np.errstate(over="ignore"):
         found = 1 / np.sqrt(row_mean(X, X) + eps)
-    if np.count_nonzero(found) < found.size:  # a square overflowed, as that of 1e20 does in float32
+    # A square may overflow, as that of 1e20 does in float32. A device is not asked: reading its answer would take time.
+    if on_host(found) and np.count_nonzero(found) < found.size:
         wide = X.astype(np.float64)
         found = (1 / np.sqrt(row_mean(wide, wide) + eps)).astype(X.dtype)
     return found
@@ -142,4 +144,4 @@ def check_eps(eps: float, dtype: str) -> float:
 
 def row_mean(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """The mean of A * B over the last axis, as an axis of length 1, without making the array A * B."""
-    return np.vecdot(A, B)[..., None] / A.shape[-1]
+    return row_dot(A, B)[..., None] / A.shape[-1]

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from numpygpt.nn import init
+from numpygpt.nn.backend import like
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
@@ -95,7 +96,9 @@ def place(X: np.ndarray, start: int | np.ndarray, max_len: int) -> slice | np.nd
     """The positions of X's tokens, X (.., T, C), as a slice of the table, or (B, T) if each sequence has a `start` of
     its own. Padding, which would be before position 0, is at 0. ValueError if a position is past `max_len`."""
     T, end = X.shape[-2], end_of(X, start, max_len)
-    return np.maximum(np.asarray(start)[:, None] + np.arange(T), 0) if np.ndim(start) else slice(end - T, end)
+    if np.ndim(start) == 0:
+        return slice(end - T, end)
+    return like(np.maximum(np.asarray(start)[:, None] + np.arange(T), 0), X)
 
 
 def end_of(X: np.ndarray, start: int | np.ndarray, max_len: int) -> int:

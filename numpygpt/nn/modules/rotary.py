@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
 
+from numpygpt.nn.backend import like, xp_of
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
@@ -34,10 +36,11 @@ class Rotary(Module):
     def forward(self, X: np.ndarray, start: int | np.ndarray = 0) -> np.ndarray:  # X: (B, H, T, D)
         check_width(self, X, self.d_k, axes=4)
         last = end_of(X, start, self.max_len)
-        cos, sin = angles(self.d_k, min(self.max_len, 1 << last.bit_length()), self.theta, self.scaling, X.dtype)
+        length = min(self.max_len, 1 << last.bit_length())
+        cos, sin = angles(self.d_k, length, self.theta, self.scaling, X.dtype, xp_of(X))
         at = slice(start, last)
         if not isinstance(start, int):
-            at = np.maximum(np.add.outer(start, np.arange(X.shape[2])), 0)[..., None, :]  # (B, 1, T)
+            at = like(np.maximum(np.add.outer(start, np.arange(X.shape[2])), 0)[..., None, :], X)  # (B, 1, T)
         self.cos, self.sin = cos[at], sin[at]  # (T, D/2), or (B, 1, T, D/2)
         return turned(X, self.cos, self.sin)  # (B, H, T, D)
 
@@ -70,14 +73,12 @@ def turned(X: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=16)  # one table for all layers of a model
-def angles(d_k: int, length: int, theta: float, scaling: str, dtype: np.dtype) -> Table:
+def angles(d_k: int, length: int, theta: float, scaling: str, dtype: np.dtype, xp: ModuleType = np) -> Table:
     """cos and sin of the angles at positions 0 to length - 1. The angles are products of float32 numbers, as in the
-    programs that train such models: at long distances the rounding shows."""
+    programs that train such models: at long distances the rounding shows. Do not write into them."""
     angle = np.arange(length, dtype=np.float32)[:, None] * frequencies(d_k, theta, scaling).astype(np.float32)
     table = np.cos(angle, dtype=np.float64).astype(dtype), np.sin(angle, dtype=np.float64).astype(dtype)
-    for part in table:
-        part.flags.writeable = False
-    return table
+    return xp.asarray(table[0]), xp.asarray(table[1])
 
 
 def frequencies(d_k: int, theta: float, scaling: str = "") -> np.ndarray:

@@ -1,0 +1,177 @@
+"""Where arrays live: NumPy's in this computer's memory, or CuPy's on an NVIDIA GPU. All that differs is in this file.
+
+The layers are written in NumPy. NumPy passes a call on to CuPy if an argument is one of CuPy's arrays (NEP 13, NEP 18,
+and NEP 35 for `like=`), so the same lines run on a GPU. Nothing is copied between host and device unless a line asks
+for it: by `like`, `write` or `to_host` here, or by `float` of a number on the device, which waits for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+DEVICE_ENTRIES = 1 << 26  # of a tile on a GPU: enough to fill it, and 256 MB in float32
+
+# -- arrays ------------------------------------------------------------------------------------------------------------
+
+
+def xp_of(x: Any) -> ModuleType:
+    """The module that the array's functions are in: numpy or cupy."""
+    return np if isinstance(x, (np.ndarray, np.generic)) else sys.modules[type(x).__module__]
+
+
+def is_array(x: Any) -> bool:
+    """Whether x is an array, of any device."""
+    return hasattr(type(x), "__array_function__")
+
+
+def on_host(x: Any) -> bool:
+    """Whether an array, or a number that a reduction gave, is in this computer's memory."""
+    return isinstance(x, (np.ndarray, np.generic))
+
+
+def to_host(x: Any) -> np.ndarray:
+    """The array in this computer's memory: itself if it is there."""
+    return x if on_host(x) else xp_of(x).asnumpy(x)
+
+
+def like(array: np.ndarray, x: Any) -> Any:
+    """The array where x is: itself if it is there."""
+    return array if on_host(x) or not on_host(array) else xp_of(x).asarray(array)
+
+
+def write(target: Any, source: Any) -> None:
+    """target[...] = source, from any device to any other."""
+    target[...] = like(source, target) if not on_host(target) else to_host(source) if is_array(source) else source
+
+
+def number_of(x: Any) -> Any:
+    """A result of a reduction as a Python float. On a device it stays an array without axes, because reading it would
+    wait for all work before it."""
+    return float(x) if on_host(x) else x
+
+
+def address(x: Any) -> int:
+    """The address of the first entry."""
+    return x.ctypes.data if on_host(x) else x.data.ptr
+
+
+def entries(x: Any, n: int) -> int:
+    """How many entries of x to work on at once: `n` where they should stay in the processor's cache."""
+    return n if on_host(x) else DEVICE_ENTRIES
+
+
+# -- functions that the libraries have in different forms --------------------------------------------------------------
+
+
+def row_dot(A: Any, B: Any) -> Any:
+    """The sum of A * B over the last axis: (..., C) -> (...)."""
+    return np.vecdot(A, B) if on_host(A) else (A * B).sum(axis=-1)
+
+
+def add_rows(W: Any, ids: Any, X: Any) -> None:
+    """W[ids] += X, where an id that occurs several times gets the sum of its rows. ids: (N,), X: (N, C).
+
+    On the CPU sorting brings the rows of each id together, and one reduceat sums every run, in a fixed order. On a
+    device the sums are atomic: their order, and so their rounding, differs from call to call.
+    """
+    if not on_host(W):
+        np.add.at(W, ids, X)
+    elif len(ids):
+        order = ids.argsort(kind="stable")
+        found, starts = np.unique(ids[order], return_index=True)
+        W[found] += np.add.reduceat(X[order], starts, axis=0)
+
+
+def uniform(rng: np.random.Generator, X: Any) -> Any:
+    """Random numbers from [0, 1) in float32, in the shape of X."""
+    if on_host(X):
+        return rng.random(X.shape, dtype=np.float32)
+    bits = hashed(int(rng.integers(1 << 62)), X)
+    bits >>= 8
+    return (bits.astype(np.float32) * 2**-24).reshape(X.shape)
+
+
+def random_halves(seed: list[int], X: Any) -> Any:
+    """Random integers from 0 to 2^16 - 1, in the shape of X. Equal seeds give equal ones."""
+    if on_host(X):
+        return np.random.SFC64(seed).random_raw(-(-X.size // 4)).view(np.uint16)[: X.size].reshape(X.shape)
+    key = int(np.random.SFC64(seed).random_raw()) >> 2
+    return (hashed(key, X) >> 16).reshape(X.shape)
+
+
+def hashed(key: int, X: Any) -> Any:
+    """X.size random uint32 on X's device: a hash of 0, 1, 2, ... and the key. So the device has no random state of its
+    own. The host's generator draws the key."""
+    bits = xp_of(X).arange(X.size, dtype=np.uint32)
+    for word in (key & 0xFFFFFFFF, key >> 32):
+        bits ^= np.uint32(word)
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):  # the constants of lowbias32
+            bits ^= bits >> shift
+            bits *= np.uint32(factor)
+        bits ^= bits >> 16
+    return bits
+
+
+# -- devices -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place for arrays. `put` moves a host array there. `about` describes the machine, and `free` says how many bytes
+    of its memory are not in use; None if nobody knows."""
+
+    name: str
+    put: Callable[[np.ndarray], Any]
+    about: str = ""
+    free: Callable[[], int | None] = lambda: None
+
+    def holds(self, x: Any) -> bool:
+        return on_host(x) if self.name == "cpu" else not on_host(x)
+
+
+CPU = Device("cpu", to_host)
+
+
+def cuda(index: int) -> Device:
+    """An NVIDIA GPU. RuntimeError says why it cannot be used. It becomes the current device of this thread."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(f"CuPy is not installed ({error}): pip install 'numpygpt[cuda]'") from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+        if index >= count:
+            raise ValueError(f"device cuda:{index} does not exist: this computer has {count}, counted from 0")
+        cupy.cuda.Device(index).use()
+        cupy.zeros(1).sum()  # a kernel: the driver and the CUDA libraries must fit CuPy
+        properties = cupy.cuda.runtime.getDeviceProperties(index)
+    except (RuntimeError, OSError, ImportError) as error:
+        raise RuntimeError(f"CuPy finds no CUDA device that it can use ({first_line(error)})") from error
+
+    def free() -> int:
+        return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
+
+    return Device(f"cuda:{index}", cupy.asarray, f"{properties['name'].decode()}, CuPy {cupy.__version__}", free)
+
+
+DEVICES: dict[str, Callable[[int], Device]] = {"cpu": lambda index: CPU, "cuda": cuda}
+
+
+def device(name: str | Device) -> Device:
+    """The device "cpu", "cuda" or "cuda:N". ValueError for another name, RuntimeError if it cannot be used."""
+    if isinstance(name, Device):
+        return name
+    kind, _, index = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if kind not in DEVICES or (":" in name and (kind == "cpu" or not index.isdecimal() or len(index) > 3)):
+        raise ValueError(f"device must be {', '.join(DEVICES)} or cuda:N, got {name!r:.40}")
+    return DEVICES[kind](int(index or 0))
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0][:200]
