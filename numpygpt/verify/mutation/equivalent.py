@@ -16,8 +16,6 @@ FREED = "the caches of a block are deleted after its backward to free their memo
 OWN_GENERATOR = "a generator serves one block: after the second forward it is where it was after the first"
 CORNER = "they differ at the corner alone, where the function has no derivative that a finite difference could give"
 EQUIVALENT: dict[tuple[str, str, str], str] = {  # (layer, line before, line after) -> reason
-    ("CrossEntropyLoss", "if len(counted) < len(targets):", "if len(counted) <= len(targets):"):
-        "if every target counts, the next line sets no row to 0: the condition only saves time",
     ("LeakyReLU", "return np.where(Y > 0, dY, a * dY)", "return np.where(Y >= 0, dY, a * dY)"): CORNER,
     ("MultiHeadAttention", "if rows > 1:", "if rows >= 1:"):
         "for a block of one row the first entry of the mask is added, which is 0",
