@@ -16,6 +16,7 @@ if __name__ == "__main__":
 import sys
 from argparse import Namespace
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from tqdm import tqdm
@@ -26,6 +27,7 @@ from numpygpt.inspection.score import score_text
 from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
+from numpygpt.nn.backend import choose
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.prompts import check_stop, remarks
 from numpygpt.training.restore import Source, restore
@@ -63,6 +65,8 @@ def parse(argv: list[str] | None = None) -> Namespace:
     add("--seed", type=int, default=0, metavar="N", help="the same seed gives the same text")
     add("--slide", type=int, default=1, metavar="N",
         help="once the context is full, move it by N tokens at a time: 1 uses most context, more is faster")
+    add("--device", default="auto", metavar="NAME",
+        help="cpu, cuda or cuda:N (an NVIDIA GPU, through CuPy); auto: a GPU if it can be used")
     add("--explain", action="store_true",
         help="show for each step the most likely tokens with their probabilities, and the rank and surprise of the "
              "token that was drawn")
@@ -84,6 +88,9 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
     with ProgressBars() as bars:
         model, tokenizer, source = restore(args.run, args.pretrained, progress=bars)
+    place, why = choose(args.device)
+    model.to(place)
+    source = replace(source, device=f"{place.name} ({why})")
     if args.score is not None:
         return score(args.score, model, tokenizer, source)
     stop_notes = []
@@ -138,7 +145,7 @@ def score(name: str, model: GPT, tokenizer: Tokenizer, source: Source) -> int:
 
 def introduce(source: Source, tokenizer: Tokenizer, notes: Iterable[str]) -> None:
     """Print which model this is, and the notes."""
-    for line in [source.describe(tokenizer), *(f"note: {note}" for note in notes)]:
+    for line in [source.describe(tokenizer), f"device: {source.device}", *(f"note: {note}" for note in notes)]:
         print(line, file=sys.stderr, flush=True)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from numpygpt.inspection.stats import Stats
+from numpygpt.nn.backend import is_array
 from numpygpt.nn.modules.module import Module
 from numpygpt.parallel.threads import DataParallel
 
@@ -43,7 +44,7 @@ class ScalarParts:
 
 
 def is_scalar(value: Any) -> bool:
-    return isinstance(value, (float, int, np.number)) or (isinstance(value, np.ndarray) and value.ndim == 0)
+    return isinstance(value, (float, int, np.number)) or (is_array(value) and value.ndim == 0)
 
 
 def merged(parts: Iterable[Part]) -> Stats | None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpygpt.inspection.probe import eval_twin
 from numpygpt.models import GPT
 from numpygpt.models.generate import new_caches
+from numpygpt.nn.backend import like, to_host
 from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import row_slices, softmax_lse, tiny_is_zero
 from numpygpt.nn.modules.checks import check_ids
@@ -75,7 +76,7 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
             for places, X in hidden_states(reader, ids, at):
                 new = places >= fresh[batch, None]
                 if new.any():
-                    predict(reader, X[new], found, int(places[new][0]))  # X[new]: (n, C), in text order
+                    predict(reader, X[like(new, X)], found, int(places[new][0]))  # X[new]: (n, C), in text order
                     if progress:
                         progress(int(new.sum()))
     return found
@@ -99,11 +100,11 @@ def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
         check_logits(logits, model.named_parameters())
         logits -= logits.max(axis=-1, keepdims=True)
         here = slice(first + s.start, first + s.start + len(logits))
-        wanted = logits[np.arange(len(logits)), targets[s]]  # (rows,)
-        found.likeliest[here] = logits.argmax(axis=-1)
+        wanted = logits[np.arange(len(logits), like=logits), like(targets[s], logits)]  # (rows,)
+        found.likeliest[here] = to_host(logits.argmax(axis=-1))
         P, lse = softmax_lse(logits)
-        found.losses[here] = lse[:, 0] - wanted  # -log softmax(logits)[target]
-        found.probability[here] = P.max(axis=-1)
+        found.losses[here] = to_host(lse[:, 0] - wanted)  # -log softmax(logits)[target]
+        found.probability[here] = to_host(P.max(axis=-1))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from functools import reduce
 
 import numpy as np
 
+from numpygpt.nn.backend import to_host
 from numpygpt.nn.functional import row_slices
 
 
@@ -27,7 +28,7 @@ class Stats:
     @classmethod
     def of(cls, values: np.ndarray | float) -> Stats | None:
         """Statistics of an array of any shape, summed in float64; None for an empty one."""
-        flat = np.asarray(values).reshape(-1)
+        flat = to_host(values).reshape(-1)
         if not len(flat):
             return None
         with np.errstate(all="ignore"):

@@ -15,6 +15,7 @@ from numpygpt.inspection.patch import MethodPatch
 from numpygpt.inspection.scalars import ScalarParts
 from numpygpt.inspection.stats import Stats, add
 from numpygpt.inspection.tree import depth, total
+from numpygpt.nn.backend import is_array, to_host
 from numpygpt.nn.cost import Call, cost_of
 from numpygpt.nn.modules.module import Module
 from numpygpt.parallel.threads import DataParallel
@@ -107,7 +108,7 @@ class Tracer:
         self.scalars.forward(name, array)
         record.forward_flops = total((record.forward_flops, self.flops(record, "forward", before)))
         if self.keep(name) and not any(direction == "backward" for _, direction in self.running):
-            record.outputs.append(np.array(array))
+            record.outputs.append(to_host(array).copy())
         self.overhead += time.perf_counter() - ended
         return out
 
@@ -121,7 +122,7 @@ class Tracer:
         received = first_array(first_argument(method, args, kwargs))
         gradient = stats_of(received)
         if self.keep(name):
-            record.gradients.append(np.array(received))
+            record.gradients.append(to_host(received).copy())
         out, seconds, ended = self.timed((name, "backward"), entered, method, args, kwargs)
         record.gradient = add(record.gradient, gradient)
         self.scalars.backward(name, received)
@@ -182,8 +183,8 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 def stats_of(value: Any) -> Stats | None:
     """Statistics of an array or a scalar; None for anything else."""
-    array = np.asarray(value) if isinstance(value, (np.ndarray, np.generic, float, int)) else None
-    return Stats.of(array) if array is not None and array.dtype.kind in "fiub" else None
+    known = isinstance(value, (float, int)) or (is_array(value) and value.dtype.kind in "fiub")
+    return Stats.of(value) if known else None
 
 
 def cached_arrays(module: Module) -> dict[int, int]:
@@ -198,8 +199,8 @@ def cached_arrays(module: Module) -> dict[int, int]:
         if isinstance(value, dict):
             value = list(value.values())
         for array in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(array, np.ndarray):
-                while isinstance(array.base, np.ndarray):
+            if is_array(array) and array.ndim:
+                while is_array(array.base):
                     array = array.base
                 found[id(array)] = array.nbytes
     return found

@@ -7,6 +7,7 @@ for it: by `like`, `write` or `to_host` here, or by `float` of a number on the d
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ def on_host(x: Any) -> bool:
 
 
 def to_host(x: Any) -> np.ndarray:
-    """The array in this computer's memory: itself if it is there."""
-    return x if on_host(x) else xp_of(x).asnumpy(x)
+    """The array in this computer's memory: itself if it is there. A list or a number becomes an array."""
+    return xp_of(x).asnumpy(x) if is_array(x) and not on_host(x) else np.asarray(x)
 
 
 def like(array: np.ndarray, x: Any) -> Any:
@@ -47,7 +48,7 @@ def like(array: np.ndarray, x: Any) -> Any:
 
 def write(target: Any, source: Any) -> None:
     """target[...] = source, from any device to any other."""
-    target[...] = like(source, target) if not on_host(target) else to_host(source) if is_array(source) else source
+    target[...] = to_host(source) if on_host(target) else like(source if is_array(source) else to_host(source), target)
 
 
 def number_of(x: Any) -> Any:
@@ -138,6 +139,7 @@ class Device:
 CPU = Device("cpu", to_host)
 
 
+@functools.cache
 def cuda(index: int) -> Device:
     """An NVIDIA GPU. RuntimeError says why it cannot be used. It becomes the current device of this thread."""
     try:
@@ -169,8 +171,21 @@ def device(name: str | Device) -> Device:
         return name
     kind, _, index = name.partition(":") if isinstance(name, str) else ("", "", "")
     if kind not in DEVICES or (":" in name and (kind == "cpu" or not index.isdecimal() or len(index) > 3)):
-        raise ValueError(f"device must be {', '.join(DEVICES)} or cuda:N, got {name!r:.40}")
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r:.40}")
     return DEVICES[kind](int(index or 0))
+
+
+def choose(name: str) -> tuple[Device, str]:
+    """(the device, why it is this one). "auto" is the first GPU that can be used, or else the CPU. Raises what `device`
+    raises."""
+    if name != "auto":
+        found = device(name)
+        return found, found.about or "as asked"
+    try:
+        found = device("cuda")
+        return found, found.about
+    except RuntimeError as error:
+        return CPU, str(error)
 
 
 def first_line(error: BaseException) -> str:

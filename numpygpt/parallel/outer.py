@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.nn.backend import like
 from numpygpt.parallel.sharded import Sharded
 from numpygpt.parallel.threads import DataParallel
 
@@ -31,7 +32,7 @@ class Outer(Sharded):
         super().__init__(parallel.flat, parallel.group)
         self.parallel = parallel
         params = self.flat.params
-        self.anchor, self.velocity = (np.zeros(params.shape, params.dtype) for _ in range(2))
+        self.anchor, self.velocity = (np.zeros(params.shape, params.dtype, like=params) for _ in range(2))
         self.same_moments = True  # on all ranks
         self.start()
 
@@ -42,7 +43,7 @@ class Outer(Sharded):
         """Begin from the parameters, which are the same on all ranks, with a velocity of 0 or of an earlier session."""
         for s in self.own:
             self.anchor[s] = self.flat.params[s]
-            self.velocity[s] = 0 if velocity is None else velocity[s]
+            self.velocity[s] = 0 if velocity is None else like(velocity[s], self.velocity)
 
     def step(self) -> None:
         """Bring the ranks together. Every rank must call it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.nn.backend import on_host
 from numpygpt.nn.exclusive import exclusive
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.replica import is_patched
@@ -59,14 +60,18 @@ class DataParallel(Sharded):
     def __init__(self, model: Any, workers: int | None = None, group: Group = LOCAL, apart: bool = False):
         if not isinstance(model, Module):
             raise ValueError(f"DataParallel needs the model itself, such as a GPT, got {type(model).__name__}")
-        workers = group.cores if workers is None else integer("workers", workers)
+        flat = model.flat()
+        cores = group.cores if on_host(flat.params) else 1
+        workers = cores if workers is None else integer("workers", workers)
+        if workers > 1 and not on_host(flat.params):
+            raise ValueError(f"workers must be 1 for a model on a GPU, which one thread keeps busy, got {workers}")
         if workers < 1:
             raise ValueError(f"workers must be at least 1, got {workers}")
         if workers > 1 and is_patched(model):
             raise ValueError("a function has replaced a method in one of this model's layers, and the replicas would "
                              "use the same function: use workers=1, or write a layer of your own")
         self.model: Any = model  # with a `loss` and a `backward`
-        super().__init__(model.flat(), group, apart)
+        super().__init__(flat, group, apart)
         self.workers = workers
         self.shards = slice(group.rank * workers, (group.rank + 1) * workers)  # this rank's, of all shards
         self.replicas = [model, *(model.replica() for _ in range(workers - 1))]

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from numpygpt.nn.backend import to_host
 from numpygpt.training.archive import Archive, Stored, Unsound, write_array
 from numpygpt.training.checkpoint_header import check_header
 from numpygpt.training.runs import run_suggestion
@@ -75,7 +76,7 @@ def write(file: BinaryIO, header: Mapping[str, Any], arrays: Arrays) -> None:
     """The arrays, then the header, which lists them with their checksums. `np.load` reads what is written here."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         pairs = arrays.items() if isinstance(arrays, Mapping) else arrays
-        listed = {name: write_array(archive, name, np.asarray(array)) for name, array in pairs}
+        listed = {name: write_array(archive, name, to_host(array)) for name, array in pairs}
         whole = {**header, "format": FORMAT, "version": VERSION, "arrays": listed}
         text = json.dumps(whole, allow_nan=False, default=json_value)
         write_array(archive, HEADER, np.frombuffer(text.encode(), np.uint8))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from numpygpt.models.config import ModelConfig, setting
+from numpygpt.nn.backend import DEVICES
 from numpygpt.nn.modules.dropout import check_probability
 from numpygpt.utils.text import shorten, suggestion
 
@@ -73,6 +75,7 @@ class Config:
     trace_every: int = setting(0, "steps between traces, which write numbers of every layer to metrics.jsonl; 0: never")
     log: str = setting("none", "also send metrics, samples and pictures there; each needs its package",
                        ("none", "tensorboard", "wandb"))
+    device: str = setting("auto", "cpu, cuda or cuda:N (an NVIDIA GPU, through CuPy); auto: a GPU if it can be used")
     workers: int = setting(0, "threads that share a batch; 0 means one per core")
     seed: int = setting(1337, "seed of the weights, the batches, the dropout masks and the samples", fixed=True)
 
@@ -91,6 +94,8 @@ class Config:
                              "machine holds")
         for name in ("beta1", "beta2", "momentum", "lora_dropout"):
             check_probability(name, getattr(self, name))
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device) and self.device not in DEVICES:
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {shorten(self.device)}")
         if self.sync_every and self.eval_every % self.sync_every:
             raise ValueError(f"eval_every {self.eval_every} must be a multiple of sync_every {self.sync_every}: only "
                              "then do the ranks have one model, which can be evaluated and saved")

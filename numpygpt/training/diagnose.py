@@ -9,6 +9,7 @@ import numpy as np
 
 from numpygpt.inspection.patch import MethodPatch
 from numpygpt.models import GPT
+from numpygpt.nn.backend import is_array
 from numpygpt.nn.finite import not_finite
 from numpygpt.utils.signals import signals_wait
 
@@ -26,7 +27,7 @@ def first_not_finite(model: GPT, batches: list[tuple[np.ndarray, np.ndarray]]) -
 
     def watched(what: str, method: Any, *args: Any, **kwargs: Any) -> Any:
         out = method(*args, **kwargs)
-        if not found and isinstance(out, (np.ndarray, float)) and not np.isfinite(out).all():
+        if not found and (is_array(out) or isinstance(out, float)) and not np.isfinite(out).all():
             found.append(what)
         return out
 

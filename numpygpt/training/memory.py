@@ -12,12 +12,15 @@ import numpy as np
 
 from numpygpt.inspection.summary import summary
 from numpygpt.models.gpt import GPT
-from numpygpt.nn.modules.loss import chunk_rows
+from numpygpt.nn.backend import CPU, DEVICE_ENTRIES
+from numpygpt.nn.causal_attention import count_scores
+from numpygpt.nn.modules.loss import LOGIT_ENTRIES, chunk_rows
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.parallel.group import LOCAL, Group
 from numpygpt.training.adapter import adapt
 from numpygpt.training.base import is_pretrained
 from numpygpt.training.config import Config
+from numpygpt.training.device import device_of
 from numpygpt.training.model_check import table_entries
 from numpygpt.training.trainer import moments_of, workers_of
 from numpygpt.utils.memory import available
@@ -48,9 +51,11 @@ def parameters(c: Config, vocab_size: int, learned: bool = False) -> int:
 
 
 def memory(c: Config, vocab_size: int, resumed: bool = False, group: Group = LOCAL) -> float:
-    """Expected peak memory of a run in bytes. Measured peaks are within a tenth of it; with recomputed blocks on
-    several threads they may be a fifth below."""
+    """Expected peak memory of a run in bytes; on a GPU that of its arrays there. Measured peaks on the CPU are within a
+    tenth of it; with recomputed blocks on several threads they may be a fifth below."""
     step = held(c, vocab_size, group) + HOLES[workers_of(c, group) > 1] * activations(c, vocab_size, group)
+    if device_of(c, group)[0] is not CPU:
+        return step
     return INTERPRETER + max(step, loading(c, vocab_size, resumed, group))
 
 
@@ -92,17 +97,36 @@ def activations(c: Config, vocab_size: int, group: Group = LOCAL) -> float:
     each, more = divmod(c.batch_size, workers * group.size)
     sequences = each * workers + min(more, workers)
     rows, tokens = summary(one_block(c, vocab_size), sequences).rows, sequences * c.model.max_len
-    stream = size * tokens * c.model.d_model
     cached = sum((row.cached or 0) * times(row.name, c) for row in rows)
-    logits = size * vocab_size * min(tokens, workers * chunk_rows(vocab_size))
+    on_cpu = device_of(c, group)[0] is CPU
+    chunk = chunk_rows(vocab_size, LOGIT_ENTRIES if on_cpu else DEVICE_ENTRIES)
+    logits = size * vocab_size * min(tokens, workers * chunk)
     layers = (size * (math.prod(row.input_shape or ()) + math.prod(row.output_shape or ())) + (row.cached or 0)
               for row in rows if row.name not in ("", "head_loss"))
-    return cached + 3 * stream + max(logits, *layers)  # the residual stream, and the widest layer
+    stream = 3 * size * tokens * c.model.d_model
+    return cached + stream + max(logits, *layers) + (0 if on_cpu else squares(c, sequences))
+
+
+def squares(c: Config, sequences: int) -> float:
+    """Bytes of attention weights on a GPU beyond those on a CPU: there the tiles are squares, with the zeros of the
+    mask, and a tile is not small against the other arrays."""
+    T, H = c.model.max_len, sequences * c.model.n_heads
+    n, _, kept = count_scores(H, T, T)
+    tile, size = H * T * T, np.dtype(c.model.dtype).itemsize
+    made = 3 if c.model.attn_dropout else 1  # dS; with dropout also the mask, and P times the mask
+    cached = (1 if c.recompute else c.model.n_layers) * (tile - n) if kept == n else 0
+    return size * (made * tile + cached)
 
 
 def check_memory(c: Config, vocab_size: int, resumed: bool = False, group: Group = LOCAL) -> None:
     """Raise MemoryError with both numbers if the ranks on this machine would need more memory than is available."""
     needed, found = memory(c, vocab_size, resumed, group) * group.here, available()
+    place = device_of(c, group)[0]
+    if place is not CPU:
+        if (free := place.free()) is not None and needed > free:
+            raise MemoryError(f"training needs about {needed / 1e6:,.0f} MB, and {place.name} has {free / 1e6:,.0f} MB "
+                              "free")
+        return
     if found and needed - INTERPRETER * group.here > found[0]:
         raise MemoryError(f"training needs about {needed / 1e6:,.0f} MB, and {found[1]} has "
                           f"{(found[0] + INTERPRETER) / 1e6:,.0f} MB available")

@@ -15,6 +15,7 @@ from numpygpt.parallel.group import LOCAL, Group
 from numpygpt.parallel.launch import missing
 from numpygpt.training.baselines import bigram_loss, unigram_loss
 from numpygpt.training.config import Config
+from numpygpt.training.device import device_of
 from numpygpt.training.memory import memory, parameters
 from numpygpt.training.metrics import Metrics, comparable_losses
 from numpygpt.training.trainer import workers_of
@@ -37,6 +38,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
     Everything is computed from sizes, so a model of any size can be described.
     """
     m, V, targets = c.model, d.vocab_size, len(d.val) - 1
+    place, why = device_of(c, group)
     known = m.vocab_size or V  # a pretrained model may know more tokens than its tokenizer has
     per_step, workers, read = c.batch_size * m.max_len * c.accumulate, workers_of(c, group), tokens_read(c, targets)
     batches = f"{c.batch_size} x {m.max_len}" + (f" x {c.accumulate}" if c.accumulate > 1 else "")
@@ -55,6 +57,7 @@ def introduction(c: Config, d: TokenDataset, width: int = WIDTH, notes: Iterable
         *([("", f"{apart} every {counted(c.sync_every, 'step')}")] if c.sync_every else []),
         ("", f"evaluated every {counted(c.eval_every, 'step')} on {read:,} validation tokens"
              + (f", at the end on all {targets:,}" if read < targets else "")),
+        ("device", f"{place.name} ({why})"),
         ("machine", f"{sharing(workers, group)}; about {memory(c, known, resumed, group) / 1e6:,.0f} MB of memory"
                     f"{' per process' if group.size > 1 else ''}; the time is estimated after the first steps"),
         ("saved in", f"{display_path(c.out)}; seed {c.seed}"),

@@ -33,6 +33,7 @@ class Source:
     checkpoint: Checkpoint | None = None
     name: str = ""  # of the pretrained model, as the user gave it
     about: str = ""  # its family and sizes
+    device: str = ""  # where the model runs, and why there
 
     def pretrained(self) -> Path | None:
         """The folder of the pretrained model, or of the one that the run started from; None if there is none. Raises

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numpygpt.data import TokenDataset
+from numpygpt.nn.backend import write
 from numpygpt.nn.modules.loading import fitting
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.parallel.sharded import Sharded
@@ -124,7 +125,7 @@ def load_arrays(t: Trainer, checkpoint: Checkpoint) -> np.ndarray | None:
     velocity = outer_velocity(checkpoint, t.optimizer)
     params = saved_params(t.model)
     for name, array in fitting("GPT", params, checkpoint.group("model")).items():
-        params[name][...] = array
+        write(params[name], array)
     moments = {m: checkpoint.group(f"optimizer/{m}") for m in t.optimizer.moments}
     t.optimizer.load_state_dict({"steps": checkpoint.header["optimizer"]["steps"], **moments})
     return velocity

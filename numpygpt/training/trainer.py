@@ -11,6 +11,7 @@ import numpy as np
 from numpygpt.data import DataLoader, TokenDataset
 from numpygpt.models import GPT
 from numpygpt.models.generate import blas_for
+from numpygpt.nn.backend import CPU
 from numpygpt.nn.finite import NotFinite, not_finite
 from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
@@ -24,6 +25,7 @@ from numpygpt.training.adapter import saved_params
 from numpygpt.training.base import Base, make_model
 from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.training.config import Config
+from numpygpt.training.device import device_of
 from numpygpt.training.diagnose import first_not_finite
 from numpygpt.training.spikes import Spikes
 from numpygpt.training.state import identity, load_state, save_state
@@ -40,8 +42,8 @@ def make_optimizer(model: GPT, c: Config) -> Optimizer:
 
 
 def workers_of(c: Config, group: Group = LOCAL) -> int:
-    """How many threads each rank has: no more than there are sequences for."""
-    return min(c.workers or group.cores, -(-c.batch_size // group.size))
+    """How many threads each rank has: no more than there are sequences for, and one on a GPU."""
+    return 1 if device_of(c, group)[0] is not CPU else min(c.workers or group.cores, -(-c.batch_size // group.size))
 
 
 def moments_of(c: Config) -> int:
@@ -68,7 +70,7 @@ class Trainer:
         if not config.model.vocab_size:
             config = replace(config, model=replace(config.model, vocab_size=dataset.vocab_size))
         self.config, self.dataset = config, dataset
-        self.model = make_model(config, base)
+        self.model = make_model(config, base).to(device_of(config, group)[0])
         self.base = {"name": base.name, "sha256": base.sha256()} if base and config.lora_rank else None
         self.group, self.workers = group, workers_of(config, group)
         if config.sync_every and config.batch_size < group.size:
@@ -116,6 +118,7 @@ class Trainer:
         c = self.config
         with np.errstate(all="ignore"):
             norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_own, self.parallel.total)
+        loss = float(loss)  # not earlier: on a GPU, reading a number waits for all that was asked for before it
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
@@ -196,7 +199,7 @@ def evaluate(parallel: DataParallel, batches: Any) -> float:
     with evaluation(parallel.model), np.errstate(all="ignore"):
         for x, y in batches:
             targets = sum(int(np.count_nonzero(rows != parallel.model.ignore_index)) for rows in parallel.own_rows(y))
-            loss = parallel.loss(x, y, apart=True)
+            loss = float(parallel.loss(x, y, apart=True))
             if not math.isfinite(loss):
                 raise NotFinite(f"the validation loss is not finite; {first_not_finite(parallel.model, [(x, y)])}")
             total += loss * targets

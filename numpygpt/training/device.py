@@ -1,0 +1,21 @@
+"""The device of a run."""
+
+from __future__ import annotations
+
+from numpygpt.nn.backend import CPU, Device, choose
+from numpygpt.parallel.group import LOCAL, Group
+from numpygpt.training.config import Config
+
+
+def device_of(c: Config, group: Group = LOCAL) -> tuple[Device, str]:
+    """Return (the device that the configuration asks for, why it is this one). Threads and processes share the cores of
+    a CPU: with them, "auto" is the CPU. ValueError for a GPU with several workers or ranks, RuntimeError for a device
+    that cannot be used."""
+    several = f"{group.size} processes" if group.size > 1 else f"{c.workers} `workers`" if c.workers > 1 else ""
+    if several and c.device == "auto":
+        return CPU, f"{several} share the cores of a CPU"
+    place, why = choose(c.device)
+    if several and place is not CPU:
+        raise ValueError(f"{several} share the cores of a CPU, and one thread uses `device` {c.device}: leave one of "
+                         "the two out")
+    return place, why
