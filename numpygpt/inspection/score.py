@@ -10,7 +10,7 @@ import numpy as np
 
 from numpygpt.inspection.probe import eval_twin
 from numpygpt.models import GPT
-from numpygpt.models.generate import new_caches
+from numpygpt.models.generate import first_param, new_caches
 from numpygpt.nn.backend import like, to_host
 from numpygpt.nn.finite import check_logits
 from numpygpt.nn.functional import row_slices, softmax_lse, tiny_is_zero
@@ -67,7 +67,8 @@ def scores(model: GPT, ids: np.ndarray, stride: int | None = None, progress: Pro
     if not 1 <= stride <= model.max_len:
         raise ValueError(f"stride must be between 1 and the context length {model.max_len}, got {stride}")
     N, size = len(ids) - 1, min(len(ids) - 1, model.max_len)
-    found = Scores(ids, np.empty(N, model.wte.W.dtype), np.empty(N, ids.dtype), np.empty(N, model.wte.W.dtype))
+    dtype = first_param(model).dtype
+    found = Scores(ids, np.empty(N, dtype), np.empty(N, ids.dtype), np.empty(N, dtype))
     starts = np.append(np.arange(0, N - size, stride), N - size)  # (windows,); the last one ends with the text
     fresh = np.append(0, starts[:-1] + size)  # (windows,): the first position that no earlier window predicted from
     with eval_twin(model) as reader:

@@ -116,9 +116,14 @@ def unpadded(context: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def new_caches(model: GPT, batch: int, tokens: int | None = None) -> list[KVCache]:
     """Empty caches, one per block, with room for this many tokens, by default the model's whole context."""
-    dtype, layers = model.wte.W.dtype, [block.attn for block in model.blocks]
+    first, layers = first_param(model), [block.attn for block in model.blocks]
     tokens = model.max_len if tokens is None else tokens
-    return [KVCache(batch, attn.n_kv_heads, tokens, attn.d_k, attn.d_v, dtype, model.wte.W) for attn in layers]
+    return [KVCache(batch, attn.n_kv_heads, tokens, attn.d_k, attn.d_v, first.dtype, first) for attn in layers]
+
+
+def first_param(model: GPT) -> np.ndarray:
+    """A parameter of the model: all have its dtype, its device, and move with it."""
+    return next(param for _, param in model.named_parameters())
 
 
 def steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
@@ -157,7 +162,7 @@ def _steps(model: GPT, context: np.ndarray, lengths: np.ndarray, max_new_tokens:
         longest = visible.max(initial=1)
         pad = longest - visible  # (B,): the shorter sequences begin with padding
         new = list(last)[caches[0].length - longest :]  # those that are not in the caches yet
-        if reader.wte.W is not model.wte.W:  # the model's parameters were moved (astype, a larger module's optimiser)
+        if first_param(reader) is not first_param(model):  # they were moved (astype, a larger module's optimiser)
             reader = reader_of(model)
         with as_reader(model) if reader is model else nullcontext():
             logits = to_host(next_logits(reader, np.stack(new, axis=1), caches, pad if pad.any() else None))

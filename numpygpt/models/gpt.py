@@ -191,12 +191,12 @@ class GPT(Module):
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], *, max_len: int | None = None,
-                        dtype: str = "float32") -> GPT:
+                        dtype: str = "float32", int8: bool = False) -> GPT:
         """The model in a folder of Hugging Face's form, in a .gguf file, or with a name (see `pretrained.find`), in
-        evaluation mode. `max_len` shortens its context."""
+        evaluation mode. `max_len` shortens its context. With `int8` its large matrices have 8 bits: see `to_int8`."""
         from numpygpt.models import pretrained  # which knows GPT
 
-        return pretrained.load(pretrained.find(name_or_path), max_len=max_len, dtype=dtype)
+        return pretrained.load(pretrained.find(name_or_path), max_len=max_len, dtype=dtype, int8=int8)
 
     def save_pretrained(self, folder: str | os.PathLike[str], tokenizer: Tokenizer | None = None,
                         dtype: str = "float32") -> None:

@@ -5,6 +5,7 @@ from numpygpt.nn.modules.attention import KVCache, MultiHeadAttention
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.feedforward import FeedForward, GatedFeedForward
+from numpygpt.nn.modules.int8 import to_int8
 from numpygpt.nn.modules.linear import Linear
 from numpygpt.nn.modules.lora import LoRALinear, apply_lora, lora_params, merge_lora, unmerge_lora
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
@@ -18,5 +19,5 @@ __all__ = [
     "GELU", "CrossEntropyLoss", "Dropout", "Embedding", "FeedForward", "GatedFeedForward", "KVCache", "LayerNorm",
     "LeakyReLU", "Linear", "LinearCrossEntropy", "LoRALinear", "Module", "MultiHeadAttention", "PositionalEmbedding",
     "RMSNorm", "ReLU", "Rotary", "SiLU", "SinusoidalEncoding", "Softmax", "TransformerBlock", "Unembedding",
-    "apply_lora", "lora_params", "merge_lora", "unmerge_lora",
+    "apply_lora", "lora_params", "merge_lora", "to_int8", "unmerge_lora",
 ]

@@ -145,7 +145,7 @@ def cuda(index: int) -> Device:
     try:
         import cupy
     except ImportError as error:
-        raise RuntimeError(f"CuPy is not installed ({error}): pip install 'numpygpt[cuda]'") from error
+        raise RuntimeError('CuPy is not installed; with an NVIDIA GPU: pip install -e ".[cuda]"') from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
         if index >= count:

@@ -12,6 +12,7 @@ from typing import Any
 from numpygpt.data import TokenDataset
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
+from numpygpt.nn.modules.int8 import int8_layers
 from numpygpt.nn.modules.rotary import parse_scaling
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer, load_tokenizer
@@ -59,12 +60,18 @@ class Base:
         folder = pretrained.find(name, progress)
         return cls(name, folder, pretrained.config_of(folder))
 
-    def model(self, c: Config | None = None) -> GPT:
-        """Return the model with its parameters. With `c`, it has the configuration and the seed of that run."""
+    def model(self, c: Config | None = None, int8: bool = False) -> GPT:
+        """Return the model with its parameters, for a pretrained model with `int8` in 8 bits. With `c`, it has the
+        configuration and the seed of that run. ValueError if its weights have 8 bits and a run is to train them."""
         if self.checkpoint is None:
             from numpygpt.models import pretrained
 
-            return pretrained.load(self.path, make=lambda config: GPT(c.model, seed=c.seed) if c else GPT(config))
+            found = pretrained.load(self.path, make=lambda config: GPT(c.model, seed=c.seed) if c else GPT(config),
+                                    int8=int8)
+            if c and int8_layers(found):
+                raise ValueError(f"{display_path(self.path)} holds weights in 8 bits, which cannot be trained: start "
+                                 "from the model that it was made of")
+            return found
         from numpygpt.training.restore import load_model  # whose checkpoints may name a base in turn
 
         found = load_model(self.path)[0]

@@ -11,6 +11,7 @@ import numpy as np
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
+from numpygpt.nn.modules.int8 import to_int8
 from numpygpt.nn.modules.lora import merge_lora
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer
@@ -60,7 +61,7 @@ class Source:
         return f"{display_path(self.path)}: step {h['step']:,}, {loss}, trained on {text}, {vocabulary}"
 
 
-def restore(run: str | Path | None = None, pretrained: str | Path | None = None, *,
+def restore(run: str | Path | None = None, pretrained: str | Path | None = None, *, int8: bool = False,
             progress: Progress | None = None) -> tuple[GPT, Tokenizer, Source]:
     """Return (model in evaluation mode, tokenizer, source) of a run, a checkpoint file, or a pretrained model.
 
@@ -70,7 +71,8 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
     model: then its last checkpoint is used instead of the best. Raises FileNotFoundError, ValueError or RuntimeError
     that names the file and what is wrong with it.
 
-    The adapter of a LoRA run is added to its base, so `model.save_pretrained(folder, tokenizer)` exports any run.
+    With `int8` large matrices have 8 bits: see `to_int8`. The adapter of a LoRA run is added to its base, so
+    `model.save_pretrained(folder, tokenizer)` exports any run.
     """
     if run is not None and pretrained is not None:
         raise ValueError(f"{display_path(run)} and `pretrained={pretrained}` are two models: give one of them")
@@ -78,10 +80,10 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
         if any((Path(pretrained) / name).is_file() for name in ("best.npz", "ckpt.npz")):
             raise ValueError(f"{display_path(pretrained)} is a run, not a pretrained model: give it "
                              "without `pretrained`")
-        return load_pretrained(pretrained, progress)
+        return load_pretrained(pretrained, progress, int8)
     run = Path(run or newest_run("ckpt.npz"))
     if run.exists() and is_pretrained(run):
-        return load_pretrained(run, progress)
+        return load_pretrained(run, progress, int8)
     if not run.exists():
         from numpygpt.models.pretrained.find import CATALOGUE
 
@@ -92,18 +94,27 @@ def restore(run: str | Path | None = None, pretrained: str | Path | None = None,
         later = load_model(run / "ckpt.npz")
         if not (later[2].header["last"] or {}).get("step"):
             model, tokenizer, checkpoint = later
+    if int8:
+        to_int8(model)
     return model, tokenizer, Source(checkpoint.path, checkpoint)
 
 
-def load_pretrained(name: str | Path, progress: Progress | None = None) -> tuple[GPT, Tokenizer, Source]:
+def load_pretrained(name: str | Path, progress: Progress | None = None,
+                    int8: bool = False) -> tuple[GPT, Tokenizer, Source]:
     """Return the same for a pretrained model. ValueError if its tokenizer has ids that the model does not have."""
     from numpygpt.models import pretrained
 
     base = Base.pretrained(str(name), progress)
-    tokenizer, model = base.tokenizer(), base.model().eval()
+    tokenizer, model = base.tokenizer(), base.model(int8=int8).eval()
     family = pretrained.described(base.path)[0].model_type
-    about = f"{family} with {model.n_params():,} parameters and a context of {model.max_len:,} tokens"
+    about = f"{family} with {size_of(base.config):,} parameters and a context of {model.max_len:,} tokens"
     return model, tokenizer, Source(base.path, name=str(name), about=about)
+
+
+def size_of(config: ModelConfig) -> int:
+    """The number of parameters, whatever their dtype."""
+    with skeleton():
+        return GPT(config).n_params()
 
 
 def load_model(path: Path) -> tuple[GPT, Tokenizer, Checkpoint]:

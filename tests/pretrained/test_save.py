@@ -100,8 +100,8 @@ def test_numbers_are_rounded_to_the_nearest(dtype, bits, tmp_path, llama):
         error = np.abs(again[name] - param)
         assert (error <= 2.0 ** (-bits - 1) * np.maximum(np.abs(param), 2.0**-14)).all()
         assert dtype == "float64" or error.any()
-    with pytest.raises(ValueError, match="int8"):
-        model.save_pretrained(tmp_path / "m", dtype="int8")
+    with pytest.raises(ValueError, match="int4"):
+        model.save_pretrained(tmp_path / "m", dtype="int4")
 
 
 def test_a_model_that_is_not_finite_leaves_the_old_folder(tmp_path, llama):

@@ -72,7 +72,7 @@ def convert(path: Path, folder: Path, progress: Progress | None = None, label: s
             progress(label, done, total)
 
     try:
-        write_file(folder / SINGLE, "float32", {part.name: part.shape for part, _ in sources},
+        write_file(folder / SINGLE, {part.name: ("float32", part.shape) for part, _ in sources},
                    (laid_out(source, part, family, config) for part, source in sources), wrote)
     except ValueError as error:
         raise ValueError(f"{display_path(path)} cannot be used: {error}") from error

@@ -23,6 +23,7 @@ Values = Mapping[str, Any]  # of config.json
 ACTIVATIONS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu_fast": "gelu", "silu": "silu", "swish": "silu",
                "relu": "relu"}  # the first name of each is the one we write
 OWN = {"W": "weight", "b": "bias", "gamma": "weight", "beta": "bias"}
+INT8 = {"quant_method": "numpygpt_int8"}  # the quantization_config of a folder with weights in 8 bits
 TRAINING = ("dropout", "attn_dropout", "dtype")  # fields that do not change what a trained model computes
 
 
@@ -81,7 +82,7 @@ class Family:
             if values.get(name, known[0]) not in known:
                 raise ValueError(f"{name} is {shorten(values[name])}, and only {shorten(known[0])} is supported")
         for name in ("quantization_config", "pruned_heads"):
-            if values.get(name):
+            if values.get(name) and not (name == "quantization_config" and values[name] == INT8):
                 raise ValueError(f"it has {name}: quantised or pruned weights are not supported in this format")
         kinds = values.get("layer_types") or []
         if not isinstance(kinds, list) or kinds != ["full_attention"] * len(kinds):
@@ -132,7 +133,7 @@ class Family:
         bare = name.removeprefix(self.prefix)
         if re.fullmatch(self.ignored, bare):
             return None
-        return bare if bare == "lm_head.weight" else self.prefix + bare
+        return bare if bare.startswith("lm_head.") else self.prefix + bare
 
 
 def normal(c: ModelConfig) -> ModelConfig:

@@ -13,6 +13,7 @@ import numpy as np
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
 from numpygpt.models.pretrained.families import Family, Part, family_of
+from numpygpt.models.pretrained.int8 import put_rows, read_rows, scales_of
 from numpygpt.models.pretrained.needed import read_object
 from numpygpt.models.pretrained.safetensors_files import Stored, has_weights, read_tensors
 from numpygpt.nn.skeleton import skeleton
@@ -46,36 +47,41 @@ def described(folder: Path) -> tuple[Family, ModelConfig]:
 
 
 def load(path: str | os.PathLike[str], *, max_len: int | None = None, dtype: str = "float32",
-         make: Callable[[ModelConfig], GPT] = GPT) -> GPT:  # fmt: skip
+         make: Callable[[ModelConfig], GPT] = GPT, int8: bool = False) -> GPT:  # fmt: skip
     """The GPT in a model folder, in evaluation mode.
 
-    `max_len` shortens the context, which saves memory. `make` may return a model with other dropout, seed or context,
-    whose parameters have the same names. Names, shapes and dtypes are checked before any memory is taken.
-    FileNotFoundError, or ValueError that names the file and what is wrong with it.
+    With `int8`, or if the folder's weights are in 8 bits, large matrices have 8 bits (see `to_int8`). They are
+    converted while they are read, so that they are never all in memory as larger numbers. `max_len` shortens the
+    context, which saves memory. `make` may return a model with other dropout, seed or context, whose parameters have
+    the same names. Names, shapes and dtypes are checked before any memory is taken. FileNotFoundError, or ValueError
+    that names the file and what is wrong with it.
     """
     folder = Path(path)
     family, config = described(folder)
     stored = read_tensors(folder)
     try:
-        model = filled(family, config, stored, max_len, dtype, make)
+        model = filled(family, config, stored, max_len, dtype, make, int8)
     except (ValueError, MemoryError) as error:
         raise ValueError(f"{display_path(folder)} cannot be used: {error}") from error
     return model.eval()
 
 
 def filled(family: Family, config: ModelConfig, stored: Mapping[str, Stored], max_len: int | None, dtype: str,
-           make: Callable[[ModelConfig], GPT]) -> GPT:  # fmt: skip
+           make: Callable[[ModelConfig], GPT], int8: bool = False) -> GPT:  # fmt: skip
     tensors = matched(family, config, stored)
     if max_len is not None and not 1 <= integer("max_len", max_len) <= config.max_len:
         raise ValueError(f"max_len must be between 1 and the {config.max_len:,} tokens that the model was trained for, "
                          f"got {max_len}")
     with skeleton() as made:
         model = make(replace(config, dtype=dtype, max_len=max_len or config.max_len))
+        layers = put_rows(model, tensors, int8)
     made.complete(model, draw=False)
-    params = model.params()
+    params = dict(model.named_parameters())
 
     def copy(found: tuple[Part, Stored]) -> bool:
         part, tensor = found
+        if part.param in layers:
+            return read_rows(layers[part.param], part, tensor, stored)
         target = part.of(params[part.param])
         return copied(tensor.array()[: len(target)], target)  # a shorter context has the first positions only
 
@@ -115,7 +121,7 @@ def matched(family: Family, config: ModelConfig,
             tensor.numpy_dtype()
         except ValueError as error:
             raise ValueError(f"{part.name} {error}") from error
-    for name in set(found) - set(wanted):
+    for name in set(found) - set(wanted) - scales_of(tensors, stored):
         if name != "lm_head.weight" or not config.tie_weights:
             raise ValueError(f"the tensor {shorten(name)} is not a part of this {family.model_type} model")
         (table,) = (part.name for part in parts if part.param == "wte.W")

@@ -19,9 +19,9 @@ from numpygpt.utils.paths import display_path
 from numpygpt.utils.text import shorten
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bfloat16"}  # those that weights may have
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bfloat16", "I8": "i1"}  # those that weights may have
 MAX_NAME = 255  # bytes of the name of a file
-NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+NAMES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8"}
 
 
 @dataclass(frozen=True)
@@ -113,28 +113,28 @@ def read_file(path: Path) -> dict[str, Stored]:
             for name, entry in header.items()}
 
 
-def write_file(path: Path, dtype: str, shapes: Mapping[str, tuple[int, ...]], arrays: Iterable[np.ndarray],
+def write_file(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]], arrays: Iterable[np.ndarray],
                wrote: Callable[[int], object] = lambda size: None) -> None:
-    """Write tensors of one dtype. `arrays` makes them one by one in the order of `shapes`, so that they are never in
-    memory all at once. `wrote` is called with the size of each. ValueError that names a tensor which is not finite in
-    this dtype.
+    """Write tensors, given as name -> (dtype, shape). `arrays` makes them one by one in the same order, so that they
+    are never in memory all at once. `wrote` is called with the size of each. ValueError that names a tensor which is
+    not finite in its dtype.
     """
-    kind = numpy_dtype(dtype)
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}  # some readers refuse a file without it
     end = 0
-    for name, shape in shapes.items():
-        begin, end = end, end + kind.itemsize * int(np.prod(shape))
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + numpy_dtype(dtype).itemsize * int(np.prod(shape))
         header[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with replacing(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for name, array in zip(shapes, arrays, strict=True):
+        for (name, (dtype, shape)), array in zip(tensors.items(), arrays, strict=True):
+            kind = numpy_dtype(dtype)
             with np.errstate(over="ignore"):
                 stored = np.ascontiguousarray(array, kind)  # rounds to nearest, ties to even
-            if stored.shape != shapes[name] or not np.isfinite(stored).all():
+            if stored.shape != shape or not np.isfinite(stored).all():
                 raise ValueError(f"{name} is not finite in {dtype}: the model diverged, or its numbers need float32")
-            file.write(stored.data if kind.kind == "f" else stored.view(np.uint16).data)
+            file.write(stored.data if kind.kind in "fi" else stored.view(np.uint16).data)
             wrote(stored.nbytes)
 
 

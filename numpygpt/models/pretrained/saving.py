@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import shutil
@@ -14,9 +15,11 @@ import numpy as np
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
-from numpygpt.models.pretrained.families import Family, Part, family_for
+from numpygpt.models.pretrained.families import INT8, Family, Part, family_for
+from numpygpt.models.pretrained.int8 import Rows
 from numpygpt.models.pretrained.safetensors_files import NAMES, SINGLE, numpy_dtype, write_file
 from numpygpt.models.pretrained.tokenizers import write_files
+from numpygpt.nn.backend import to_host
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.files import remove_unused, sync_folder, write_whole, writing
@@ -30,8 +33,9 @@ def save(model: GPT, folder: str | os.PathLike[str], tokenizer: Tokenizer | None
     """Write config.json, model.safetensors and the tokenizer's files, next to `folder` first, which is renamed at the
     end. A folder that an earlier call wrote is replaced.
 
-    Numbers are rounded to `dtype`: float32, float16, bfloat16 or float64. ValueError that names what no family of
-    models can express, or files in the folder that are not a model's.
+    Numbers are rounded to `dtype`: float32, float16, bfloat16 or float64. With int8, or if the model is in 8 bits
+    already (see `to_int8`), large matrices have 8 bits and a scale per row, a form that only this package reads.
+    ValueError that names what no family of models can express, or files in the folder that are not a model's.
     """
     if dtype not in NAMES:
         raise ValueError(f"dtype must be one of {', '.join(NAMES)}, got {dtype!r:.40}")
@@ -40,17 +44,23 @@ def save(model: GPT, folder: str | os.PathLike[str], tokenizer: Tokenizer | None
     config = expressed(model)
     family, values = family_for(config)
     parts = list(parts_of(family, config, model))
+    small, rows = dtype, Rows(model, dtype == "int8")
+    if rows.layers:
+        small, values = "float32", values | {"quantization_config": INT8}
+    elif dtype == "int8":
+        raise ValueError("no matrix of this model is large enough for 8 bits: save it in float16")
     part_of_file = place.parent / f".{place.name}.{secrets.token_hex(4)}.new"
     old = part_of_file.with_suffix(".old")
     state = f"{display_path(place)} is as it was" if place.exists() else "No folder was made"
     try:
-        with writing(place, state, "save again", numpy_dtype(dtype).itemsize * model.n_params()):
+        tensors = {name: kind for part in parts for name, kind in rows.tensors(part, small).items()}
+        size = sum(numpy_dtype(kind).itemsize * math.prod(shape) for kind, shape in tensors.values())
+        with writing(place, state, "save again", size):
             part_of_file.mkdir(parents=True)
             special = write_files(tokenizer, part_of_file, model.config) if tokenizer is not None else {
                 "bos_token_id": None, "eos_token_id": None}  # fmt: skip
-            write_file(part_of_file / SINGLE, dtype, {part.name: part.shape for part in parts},
-                       tensors(model, parts))
-            described = values | special | {"torch_dtype": dtype, "dtype": dtype}
+            write_file(part_of_file / SINGLE, tensors, arrays_of(model, parts, rows))
+            described = values | special | {"torch_dtype": small, "dtype": small}
             write_whole(part_of_file / "config.json", json.dumps(described, indent=2) + "\n")
             if place.exists():
                 place.rename(old)
@@ -91,13 +101,15 @@ def parts_of(family: Family, config: ModelConfig, model: GPT) -> Iterator[Part]:
     return family.parts(config, shapes)
 
 
-def tensors(model: GPT, parts: Iterable[Part]) -> Iterator[np.ndarray]:
+def arrays_of(model: GPT, parts: Iterable[Part], rows: Rows) -> Iterator[np.ndarray]:
     """The arrays of the parts, one by one."""
     params = dict(model.named_parameters())
     for part in parts:
-        if part.param in params:
-            yield part.of(params[part.param])
+        if part.param in rows.layers:
+            yield from rows.arrays(part)
+        elif part.param in params:
+            yield part.of(to_host(params[part.param]))
         elif part.param == "wpe.W":
-            yield vars(model.wpe)["P"]  # of SinusoidalEncoding
+            yield to_host(vars(model.wpe)["P"])  # of SinusoidalEncoding
         else:
             yield np.zeros(part.shape, np.float32)
