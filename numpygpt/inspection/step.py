@@ -98,7 +98,7 @@ def restored(trainer: Trainer) -> Iterator[None]:
     draws = {name: rng.bit_generator.state for name, rng in generators.items()}
     loader, schedule = trainer.loader.state_dict(), trainer.schedule.state_dict()
     counts = trainer.step, trainer.tokens, optimizer.steps
-    spikes = trainer.spikes.state_dict() if trainer.spikes else None
+    deciders = [(part, part.state_dict()) for part in (trainer.spikes, trainer.loss_scale) if part]
     same_moments = outer is None or outer.same_moments
     try:
         yield
@@ -113,5 +113,5 @@ def restored(trainer: Trainer) -> Iterator[None]:
             trainer.step, trainer.tokens, optimizer.steps = counts
             if outer:
                 outer.same_moments = same_moments
-            if trainer.spikes and spikes:
-                trainer.spikes.load_state_dict(spikes)
+            for part, state in deciders:
+                part.load_state_dict(state)

@@ -1,5 +1,6 @@
 """Layers with hand-written gradients. The formulas are in `functional`; `numpygpt.verify` checks them."""
 
+from numpygpt.nn.mixed import mixed_precision
 from numpygpt.nn.modules.activation import GELU, LeakyReLU, ReLU, SiLU, Softmax
 from numpygpt.nn.modules.attention import KVCache, MultiHeadAttention
 from numpygpt.nn.modules.dropout import Dropout
@@ -19,5 +20,5 @@ __all__ = [
     "GELU", "CrossEntropyLoss", "Dropout", "Embedding", "FeedForward", "GatedFeedForward", "KVCache", "LayerNorm",
     "LeakyReLU", "Linear", "LinearCrossEntropy", "LoRALinear", "Module", "MultiHeadAttention", "PositionalEmbedding",
     "RMSNorm", "ReLU", "Rotary", "SiLU", "SinusoidalEncoding", "Softmax", "TransformerBlock", "Unembedding",
-    "apply_lora", "lora_params", "merge_lora", "to_int8", "unmerge_lora",
+    "apply_lora", "lora_params", "merge_lora", "mixed_precision", "to_int8", "unmerge_lora",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from numpygpt.models.config import ModelConfig, setting
 from numpygpt.nn.backend import DEVICES
+from numpygpt.nn.mixed import HALVES
 from numpygpt.nn.modules.dropout import check_probability
 from numpygpt.utils.text import shorten, suggestion
 
@@ -76,6 +77,8 @@ class Config:
     log: str = setting("none", "also send metrics, samples and pictures there; each needs its package",
                        ("none", "tensorboard", "wandb"))
     device: str = setting("auto", "cpu, cuda or cuda:N (an NVIDIA GPU, through CuPy); auto: a GPU if it can be used")
+    precision: str = setting("float32", "products of a training step on a GPU: float16 and bfloat16 are faster and "
+                                        "less exact; float16 scales the loss", ("float32", *HALVES))
     workers: int = setting(0, "threads that share a batch; 0 means one per core")
     seed: int = setting(1337, "seed of the weights, the batches, the dropout masks and the samples", fixed=True)
 

@@ -12,9 +12,12 @@ def device_of(c: Config, group: Group = LOCAL) -> tuple[Device, str]:
     a CPU: with them, "auto" is the CPU. ValueError for a GPU with several workers or ranks, RuntimeError for a device
     that cannot be used."""
     several = f"{group.size} processes" if group.size > 1 else f"{c.workers} `workers`" if c.workers > 1 else ""
-    if several and c.device == "auto":
+    if several and c.device == "auto" and c.precision == "float32":
         return CPU, f"{several} share the cores of a CPU"
     place, why = choose(c.device)
+    if c.precision != "float32" and place is CPU:
+        raise ValueError(f"`precision` {c.precision} is for a GPU, and this run is on the CPU ({why}), where products "
+                         "of 16 bits are slower than those of float32: leave out `precision`")
     if several and place is not CPU:
         raise ValueError(f"{several} share the cores of a CPU, and one thread uses `device` {c.device}: leave one of "
                          "the two out")

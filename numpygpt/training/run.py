@@ -175,7 +175,7 @@ class RunLoop:
         """Print the line of an evaluation, warnings about the losses so far, and the sample."""
         t = self.trainer
         line = evaluation_line(t.step, train, t.last, bits, duration(t.seconds), self.left())
-        skipped = t.spikes.skipped if t.spikes else 0
+        skipped = t.skipped()
         line += f"  {skipped:,} step{'s' * (skipped > 1)} skipped" if skipped else ""
         note(f"{line[STEP_COLUMNS:]}{'  best' if best else ''}", line[:STEP_COLUMNS])
         if warning := overfitting(self.history):

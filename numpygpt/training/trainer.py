@@ -13,8 +13,10 @@ from numpygpt.models import GPT
 from numpygpt.models.generate import blas_for
 from numpygpt.nn.backend import CPU
 from numpygpt.nn.finite import NotFinite, not_finite
+from numpygpt.nn.mixed import mixed_precision
 from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
+from numpygpt.optim.loss_scale import LossScale
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.parallel.group import LOCAL, Group
@@ -56,7 +58,8 @@ class Trainer:
 
     `step`, `tokens` and `seconds` count the work so far, including earlier sessions. `last` and `best` are the last and
     the best evaluation so far, each as {"step", "val_loss"}, or empty before the first one; if it read more tokens than
-    the others, it also has "sampled_loss" (see `Validation`). `spikes` decides which steps to skip, if that is enabled.
+    the others, it also has "sampled_loss" (see `Validation`). `spikes` decides which steps to skip, if that is enabled,
+    and `loss_scale` belongs to float16.
     `sample_bytes` is the size of samples.txt at `step`. `base` is the model that the run starts from; of a LoRA run, a
     checkpoint holds only the adapter, and says which base belongs to it.
 
@@ -72,6 +75,9 @@ class Trainer:
         self.config, self.dataset = config, dataset
         self.model = make_model(config, base).to(device_of(config, group)[0])
         self.base = {"name": base.name, "sha256": base.sha256()} if base and config.lora_rank else None
+        if config.precision != "float32":
+            mixed_precision(self.model, config.precision)
+        self.loss_scale = LossScale() if config.precision == "float16" else None
         self.group, self.workers = group, workers_of(config, group)
         if config.sync_every and config.batch_size < group.size:
             raise ValueError(f"with `sync_every`, each rank trains on sequences of its own: {group.size} ranks need a "
@@ -103,13 +109,16 @@ class Trainer:
 
     def gradients(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
         """The mean loss of the batches. Afterwards the gradients that this rank owns are those of this loss."""
-        loss = 0.0
+        loss, scale = 0.0, self.loss_scale.scale if self.loss_scale else 1.0
         self.optimizer.zero_grad()  # an update that was interrupted may have left some
         with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
             for x, y in batches:
                 loss += self.parallel.loss(x, y) / len(batches)
-                self.parallel.backward(1 / len(batches))
+                self.parallel.backward(scale / len(batches))
             self.parallel.reduce()
+            if self.loss_scale:
+                g = self.model.flat().grads
+                self.parallel.map_own(lambda s: np.multiply(g[s], 1 / scale, out=g[s]), self.model.flat().slices())
         return loss
 
     def apply(self, batches: list[tuple[np.ndarray, np.ndarray]], loss: float) -> dict[str, float]:
@@ -119,16 +128,20 @@ class Trainer:
         with np.errstate(all="ignore"):
             norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_own, self.parallel.total)
         loss = float(loss)  # not earlier: on a GPU, reading a number waits for all that was asked for before it
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        overflow = self.loss_scale is not None and not math.isfinite(norm) and self.loss_scale.can_fall()
+        if not math.isfinite(loss) or not (math.isfinite(norm) or overflow):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
         most = np.finfo(c.model.dtype).max
-        if not c.clip and "v" in self.optimizer.moments and norm > math.sqrt(most):  # v holds squares of the gradient
+        squares = "v" in self.optimizer.moments and not c.clip  # v holds squares of the gradient
+        if squares and not overflow and norm > math.sqrt(most):
             raise NotFinite(f"the gradient of step {self.step + 1} has the norm {norm:.1e}, whose square is above the "
                             f"largest {c.model.dtype}, {most:.1e}: Adam would never move its parameters again. Clip it")
         lr = self.optimizer.lr
         with signals_wait():  # a step is taken and counted, or neither
-            skipped = self.spikes is not None and self.spikes.is_spike(norm)
+            skipped = overflow or (self.spikes is not None and self.spikes.is_spike(norm))
+            if self.loss_scale:
+                self.loss_scale.update(not overflow)
             if not skipped:
                 with np.errstate(all="ignore"):  # parameters that overflow are found by the next step, and named
                     self.optimizer.step(self.parallel.map_own)
@@ -140,7 +153,11 @@ class Trainer:
             if self.outer and self.together():
                 self.outer.step()
         numbers = {"loss": loss, "grad_norm": norm, "lr": lr}
-        return numbers | {"skipped": int(skipped)} if self.spikes else numbers
+        return numbers | {"skipped": int(skipped)} if self.spikes or self.loss_scale else numbers
+
+    def skipped(self) -> int:
+        """How many steps changed nothing: their gradient was a spike, or beyond the range of float16."""
+        return sum(part.skipped for part in (self.spikes, self.loss_scale) if part)
 
     def together(self) -> bool:
         """Whether all ranks have the same parameters after this step, so that they may be evaluated and saved."""

@@ -166,3 +166,65 @@ def test_the_memory_of_a_step_is_as_announced(changes, dataset):
     finally:
         tracemalloc.stop()
     assert 0.75 < peak / memory.memory(c, V) < 1.05
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_half_precision_trains_and_resumes_exactly(precision, dataset, tmp_path):
+    if precision == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    c = config(dataset, "strict", dtype="float32", precision=precision, steps=60, lr=1e-2)
+    one = Trainer(c, dataset)
+    losses = steps(one, 30)
+    assert one.model.blocks[0].ffn.fc.X.dtype.itemsize == 2 and np.mean(losses[-5:]) < losses[0] - 0.3
+    one.save(tmp_path / "ckpt.npz")
+    two = Trainer(c, dataset)
+    two.load(load_checkpoint(tmp_path / "ckpt.npz"))
+    assert steps(two, 3) == steps(one, 3)
+    exact = steps(Trainer(replace(c, precision="float32"), dataset), 30)
+    np.testing.assert_allclose(losses[:10], exact[:10], atol=0.003)
+    strict.transfers.clear()
+    two.update()
+    assert len(strict.transfers) == 2
+
+
+def test_a_step_whose_gradient_overflows_is_skipped_and_counted(dataset, tmp_path):
+    trainer = Trainer(config(dataset, "strict", dtype="float32", precision="float16"), dataset)
+    steps(trainer, 2)
+    trainer.loss_scale.scale = 2.0**24
+    before = trainer.model.state_dict()
+    row = trainer.update()
+    assert row["skipped"] == 1 and trainer.skipped() == 1 and math.isfinite(row["loss"]) and trainer.step == 3
+    for name, param in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(param, before[name])
+    trainer.save(tmp_path / "ckpt.npz")
+    found = Trainer(trainer.config, dataset)
+    found.load(load_checkpoint(tmp_path / "ckpt.npz"))
+    assert found.loss_scale.state_dict() == {"scale": 2.0**23, "good": 0, "skipped": 1}
+    with restored(trainer):
+        trainer.update()
+    assert trainer.loss_scale.state_dict() == found.loss_scale.state_dict()
+    while trainer.update()["skipped"]:
+        pass
+    assert trainer.loss_scale.scale < 2.0**23 and trainer.step < 20
+
+
+def test_a_gradient_that_overflows_at_the_smallest_scale_ends_the_run(dataset):
+    trainer = Trainer(config(dataset, "strict", dtype="float32", precision="float16"), dataset)
+    trainer.loss_scale.scale = 1.0
+    batches = trainer.next_batches()
+    loss = trainer.gradients(batches)
+    trainer.model.flat().grads[0] = np.inf
+    with pytest.raises(NotFinite):
+        trainer.apply(batches, loss)
+
+
+def test_half_precision_is_refused_on_a_cpu(dataset, monkeypatch):
+    def missing(index):
+        raise RuntimeError("no driver")
+
+    monkeypatch.setitem(backend.DEVICES, "cuda", missing)
+    for device in ("cpu", "auto"):
+        with pytest.raises(ValueError, match="float16"):
+            Trainer(config(dataset, device, precision="float16", workers=0), dataset)
+    with pytest.raises(ValueError, match="precision"):
+        config(dataset, "strict", precision="float8")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-from numpygpt.nn import backend
+from numpygpt.nn import backend, mixed
 from numpygpt.nn import functional as F
 from numpygpt.nn.modules import copies, tree
 from numpygpt.nn.modules.loss import LinearCrossEntropy
@@ -21,8 +21,8 @@ from numpygpt.verify.check import Comparison
 # These compute the gradient together with the output; backward only scales it. (layer, function)
 FORWARD = (("GELU", F.gelu), ("SiLU", F.silu), ("LinearCrossEntropy", LinearCrossEntropy.forward),
            ("LinearCrossEntropy", LinearCrossEntropy.zeros))
-# Finds modules, deletes caches, and chooses between array libraries, whose devices no gradient case runs on.
-PLUMBING = (Module, tree.Tree, tree, copies, backend)
+# Finds modules, deletes caches, and chooses between array libraries and dtypes that no gradient case has.
+PLUMBING = (Module, tree.Tree, tree, copies, backend, mixed)
 ROOMS = ("numpygpt.nn.", "numpygpt.models.")
 
 

@@ -1,0 +1,57 @@
+"""Mixed precision: large products are computed from numbers of 16 bits, everything else in the model's own dtype."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TypeVar
+
+import numpy as np
+
+from numpygpt.nn.modules.tree import Tree
+
+AnyTree = TypeVar("AnyTree", bound=Tree)
+
+HALVES = ("float16", "bfloat16")
+
+
+def mixed_precision(model: AnyTree, dtype: str | None) -> AnyTree:
+    """Let the products with weight matrices, in forward and backward of a training step, take numbers of 16 bits:
+    "float16" or "bfloat16"; None ends it. Returns the model.
+
+    Both factors are rounded to that dtype, the sums are float32, and the result is rounded to 16 bits once more.
+    Weights, gradients and all other layers stay as they are, and so does evaluation. With float16, scale the loss (see
+    `LossScale`), or small gradients become 0. On a GPU such products are faster; on a CPU NumPy's are slower than those
+    of float32. Micikevicius et al. 2018. RuntimeError if bfloat16 is asked for without ml_dtypes.
+    """
+    half = None if dtype is None else half_dtype(dtype)
+    for _, module in model.named_modules():
+        module.mixed = half
+    return model
+
+
+def half_dtype(name: str) -> np.dtype:
+    """float16 or bfloat16, which is a dtype of the package ml_dtypes."""
+    if name not in HALVES:
+        raise ValueError(f"mixed precision has {' or '.join(HALVES)}, got {name!r:.40}")
+    if name == "float16":
+        return np.dtype(np.float16)
+    try:
+        return np.dtype(import_module("ml_dtypes").bfloat16)
+    except ImportError as error:
+        raise RuntimeError('bfloat16 needs the package ml_dtypes: pip install -e ".[cuda]"') from error
+
+
+def rounded(X: np.ndarray, half: np.dtype | None) -> np.ndarray:
+    """X in 16 bits; itself without mixed precision."""
+    return X if half is None else X.astype(half, copy=False)
+
+
+def product(A: np.ndarray, B: np.ndarray, half: np.dtype | None, out: np.ndarray | None = None) -> np.ndarray:
+    """A B, written into `out` if it is given. With `half` both are rounded to it first."""
+    if half is None:
+        return np.matmul(A, B, out=out)
+    C = (rounded(A, half) @ rounded(B, half)).astype(np.result_type(A.dtype, B.dtype))
+    if out is None:
+        return C
+    out[...] = C
+    return out
