@@ -1,17 +1,43 @@
 """A stand-in for CuPy where there is no GPU: arrays that refuse what CuPy refuses. This module plays the module cupy.
 
-`ndarray` is no subclass of NumPy's. It refuses to be mixed with NumPy's arrays, to become one unasked, and functions
-and arguments that CuPy lacks. Each copy to the host is counted in `transfers`, with its number of bytes.
+`ndarray` is no subclass of NumPy's. It refuses to be mixed with NumPy's arrays, to become one unasked, and functions,
+arguments and attributes that CuPy lacks. Each copy to the host is counted in `transfers`, with its number of bytes.
+
+What CuPy has is in cupy_names.txt. `python tests/strict.py` writes that file where CuPy is installed; no GPU is needed.
 """
+
+import inspect
+from pathlib import Path
 
 import numpy as np
 
-from numpygpt.nn import backend
-
-LACKING = {"vecdot", "matvec", "vecmat"}  # functions of NumPy that CuPy lacks
-REDUCTIONS = {"sum", "max", "min", "mean", "prod", "all", "any", "argmax", "argmin", "amax", "amin"}
+FILE = Path(__file__).with_name("cupy_names.txt")
+VERSION, *LINES = FILE.read_text(encoding="utf-8").splitlines() if FILE.exists() else ["none"]
+NAMES = {name: words for name, *words in map(str.split, LINES)}  # function or method -> its parameters
+ATTRIBUTES = set(NAMES.get("ndarray", ()))
+UFUNC = ("out", "casting", "dtype")  # what a ufunc of CuPy takes besides its operands
 REDUCE = {"add", "multiply"}  # ufuncs that have reduce and accumulate
-PLAIN = (int, float, bool, complex, str, bytes, type(None), type(Ellipsis), slice, np.generic, np.dtype, type)
+
+
+def names_of(cupy):
+    """The lines of the file: the version, then each function of NumPy that CuPy has, with its parameters."""
+    yield cupy.__version__
+    for name in sorted(set(dir(np)) & set(dir(cupy))):
+        ours, theirs = getattr(np, name), getattr(cupy, name)
+        if name.startswith("_") or not callable(theirs) or isinstance(ours, type):
+            continue
+        words = ["ufunc"] if isinstance(ours, np.ufunc) and type(theirs).__name__ == "ufunc" else parameters(theirs)
+        yield " ".join([name, *words])
+    yield " ".join(["ndarray", *(name for name in dir(cupy.ndarray) if not name.startswith("_"))])
+
+
+def parameters(function):
+    kinds = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    try:
+        return [kinds.get(p.kind, "") + p.name for p in inspect.signature(function).parameters.values()]
+    except (ValueError, TypeError):  # not written in Python
+        return ["*args", "**kwargs"]
+
 
 transfers = []  # bytes of each copy to the host
 
@@ -28,22 +54,20 @@ class ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed: use asnumpy")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        if ufunc.__name__ in LACKING:
+        if ufunc.__name__ not in NAMES:
             raise TypeError(f"CuPy has no {ufunc.__name__}")
         if method not in ("__call__", "at", "outer") and ufunc.__name__ not in REDUCE:
             raise TypeError(f"CuPy has no {ufunc.__name__}.{method}")
         if method == "reduceat":
             raise TypeError("CuPy's reduceat is inexact in float32: use add.at")
-        if wrong := set(kwargs) - {"out", "dtype", "casting", "axis", "keepdims"}:
-            raise TypeError(f"CuPy's {ufunc.__name__} has no {', '.join(wrong)}")
+        known = UFUNC if method == "__call__" else ("axis", "dtype", "out", "keepdims")
+        if wrong := set(kwargs) - set(known):
+            raise TypeError(f"CuPy's {ufunc.__name__}.{method} has no {', '.join(wrong)}")
         return called(getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
         name = function.__name__
-        if name in LACKING:
-            raise TypeError(f"CuPy has no {name}")
-        if name in REDUCTIONS and "where" in kwargs:
-            raise TypeError(f"CuPy's {name} has no where")
+        check_call(name, args, kwargs)
         if name in ("unique", "nonzero", "flatnonzero", "argwhere"):
             transfers.append(8)  # the size of the result
         if name in ("shape", "ndim", "size"):
@@ -63,9 +87,6 @@ class ndarray:
 
     def __int__(self):
         return int(self.scalar())
-
-    def __index__(self):
-        return self.scalar().__index__()
 
     def __bool__(self):
         return bool(self.scalar())
@@ -106,15 +127,15 @@ class ndarray:
         return Flags(self._array.flags)
 
     def __getattr__(self, name):
-        if name in ("ctypes", "__array_interface__", "__array_struct__", "__buffer__") or name.startswith("__"):
+        if name not in ATTRIBUTES:
             raise AttributeError(name)
         found = getattr(self._array, name)
         if not callable(found):
             return wrapped(found, (self,)) if isinstance(found, np.ndarray) else found
 
         def method(*args, **kwargs):
-            if name in REDUCTIONS and "where" in kwargs:
-                raise TypeError(f"CuPy's {name} has no where")
+            if name in NAMES and kwargs:
+                check_call(name, (self,), kwargs)
             if name in ("tolist", "tobytes"):
                 transfers.append(self._array.nbytes)
             result = found(*unwrapped(args), **unwrapped(kwargs))
@@ -140,6 +161,18 @@ class Pointer:
 class Flags:
     def __init__(self, flags):
         self.c_contiguous, self.f_contiguous = flags.c_contiguous, flags.f_contiguous
+
+
+def check_call(name, args, kwargs):
+    """TypeError if CuPy has no such function, or one without these parameters."""
+    if name not in NAMES:
+        raise TypeError(f"CuPy has no {name}")
+    words = NAMES[name]
+    if words != ["ufunc"] and not any(word.startswith("**") for word in words):
+        if wrong := set(kwargs) - set(words):
+            raise TypeError(f"CuPy's {name} has no {', '.join(wrong)}")
+        if len(args) > len(words) and not any(word.startswith("*") for word in words):
+            raise TypeError(f"CuPy's {name} takes {len(words)} arguments")
 
 
 def unwrapped(value):
@@ -187,7 +220,7 @@ def asnumpy(array):
 
 def __getattr__(name):
     """A creator, such as zeros, or a function of cupy."""
-    if name.startswith("_") or name in LACKING:
+    if name not in NAMES:
         raise AttributeError(name)
     function = getattr(np, name)
     return lambda *args, **kwargs: called(function, args, kwargs)
@@ -213,4 +246,12 @@ def _add_operators():
 
 
 _add_operators()
-DEVICE = backend.Device("strict", asarray)
+
+if __name__ == "__main__":
+    import cupy
+
+    FILE.write_text("\n".join(names_of(cupy)) + "\n", encoding="utf-8")
+else:
+    from numpygpt.nn import backend
+
+    DEVICE = backend.Device("strict", asarray)

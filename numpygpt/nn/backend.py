@@ -70,6 +70,11 @@ def entries(x: Any, n: int) -> int:
 # -- functions that the libraries have in different forms --------------------------------------------------------------
 
 
+def ones(n: int, X: Any) -> Any:
+    """n ones where X is, in its dtype. (NumPy's `ones(like=X)` passes arguments on that CuPy's `ones` refuses.)"""
+    return xp_of(X).ones(n, X.dtype)
+
+
 def row_dot(A: Any, B: Any) -> Any:
     """The sum of A * B over the last axis: (..., C) -> (...)."""
     return np.vecdot(A, B) if on_host(A) else (A * B).sum(axis=-1)

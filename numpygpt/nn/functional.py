@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpygpt.nn.backend import entries, number_of
+from numpygpt.nn.backend import entries, number_of, ones
 
 GELU_SCALE = math.sqrt(2 / math.pi)  # a Python float: a NumPy float64 would promote every float32 it meets
 GELU_CUBIC = 0.044715
@@ -30,7 +30,7 @@ def rows(X: np.ndarray) -> np.ndarray:
 def column_sums(X: np.ndarray) -> np.ndarray:
     """The sum over all axes but the last: (..., C) -> (C,). As a product with ones it takes half the time of `sum`."""
     X2 = rows(X)  # (N, C)
-    return np.ones(len(X2), X.dtype, like=X) @ X2
+    return ones(len(X2), X) @ X2
 
 
 def row_slices(n: int, width: int, entries: int = CACHE_ENTRIES) -> Iterator[slice]:
@@ -63,7 +63,7 @@ def softmax_in_place(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     top = X.max(axis=-1, keepdims=True)
     X -= top
     np.exp(X, out=X)
-    total = (X @ np.ones(X.shape[-1], X.dtype, like=X))[..., None]  # the row sums, in a third of the time of `sum`
+    total = (X @ ones(X.shape[-1], X))[..., None]  # the row sums, in a third of the time of `sum`
     X /= total
     return top, total
 

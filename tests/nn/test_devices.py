@@ -120,3 +120,11 @@ def test_halves_of_a_device_depend_on_the_whole_seed():
 def test_a_name_that_is_no_device_is_refused(name):
     with pytest.raises(ValueError, match="device"):
         backend.device(name)
+
+
+def test_what_cupy_has_is_as_the_file_says():
+    """A newer CuPy may have more: run `python tests/strict.py` then."""
+    cupy = pytest.importorskip("cupy")
+    if cupy.__version__ != strict.VERSION:
+        pytest.skip(f"the file is of CuPy {strict.VERSION}")
+    assert list(strict.names_of(cupy)) == strict.FILE.read_text(encoding="utf-8").splitlines()

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from numpygpt.nn import init
-from numpygpt.nn.backend import on_host, row_dot
+from numpygpt.nn.backend import on_host, ones, row_dot
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import column_sums, tiny_is_zero
 from numpygpt.nn.modules.checks import check_dtype, check_sizes, check_width
@@ -37,7 +37,7 @@ class LayerNorm(Module):
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.d_model)
-        Xhat = X - row_mean(X, np.ones(self.d_model, X.dtype, like=X))  # (..., C)
+        Xhat = X - row_mean(X, ones(self.d_model, X))  # (..., C)
         self.rstd = inverse_rms(Xhat, self.eps)  # (..., 1): the mean of Xhat^2 is the variance
         Xhat *= self.rstd
         self.Xhat = Xhat

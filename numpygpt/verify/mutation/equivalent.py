@@ -8,7 +8,7 @@ from __future__ import annotations
 import keyword
 import re
 
-SAME_ARRAY = "cross_entropy_backward overwrites P and returns it, so dlogits and P are one array"
+SAME_ARRAY = "the softmax overwrites the logits and its gradient the softmax, so logits, P and dlogits are one array"
 ALL_SEEN = "in a backward pass the tokens that are seen, S, are those of the batch, T: there is no cache"
 TILE_SIZE = "the number of heads only decides how many sequences one tile holds"
 ANY_RANK = "a product with a matrix acts on the last axis, whatever axes come before it"
@@ -29,6 +29,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {  # (layer, line before, line aft
     ("Linear", "dX = product(dY2, self.W.T, self.half)", "dX = product(dY, self.W.T, self.half)"): ANY_RANK,
     ("Unembedding", "return product(dY2, self.embedding.W, self.half).reshape(self.X.shape)",
      "return product(dY, self.embedding.W, self.half).reshape(self.X.shape)"): ANY_RANK,
+    ("LinearCrossEntropy", "dlogits = F.cross_entropy_backward(P, t[s], self.ignore_index)",
+     "dlogits = F.cross_entropy_backward(logits, t[s], self.ignore_index)"): SAME_ARRAY,
     ("LinearCrossEntropy", "product(dlogits, E, half, dX[s])", "product(P, E, half, dX[s])"): SAME_ARRAY,
     ("LinearCrossEntropy", "dE[v] += product(dlogits[:, v].T, X2[s], half)",
      "dE[v] += product(P[:, v].T, X2[s], half)"): SAME_ARRAY,
