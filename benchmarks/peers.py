@@ -161,7 +161,7 @@ def torch_model(case: Case):
                     nn.init.normal_(param, std=0.02)
 
         def forward(self, x, y):
-            h = self.wte(x) + self.wpe(torch.arange(x.shape[1]))
+            h = self.wte(x) + self.wpe(torch.arange(x.shape[1], device=x.device))
             logits = self.head(self.norm_f(self.blocks(h)))
             return F.cross_entropy(logits.view(-1, case.V), y.view(-1))
 
@@ -176,18 +176,20 @@ def torch_step(case: Case, form: str) -> Step:
     return torch_training(case, torch.compile if form == "compile" else lambda model: model, x, y, form == "bf16")
 
 
-def torch_training(case: Case, wrap: Callable[[Any], Any], x: Any, y: Any, bf16: bool = False) -> Step:
-    """Return a function that does one training step on x, y with a wrapped (compiled, distributed) model."""
+def torch_training(case: Case, wrap: Callable[[Any], Any], x: Any, y: Any, bf16: bool = False,
+                   model: Any = None) -> Step:
+    """Return a function that does one training step on x, y, where they are, with a wrapped (compiled, distributed)
+    model. `model`, if given, is used in place of the one of the case, and takes what `wrap` gives it."""
     import torch
 
-    model = torch_model(case)
+    model = model or torch_model(case).to(x.device)
     groups = [{"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": DECAY},
               {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=LR, betas=BETAS, eps=EPS, fused=True)
     forward = wrap(model)
 
     def step() -> int:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             loss = forward(x, y)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -263,14 +265,14 @@ def jax_step(case: Case) -> Step:
     return step
 
 
-def huggingface_decode(case: Case) -> Step:
+def huggingface_decode(case: Case, device: str = "cpu") -> Step:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(vocab_size=case.V, n_positions=case.T, n_embd=case.C, n_layer=case.L,
                                        n_head=case.H, bos_token_id=0, eos_token_id=None, pad_token_id=0)).eval()
-    start = torch.zeros((1, 1), dtype=torch.long)
+    model, start = model.to(device), torch.zeros((1, 1), dtype=torch.long, device=device)
 
     def step() -> int:
         with torch.inference_mode():

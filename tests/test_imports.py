@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "parallel": {"nn", "utils"},
     "models": {"nn", "parallel", "tokenizer", "utils"},
     "data": {"nn", "tokenizer", "utils"},
-    "verify": {"nn", "models", "utils"},
+    "verify": {"nn", "models", "optim", "utils"},
     "inspection": {"data", "models", "nn", "optim", "parallel", "tokenizer", "utils"},
     "training": {"data", "inspection", "models", "nn", "optim", "parallel", "tokenizer", "utils"},
     "plots": {"data", "inspection", "models", "nn", "optim", "parallel", "tokenizer", "training", "utils"},

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import strict
 
-from benchmarks import large_text, pretrained, pretrained_peers, scaling, speed, tokenization, where
+from benchmarks import gpu, large_text, precision, pretrained, pretrained_peers, scaling, speed, tokenization, where
 from benchmarks.cases import Case
 from numpygpt import GPT
 from numpygpt.models.pretrained import load
 from numpygpt.tokenizer import BPETokenizer
+from numpygpt.verify.cases import gradient_cases
 
 TINY = Case("tiny", 4, 8, 8, 2, 1, 11, (), seconds=0.01)
 
@@ -120,3 +122,42 @@ def test_two_checkouts_are_compared_round_by_round(tmp_path):
     assert cells == ["tiny", "3 ms per step", "3 ms per step", "0.750", "0.500 to 1.000", "110 MB", "91 MB"]
     with pytest.raises(FileNotFoundError, match=str(tmp_path)):
         speed.compare_trees([TINY], tmp_path, 1)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_a_step_on_a_device_is_measured(kind):
+    run, wait, memory = gpu.our_work(TINY, gpu.Peer(gpu.OURS, kind), strict.DEVICE)
+    assert run() == run() == 1 and wait() is None and memory() == 0
+
+
+def test_decoding_on_a_device_is_measured():
+    run, _, _ = gpu.our_work(Case("tiny", 1, 8, 8, 2, 1, 11, (), decode=True), gpu.Peer(gpu.OURS), strict.DEVICE)
+    assert run() == 7
+
+
+def test_parity_is_a_line_per_layer(monkeypatch):
+    cases = [case for case in gradient_cases() if case[0] in ("Linear", "GELU")]
+    monkeypatch.setattr(gpu, "gradient_cases", lambda: iter(cases))
+    lines = gpu.parity(strict.DEVICE)
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["Linear", "GELU"]
+    assert all(line.endswith("| equal |") for line in lines[2:])
+    monkeypatch.setattr(gpu, "difference", lambda make, inputs, place, dtype: 1e-3)
+    assert all(line.endswith("| DIFFERENT |") for line in gpu.parity(strict.DEVICE)[2:])
+
+
+def test_which_peers_are_compared():
+    torch_there, hub_there = not gpu.missing("torch"), not gpu.missing("huggingface")
+    found = {row: [str(peer) for peer in gpu.PEERS.values() if gpu.takes_part(peer, case)]
+             for row, case in gpu.ROWS.items()}
+    assert len(found["char"]) == 4 + 3 * torch_there and len(found["smollm2"]) == 4 + 3 * hub_there
+    assert len(found["decode"]) == 2 + 2 * hub_there
+
+
+def test_storages_are_compared(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
+    pytest.importorskip("ml_dtypes")
+    model = GPT(vocab_size=30, max_len=64, d_model=16, n_heads=2, n_layers=1).eval()
+    lines = precision.rows("tiny", model, np.arange(100) % 30, tmp_path, rounds=1)
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+    assert [cell[2] for cell in cells] == ["float32", "float16", "bfloat16", "int8, all"]  # no matrix is large
+    assert cells[0][7] == "100.0%" and cells[0][9] == "1.00" and all(float(cell[5]) > 3 for cell in cells)
