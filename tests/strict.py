@@ -254,4 +254,4 @@ if __name__ == "__main__":
 else:
     from numpygpt.nn import backend
 
-    DEVICE = backend.Device("strict", asarray)
+    DEVICE = backend.Device("strict", asarray, lambda x: isinstance(x, ndarray))

@@ -129,19 +129,17 @@ def hashed(key: int, X: Any) -> Any:
 
 @dataclass(frozen=True)
 class Device:
-    """A place for arrays. `put` moves a host array there. `about` describes the machine, and `free` says how many bytes
-    of its memory are not in use; None if nobody knows."""
+    """A place for arrays. `put` moves an array there, and `holds` says whether it is there. `about` describes the
+    machine, and `free` says how many bytes of its memory are not in use; None if nobody knows."""
 
     name: str
-    put: Callable[[np.ndarray], Any]
+    put: Callable[[Any], Any]
+    holds: Callable[[Any], bool]
     about: str = ""
     free: Callable[[], int | None] = lambda: None
 
-    def holds(self, x: Any) -> bool:
-        return on_host(x) if self.name == "cpu" else not on_host(x)
 
-
-CPU = Device("cpu", to_host)
+CPU = Device("cpu", to_host, on_host)
 
 
 @functools.cache
@@ -164,7 +162,14 @@ def cuda(index: int) -> Device:
     def free() -> int:
         return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
 
-    return Device(f"cuda:{index}", cupy.asarray, f"{properties['name'].decode()}, CuPy {cupy.__version__}", free)
+    def put(x: Any) -> Any:
+        with cupy.cuda.Device(index):
+            return cupy.asarray(to_host(x))
+
+    def holds(x: Any) -> bool:
+        return not on_host(x) and x.device.id == index
+
+    return Device(f"cuda:{index}", put, holds, f"{properties['name'].decode()}, CuPy {cupy.__version__}", free)
 
 
 DEVICES: dict[str, Callable[[int], Device]] = {"cpu": lambda index: CPU, "cuda": cuda}

@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import strict
 
-from benchmarks import gpu, large_text, precision, pretrained, pretrained_peers, scaling, speed, tokenization, where
+from benchmarks import (
+    activations,
+    gpu,
+    large_text,
+    precision,
+    pretrained,
+    pretrained_peers,
+    scaling,
+    speed,
+    tokenization,
+    where,
+)
 from benchmarks.cases import Case
 from numpygpt import GPT
 from numpygpt.models.pretrained import load
@@ -161,3 +172,17 @@ def test_storages_are_compared(tmp_path, monkeypatch):
     cells = [[cell.strip() for cell in line.split("|")] for line in lines]
     assert [cell[2] for cell in cells] == ["float32", "float16", "bfloat16", "int8, all"]  # no matrix is large
     assert cells[0][7] == "100.0%" and cells[0][9] == "1.00" and all(float(cell[5]) > 3 for cell in cells)
+
+
+def test_activations_in_16_bits_are_rounded_to_the_nearest():
+    X = np.random.default_rng(0).standard_normal((50, 41)).astype(np.float32)
+    found = activations.Packed(X).unpacked()
+    assert found.shape == X.shape and 2**-11 < np.abs(found / X - 1).max() <= 2**-8
+    expected = pytest.importorskip("ml_dtypes").bfloat16
+    np.testing.assert_array_equal(found, X.astype(expected).astype(np.float32))
+
+
+def test_activations_are_compared():
+    lines = [line.split("|") for line in activations.rows(TINY, rounds=1)]
+    assert [line[2].strip() for line in lines] == ["float32", "bfloat16"]
+    assert 1e-4 < float(lines[1][7]) < 0.1

@@ -157,3 +157,7 @@ def test_a_real_model_answers():
     question = "What is the capital of France? Answer in one sentence."
     done = sample(REAL, "--chat", question, "--temperature", 0, "--max-new-tokens", 20)
     assert done.stdout == "The capital of France is Paris.\n" and "134,515,008" in done.stderr
+
+
+def test_a_model_without_a_large_matrix_is_not_converted(folder):
+    refused(sample(folder, "--prompt", "Why", "--int8"), "8 bits")
