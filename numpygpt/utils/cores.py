@@ -1,8 +1,10 @@
-"""The number of cores."""
+"""The number of cores, and the name of threads that use them."""
 
 from __future__ import annotations
 
 import os
+
+THREADS = "numpygpt-worker"  # the names of all our threads that only work while somebody waits for them begin with this
 
 
 def cores() -> int:
