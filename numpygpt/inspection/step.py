@@ -23,9 +23,9 @@ class TracedStep:
     """The trainer's next step in two halves: the constructor computes the gradients, `apply()` changes the parameters.
 
     records: those of a `trace`, by name, of every module but the model itself and the loss. backward_order: their names
-    in the order of the backward pass. grads, weights: norms of the gradients and of the parameters that learn. After
-    `apply()`, steps: norms of what was added to the parameters, and numbers: what `Trainer.update` returns. Both halves
-    together do exactly what `Trainer.update` does.
+    in the order of the backward pass. grads, weights: norms of the gradients and of the parameters that learn. Those in
+    the records are of `scale` times the loss. After `apply()`, steps: norms of what was added to the parameters, and
+    numbers: what `Trainer.update` returns. Both halves together do exactly what `Trainer.update` does.
 
     All ranks of a group must make one at the same step. The numbers are those of the whole batch, but kept arrays are
     those of the rank's rows; with `sync_every`, ranks train apart, and everything is of the rank's rows.
@@ -36,13 +36,14 @@ class TracedStep:
         self.batches = trainer.next_batches()
         with trace(trainer.parallel, keep) as t:
             self.loss = trainer.gradients(self.batches)
+        self.scale = trainer.skipping.scale
         self.records = {record.name: record for record in t if record.output_shape}  # a loss has no shape
         if trainer.parallel.owners.size > 1:
             self.records = of_all(trainer.group, self.records)
             trainer.parallel.collect()
         self.backward_order = [record.name for record in t.backward_order if record.output_shape]
         params, grads = trainer.model.params(), trainer.model.grads()  # frozen parameters have no gradient
-        self.grads = norms(grads)
+        self.grads = {name: norm / self.scale for name, norm in norms(grads).items()}
         self.weights = norms({name: params[name] for name in grads})
         self.steps: dict[str, float] = {}
         self.numbers: dict[str, float] = {}
@@ -67,7 +68,7 @@ class TracedStep:
         found |= {f"update/{name}": self.ratio(name) for name in self.steps}
         for name, record in self.records.items():
             if record.output and record.gradient:
-                found |= {f"out_std/{name}": record.output.std, f"dout_norm/{name}": record.gradient.norm}
+                found |= {f"out_std/{name}": record.output.std, f"dout_norm/{name}": record.gradient.norm / self.scale}
         return found
 
 
@@ -98,7 +99,7 @@ def restored(trainer: Trainer) -> Iterator[None]:
     draws = {name: rng.bit_generator.state for name, rng in generators.items()}
     loader, schedule = trainer.loader.state_dict(), trainer.schedule.state_dict()
     counts = trainer.step, trainer.tokens, optimizer.steps
-    deciders = [(part, part.state_dict()) for part in (trainer.spikes, trainer.loss_scale) if part]
+    skipping = trainer.skipping.state_dict()
     same_moments = outer is None or outer.same_moments
     try:
         yield
@@ -113,5 +114,4 @@ def restored(trainer: Trainer) -> Iterator[None]:
             trainer.step, trainer.tokens, optimizer.steps = counts
             if outer:
                 outer.same_moments = same_moments
-            for part, state in deciders:
-                part.load_state_dict(state)
+            trainer.skipping.load_state_dict(skipping)

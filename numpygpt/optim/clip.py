@@ -17,13 +17,14 @@ from numpygpt.utils.signals import signals_wait
 
 @np.errstate(over="ignore", under="ignore")  # `scaled_norm` takes care of both
 def clip_grad_norm(model: Module | list[Module], max_norm: float, map: MapSlices = one_thread,
-                   total: Callable[[list[float]], float] = sum) -> float:
+                   total: Callable[[list[float]], float] = sum, scale: float = 1.0) -> float:
     """Scale all gradients so that their common norm is at most `max_norm`, and return the norm before.
 
     The direction stays: g <- g min(1, max_norm / |g|). Pascanu et al. 2013. A norm that is not finite is returned and
     nothing is scaled; `math.inf` as `max_norm` measures only. `map` may share the work among threads, as in
     `Optimizer.step`. If several processes have a part of the gradients each, `map` passes over those of the others, and
-    `total` adds up what all have found. Raises ValueError unless max_norm > 0.
+    `total` adds up what all have found. Gradients of `scale` times the loss (see `LossScale`) are divided by it in the
+    same pass, and the norm is that of the loss itself. Raises ValueError unless max_norm > 0.
     """
     max_norm = number("max_norm", max_norm)
     if not max_norm > 0:
@@ -34,9 +35,11 @@ def clip_grad_norm(model: Module | list[Module], max_norm: float, map: MapSlices
         norm = math.sqrt(total(map(lambda s: number_of(np.dot(g[s], g[s])), slices)))  # on a device: waits for it
     if not math.isfinite(norm) or norm <= math.sqrt(len(g) * np.finfo(g.dtype).tiny):
         norm = scaled_norm(g, slices, map, total)
-    if math.isfinite(norm) and norm > max_norm:
+    norm /= scale
+    change = (max_norm / norm if norm > max_norm else 1.0) / scale
+    if math.isfinite(norm) and change != 1:
         with signals_wait():
-            for factor in factors(max_norm / norm, g.dtype):
+            for factor in factors(change, g.dtype):
                 map(lambda s: np.multiply(g[s], factor, out=g[s]), slices)
     return norm
 

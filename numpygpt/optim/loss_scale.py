@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,10 @@ GROW_EVERY = 2000  # steps
 class LossScale:
     """A factor for the loss, so that small gradients are not rounded to 0 in float16, whose smallest number is 6e-8.
 
-    Multiply the loss by `scale` before the backward pass, and divide the gradients by it before clipping. Then call
-    `update(finite)`: a gradient that is not finite halves the scale, and its step must be skipped (`skipped` counts
-    them); after 2,000 good steps the scale doubles. It is always a power of 2, so that it rounds nothing by itself.
+    Multiply the loss by `scale` before the backward pass, and divide the gradients by it before clipping, or in the
+    same pass with `clip_grad_norm(..., scale=scale)`. Then call `update(finite)`: a gradient that is not finite halves
+    the scale, and its step must be skipped (`skipped` counts them); after 2,000 good steps the scale doubles. It is
+    always a power of 2, so that it rounds nothing by itself.
     Micikevicius et al. 2018, section 3.2.
     """
 
@@ -38,8 +40,10 @@ class LossScale:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned. Raises ValueError for anything else: a checkpoint may be untrusted."""
-        scale, counts = state.get("scale"), (state.get("good"), state.get("skipped"))
-        if type(scale) is not float or not 1 <= scale <= MOST or not all(
+        scale: Any = state.get("scale")
+        counts = (state.get("good"), state.get("skipped"))
+        power = type(scale) is float and 1 <= scale <= MOST and math.frexp(scale)[0] == 0.5
+        if not power or not all(
                 type(n) is int and 0 <= n < 1 << 63 for n in counts):
             raise ValueError("invalid loss scale: the checkpoint is damaged or from another program")
         self.scale, self.good, self.skipped = scale, state["good"], state["skipped"]

@@ -126,7 +126,7 @@ class RunLoop:
         self.record("train", **numbers, step_seconds=self.step_times[-1])
         if watched:
             self.record("trace", **watched.row())
-        if t.spikes and t.spikes.gave_up:
+        if t.skipping.spikes and t.skipping.spikes.gave_up:
             note(f"step {t.step:,} is the {MAX_IN_A_ROW}th in a row that was skipped, so the gradient has grown for "
                  f"good: the next {MIN_NORMS} steps are taken, to measure it again")
         self.clock.step(time.perf_counter() - start)
@@ -175,7 +175,7 @@ class RunLoop:
         """Print the line of an evaluation, warnings about the losses so far, and the sample."""
         t = self.trainer
         line = evaluation_line(t.step, train, t.last, bits, duration(t.seconds), self.left())
-        skipped = t.skipped()
+        skipped = t.skipping.skipped
         line += f"  {skipped:,} step{'s' * (skipped > 1)} skipped" if skipped else ""
         note(f"{line[STEP_COLUMNS:]}{'  best' if best else ''}", line[:STEP_COLUMNS])
         if warning := overfitting(self.history):

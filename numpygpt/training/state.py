@@ -23,7 +23,6 @@ from numpygpt.utils.text import shorten
 if TYPE_CHECKING:
     from numpygpt.training.trainer import Trainer
 
-DECIDERS = ("spikes", "loss_scale")  # what may skip a step; each has a state
 VELOCITY = "outer/velocity"  # the arrays of the outer optimiser begin with this
 
 
@@ -66,9 +65,7 @@ def save_state(t: Trainer, path: Any) -> None:
     header = {**t.header(), "generators": generators, "loader": t.loader.state_dict(),
               "optimizer": {"name": t.config.optimizer, "steps": t.optimizer.steps},
               "sample_bytes": t.sample_bytes}
-    for name in DECIDERS:
-        if decider := getattr(t, name):
-            header[name] = decider.state_dict()
+    header |= t.skipping.state_dict()
     if t.group.rank == 0:
         save_checkpoint(path, header, saved_arrays(t))
     else:
@@ -118,9 +115,7 @@ def load_state(t: Trainer, checkpoint: Checkpoint) -> None:
     t.last, t.best = header["last"] or {}, header["best"] or {}
     size = header.get("sample_bytes")
     t.sample_bytes = size if type(size) is int and size >= 0 else None  # earlier versions do not say
-    for name in DECIDERS:
-        if getattr(t, name) and isinstance(header.get(name), dict):
-            getattr(t, name).load_state_dict(header[name])
+    t.skipping.load_state_dict(header)
 
 
 def load_arrays(t: Trainer, checkpoint: Checkpoint) -> np.ndarray | None:

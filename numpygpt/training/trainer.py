@@ -16,7 +16,6 @@ from numpygpt.nn.finite import NotFinite, not_finite
 from numpygpt.nn.mixed import mixed_precision
 from numpygpt.nn.replica import evaluation
 from numpygpt.optim import SGD, Adam, AdamW, clip_grad_norm
-from numpygpt.optim.loss_scale import LossScale
 from numpygpt.optim.lr_scheduler import WarmupCosineLR
 from numpygpt.optim.optimizer import Optimizer
 from numpygpt.parallel.group import LOCAL, Group
@@ -29,7 +28,7 @@ from numpygpt.training.checkpoint import Checkpoint, save_checkpoint
 from numpygpt.training.config import Config
 from numpygpt.training.device import device_of
 from numpygpt.training.diagnose import first_not_finite
-from numpygpt.training.spikes import Spikes
+from numpygpt.training.skipping import Skipping
 from numpygpt.training.state import identity, load_state, save_state
 from numpygpt.utils.signals import signals_wait
 
@@ -58,8 +57,7 @@ class Trainer:
 
     `step`, `tokens` and `seconds` count the work so far, including earlier sessions. `last` and `best` are the last and
     the best evaluation so far, each as {"step", "val_loss"}, or empty before the first one; if it read more tokens than
-    the others, it also has "sampled_loss" (see `Validation`). `spikes` decides which steps to skip, if that is enabled,
-    and `loss_scale` belongs to float16.
+    the others, it also has "sampled_loss" (see `Validation`). `skipping` decides which steps to skip.
     `sample_bytes` is the size of samples.txt at `step`. `base` is the model that the run starts from; of a LoRA run, a
     checkpoint holds only the adapter, and says which base belongs to it.
 
@@ -77,7 +75,6 @@ class Trainer:
         self.base = {"name": base.name, "sha256": base.sha256()} if base and config.lora_rank else None
         if config.precision != "float32":
             mixed_precision(self.model, config.precision)
-        self.loss_scale = LossScale() if config.precision == "float16" else None
         self.group, self.workers = group, workers_of(config, group)
         if config.sync_every and config.batch_size < group.size:
             raise ValueError(f"with `sync_every`, each rank trains on sequences of its own: {group.size} ranks need a "
@@ -91,7 +88,7 @@ class Trainer:
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}
-        self.spikes = Spikes(config.skip_spikes) if config.skip_spikes else None
+        self.skipping = Skipping(config)
         self.sample_bytes: int | None = 0
 
     def update(self) -> dict[str, float]:
@@ -108,17 +105,15 @@ class Trainer:
         return [self.loader.next_batch() for _ in range(self.config.accumulate)]
 
     def gradients(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> float:
-        """The mean loss of the batches. Afterwards the gradients that this rank owns are those of this loss."""
-        loss, scale = 0.0, self.loss_scale.scale if self.loss_scale else 1.0
+        """The mean loss of the batches. Afterwards the gradients that this rank owns are those of this loss times
+        `skipping.scale`."""
+        loss = 0.0
         self.optimizer.zero_grad()  # an update that was interrupted may have left some
         with np.errstate(all="ignore"):  # what is not finite is looked for in `apply`, and named
             for x, y in batches:
                 loss += self.parallel.loss(x, y) / len(batches)
-                self.parallel.backward(scale / len(batches))
+                self.parallel.backward(self.skipping.scale / len(batches))
             self.parallel.reduce()
-            if self.loss_scale:
-                g = self.model.flat().grads
-                self.parallel.map_own(lambda s: np.multiply(g[s], 1 / scale, out=g[s]), self.model.flat().slices())
         return loss
 
     def apply(self, batches: list[tuple[np.ndarray, np.ndarray]], loss: float) -> dict[str, float]:
@@ -126,9 +121,10 @@ class Trainer:
         no parameter and no moment, and counts like any other."""
         c = self.config
         with np.errstate(all="ignore"):
-            norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_own, self.parallel.total)
+            norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_own, self.parallel.total,
+                                  self.skipping.scale)
         loss = float(loss)  # not earlier: on a GPU, reading a number waits for all that was asked for before it
-        overflow = self.loss_scale is not None and not math.isfinite(norm) and self.loss_scale.can_fall()
+        overflow = self.skipping.is_overflow(norm)
         if not math.isfinite(loss) or not (math.isfinite(norm) or overflow):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"
             raise NotFinite(f"{what} is not finite; {first_not_finite(self.model, batches)}")
@@ -139,9 +135,7 @@ class Trainer:
                             f"largest {c.model.dtype}, {most:.1e}: Adam would never move its parameters again. Clip it")
         lr = self.optimizer.lr
         with signals_wait():  # a step is taken and counted, or neither
-            skipped = overflow or (self.spikes is not None and self.spikes.is_spike(norm))
-            if self.loss_scale:
-                self.loss_scale.update(not overflow)
+            skipped = self.skipping.skips(norm)
             if not skipped:
                 with np.errstate(all="ignore"):  # parameters that overflow are found by the next step, and named
                     self.optimizer.step(self.parallel.map_own)
@@ -153,11 +147,7 @@ class Trainer:
             if self.outer and self.together():
                 self.outer.step()
         numbers = {"loss": loss, "grad_norm": norm, "lr": lr}
-        return numbers | {"skipped": int(skipped)} if self.spikes or self.loss_scale else numbers
-
-    def skipped(self) -> int:
-        """How many steps changed nothing: their gradient was a spike, or beyond the range of float16."""
-        return sum(part.skipped for part in (self.spikes, self.loss_scale) if part)
+        return numbers | {"skipped": int(skipped)} if self.skipping else numbers
 
     def together(self) -> bool:
         """Whether all ranks have the same parameters after this step, so that they may be evaluated and saved."""

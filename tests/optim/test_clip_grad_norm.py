@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from numpygpt.nn import FeedForward
+from numpygpt.nn import FeedForward, Linear
 from numpygpt.optim import clip_grad_norm
 from numpygpt.parallel.threads import DataParallel
 
@@ -97,3 +97,19 @@ def test_an_ordinary_norm_is_the_sum_of_float32_dot_products_to_the_bit():
     g[:] = np.random.default_rng(0).standard_normal(g.shape)
     by_piece = [float(np.dot(g[i : i + (1 << 18)], g[i : i + (1 << 18)])) for i in range(0, len(g), 1 << 18)]
     assert len(g) < 1 << 18 and clip_grad_norm(model, math.inf) == math.sqrt(sum(by_piece))
+
+
+@pytest.mark.parametrize("max_norm", [0.1, 1e3, np.inf])
+def test_gradients_of_a_scaled_loss_are_divided_in_the_same_pass(max_norm):
+    plain, scaled = (Linear(5, 4, rng=0) for _ in range(2))
+    G = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
+    plain.dW, scaled.dW = G, G * np.float32(2.0**20)
+    assert clip_grad_norm(scaled, max_norm, scale=2.0**20) == pytest.approx(clip_grad_norm(plain, max_norm), rel=1e-6)
+    np.testing.assert_allclose(scaled.dW, plain.dW, rtol=1e-6)
+
+
+def test_a_scaled_gradient_that_overflowed_is_left_alone():
+    layer = Linear(2, 2, rng=0)
+    layer.dW = np.array([[1, np.inf], [3, 4]])
+    assert clip_grad_norm(layer, 1.0, scale=1024.0) == np.inf
+    np.testing.assert_array_equal(layer.dW, [[1, np.inf], [3, 4]])

@@ -47,7 +47,8 @@ def test_its_state():
     assert vars(other) == vars(scale) and scale.state_dict() == {"scale": 32768.0, "good": 2, "skipped": 1}
 
 
-@pytest.mark.parametrize("change", [{"scale": 0.5}, {"scale": float("nan")}, {"scale": 2.0**60}, {"scale": "1"},
+@pytest.mark.parametrize("change", [{"scale": 0.5}, {"scale": 3.0}, {"scale": float("nan")}, {"scale": 2.0**60},
+                                    {"scale": "1"},
                                     {"good": -1}, {"skipped": 1.5}, {"good": None}, {"skipped": True}], ids=str)
 def test_a_damaged_state_is_refused(change):
     scale = LossScale()

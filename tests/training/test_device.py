@@ -190,27 +190,27 @@ def test_half_precision_trains_and_resumes_exactly(precision, dataset, tmp_path)
 def test_a_step_whose_gradient_overflows_is_skipped_and_counted(dataset, tmp_path):
     trainer = Trainer(config(dataset, "strict", dtype="float32", precision="float16"), dataset)
     steps(trainer, 2)
-    trainer.loss_scale.scale = 2.0**24
+    trainer.skipping.loss_scale.scale = 2.0**24
     before = trainer.model.state_dict()
     row = trainer.update()
-    assert row["skipped"] == 1 and trainer.skipped() == 1 and math.isfinite(row["loss"]) and trainer.step == 3
+    assert row["skipped"] == 1 and trainer.skipping.skipped == 1 and math.isfinite(row["loss"]) and trainer.step == 3
     for name, param in trainer.model.state_dict().items():
         np.testing.assert_array_equal(param, before[name])
     trainer.save(tmp_path / "ckpt.npz")
     found = Trainer(trainer.config, dataset)
     found.load(load_checkpoint(tmp_path / "ckpt.npz"))
-    assert found.loss_scale.state_dict() == {"scale": 2.0**23, "good": 0, "skipped": 1}
+    assert found.skipping.loss_scale.state_dict() == {"scale": 2.0**23, "good": 0, "skipped": 1}
     with restored(trainer):
         trainer.update()
-    assert trainer.loss_scale.state_dict() == found.loss_scale.state_dict()
+    assert trainer.skipping.loss_scale.state_dict() == found.skipping.loss_scale.state_dict()
     while trainer.update()["skipped"]:
         pass
-    assert trainer.loss_scale.scale < 2.0**23 and trainer.step < 20
+    assert trainer.skipping.loss_scale.scale < 2.0**23 and trainer.step < 20
 
 
 def test_a_gradient_that_overflows_at_the_smallest_scale_ends_the_run(dataset):
     trainer = Trainer(config(dataset, "strict", dtype="float32", precision="float16"), dataset)
-    trainer.loss_scale.scale = 1.0
+    trainer.skipping.loss_scale.scale = 1.0
     batches = trainer.next_batches()
     loss = trainer.gradients(batches)
     trainer.model.flat().grads[0] = np.inf

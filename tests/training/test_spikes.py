@@ -103,7 +103,7 @@ def test_a_skipped_step_changes_no_parameter_and_no_moment_and_counts_like_any_o
         assert t.optimizer.lr != rate and t.loader.state_dict() != loader
         assert t.update()["skipped"] == 0
         assert t.optimizer.steps == steps + 1 == 25
-    assert t.spikes.skipped == 1
+    assert t.skipping.spikes.skipped == 1
 
 
 def test_without_the_setting_every_step_is_taken(dataset):
@@ -125,7 +125,7 @@ def test_the_history_is_part_of_the_checkpoint(dataset, tmp_path):
     with second.parallel:
         assert run(second, 21) == expected[24:]
     assert [i + 1 for i, n in enumerate(expected) if n["skipped"]] == at
-    assert second.spikes.state_dict() == whole.spikes.state_dict() and second.spikes.skipped == 3
+    assert second.skipping.state_dict() == whole.skipping.state_dict() and second.skipping.skipped == 3
 
 
 def test_a_run_may_begin_to_skip_when_it_is_resumed(dataset, tmp_path):
@@ -133,7 +133,7 @@ def test_a_run_may_begin_to_skip_when_it_is_resumed(dataset, tmp_path):
     off.save(tmp_path / "ckpt.npz")
     on = spiky(dataset, [])
     on.load(load_checkpoint(tmp_path / "ckpt.npz"))
-    assert on.spikes.state_dict() == {"norms": [], "skipped": 0, "in_a_row": 0}
+    assert on.skipping.spikes.state_dict() == {"norms": [], "skipped": 0, "in_a_row": 0}
 
 
 @pytest.mark.parametrize("change", [{"norms": "abc"}, {"norms": [1]}, {"norms": [1.0] * 101}, {"skipped": -1},
@@ -153,7 +153,7 @@ def test_a_look_inside_leaves_the_history_as_it_was(dataset):
         expected = run(plain, 30)[24:]
         with restored(looked):
             assert TracedStep(looked).apply()["skipped"] == 1
-        assert looked.spikes.skipped == 0
+        assert looked.skipping.spikes.skipped == 0
         assert run(looked, 6) == expected
 
 
