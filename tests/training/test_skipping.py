@@ -1,6 +1,7 @@
 """Products in float16 in a run: which steps are skipped, and what of the run sees the loss scale."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tiny
 
 from numpygpt.data import TokenDataset
 from numpygpt.inspection.step import TracedStep, restored
+from numpygpt.inspection.walk import walk
 from numpygpt.nn import backend
 from numpygpt.nn.finite import NotFinite
 from numpygpt.optim.loss_scale import FIRST
@@ -115,3 +117,12 @@ def test_a_trace_shows_the_gradients_of_the_loss_itself(dataset):
         assert t.skipping.state_dict() == trainer(dataset, precision).skipping.state_dict()
     for name in ("grad/blocks.0.ffn.fc.W", "dout_norm/blocks.1.ffn.fc", "update/wte.W"):
         assert rows[1][name] == pytest.approx(rows[0][name], rel=2e-2)
+
+
+def test_the_walk_through_a_step_on_a_device_shows_the_gradients_of_the_loss_itself(dataset):
+    found = []
+    for precision in ("float32", "float16"):
+        text = walk(trainer(dataset, precision, dropout=0.0))
+        tied = text[text.index("wte.W is used twice"):].split("\n\n")[0]
+        found.append([float(number) for number in re.findall(r"\d+\.\d+", tied)])
+    assert len(found[0]) == 3 and found[1] == pytest.approx(found[0], rel=2e-2)

@@ -10,6 +10,7 @@ from numpygpt.inspection.step import TracedStep, norms
 from numpygpt.inspection.tree import is_idle
 from numpygpt.inspection.walk.head import Head
 from numpygpt.inspection.walk.lines import NUMBER, SHAPE, Lines, cell, number, shape
+from numpygpt.nn.backend import to_host
 from numpygpt.nn.cost import formula_of
 
 
@@ -31,7 +32,7 @@ def walk_backward(lines: Lines, step: TracedStep, head: Head) -> None:
         module, record = modules[name], step.records[name]
         if is_idle(module, record.input_shape):
             continue
-        norm = record.gradient.norm if record.gradient else math.nan
+        norm = record.gradient.norm / step.scale if record.gradient else math.nan
         lines.row(name, [shape(record.output_shape), cell(norm), *gradients(step, name)])
         formula = formula_of(module)
         if formula and record.kind not in explained:
@@ -45,12 +46,12 @@ def gradients(step: TracedStep, name: str) -> list[str]:
     """Mean and norm of the gradient of each parameter that a module has itself."""
     grads = {key.rsplit(".", 1)[1]: grad for key, grad in step.trainer.model.grads().items()
              if key.rsplit(".", 1)[0] == name}
-    return [f" {'d' + key:<6} {cell(float(grad.mean(dtype=np.float64)))} {cell(step.grads[f'{name}.{key}'])[1:]}"
-            for key, grad in grads.items()]
+    means = {key: float(grad.mean(dtype=np.float64)) / step.scale for key, grad in grads.items()}
+    return [f" {'d' + key:<6} {cell(mean)} {cell(step.grads[f'{name}.{key}'])[1:]}" for key, mean in means.items()]
 
 
 def show_tied(lines: Lines, step: TracedStep, head: Head) -> None:
-    found = norms({"head": head.dE, "lookups": step.trainer.model.grads()["wte.W"] - head.dE})
+    found = norms({"head": head.dE, "lookups": to_host(step.trainer.model.grads()["wte.W"]) / step.scale - head.dE})
     lines.words(f"wte.W is used twice, so dW is a sum: the head's dE with norm {number(found['head'])}, and the "
                 f"lookups' gradient with norm {number(found['lookups'])}; together {number(step.grads['wte.W'])}",
                 indent=4)

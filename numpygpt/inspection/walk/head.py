@@ -11,6 +11,7 @@ from numpygpt.inspection.stats import Stats, add
 from numpygpt.inspection.step import TracedStep
 from numpygpt.inspection.trace import Record
 from numpygpt.inspection.walk.lines import SHOWN, Lines, token_texts
+from numpygpt.nn.backend import to_host
 from numpygpt.nn.functional import cross_entropy, cross_entropy_backward, row_slices, rows, softmax
 from numpygpt.nn.modules.loss import chunk_rows
 
@@ -28,7 +29,7 @@ class Head:
 def head_of(step: TracedStep) -> Head:
     """Compute the head's numbers, a chunk of rows at a time: like the step itself, this never holds all logits."""
     model = step.trainer.model
-    E = model.head.embedding.W  # (V, C)
+    E = to_host(model.head.embedding.W)  # (V, C)
     scores: Stats | None = None
     gradient: Stats | None = None
     probability, targets, dE = 0.0, 0, np.zeros_like(E)
@@ -57,7 +58,7 @@ def show_loss(lines: Lines, step: TracedStep, head: Head) -> None:
     lines.numbers("head", (*x.shape, V), head.logits, f"logits = X E^T, one per token; {tied}")
     t = min(SHOWN, x.shape[1]) - 1
     last = of_batch(step.records["norm_f"], step, len(step.batches) - 1)[0, t]  # (C,)
-    P = softmax(last @ model.head.embedding.W.T)
+    P = softmax(last @ to_host(model.head.embedding.W).T)
     token, right, best = token_texts(step.trainer.dataset.tokenizer, np.array([x[0, t], y[0, t], P.argmax()]), 12)
     lines.row("  softmax", [], f"probability of the target: {head.probability:.2%} on average")
     lines.words(f'after token {t}, "{token}": {P[y[0, t]]:.2%} for "{right}"; likeliest: "{best}", {P.max():.2%}', 11)
