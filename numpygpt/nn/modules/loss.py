@@ -10,7 +10,7 @@ from numpygpt.nn import functional as F
 from numpygpt.nn.backend import entries, like
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import row_slices, rows, tiny_is_zero
-from numpygpt.nn.mixed import product
+from numpygpt.nn.mixed import product, rounded
 from numpygpt.nn.modules.checks import check_array, check_ids, check_width, described
 from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
@@ -78,6 +78,7 @@ class LinearCrossEntropy(Module):
         part, half = entries(X, LOGIT_ENTRIES), self.half
         chunk = chunk_rows(len(E), part)
         room = np.empty((min(chunk, len(t)), len(E)), X2.dtype, like=X2)  # for the logits of each chunk in turn
+        X2, E = rounded(X2, half), rounded(E, half)  # themselves without mixed precision
         for s in row_slices(len(t), 1, chunk):
             logits = room[: len(t[s])]  # (rows, V)
             product(X2[s], E.T, half, logits)  #                           forward: logits = X E^T
