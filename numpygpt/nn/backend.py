@@ -142,22 +142,33 @@ class Device:
 CPU = Device("cpu", to_host, on_host)
 
 
-@functools.cache
 def cuda(index: int) -> Device:
     """An NVIDIA GPU. RuntimeError says why it cannot be used. It becomes the current device of this thread."""
+    found = usable(index)
+    sys.modules["cupy"].cuda.Device(index).use()
+    return found
+
+
+@functools.cache
+def usable(index: int) -> Device:
+    """What `cuda` returns. The search takes some milliseconds, so it is done once."""
     try:
         import cupy
     except ImportError as error:
-        raise RuntimeError('CuPy is not installed; with an NVIDIA GPU: pip install -e ".[cuda]"') from error
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            raise RuntimeError('CuPy is not installed; with an NVIDIA GPU: pip install -e ".[cuda]"') from error
+        raise RuntimeError(f"CuPy cannot be imported ({last_line(error)})") from error
     try:
         count = cupy.cuda.runtime.getDeviceCount()
+        if not count:
+            raise RuntimeError("there is none")
         if index >= count:
             raise ValueError(f"device cuda:{index} does not exist: this computer has {count}, counted from 0")
         cupy.cuda.Device(index).use()
         cupy.zeros(1).sum()  # a kernel: the driver and the CUDA libraries must fit CuPy
         properties = cupy.cuda.runtime.getDeviceProperties(index)
     except (RuntimeError, OSError, ImportError) as error:
-        raise RuntimeError(f"CuPy finds no CUDA device that it can use ({first_line(error)})") from error
+        raise RuntimeError(f"CuPy finds no CUDA device that it can use ({last_line(error)})") from error
 
     def free() -> int:
         return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
@@ -198,5 +209,7 @@ def choose(name: str) -> tuple[Device, str]:
         return CPU, str(error)
 
 
-def first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200]
+def last_line(error: BaseException) -> str:
+    """The last line of a message that is more than a rule."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" =")]
+    return lines[-1][:200] if lines else type(error).__name__

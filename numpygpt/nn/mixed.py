@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from numpygpt.nn.modules.tree import Tree
+if TYPE_CHECKING:
+    from numpygpt.nn.modules.module import Module
 
-AnyTree = TypeVar("AnyTree", bound=Tree)
+AnyModule = TypeVar("AnyModule", bound="Module")
 
 HALVES = ("float16", "bfloat16")
 
 
-def mixed_precision(model: AnyTree, dtype: str | None) -> AnyTree:
+def mixed_precision(model: AnyModule, dtype: str | None) -> AnyModule:
     """Let the products with weight matrices, in forward and backward of a training step, take numbers of 16 bits:
     "float16" or "bfloat16"; None ends it. Returns the model.
 
@@ -41,17 +42,22 @@ def half_dtype(name: str) -> np.dtype:
         raise RuntimeError('bfloat16 needs the package ml_dtypes: pip install -e ".[cuda]"') from error
 
 
-def rounded(X: np.ndarray, half: np.dtype | None) -> np.ndarray:
-    """X in 16 bits; itself without mixed precision."""
-    return X if half is None else X.astype(half, copy=False)
+class Products:
+    """The part of `Module` that multiplies, in mixed precision or not."""
 
+    training: bool
+    mixed: np.dtype | None = None  # the dtype of 16 bits that `mixed_precision` has set, if any
 
-def product(A: np.ndarray, B: np.ndarray, half: np.dtype | None, out: np.ndarray | None = None) -> np.ndarray:
-    """A B, written into `out` if it is given. With `half` both are rounded to it first."""
-    if half is None:
-        return np.matmul(A, B, out=out)
-    C = (rounded(A, half) @ rounded(B, half)).astype(np.result_type(A.dtype, B.dtype))
-    if out is None:
-        return C
-    out[...] = C
-    return out
+    def rounded(self, X: np.ndarray) -> np.ndarray:
+        """X in 16 bits in a training step of mixed precision, else X itself."""
+        return X if self.mixed is None or not self.training else X.astype(self.mixed, copy=False)
+
+    def product(self, A: np.ndarray, B: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """A B, written into `out` if it is given. In a training step of mixed precision both are rounded first."""
+        if self.mixed is None or not self.training:
+            return np.matmul(A, B, out=out)
+        C = (self.rounded(A) @ self.rounded(B)).astype(np.result_type(A.dtype, B.dtype))
+        if out is None:
+            return C
+        out[...] = C
+        return out

@@ -32,7 +32,7 @@ def test_a_linear_layer_computes_with_the_rounded_weights(shape, bias, entries, 
     linear, X = Linear(6, 11, bias, rng=0, dtype="float64"), normal(*shape)
     if bias:
         linear.b = normal(11)
-    layer = converted(linear)
+    layer = converted(linear).eval()
     assert isinstance(layer, Int8Linear) and layer.Q.shape == (11, 6)
     expected = X @ layer.matrix().T + (linear.b if bias else 0)
     np.testing.assert_allclose(layer(X), expected, atol=1e-13)
@@ -45,7 +45,7 @@ def test_a_linear_layer_computes_with_the_rounded_weights(shape, bias, entries, 
 
 def test_an_embedding_returns_its_rounded_rows(normal):
     table = Embedding(9, 4, std=1, rng=0, dtype="float64")
-    layer, ids = converted(table), np.array([[3, 0], [8, 3]])
+    layer, ids = converted(table).eval(), np.array([[3, 0], [8, 3]])
     assert isinstance(layer, Int8Embedding)
     np.testing.assert_array_equal(layer(ids), layer.W[ids])
     np.testing.assert_allclose(layer.W, table.W, atol=np.abs(table.W).max() / 250)
@@ -119,3 +119,22 @@ def test_the_memory_of_the_large_numbers_is_freed():
         assert tracemalloc.get_traced_memory()[0] < 1.5 * numbers  # bytes; it was 4 per number
     finally:
         tracemalloc.stop()
+
+
+def test_training_is_refused_with_the_way_out(model):
+    to_int8(model, least=0).train()
+    with pytest.raises(RuntimeError, match="to_int8"):
+        model.loss(np.zeros((1, 4), int), np.zeros((1, 4), int))
+
+
+def test_a_model_that_diverged_is_refused_by_name(model):
+    model.blocks[1].ffn.fc.W[3, 4] = np.nan
+    with pytest.raises(ValueError, match=r"blocks\.1\.ffn\.fc\.W"):
+        to_int8(model, least=0)
+    assert not int8_layers(model)
+
+
+def test_a_model_is_converted_once(model):
+    to_int8(model, least=0)
+    with pytest.raises(ValueError, match="already"):
+        to_int8(model, least=0)

@@ -1,6 +1,7 @@
 """A run on a device: the losses of the CPU, two numbers copied per step, and checkpoints that move between devices."""
 
 import math
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -228,3 +229,23 @@ def test_half_precision_is_refused_on_a_cpu(dataset, monkeypatch):
             Trainer(config(dataset, device, precision="float16", workers=0), dataset)
     with pytest.raises(ValueError, match="precision"):
         config(dataset, "strict", precision="float8")
+
+
+BROKEN = r"raise ImportError('====\nFailed to import CuPy.\n\nOriginal error:\n  libcuda.so.1: no such file\n====')"
+EMPTY = "class cuda:\n    class runtime:\n        getDeviceCount = lambda: 0"
+
+
+@pytest.mark.parametrize(("program", "words"), [(BROKEN, "libcuda"), (EMPTY, "none")], ids=["broken", "no device"])
+def test_why_cupy_cannot_be_used(program, words, tmp_path, monkeypatch):
+    (tmp_path / "cupy.py").write_text(program)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    backend.usable.cache_clear()
+    try:
+        place, why = backend.choose("auto")
+        assert place is backend.CPU and words in why and "\n" not in why
+        with pytest.raises(RuntimeError, match=words):
+            backend.device("cuda")
+    finally:
+        backend.usable.cache_clear()
+        sys.modules.pop("cupy", None)

@@ -11,7 +11,6 @@ from numpygpt.nn import init
 from numpygpt.nn.backend import add_rows, like
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import rows, tiny_is_zero
-from numpygpt.nn.mixed import product, rounded
 from numpygpt.nn.modules.checks import check_ids, check_sizes, check_width
 from numpygpt.nn.modules.module import Module
 
@@ -67,16 +66,16 @@ class Unembedding(Module):
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.embedding.d_model)
-        self.X = X = rounded(X, self.half)  # X itself without mixed precision
+        self.X = X = self.rounded(X)  # X itself without mixed precision
         E = self.embedding.W
-        return product(rows(X), E.T, self.half).reshape(*X.shape[:-1], len(E))  # (..., V)
+        return self.product(rows(X), E.T).reshape(*X.shape[:-1], len(E))  # (..., V)
 
     @tiny_is_zero
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., V)
         X2, dY2 = rows(self.X), rows(dY)  # (N, C), (N, V)
         if self.embedding.trains("W"):
-            self.embedding.dW += product(dY2.T, X2, self.half)  # forward: logits = X E^T   so  dE = dY^T X
-        return product(dY2, self.embedding.W, self.half).reshape(self.X.shape)  #           and dX = dY E
+            self.embedding.dW += self.product(dY2.T, X2)  # forward: logits = X E^T   so  dE = dY^T X
+        return self.product(dY2, self.embedding.W).reshape(self.X.shape)  #           and dX = dY E
 
     formula: ClassVar[Formula] = Formula(("logits = X Eᵀ",), ("dX = dlogits E,  dE = dlogitsᵀ X",))
 

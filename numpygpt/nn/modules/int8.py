@@ -52,7 +52,7 @@ class Int8(Module):
         """The whole matrix as numbers (n, width)."""
         return self.Q * self.scale[:, None]
 
-    def product(self, X: np.ndarray) -> np.ndarray:
+    def times(self, X: np.ndarray) -> np.ndarray:
         """X (N, width) times the transposed matrix: (N, n)."""
         n = len(self.Q)
         Y = np.empty((len(X), n), X.dtype, like=X)
@@ -74,6 +74,12 @@ class Int8(Module):
             block = room[: len(Q[r])]
             np.copyto(block, Q[r])
             np.matmul(X, block.T, out=Y[:, r])
+
+    def check_evaluation(self) -> None:
+        """RuntimeError in training mode."""
+        if self.training:
+            raise RuntimeError("weights in 8 bits are for inference: call eval() to use the model, or train the model "
+                               "that it was made of and convert it with to_int8 afterwards")
 
     def backward(self, dY: np.ndarray) -> NoReturn:
         raise RuntimeError(f"{type(self).__name__} has no gradient: weights in 8 bits are for inference. Train the "
@@ -98,8 +104,9 @@ class Int8Linear(Int8):
             self.param("b", linear.b)
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., in)
+        self.check_evaluation()
         check_width(self, X, self.Q.shape[1])
-        Y = self.product(rows(X))  # (N, out)
+        Y = self.times(rows(X))  # (N, out)
         if self.bias:
             Y += self.b
         return Y.reshape(*X.shape[:-1], -1)  # (..., out)
@@ -125,6 +132,7 @@ class Int8Embedding(Int8):
         return self.matrix()
 
     def forward(self, ids: np.ndarray) -> np.ndarray:
+        self.check_evaluation()
         check_ids(ids, self.n)
         ids = like(ids, self.Q)
         return self.Q[ids] * self.scale[ids][..., None]  # (..., C)
@@ -143,7 +151,7 @@ class Int8Unembedding(Module):
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.embedding.d_model)
-        return self.embedding.product(rows(X)).reshape(*X.shape[:-1], self.embedding.n)  # (..., V)
+        return self.embedding.times(rows(X)).reshape(*X.shape[:-1], self.embedding.n)  # (..., V)
 
     backward = Int8.backward
     formula: ClassVar[Formula] = Formula(("logits = (X Qᵀ) s",), ("none: for inference",))
@@ -160,8 +168,10 @@ def pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), thread_name_prefix=THREADS)
 
 
+@np.errstate(invalid="ignore")
 def quantised(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Q, scale) of the rows of W (n, width): scale = max |w| / 127 of each row, and Q = w / scale, rounded."""
+    """(Q, scale) of the rows of W (n, width): scale = max |w| / 127 of each row, and Q = w / scale, rounded. The scale of
+    a row that is not finite is not finite."""
     W = to_host(W)
     scale = np.abs(W).max(axis=1, initial=0) / LEVELS  # (n,)
     safe = np.where(scale > 0, scale, 1)  # a row of zeros
@@ -181,10 +191,15 @@ def to_int8(model: AnyModule, least: int | None = None) -> AnyModule:
     if adapters_of(model):
         raise ValueError("this model has LoRA adapters: fold them in with merge_lora first")
     chosen = matrices(model, least)
+    if not chosen and int8_layers(model):
+        raise ValueError(f"this {type(model).__name__} has weights in 8 bits already")
     if not chosen:
         raise ValueError(f"no matrix of this {type(model).__name__} has {at_least(least):,} entries or more, so none "
                          "would be faster in 8 bits")
-    put_int8(model, {id(module): converted(module) for module in chosen.values()})
+    made = {name: converted(module) for name, module in chosen.items()}
+    if wrong := [name for name, layer in made.items() if not np.isfinite(layer.scale).all()]:
+        raise ValueError(f"{wrong[0]} is not finite: the model's training diverged")
+    put_int8(model, {id(chosen[name]): layer for name, layer in made.items()})
     released(model)
     return model.eval()
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpygpt.nn import init
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import rows, tiny_is_zero
-from numpygpt.nn.mixed import product, rounded
 from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
 from numpygpt.utils.checks import boolean
@@ -47,9 +46,9 @@ class Linear(Module):
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., in)
         check_width(self, X, self.d_in)
-        X = rounded(X, self.half)  # X itself without mixed precision
+        X = self.rounded(X)  # X itself without mixed precision
         self.X = X if self.trains("W") else None
-        Y = product(rows(X), self.W, self.half)  # (N, out): one large product instead of one per sequence
+        Y = self.product(rows(X), self.W)  # (N, out): one large product instead of one per sequence
         if self.bias:
             Y += self.b
         return Y.reshape(*X.shape[:-1], self.d_out)  # (..., out)
@@ -58,10 +57,10 @@ class Linear(Module):
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., out)
         dY2 = rows(dY)  # (N, out)
         if self.trains("W"):
-            self.dW += product(rows(self.X).T, dY2, self.half)  # forward: Y = X W  so  dW = X^T dY
+            self.dW += self.product(rows(self.X).T, dY2)  # forward: Y = X W  so  dW = X^T dY
         if self.bias and self.trains("b"):
-            self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row         so  db = sum over the rows of dY
-        dX = product(dY2, self.W.T, self.half)  # forward: Y = X W                  so  dX = dY W^T
+            self.db += dY2.sum(axis=0)  # forward: Y = .. + b, on every row   so  db = sum over the rows of dY
+        dX = self.product(dY2, self.W.T)  # forward: Y = X W                  so  dX = dY W^T
         return dX.reshape(*dY.shape[:-1], self.d_in)  # (..., in)
 
     formula: ClassVar[Formula] = Formula(("Y = X W + b",), ("dX = dY Wᵀ,  dW = Xᵀ dY,  db = Σ dY",))

@@ -10,7 +10,6 @@ from numpygpt.nn import functional as F
 from numpygpt.nn.backend import entries, like
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import row_slices, rows, tiny_is_zero
-from numpygpt.nn.mixed import product, rounded
 from numpygpt.nn.modules.checks import check_array, check_ids, check_width, described
 from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
@@ -75,21 +74,21 @@ class LinearCrossEntropy(Module):
         dX = np.empty_like(X2) if self.training else None
         dE = self.dE = self.zeros(E) if self.training and self.head.embedding.trains("W") else None
         loss = 0.0
-        part, half = entries(X, LOGIT_ENTRIES), self.half
+        part = entries(X, LOGIT_ENTRIES)
         chunk = chunk_rows(len(E), part)
         room = np.empty((min(chunk, len(t)), len(E)), X2.dtype, like=X2)  # for the logits of each chunk in turn
-        X2, E = rounded(X2, half), rounded(E, half)  # themselves without mixed precision
+        X2, E = self.rounded(X2), self.rounded(E)  # themselves without mixed precision
         for s in row_slices(len(t), 1, chunk):
             logits = room[: len(t[s])]  # (rows, V)
-            product(X2[s], E.T, half, logits)  #                           forward: logits = X E^T
+            self.product(X2[s], E.T, logits)  #                            forward: logits = X E^T
             total, P = F.cross_entropy(logits, t[s], self.ignore_index)
             loss += total
             if dX is not None:
                 dlogits = F.cross_entropy_backward(P, t[s], self.ignore_index)
-                product(dlogits, E, half, dX[s])  #                                     so  dX = dlogits E
+                self.product(dlogits, E, dX[s])  #                                      so  dX = dlogits E
                 if dE is not None:
                     for v in row_slices(len(E), E.shape[1], part):  # a part of the vocabulary at a time
-                        dE[v] += product(dlogits[:, v].T, X2[s], half)  #               and dE = dlogits^T X
+                        dE[v] += self.product(dlogits[:, v].T, X2[s])  #                and dE = dlogits^T X
         self.shape, self.dX = X.shape, dX
         self.count = max(int(np.count_nonzero(targets != self.ignore_index)), 1)
         return loss / self.count

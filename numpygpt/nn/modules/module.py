@@ -10,6 +10,7 @@ import numpy as np
 
 from numpygpt.nn.backend import Device, device, on_host, to_host, write
 from numpygpt.nn.flat import Flat, Storage, arranged, gradient
+from numpygpt.nn.mixed import Products
 from numpygpt.nn.modules.checks import check_array, check_dtype
 from numpygpt.nn.modules.copies import convert, in_forward, without_caches
 from numpygpt.nn.modules.loading import fitting, found, missing
@@ -17,7 +18,7 @@ from numpygpt.nn.modules.tree import Tree, is_lasting
 from numpygpt.utils.checks import boolean
 
 
-class Module(Tree):
+class Module(Tree, Products):
     """A piece of a network with a hand-written gradient.
 
     A subclass writes `forward`, which caches on `self` what the gradient needs, and `backward`, which takes dL/doutput,

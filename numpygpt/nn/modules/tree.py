@@ -16,7 +16,6 @@ class Tree:
 
     training: bool = True
     inference: bool = False  # no backward will follow: `forward` need not prepare one
-    mixed: np.dtype | None = None  # the dtype of 16 bits of `mixed_precision`, if any
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, in the order of the attributes."""
@@ -42,11 +41,6 @@ class Tree:
                 if isinstance(value, np.random.Generator):
                     found.setdefault(id(value), (f"{prefix}.{name}" if prefix else name, value))
         return dict(found.values())
-
-    @property
-    def half(self) -> np.dtype | None:
-        """The dtype of 16 bits that products take now: in training, with mixed precision."""
-        return self.mixed if self.training else None
 
     def train(self, mode: bool = True) -> Self:
         """Training mode: dropout drops. Returns self."""

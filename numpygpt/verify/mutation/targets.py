@@ -22,7 +22,7 @@ from numpygpt.verify.check import Comparison
 FORWARD = (("GELU", F.gelu), ("SiLU", F.silu), ("LinearCrossEntropy", LinearCrossEntropy.forward),
            ("LinearCrossEntropy", LinearCrossEntropy.zeros))
 # Finds modules, deletes caches, and chooses between array libraries and dtypes that no gradient case has.
-PLUMBING = (Module, tree.Tree, tree, copies, backend, mixed)
+PLUMBING = (Module, tree.Tree, tree, copies, backend, mixed, mixed.Products)
 ROOMS = ("numpygpt.nn.", "numpygpt.models.")
 
 
