@@ -28,6 +28,7 @@ from numpygpt.inspection.score_report import COLUMNS, report
 from numpygpt.models import GPT
 from numpygpt.models.generate import Sampling, blas_for, steps
 from numpygpt.nn.backend import choose
+from numpygpt.nn.modules.int8 import int8_layers
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.tokenizer.prompts import check_stop, remarks
 from numpygpt.training.restore import Source, restore
@@ -90,11 +91,12 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--num-samples must be at least 1, got {args.num_samples}")
     if args.seed < 0:
         raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    place, why = choose(args.device)
     with ProgressBars() as bars:
         model, tokenizer, source = restore(args.run, args.pretrained, int8=args.int8, progress=bars)
-    place, why = choose(args.device)
     model.to(place)
-    source = replace(source, device=f"{place.name} ({why})")
+    bits = ", large matrices in 8 bits" if int8_layers(model) else ""
+    source = replace(source, device=f"{place.name} ({cli.with_flags(why)}){bits}")
     if args.score is not None:
         return score(args.score, model, tokenizer, source)
     stop_notes = []

@@ -265,14 +265,15 @@ def jax_step(case: Case) -> Step:
     return step
 
 
-def huggingface_decode(case: Case, device: str = "cpu") -> Step:
+def huggingface_decode(case: Case, device: str = "cpu", model: Any = None) -> Step:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=case.V, n_positions=case.T, n_embd=case.C, n_layer=case.L,
-                                       n_head=case.H, bos_token_id=0, eos_token_id=None, pad_token_id=0)).eval()
-    model, start = model.to(device), torch.zeros((1, 1), dtype=torch.long, device=device)
+    model = model or GPT2LMHeadModel(GPT2Config(
+        vocab_size=case.V, n_positions=case.T, n_embd=case.C, n_layer=case.L, n_head=case.H, bos_token_id=0,
+        eos_token_id=None, pad_token_id=0))
+    model, start = model.eval().to(device), torch.zeros((1, 1), dtype=torch.long, device=device)
 
     def step() -> int:
         with torch.inference_mode():

@@ -81,7 +81,7 @@ def unmasked(out: Path, more: list[str]) -> RunData:
     return load_run(out)
 
 
-def no_mask(n: int, dtype: np.dtype, xp: ModuleType) -> np.ndarray:
+def no_mask(n: int, dtype: np.dtype, xp: ModuleType, gpu: int) -> np.ndarray:
     return xp.zeros((n, n), dtype)
 
 

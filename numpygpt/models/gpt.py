@@ -19,6 +19,7 @@ from numpygpt.nn.modules.attention import KVCache
 from numpygpt.nn.modules.checks import check_pad, described
 from numpygpt.nn.modules.dropout import Dropout
 from numpygpt.nn.modules.embedding import Embedding, Unembedding
+from numpygpt.nn.modules.int8 import int8_layers
 from numpygpt.nn.modules.loss import CrossEntropyLoss, LinearCrossEntropy
 from numpygpt.nn.modules.module import Module
 from numpygpt.nn.recompute import Inputs
@@ -206,7 +207,8 @@ class GPT(Module):
         pretrained.save(self, folder, tokenizer, dtype)
 
     def extra_repr(self) -> str:
-        return f"{self.n_params():,} parameters"
+        in_8_bits = sum(layer.Q.size for layer in int8_layers(self).values())
+        return f"{self.n_params() + in_8_bits:,} parameters"
 
 
 def from_logits(model: GPT, scale: float) -> np.ndarray:

@@ -23,7 +23,12 @@ DEVICE_ENTRIES = 1 << 26  # of a tile on a GPU: enough to fill it, and 256 MB in
 
 def xp_of(x: Any) -> ModuleType:
     """The module that the array's functions are in: numpy or cupy."""
-    return np if isinstance(x, (np.ndarray, np.generic)) else sys.modules[type(x).__module__]
+    return np if on_host(x) else sys.modules[type(x).__module__]
+
+
+def gpu_of(x: Any) -> int:
+    """The number of the GPU that the array is on; 0 on the host."""
+    return getattr(getattr(x, "device", None), "id", 0)
 
 
 def is_array(x: Any) -> bool:
@@ -63,7 +68,7 @@ def address(x: Any) -> int:
 
 
 def entries(x: Any, n: int) -> int:
-    """How many entries of x to work on at once: `n` where they should stay in the processor's cache."""
+    """How many entries of x to work on at once: `n` on the CPU, so that they stay in the processor's cache."""
     return n if on_host(x) else DEVICE_ENTRIES
 
 
@@ -130,7 +135,7 @@ def hashed(key: int, X: Any) -> Any:
 @dataclass(frozen=True)
 class Device:
     """A place for arrays. `put` moves an array there, and `holds` says whether it is there. `about` describes the
-    machine, and `free` says how many bytes of its memory are not in use; None if nobody knows."""
+    machine, and `free` says how many bytes of its memory are not in use; None if unknown."""
 
     name: str
     put: Callable[[Any], Any]
@@ -165,10 +170,14 @@ def usable(index: int) -> Device:
         if index >= count:
             raise ValueError(f"device cuda:{index} does not exist: this computer has {count}, counted from 0")
         cupy.cuda.Device(index).use()
-        cupy.zeros(1).sum()  # a kernel: the driver and the CUDA libraries must fit CuPy
+        probe = cupy.ones((2, 2), np.float32)
+        float((probe @ probe).sum())  # kernels and a product: the driver and the CUDA libraries must fit CuPy
         properties = cupy.cuda.runtime.getDeviceProperties(index)
-    except (RuntimeError, OSError, ImportError) as error:
-        raise RuntimeError(f"CuPy finds no CUDA device that it can use ({last_line(error)})") from error
+    except ValueError:
+        raise
+    except Exception as error:  # CuPy's own, of many kinds
+        raise RuntimeError(f"CuPy finds no GPU that it can use: {last_line(error)}. nvidia-smi shows the "
+                           "driver") from error
 
     def free() -> int:
         return cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes()
@@ -201,7 +210,7 @@ def choose(name: str) -> tuple[Device, str]:
     raises."""
     if name != "auto":
         found = device(name)
-        return found, found.about or "as asked"
+        return found, found.about or "as `device` says"
     try:
         found = device("cuda")
         return found, found.about

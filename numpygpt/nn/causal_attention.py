@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpygpt.nn.backend import entries, like, random_halves, xp_of
+from numpygpt.nn.backend import entries, gpu_of, like, random_halves, xp_of
 from numpygpt.nn.functional import row_slices, softmax_in_place, tiny_is_zero
 
 SCORE_ENTRIES = 1 << 17  # scores of a tile: about half a megabyte, which stays in the L2 cache
@@ -118,7 +118,8 @@ def scores(Q: np.ndarray, K: np.ndarray, pad: np.ndarray | None = None) -> np.nd
     rows = Q.shape[-2]
     S = Q @ K.swapaxes(-1, -2)
     if rows > 1:  # a single row sees everything
-        S[..., -rows:] += causal_mask(max(rows, ROWS), S.dtype, xp_of(S))[:rows, :rows]
+        n = max(ROWS, 1 << (rows - 1).bit_length())  # few different ones: each is stored
+        S[..., -rows:] += causal_mask(n, S.dtype, xp_of(S), gpu_of(S))[:rows, :rows]
     if pad is not None:
         np.copyto(S, -np.inf, where=like(hidden(pad, *S.shape[-2:]), S))
     return S
@@ -132,8 +133,8 @@ def hidden(pad: np.ndarray, rows: int, seen: int) -> np.ndarray:
     return (key < first) & (query >= first)
 
 
-@functools.lru_cache
-def causal_mask(n: int, dtype: np.dtype, xp: ModuleType = np) -> np.ndarray:
+@functools.lru_cache(maxsize=8)
+def causal_mask(n: int, dtype: np.dtype, xp: ModuleType = np, gpu: int = 0) -> np.ndarray:
     """(n, n): -inf above the diagonal, else 0. A token sees itself and the tokens before it. Do not write into it."""
     return xp.triu(xp.full((n, n), -np.inf, dtype), k=1)
 

@@ -12,7 +12,6 @@ from typing import Any
 from numpygpt.data import TokenDataset
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
-from numpygpt.nn.modules.int8 import int8_layers
 from numpygpt.nn.modules.rotary import parse_scaling
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer, load_tokenizer
@@ -62,16 +61,12 @@ class Base:
 
     def model(self, c: Config | None = None, int8: bool = False) -> GPT:
         """Return the model with its parameters, for a pretrained model with `int8` in 8 bits. With `c`, it has the
-        configuration and the seed of that run. ValueError if its weights have 8 bits and a run is to train them."""
+        configuration and the seed of that run."""
         if self.checkpoint is None:
             from numpygpt.models import pretrained
 
-            found = pretrained.load(self.path, make=lambda config: GPT(c.model, seed=c.seed) if c else GPT(config),
-                                    int8=int8)
-            if c and int8_layers(found):
-                raise ValueError(f"{display_path(self.path)} holds weights in 8 bits, which cannot be trained: start "
-                                 "from the model that it was made of")
-            return found
+            return pretrained.load(self.path, make=lambda config: GPT(c.model, seed=c.seed) if c else GPT(config),
+                                   int8=int8)
         from numpygpt.training.restore import load_model  # whose checkpoints may name a base in turn
 
         found = load_model(self.path)[0]
@@ -127,6 +122,13 @@ def is_pretrained(name: str | Path) -> bool:
     return path.suffix == ".gguf" or not (run or re.fullmatch(NAME, str(name)) is None)
 
 
+def holds_int8(folder: Path) -> bool:
+    """Return whether the weights of a model folder have 8 bits."""
+    from numpygpt.models import pretrained
+
+    return pretrained.holds_int8(folder)
+
+
 def ids_of(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the parts of a tokenizer that decide the ids of a text."""
     return {name: value for name, value in tokenizer.to_dict().items() if name not in NOT_IDS}
@@ -165,12 +167,16 @@ def base_of(header: Mapping[str, Any]) -> Base | None:
 
 
 def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
-    """Return the configuration with the architecture of its base. ValueError for a flag that asks for another one.
+    """Return the configuration with the architecture of its base. ValueError for a flag that asks for another one, and
+    for a base with weights in 8 bits.
 
     The context may be shorter than the base's. It is `context` if that is given. Else it is the base's, or, for a
     pretrained model, the preset's, because published contexts are longer than most machines can train. A pretrained
     model that a flag names keeps its own dropout, since the preset's was chosen for another model.
     """
+    if base.checkpoint is None and holds_int8(base.path):
+        raise ValueError(f"{display_path(base.path)} holds weights in 8 bits, which cannot be trained: start from the "
+                         "float32 model")
     of_base = replace(config, model=base.config)
     shape = {s.key: s.value(of_base) for s in SETTINGS if s.of_model and s.fixed and s.key not in FREE}
     for name, value in flags.items():

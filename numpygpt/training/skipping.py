@@ -55,8 +55,8 @@ class Skipping:
         return {name: rule.state_dict() for name, rule in self.rules.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned. A rule that it lacks starts anew: it was switched on later. Raises
-        ValueError for a damaged one."""
+        """Restore what `state_dict` returned. A rule that the state lacks starts from its defaults: it was switched on
+        later. Raises ValueError for anything else: a checkpoint may be untrusted."""
         for name, rule in self.rules.items():
             if isinstance(state.get(name), dict):
                 rule.load_state_dict(state[name])

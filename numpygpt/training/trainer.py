@@ -123,7 +123,7 @@ class Trainer:
         with np.errstate(all="ignore"):
             norm = clip_grad_norm(self.model, c.clip or math.inf, self.parallel.map_own, self.parallel.total,
                                   self.skipping.scale)
-        loss = float(loss)  # not earlier: on a GPU, reading a number waits for all that was asked for before it
+        loss = float(loss)  # on a GPU, float() waits for all earlier work, so the loss is read last
         overflow = self.skipping.is_overflow(norm)
         if not math.isfinite(loss) or not (math.isfinite(norm) or overflow):
             what = f"the {'gradient' if math.isfinite(loss) else 'loss'} of step {self.step + 1}"

@@ -64,10 +64,11 @@ ABSENT = {
     "epochs num-epochs n-epochs num-train-epochs max-epochs":
         "the length of a run is counted in updates: give --steps, and --dry-run says how often they read the text",
     "device gpu gpus cuda cpu mps n-gpu num-gpus devices accelerator no-cuda":
-        "NumPy computes on the processor: leave it out (--workers is the number of threads)",
-    "device gpu cuda cpu": "NumPy computes on the processor: leave it out",
+        "--device is cpu, cuda or cuda:N, for train.py and sample.py; other scripts use the CPU (--workers is the "
+        "number of threads)",
+    "device gpu cuda cpu": "this script uses the CPU: leave it out",
     "compile backend jit": "nothing is compiled: leave it out",
-    "fp16 bf16 amp mixed-precision half": "--dtype is float32 or float64, as processors have no half precision",
+    "fp16 bf16 amp mixed-precision half": "--precision float16 or bfloat16, on a GPU",
     "lr-scheduler lr-schedule scheduler lr-scheduler-type decay-lr lr-decay-iters lr-decay-steps":
         "the learning rate rises over --warmup steps and then falls along a cosine to --min-lr at the last step",
     "greedy do-sample": "--temperature 0 always takes the likeliest token",

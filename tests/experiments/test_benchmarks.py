@@ -152,8 +152,10 @@ def test_parity_is_a_line_per_layer(monkeypatch):
     lines = gpu.parity(strict.DEVICE)
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["Linear", "GELU"]
     assert all(line.endswith("| equal |") for line in lines[2:])
-    monkeypatch.setattr(gpu, "difference", lambda make, inputs, place, dtype: 1e-3)
-    assert all(line.endswith("| DIFFERENT |") for line in gpu.parity(strict.DEVICE)[2:])
+    for wrong in (1e-3, float("nan")):
+        errors = iter([0.0, 0.0, wrong] + [0.0] * 1000)
+        monkeypatch.setattr(gpu, "difference", lambda make, inputs, place, dtype, errors=errors: next(errors))
+        assert gpu.parity(strict.DEVICE)[2].endswith("| DIFFERENT |")
 
 
 def test_which_peers_are_compared():

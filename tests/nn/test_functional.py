@@ -44,6 +44,14 @@ def test_cross_entropy_by_hand():
     np.testing.assert_allclose(dlogits, [[0.5, -0.75, 0.25], [0.1, 0.1, -0.2], [0, 0, 0]], atol=1e-15)
 
 
+def test_an_infinite_loss_of_an_ignored_target_counts_for_nothing():
+    """An ignored row reads index 0, whose logit may be forbidden."""
+    logits = np.array([[-np.inf, 1.0, 2.0], [0.0, 1.0, 2.0]])
+    total, P = F.cross_entropy(logits, np.array([-1, 1]))
+    assert total == pytest.approx(np.log(np.exp([0, 1, 2]).sum()) - 1)
+    assert np.isfinite(F.cross_entropy_backward(P, np.array([-1, 1]))).all()
+
+
 def test_rows_of_the_cross_entropy_gradient_sum_to_zero(normal):
     targets = np.array([0, 5, -1, 2])
     _, P = F.cross_entropy(normal(4, 6).copy(), targets)

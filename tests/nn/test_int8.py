@@ -34,7 +34,7 @@ def test_a_linear_layer_computes_with_the_rounded_weights(shape, bias, entries, 
         linear.b = normal(11)
     layer = converted(linear).eval()
     assert isinstance(layer, Int8Linear) and layer.Q.shape == (11, 6)
-    expected = X @ layer.matrix().T + (linear.b if bias else 0)
+    expected = X @ (layer.Q.T * layer.scale.astype(np.float64)) + (linear.b if bias else 0)
     np.testing.assert_allclose(layer(X), expected, atol=1e-13)
     assert 0 < np.abs(layer(X) - linear(X)).max() < 0.05
     with pytest.raises(RuntimeError):
@@ -138,3 +138,15 @@ def test_a_model_is_converted_once(model):
     to_int8(model, least=0)
     with pytest.raises(ValueError, match="already"):
         to_int8(model, least=0)
+
+
+SIZES = [("float16", 7e-4), ("float16", 1e-6), ("float32", 2e-43), ("float64", 1.0)]
+
+
+@pytest.mark.parametrize(("dtype", "size"), SIZES)
+def test_small_numbers_keep_their_sign(dtype, size):
+    W = (np.array([[1.0, -1.0, 0.5], [-1.0, 1.0, 0.0]]) * size).astype(dtype)
+    Q, scale = quantised(W)
+    assert scale.dtype == np.float32 and Q.min() >= -127
+    assert (np.sign(Q[:, :2]) == [[1, -1], [-1, 1]]).all()
+    np.testing.assert_allclose(Q * scale[:, None], W.astype(np.float32), atol=max(size / 200, 2e-43))

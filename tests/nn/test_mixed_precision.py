@@ -119,3 +119,17 @@ def test_adapters_learn_beside_a_rounded_base(dtype):
 def test_other_dtypes_are_refused(name):
     with pytest.raises(ValueError, match="float16"):
         mixed_precision(Linear(2, 2), name)
+
+
+def test_the_heads_gradient_does_not_overflow_with_many_rows():
+    """It is a sum over the rows of a chunk, before any loss scale."""
+    rng = np.random.default_rng(0)
+    head = Unembedding(5, 4, rng=0)
+    fused = mixed_precision(LinearCrossEntropy(head), "float16")
+    X = (6 + rng.standard_normal((65_536, 4))).astype(np.float32)
+    for place in ("cpu", strict.DEVICE):
+        fused.to(place)
+        loss = fused(X if place == "cpu" else strict.asarray(X), np.zeros(len(X), int))
+        fused.backward()
+        assert np.isfinite(float(loss)) and np.isfinite(to_host(head.embedding.dW)).all()
+        head.zero_grad()

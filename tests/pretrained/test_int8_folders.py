@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +15,10 @@ from model_files import GPT2, LLAMA, QWEN2, arrays_of, write_folder
 
 from numpygpt import GPT
 from numpygpt.models.pretrained import load
-from numpygpt.nn import to_int8
+from numpygpt.nn import apply_lora, to_int8
 from numpygpt.nn.modules import int8
 from numpygpt.nn.modules.int8 import int8_layers
-from numpygpt.training.base import Base
+from numpygpt.training.base import Base, adopted
 from numpygpt.training.config import Config
 from numpygpt.training.restore import restore
 
@@ -42,12 +41,19 @@ def test_a_folder_in_8_bits_holds_the_converted_model(folder, tmp_path):
     load(folder).save_pretrained(tmp_path / "a", dtype="int8")
     small = load(tmp_path / "a")
     np.testing.assert_array_equal(small(X)[0], expected)
-    small.save_pretrained(tmp_path / "b")
+    small.save_pretrained(tmp_path / "b", dtype="int8")
     assert (tmp_path / "b" / "model.safetensors").read_bytes() == (tmp_path / "a" / "model.safetensors").read_bytes()
     np.testing.assert_allclose(expected, load(folder)(X)[0], atol=0.1 * np.abs(expected).max())
     stored = safetensors_numpy.load_file(tmp_path / "a" / "model.safetensors")
     matrices = {name for name, array in stored.items() if array.dtype == np.int8}
     assert len(matrices) > 4 and all(stored[f"{name}_scale"].dtype == np.float32 for name in matrices)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_model_in_8_bits_is_not_saved_as_something_else(dtype, folder, tmp_path):
+    with pytest.raises(ValueError, match="int8"):
+        load(folder, int8=True).save_pretrained(tmp_path / "a", dtype=dtype)
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_matrix_takes_a_quarter_of_the_file(tmp_path):
@@ -77,9 +83,10 @@ def test_a_run_and_a_pretrained_model_are_restored_in_8_bits(tmp_path):
 def test_weights_in_8_bits_cannot_be_trained_further(tmp_path):
     model, tokenizer = save_llama(tmp_path / "llama")
     model.save_pretrained(tmp_path / "small", tokenizer, dtype="int8")
-    base = Base.find(str(tmp_path / "small"))
     with pytest.raises(ValueError, match="8 bits"):
-        base.model(replace(Config(), model=base.config))
+        adopted(Config(), Base.find(str(tmp_path / "small")), {})
+    with pytest.raises(ValueError, match="8 bits"):
+        apply_lora(load(tmp_path / "small"), rank=2)
 
 
 def rewritten(folder, change):

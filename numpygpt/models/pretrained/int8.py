@@ -69,7 +69,7 @@ def put_rows(model: GPT, tensors: Iterable[tuple[Part, Stored]], int8: bool) -> 
         raise ValueError(f"{wrong[0]} has 8 bits, and only matrices may")
     chosen = stored | (set(matrices(model)) if int8 else set())
     if int8 and not chosen:
-        raise ValueError("no matrix of this model is large enough to be faster in 8 bits: leave out `int8`")
+        raise ValueError("no matrix of this model is large enough for 8 bits to save much: leave out `int8`")
     made = {id(every[name]): empty(every[name]) for name in chosen}
     found = {name: made[id(every[name])] for name in chosen}
     put_int8(model, made)

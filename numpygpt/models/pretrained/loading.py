@@ -12,7 +12,7 @@ import numpy as np
 
 from numpygpt.models.config import ModelConfig
 from numpygpt.models.gpt import GPT
-from numpygpt.models.pretrained.families import Family, Part, family_of
+from numpygpt.models.pretrained.families import INT8, Family, Part, family_of
 from numpygpt.models.pretrained.int8 import put_rows, read_rows, scales_of
 from numpygpt.models.pretrained.needed import read_object
 from numpygpt.models.pretrained.safetensors_files import Stored, has_weights, read_tensors
@@ -34,6 +34,11 @@ def is_model_folder(path: str | os.PathLike[str]) -> bool:
 def config_of(path: str | os.PathLike[str]) -> ModelConfig:
     """The configuration of a model folder, without its weights. FileNotFoundError or ValueError."""
     return described(Path(path))[1]
+
+
+def holds_int8(folder: Path) -> bool:
+    """Whether the weights of a model folder have 8 bits, by its config.json."""
+    return read_object(folder / "config.json").get("quantization_config") == INT8
 
 
 def described(folder: Path) -> tuple[Family, ModelConfig]:

@@ -20,6 +20,7 @@ from numpygpt.models.pretrained.int8 import Rows
 from numpygpt.models.pretrained.safetensors_files import NAMES, SINGLE, numpy_dtype, write_file
 from numpygpt.models.pretrained.tokenizers import write_files
 from numpygpt.nn.backend import to_host
+from numpygpt.nn.modules.int8 import int8_layers
 from numpygpt.nn.skeleton import skeleton
 from numpygpt.tokenizer import Tokenizer
 from numpygpt.utils.files import remove_unused, sync_folder, write_whole, writing
@@ -33,8 +34,8 @@ def save(model: GPT, folder: str | os.PathLike[str], tokenizer: Tokenizer | None
     """Write config.json, model.safetensors and the tokenizer's files, next to `folder` first, which is renamed at the
     end. A folder that an earlier call wrote is replaced.
 
-    Numbers are rounded to `dtype`: float32, float16, bfloat16 or float64. With int8, or if the model is in 8 bits
-    already (see `to_int8`), large matrices have 8 bits and a scale per row, a form that only this package reads.
+    Numbers are rounded to `dtype`: float32, float16, bfloat16 or float64. With int8, large matrices have 8 bits and a
+    scale per row (see `to_int8`), a form that only this package reads.
     ValueError that names what no family of models can express, or files in the folder that are not a model's.
     """
     if dtype not in NAMES:
@@ -44,6 +45,9 @@ def save(model: GPT, folder: str | os.PathLike[str], tokenizer: Tokenizer | None
     config = expressed(model)
     family, values = family_for(config)
     parts = list(parts_of(family, config, model))
+    if dtype != "int8" and int8_layers(model):
+        raise ValueError(f"this model's weights have 8 bits, so it cannot be saved in {dtype}: give dtype='int8', or "
+                         "save the model that it was made of")
     small, rows = dtype, Rows(model, dtype == "int8")
     if rows.layers:
         small, values = "float32", values | {"quantization_config": INT8}

@@ -37,14 +37,14 @@ class Int8(Module):
     Q: np.ndarray
     scale: np.ndarray
 
-    def __init__(self, n: int, width: int, dtype: np.typing.DTypeLike):
+    def __init__(self, n: int, width: int):
         self.constant("Q", np.zeros((n, width), np.int8))
-        self.constant("scale", np.zeros(n, dtype))
+        self.constant("scale", np.zeros(n, np.float32))
 
     def set(self, W: np.ndarray, first: int = 0) -> None:
         """Store W (m, width) as the m rows from `first` on, some rows at a time."""
         for r in row_slices(len(W), W.shape[1], entries(self.Q, BLOCK_ENTRIES)):
-            Q, scale = quantised(W[r].astype(self.scale.dtype))
+            Q, scale = quantised(W[r])
             at = slice(first + r.start, first + r.start + len(Q))
             self.Q[at], self.scale[at] = like(Q, self.Q), like(scale, self.scale)
 
@@ -98,7 +98,7 @@ class Int8Linear(Int8):
     b: np.ndarray
 
     def __init__(self, linear: Linear):
-        super().__init__(linear.d_out, linear.d_in, linear.W.dtype)
+        super().__init__(linear.d_out, linear.d_in)
         self.d_in, self.d_out, self.bias = linear.d_in, linear.d_out, linear.bias
         if self.bias:
             self.param("b", linear.b)
@@ -123,7 +123,7 @@ class Int8Embedding(Int8):
     """Y = s_id q_id: row `id` of the table. ids: (...), Q: (n, C), scale: (n,), Y: (..., C)."""
 
     def __init__(self, embedding: Embedding):
-        super().__init__(embedding.n, embedding.d_model, embedding.W.dtype)
+        super().__init__(embedding.n, embedding.d_model)
         self.n, self.d_model = embedding.n, embedding.d_model
 
     @property
@@ -170,12 +170,13 @@ def pool(process: int) -> ThreadPoolExecutor:
 
 @np.errstate(invalid="ignore")
 def quantised(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Q, scale) of the rows of W (n, width): scale = max |w| / 127 of each row, and Q = w / scale, rounded. The scale of
-    a row that is not finite is not finite."""
-    W = to_host(W)
+    """(Q, scale) of the rows of W (n, width): scale = max |w| / 127 of each row, and Q = w / scale, rounded. The scale
+    of a row that is not finite is not finite."""
+    W = to_host(W).astype(np.float32)
     scale = np.abs(W).max(axis=1, initial=0) / LEVELS  # (n,)
     safe = np.where(scale > 0, scale, 1)  # a row of zeros
-    return np.rint(W / safe[:, None]).astype(np.int8), scale
+    Q = np.clip(np.rint(W / safe[:, None]), -LEVELS, LEVELS)  # a scale near float32's smallest number is rounded
+    return Q.astype(np.int8), scale
 
 
 AnyModule = TypeVar("AnyModule", bound=Module)
@@ -194,8 +195,8 @@ def to_int8(model: AnyModule, least: int | None = None) -> AnyModule:
     if not chosen and int8_layers(model):
         raise ValueError(f"this {type(model).__name__} has weights in 8 bits already")
     if not chosen:
-        raise ValueError(f"no matrix of this {type(model).__name__} has {at_least(least):,} entries or more, so none "
-                         "would be faster in 8 bits")
+        raise ValueError(f"no matrix of this {type(model).__name__} has {at_least(least):,} entries or more, so 8 "
+                         "bits would save little: use it as it is")
     made = {name: converted(module) for name, module in chosen.items()}
     if wrong := [name for name, layer in made.items() if not np.isfinite(layer.scale).all()]:
         raise ValueError(f"{wrong[0]} is not finite: the model's training diverged")

@@ -103,6 +103,8 @@ def apply_lora(model: Module, targets: Iterable[str] = ("attn.qkv", "ffn"), rank
     if adapters_of(model):
         raise ValueError("this model has LoRA adapters already: fold them in with merge_lora, or load the model again")
     linears = {name: module for name, module in model.named_modules() if isinstance(module, Linear)}
+    if not linears:
+        raise ValueError(f"this {type(model).__name__} has no Linear to adapt; weights in 8 bits cannot be trained")
     if unknown := [target for target in targets if not any(has_part(name, target) for name in linears)]:
         raise ValueError(f"no Linear of this {type(model).__name__} is named {' or '.join(map(repr, unknown))}; there "
                          f"are: {', '.join(dict.fromkeys(map(without_numbers, linears)))}")

@@ -181,7 +181,7 @@ class Module(Tree, Products):
         """Move parameters, gradients and constants to a device, "cpu", "cuda" or "cuda:N", and drop the caches. Returns
         self.
 
-        Optimisers and workers that were made before must be made again. ValueError for a name that is no device's,
+        Optimisers and workers that were made before must be made again. ValueError for an unknown device name,
         RuntimeError that says why a device cannot be used.
         """
         target = device(place)

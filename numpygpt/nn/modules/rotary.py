@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from numpygpt.nn.backend import like, xp_of
+from numpygpt.nn.backend import gpu_of, like, xp_of
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.modules.checks import check_sizes, check_width
 from numpygpt.nn.modules.module import Module
@@ -37,7 +37,7 @@ class Rotary(Module):
         check_width(self, X, self.d_k, axes=4)
         last = end_of(X, start, self.max_len)
         length = min(self.max_len, 1 << last.bit_length())
-        cos, sin = angles(self.d_k, length, self.theta, self.scaling, X.dtype, xp_of(X))
+        cos, sin = angles(self.d_k, length, self.theta, self.scaling, X.dtype, xp_of(X), gpu_of(X))
         at = slice(start, last)
         if not isinstance(start, int):
             at = like(np.maximum(np.add.outer(start, np.arange(X.shape[2])), 0)[..., None, :], X)  # (B, 1, T)
@@ -73,7 +73,8 @@ def turned(X: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=16)  # one table for all layers of a model
-def angles(d_k: int, length: int, theta: float, scaling: str, dtype: np.dtype, xp: ModuleType = np) -> Table:
+def angles(d_k: int, length: int, theta: float, scaling: str, dtype: np.dtype, xp: ModuleType = np,
+           gpu: int = 0) -> Table:
     """cos and sin of the angles at positions 0 to length - 1. The angles are products of float32 numbers, as in the
     programs that train such models: at long distances the rounding shows. Do not write into them."""
     angle = np.arange(length, dtype=np.float32)[:, None] * frequencies(d_k, theta, scaling).astype(np.float32)

@@ -13,7 +13,8 @@ SWAPPED: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Gt: (ast.GtE, ast.LtE), ast.Lt: (ast.LtE, ast.GtE), ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,)}
-PRODUCTS = frozenset({"einsum", "matmul", "vecdot", "multiply", "subtract"})  # of NumPy: the arguments are factors
+MATRIX_PRODUCTS = frozenset({"matmul", "product"})  # NumPy's, and that of a layer
+PRODUCTS = MATRIX_PRODUCTS | {"einsum", "vecdot", "multiply", "subtract"}  # the arguments are factors
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,11 @@ def in_call(node: ast.Call, names: Names) -> Iterator[Change]:
             else:
                 yield Change(argument, ast.Call(attribute("np", "ones_like"), [argument], []), "factor dropped")
                 yield from another_operand(argument, names)
-    if name == "matmul":
-        yield Change(node.args[0], transposed(node.args[0]), "transposed")
-        yield Change(node.args[1], transposed(node.args[1]), "transposed")
+    if name in MATRIX_PRODUCTS:
+        left, right, *more = node.args
+        yield Change(left, transposed(left), "transposed")
+        yield Change(right, transposed(right), "transposed")
+        yield Change(node, ast.Call(node.func, [right, left, *more], node.keywords), "factors exchanged")
 
 
 def in_sum(node: ast.Call, summed: ast.expr) -> Iterator[Change]:
