@@ -70,8 +70,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
     add("--device", default="auto", metavar="NAME",
         help="cpu, cuda or cuda:N (an NVIDIA GPU, through CuPy); auto: a GPU if it can be used")
     add("--int8", action="store_true",
-        help="hold large matrices in 8 bits: a quarter of the memory, and less to read for each token; the text may "
-             "differ a little")
+        help="hold large matrices in 8 bits: a quarter of the memory; the text may differ a little")
     add("--explain", action="store_true",
         help="show for each step the most likely tokens with their probabilities, and the rank and surprise of the "
              "token that was drawn")

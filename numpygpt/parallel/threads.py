@@ -19,10 +19,11 @@ from numpygpt.parallel.blas import blas_threads
 from numpygpt.parallel.group import LOCAL, Group
 from numpygpt.parallel.sharded import Sharded, choose_streams
 from numpygpt.utils.checks import integer
-from numpygpt.utils.cores import THREADS
 from numpygpt.utils.signals import signals_wait
 
 __all__ = ["THREADS", "DataParallel", "blas_threads"]
+
+THREADS = "numpygpt-worker"  # the names of all workers' threads begin with this
 
 
 class DataParallel(Sharded):

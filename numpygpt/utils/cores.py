@@ -1,10 +1,8 @@
-"""The number of cores, and the name of threads that use them."""
+"""The number of cores."""
 
 from __future__ import annotations
 
 import os
-
-THREADS = "numpygpt-worker"  # the names of all our threads that only work while somebody waits for them begin with this
 
 
 def cores() -> int:

@@ -131,7 +131,7 @@ def write_file(path: Path, tensors: Mapping[str, tuple[str, tuple[int, ...]]], a
         for (name, (dtype, shape)), array in zip(tensors.items(), arrays, strict=True):
             kind = numpy_dtype(dtype)
             with np.errstate(over="ignore"):
-                stored = np.ascontiguousarray(array, kind)  # rounds to nearest, ties to even
+                stored = np.ascontiguousarray(array, kind)  # to nearest, ties to even (bfloat16: of float32)
             if stored.shape != shape or not np.isfinite(stored).all():
                 raise ValueError(f"{name} is not finite in {dtype}: the model diverged, or its numbers need float32")
             file.write(stored.data if kind.kind in "fi" else stored.view(np.uint16).data)

@@ -6,15 +6,12 @@ The products are computed in the dtype of the input, from a block of rows at a t
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, NoReturn, TypeVar
 
 import numpy as np
 
-from numpygpt.nn.backend import entries, like, on_host, to_host
+from numpygpt.nn.backend import entries, like, to_host
 from numpygpt.nn.cost import Call, Cost, Formula
 from numpygpt.nn.functional import row_slices, rows
 from numpygpt.nn.modules.checks import check_ids, check_width
@@ -22,12 +19,9 @@ from numpygpt.nn.modules.embedding import Embedding, Unembedding
 from numpygpt.nn.modules.linear import Linear
 from numpygpt.nn.modules.lora import adapters_of, put_in_place
 from numpygpt.nn.modules.module import Module
-from numpygpt.utils.cores import THREADS, cores
 
 LEVELS = 127  # -127 to 127: without -128 the range is symmetric
 BLOCK_ENTRIES = 1 << 18  # of a block of weights: 1 MB in float32, which stays in the cache until it is multiplied
-SHARED_ENTRIES = 1 << 20  # of a matrix whose rows the cores share: a smaller one takes less time than handing it over
-FEW_ROWS = 8  # of X: with more, the time is that of the products, which BLAS shares itself
 LEAST_ENTRIES = 1 << 18  # of a matrix: a smaller one stays in the cache as it is, and is faster in float32
 
 
@@ -54,26 +48,16 @@ class Int8(Module):
 
     def times(self, X: np.ndarray) -> np.ndarray:
         """X (N, width) times the transposed matrix: (N, n)."""
-        n = len(self.Q)
+        n, width = self.Q.shape
         Y = np.empty((len(X), n), X.dtype, like=X)
-        threads = cores() if on_host(X) and len(X) <= FEW_ROWS and self.Q.size >= SHARED_ENTRIES else 1
-        parts = [slice(n * i // threads, n * (i + 1) // threads) for i in range(threads)]
-        others = [pool(os.getpid()).submit(self.multiply, X, part, Y) for part in parts[1:]]
-        self.multiply(X, parts[0], Y)
-        for other in others:
-            other.result()
+        size = entries(X, BLOCK_ENTRIES)
+        room = np.empty((min(n, max(1, size // width)), width), X.dtype, like=X)  # for each block in turn
+        for r in row_slices(n, width, size):
+            block = room[: len(self.Q[r])]
+            np.copyto(block, self.Q[r])
+            np.matmul(X, block.T, out=Y[:, r])
         Y *= self.scale
         return Y
-
-    def multiply(self, X: np.ndarray, part: slice, Y: np.ndarray) -> None:
-        """Write X times some rows of Q into the same columns of Y, a block of rows at a time."""
-        Q, Y, width = self.Q[part], Y[:, part], self.Q.shape[1]
-        size = entries(X, BLOCK_ENTRIES)
-        room = np.empty((min(len(Q), max(1, size // width)), width), X.dtype, like=X)  # for each block in turn
-        for r in row_slices(len(Q), width, size):
-            block = room[: len(Q[r])]
-            np.copyto(block, Q[r])
-            np.matmul(X, block.T, out=Y[:, r])
 
     def check_evaluation(self) -> None:
         """RuntimeError in training mode."""
@@ -160,12 +144,6 @@ class Int8Unembedding(Module):
         n, width = self.embedding.Q.shape
         call.check(self, width)
         return Cost(call.wide(n), 2 * call.rows * n * width + n * width + call.rows * n)
-
-
-@functools.cache
-def pool(process: int) -> ThreadPoolExecutor:
-    """The threads of this process that multiply beside the caller. NumPy releases the interpreter's lock meanwhile."""
-    return ThreadPoolExecutor(cores(), thread_name_prefix=THREADS)
 
 
 @np.errstate(invalid="ignore")
