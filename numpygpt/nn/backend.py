@@ -72,12 +72,27 @@ def entries(x: Any, n: int) -> int:
     return n if on_host(x) else DEVICE_ENTRIES
 
 
+def rounded_up(n: int) -> int:
+    """The next power of 2: for tables that are stored for each size."""
+    return 1 << (n - 1).bit_length()
+
+
 # -- functions that the libraries have in different forms --------------------------------------------------------------
 
 
 def ones(n: int, X: Any) -> Any:
     """n ones where X is, in its dtype. (NumPy's `ones(like=X)` passes arguments on that CuPy's `ones` refuses.)"""
     return xp_of(X).ones(n, X.dtype)
+
+
+def sum_rows(X: Any) -> Any:
+    """The sum of the rows: (N, C) -> (C,). On the CPU a product with ones takes half the time of `sum`."""
+    return np.ones(len(X), X.dtype) @ X if on_host(X) else X.sum(axis=0)
+
+
+def row_sums(X: Any) -> Any:
+    """The sum of each row: (..., C) -> (...). On the CPU a product with ones takes a third of the time of `sum`."""
+    return X @ np.ones(X.shape[-1], X.dtype) if on_host(X) else X.sum(axis=-1)
 
 
 def row_dot(A: Any, B: Any) -> Any:

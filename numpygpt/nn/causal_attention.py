@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numpygpt.nn.backend import entries, gpu_of, like, random_halves, xp_of
+from numpygpt.nn.backend import entries, gpu_of, like, random_halves, rounded_up, xp_of
 from numpygpt.nn.functional import row_slices, softmax_in_place, tiny_is_zero
 
 SCORE_ENTRIES = 1 << 17  # scores of a tile: about half a megabyte, which stays in the L2 cache
@@ -118,8 +118,8 @@ def scores(Q: np.ndarray, K: np.ndarray, pad: np.ndarray | None = None) -> np.nd
     rows = Q.shape[-2]
     S = Q @ K.swapaxes(-1, -2)
     if rows > 1:  # a single row sees everything
-        n = max(ROWS, 1 << (rows - 1).bit_length())  # few different ones: each is stored
-        S[..., -rows:] += causal_mask(n, S.dtype, xp_of(S), gpu_of(S))[:rows, :rows]
+        mask = causal_mask(max(ROWS, rounded_up(rows)), S.dtype, xp_of(S), gpu_of(S))
+        S[..., -rows:] += mask[:rows, :rows]
     if pad is not None:
         np.copyto(S, -np.inf, where=like(hidden(pad, *S.shape[-2:]), S))
     return S
