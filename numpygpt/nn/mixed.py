@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 AnyModule = TypeVar("AnyModule", bound="Module")
 
 HALVES = ("float16", "bfloat16")
+MOST_ROWS = 4096  # of a sum in a product of the head
 
 
 def mixed_precision(model: AnyModule, dtype: str | None) -> AnyModule:
@@ -51,6 +52,10 @@ class Products:
     def rounded(self, X: np.ndarray) -> np.ndarray:
         """X in 16 bits in a training step of mixed precision, else X itself."""
         return X if self.mixed is None or not self.training else X.astype(self.mixed, copy=False)
+
+    def summed(self, n: int) -> int:
+        """How many of n rows to sum in one product: in mixed precision few enough for float16's 65,504."""
+        return n if self.mixed is None else min(n, MOST_ROWS)
 
     def product(self, A: np.ndarray, B: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """A B, written into `out` if it is given. In a training step of mixed precision both are rounded first."""

@@ -63,9 +63,7 @@ OTHERS = {
 ABSENT = {
     "epochs num-epochs n-epochs num-train-epochs max-epochs":
         "the length of a run is counted in updates: give --steps, and --dry-run says how often they read the text",
-    "device gpu gpus cuda cpu mps n-gpu num-gpus devices accelerator no-cuda":
-        "--device is cpu, cuda or cuda:N, for train.py and sample.py; other scripts use the CPU (--workers is the "
-        "number of threads)",
+    "gpu gpus cuda cpu mps n-gpu num-gpus devices accelerator no-cuda": "--device is auto, cpu, cuda or cuda:N",
     "device gpu cuda cpu": "this script uses the CPU: leave it out",
     "compile backend jit": "nothing is compiled: leave it out",
     "fp16 bf16 amp mixed-precision half": "--precision float16 or bfloat16, on a GPU",

@@ -52,6 +52,8 @@ TABLE = {
     "--slide": [(1, OK), (8, OK), (0, "0"), (-1, "-1"),
                 (9, "9"), (10**12, "1000000000000")],
     "--explain": [(None, OK)],
+    "--device": [("cpu", OK), ("auto", OK), ("gpu", "gpu"), ("cuda:x", "cuda:x"), ("cpu:1", "cpu:1"), ("", "device")],
+    "--int8": [(None, "8 bits")],  # no matrix of this model is large
     "--score": [("text.txt", OK), ("-", OK), ("empty.txt", "0"),
                 ("one.txt", "1"), ("dir", "Is a directory: dir"),
                 ("nowhere", "No such file or directory: nowhere"), ("utf16.txt", "iconv -f utf-16 -t utf-8 utf16.txt"),
@@ -122,4 +124,4 @@ def test_the_corpus_of_a_strangers_checkpoint_cannot_rule_the_terminal(folder, t
     save_checkpoint(tmp_path / "best.npz", found.header, found.arrays)
     done = script("sample.py", tmp_path / "best.npz", "--max-new-tokens", 1, cwd=tmp_path)
     assert done.returncode == 0 and r"evil\u001b[2J\u000asample.py: fine" in done.stderr
-    assert "\x1b" not in done.stderr and done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr and done.stderr.count("\n") == 2  # the second line names the device

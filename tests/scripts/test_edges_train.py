@@ -96,6 +96,8 @@ TABLE = {
     "--trace-every": at_least(0, (2**63 - 1, OK)),
     "--log": [("none", OK), ("", "log must be one of"), ("tensorbord", "log must be one of")],
     "--workers": at_least(0, (256, OK), (257, "257")),
+    "--device": [("cpu", OK), ("gpu", "gpu"), ("cuda:x", "cuda:x"), ("cpu:1", "cpu:1"), ("", "device")],
+    "--precision": [("float32", OK), ("half", "half"), ("", "precision")],
     "--seed": at_least(0, (2**63 - 1, OK)),
 }  # fmt: skip
 OUT = [("text.txt", "--out"), ("text.txt/x", "Not a directory: text.txt"),

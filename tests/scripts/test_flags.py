@@ -51,8 +51,8 @@ def test_another_programs_flag_gets_the_name_of_ours(name, typed, meant):
 
 
 @pytest.mark.parametrize(("name", "typed", "words"), [
-    ("train.py", "--epochs", "--steps"), ("train.py", "--device", "processor"), ("train.py", "--compile", "leave it"),
-    ("train.py", "--decay_lr", "--warmup"), ("sample.py", "--device", "processor"), ("train.py", "--fp16", "--dtype"),
+    ("train.py", "--epochs", "--steps"), ("train.py", "--gpu", "--device"), ("train.py", "--compile", "leave it"),
+    ("train.py", "--decay_lr", "--warmup"), ("plot.py", "--device", "CPU"), ("train.py", "--fp16", "--precision"),
     ("sample.py", "--greedy", "--temperature 0"), ("sample.py", "--out_dir", "sample.py RUN"),
     ("train.py", "--config", "train.py PRESET"), ("plot.py", "--run", " RUN"),
 ])  # fmt: skip

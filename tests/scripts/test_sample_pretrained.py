@@ -74,7 +74,7 @@ def test_a_prompt_ends_at_the_models_end_too(folder, model, tokenizer):
 
 def test_one_line_names_the_model(folder, model):
     done = sample(folder, "--prompt", "The", "--max-new-tokens", 1)
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("\n") == 2 and "cpu" in done.stderr  # the second line names the device
     for words in ("llama", f"{model.n_params():,}", "64 tokens", "bpe", f"{model.wte.n}"):
         assert words in done.stderr
 

@@ -15,7 +15,6 @@ from numpygpt.nn.modules.embedding import Unembedding
 from numpygpt.nn.modules.module import Module
 
 LOGIT_ENTRIES = 1 << 20  # logits held at once: 4 MB in float32,
-MIXED_ROWS = 4096  # of a chunk in mixed precision
 LOGIT_ROWS = 128  # or this many rows, whichever is more: with fewer, dE is read and written too often
 
 
@@ -77,9 +76,7 @@ class LinearCrossEntropy(Module):
         dE = self.dE = self.zeros(E) if self.training and self.head.embedding.trains("W") else None
         loss = 0.0
         part = entries(X, LOGIT_ENTRIES)
-        chunk = chunk_rows(len(E), part)
-        if self.mixed is not None:  # dE of a chunk is a sum over its rows, which must stay below float16's 65,504
-            chunk = min(chunk, MIXED_ROWS)
+        chunk = self.summed(chunk_rows(len(E), part))  # dE of a chunk is a sum over its rows
         room = np.empty((min(chunk, len(t)), len(E)), X2.dtype, like=X2)  # for the logits of each chunk in turn
         X2, E = self.rounded(X2), self.rounded(E)  # themselves without mixed precision
         for s in row_slices(len(t), 1, chunk):
