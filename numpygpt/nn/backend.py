@@ -214,10 +214,16 @@ def device(name: str | Device) -> Device:
     """The device "cpu", "cuda" or "cuda:N". ValueError for another name, RuntimeError if it cannot be used."""
     if isinstance(name, Device):
         return name
+    kind, index = parse(name)
+    return DEVICES[kind](index)
+
+
+def parse(name: str) -> tuple[str, int]:
+    """(kind, number) of a device's name. ValueError for another name; nothing is looked for."""
     kind, _, index = name.partition(":") if isinstance(name, str) else ("", "", "")
     if kind not in DEVICES or (":" in name and (kind == "cpu" or not index.isdecimal() or len(index) > 3)):
         raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r:.40}")
-    return DEVICES[kind](int(index or 0))
+    return kind, int(index or 0)
 
 
 def choose(name: str) -> tuple[Device, str]:

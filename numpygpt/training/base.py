@@ -122,13 +122,6 @@ def is_pretrained(name: str | Path) -> bool:
     return path.suffix == ".gguf" or not (run or re.fullmatch(NAME, str(name)) is None)
 
 
-def holds_int8(folder: Path) -> bool:
-    """Return whether the weights of a model folder have 8 bits."""
-    from numpygpt.models import pretrained
-
-    return pretrained.holds_int8(folder)
-
-
 def ids_of(tokenizer: Tokenizer) -> dict[str, Any]:
     """Return the parts of a tokenizer that decide the ids of a text."""
     return {name: value for name, value in tokenizer.to_dict().items() if name not in NOT_IDS}
@@ -174,7 +167,9 @@ def adopted(config: Config, base: Base, flags: Mapping[str, Any]) -> Config:
     pretrained model, the preset's, because published contexts are longer than most machines can train. A pretrained
     model that a flag names keeps its own dropout, since the preset's was chosen for another model.
     """
-    if base.checkpoint is None and holds_int8(base.path):
+    from numpygpt.models import pretrained
+
+    if base.checkpoint is None and pretrained.holds_int8(base.path):
         raise ValueError(f"{display_path(base.path)} holds weights in 8 bits, which cannot be trained: start from the "
                          "float32 model")
     of_base = replace(config, model=base.config)

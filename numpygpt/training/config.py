@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from numpygpt.models.config import ModelConfig, setting
-from numpygpt.nn.backend import DEVICES
+from numpygpt.nn import backend
 from numpygpt.nn.mixed import HALVES
 from numpygpt.nn.modules.dropout import check_probability
 from numpygpt.utils.text import shorten, suggestion
@@ -97,8 +96,8 @@ class Config:
                              "machine holds")
         for name in ("beta1", "beta2", "momentum", "lora_dropout"):
             check_probability(name, getattr(self, name))
-        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device) and self.device not in DEVICES:
-            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {shorten(self.device)}")
+        if self.device != "auto":
+            backend.parse(self.device)
         if self.sync_every and self.eval_every % self.sync_every:
             raise ValueError(f"eval_every {self.eval_every} must be a multiple of sync_every {self.sync_every}: only "
                              "then do the ranks have one model, which can be evaluated and saved")

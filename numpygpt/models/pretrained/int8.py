@@ -33,8 +33,7 @@ class Rows:
         """name -> (dtype, shape) of the tensors of a part; those that are not in 8 bits have the dtype `small`."""
         if part.param not in self.layers:
             return {part.name: (small, part.shape)}
-        n = part.shape[0] if part.transposed or is_table(self.layers[part.param]) else part.shape[1]
-        return {part.name: ("int8", part.shape), part.name + SCALE: ("float32", (n,))}
+        return {part.name: ("int8", part.shape), part.name + SCALE: ("float32", (rows_in_file(part),))}
 
     def arrays(self, part: Part) -> Iterator[np.ndarray]:
         """The arrays of `tensors`."""
@@ -90,7 +89,7 @@ def read_rows(layer: Int8, part: Part, tensor: Stored, stored: Mapping[str, Stor
 def scale_of(part: Part, tensor: Stored, stored: Mapping[str, Stored]) -> Stored:
     """The tensor of scales that belongs to one of 8 bits. ValueError if it is missing or does not fit."""
     name = next(name for name, other in stored.items() if other is tensor) + SCALE
-    n = part.shape[0] if part.transposed or part.param in TABLES else part.shape[1]
+    n = rows_in_file(part)
     if name not in stored:
         raise ValueError(f"the tensor {name} is missing")
     found = stored[name]
@@ -100,7 +99,9 @@ def scale_of(part: Part, tensor: Stored, stored: Mapping[str, Stored]) -> Stored
     return found
 
 
-TABLES = ("wte.W", "head.embedding.W", "wpe.W")  # parameters whose rows are those of the file
+def rows_in_file(part: Part) -> int:
+    """How many rows of a layer the tensor of a part holds. A table, outside of the blocks, has its rows in the file."""
+    return part.shape[0] if part.transposed or not part.param.startswith("blocks.") else part.shape[1]
 
 
 def scales_of(tensors: Iterable[tuple[Part, Stored]], stored: Mapping[str, Stored]) -> set[str]:
