@@ -25,6 +25,8 @@ An HTML comment marks a region. The build rewrites what follows it:
         line and three more.
     <!-- file assets/outputs/levels.md --> ... <!-- end -->
         A whole file.
+    <!-- navigation --> ... <!-- end -->
+        Links to the page before and after, in the order of docs/contents.py.
 
 A region that fails (an example raises, a function was renamed) is reported and left alone; the others are built.
 Numbers that were measured on a machine (times, losses of real runs) are not regenerated: their scripts write them to
@@ -49,10 +51,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+from contents import navigation
 
-MARKER = re.compile(r"<!-- (quote|output|shell|table|rows|lines|file)\b ?(.*?) -->$")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "docs" / "backprop")]
+
+MARKER = re.compile(r"<!-- (quote|output|shell|table|rows|lines|file|navigation)\b ?(.*?) -->$")
+WHOLE = ("file", "navigation")  # the kinds of regions that end with <!-- end -->
 STATEMENTS = {"if": ast.If, "for": ast.For, "while": ast.While, "with": ast.With, "return": ast.Return}
 
 
@@ -105,7 +110,7 @@ def regions(lines):
 
 def extent(lines, i, kind):
     """(first, one past the last) of the lines that the marker at `i` rewrites."""
-    if kind == "file":
+    if kind in WHOLE:
         end = next((k for k in range(i + 1, len(lines)) if lines[k] == "<!-- end -->"), None)
         if end is None:
             raise ValueError(f"line {i + 1}: no <!-- end --> follows {lines[i]}")
@@ -263,8 +268,8 @@ def index_of(lines, at, pattern, path):
     raise LookupError(f"{path} has no line that matches /{pattern}/ after line {at}{made}")
 
 
-def content(region, shown):
-    """The new text of a region other than an example and its output."""
+def content(region, shown, page):
+    """The new text of a region of a page, other than an example and its output."""
     words = shlex.split(region.argument)
     match region.kind:
         case "quote":
@@ -278,6 +283,8 @@ def content(region, shown):
             return refreshed(shown, *words)
         case "lines":
             return excerpts(*words)
+        case "navigation":
+            return "\n" + navigation(page.relative_to(ROOT / "docs").as_posix()) + "\n\n"
         case "file":
             return "\n" + (ROOT / words[0]).read_text(encoding="utf-8").strip() + "\n\n"
 
@@ -333,8 +340,8 @@ def build(page):
             printed = None
         else:
             try:
-                made = content(region, shown)
-                new = made.splitlines() if region.kind == "file" else tidy(made)
+                made = content(region, shown, page)
+                new = made.splitlines() if region.kind in WHOLE else tidy(made)
             except Exception as error:
                 results.append(Result(region.line, marker, f"{type(error).__name__}: {error}", True))
                 continue

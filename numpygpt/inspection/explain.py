@@ -43,13 +43,13 @@ class Step:
 
 
 def explain(logits: np.ndarray, id: int, sampling: Sampling, most: int = CANDIDATES) -> Step:
-    """Explain why token `id` was drawn from these logits (V,)."""
+    """Explain why token `id` was drawn from these logits (n_vocab,)."""
     exact = logits.astype(np.float64)
-    before, lse = softmax_lse(exact.copy())  # (V,), (1,)
-    order = np.argsort(-exact, kind="stable")  # (V,)
+    before, lse = softmax_lse(exact.copy())  # (n_vocab,), (1,)
+    order = np.argsort(-exact, kind="stable")  # (n_vocab,)
     warm = replace(sampling, top_k=None, top_p=None)
     by_temperature, by_top_k, after = (probabilities(logits[None], rule)[0]
-                                       for rule in (warm, replace(sampling, top_p=None), sampling))  # (V,) each
+                                       for rule in (warm, replace(sampling, top_p=None), sampling))  # (n_vocab,) each
 
     def candidate(at: int) -> Candidate:
         cut = "top-k" if by_top_k[at] == 0 < by_temperature[at] else "top-p" if after[at] == 0 < by_top_k[at] else ""

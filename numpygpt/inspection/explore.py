@@ -46,12 +46,12 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
     n_heads = model.config.n_heads
     layers = choose_layers(len(ids), len(model.blocks), n_heads)
     places = [0, *(layer + 1 for layer in layers)]
-    probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, V)
+    probabilities = next_probabilities(model, ids).astype(np.float64)  # (T, n_vocab)
     stream = np.linalg.norm(residual_stream(model, ids)[places].astype(np.float64), axis=-1)  # (L + 1, T)
     if not (np.isfinite(probabilities).all() and np.isfinite(stream).all()):
         raise ValueError("the model's outputs are not finite, so its training diverged: use an earlier checkpoint, "
                          "or train with a lower learning rate")
-    order = np.argsort(-probabilities, axis=-1, kind="stable")  # (T, V): the likeliest first
+    order = np.argsort(-probabilities, axis=-1, kind="stable")  # (T, n_vocab): the likeliest first
     following = np.append(ids[1:], order[-1, 0] if target is None else target)  # (T,)
     targets = choose_targets(order, following)  # (T, K)
     gradients = gradient_norms(model, ids, targets)[:, places]  # (K, L + 1, pairs)
@@ -109,7 +109,7 @@ def packed_bytes(T: int, n_layers: int, n_heads: int) -> int:
 
 
 def choose_targets(order: np.ndarray, following: np.ndarray) -> np.ndarray:
-    """(T, K): the next token, then the likeliest others; `order` (T, V) has the likeliest first."""
+    """(T, K): the next token, then the likeliest others; `order` (T, n_vocab) has the likeliest first."""
     others = order[order != following[:, None]].reshape(len(order), -1)  # (T, V - 1)
     return np.concatenate([following[:, None], others[:, : TARGETS - 1]], axis=1)
 

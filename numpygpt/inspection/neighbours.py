@@ -26,14 +26,14 @@ def principal_components(W: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.
 
 
 def nearest(W: np.ndarray, id: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, cosines) of the `count` rows of W (V, C) with the smallest angle to row `id`, without that row itself.
+    """(ids, cosines) of the `count` rows of W (n_vocab, C) with the smallest angle to row `id`, without that row.
 
     Ties go to the lower id. A row of zeros has a cosine of 0 with every other.
     """
     W = W.astype(np.float64)  # the squares of large numbers are infinite in float32, and those of small ones 0
-    norms = np.linalg.norm(W, axis=-1)  # (V,)
+    norms = np.linalg.norm(W, axis=-1)  # (n_vocab,)
     lengths = np.where(norms == 0, 1, norms)
-    cosines = (W @ W[id]) / (lengths * lengths[id])  # (V,)
+    cosines = (W @ W[id]) / (lengths * lengths[id])  # (n_vocab,)
     order = np.argsort(-cosines.round(12), kind="stable")  # rows with the same direction differ in the last digits
     order = order[order != id][:count]
     return order, cosines[order]

@@ -82,7 +82,7 @@ def stream_gradients(model: GPT, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def next_probabilities(model: GPT, ids: np.ndarray) -> np.ndarray:
-    """(T, V): after each token, the probability of every token to be the next."""
+    """(T, n_vocab): after each token, the probability of every token to be the next."""
     ids = check_context(model, ids)
     with eval_twin(model) as reader:
         return softmax(reader(ids[None])[0][0])

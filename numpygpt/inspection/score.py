@@ -97,7 +97,7 @@ def predict(model: GPT, X: np.ndarray, found: Scores, first: int) -> None:
     """Fill in the predictions of the hidden states X (n, C) at the positions from `first` on, some rows at a time."""
     targets = found.ids[first + 1 : first + 1 + len(X)]  # (n,)
     for s in row_slices(len(X), 1, chunk_rows(model.wte.n)):
-        logits = model.head(X[s])  # (rows, V)
+        logits = model.head(X[s])  # (rows, n_vocab)
         check_logits(logits, model.named_parameters())
         logits -= logits.max(axis=-1, keepdims=True)
         here = slice(first + s.start, first + s.start + len(logits))

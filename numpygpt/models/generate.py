@@ -56,7 +56,7 @@ class Sampling:
 # A quotient beyond the dtype's range is a probability of 0, and a tiny probability may become 0: both are intended.
 @np.errstate(over="ignore", under="ignore")
 def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """The distribution (B, V) that the next token is drawn from: temperature, then top-k, then top-p.
+    """The distribution (B, n_vocab) that the next token is drawn from: temperature, then top-k, then top-p.
 
     Tokens as likely as the k-th are all kept. Top-p keeps the fewest tokens whose probabilities reach p, at least one
     (Holtzman et al. 2020, nucleus sampling). Temperature 0 puts everything on the most likely token.
@@ -81,10 +81,10 @@ def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
 
 
 def sample(logits: np.ndarray, sampling: Sampling, rngs: list[np.random.Generator]) -> np.ndarray:
-    """One token (B,) for each row of logits (B, V), drawn with the row's own generator."""
+    """One token (B,) for each row of logits (B, n_vocab), drawn with the row's own generator."""
     if sampling.temperature < GREEDY:
         return logits.argmax(axis=-1)
-    cumulative = probabilities(logits, sampling).cumsum(axis=-1, dtype=np.float64)  # (B, V)
+    cumulative = probabilities(logits, sampling).cumsum(axis=-1, dtype=np.float64)  # (B, n_vocab)
     total = cumulative[:, -1]  # 1 only up to rounding, so the uniform draw from [0, 1) is scaled to it, and stays below
     u = np.minimum([rng.random() for rng in rngs] * total, np.nextafter(total, 0))
     return (cumulative <= u[:, None]).sum(axis=-1)  # the first token whose cumulative probability is above u
@@ -128,7 +128,7 @@ def first_param(model: GPT) -> np.ndarray:
 
 def steps(model: GPT, context: np.ndarray, max_new_tokens: int, sampling: Sampling, seed: int, stop: int | None,
           slide: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (the next token of each sequence (B,), the logits (B, V) that it was drawn by), one step at a time.
+    """Yield (the next token of each sequence (B,), the logits (B, n_vocab) that it was drawn by), one step at a time.
 
     Arguments are checked here, at the call; tokens come as they are asked for. What the model learns between two tokens
     counts for the second. Raises NotFinite if the logits are not finite.
@@ -216,9 +216,9 @@ def only_thread() -> bool:
 
 
 def next_logits(model: GPT, new: np.ndarray, caches: list[KVCache], pad: np.ndarray | None = None) -> np.ndarray:
-    """The logits (B, V) of the token after `new` (B, T), which follow the tokens in the caches. A long text is read in
-    pieces, so that only the activations of one piece are in memory; a padded batch at once, as a piece of it could be
-    padding alone."""
+    """The logits (B, n_vocab) of the token after `new` (B, T), which follow the tokens in the caches. A long text is
+    read in pieces, so that only the activations of one piece are in memory; a padded batch at once, as a piece of it
+    could be padding alone."""
     size = PIECE if pad is None else new.shape[1]
     for first in range(0, new.shape[1], size):
         X = model.hidden(new[:, first : first + size], caches, pad)  # (B, t, C)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class GPT(Module):
-    """A decoder-only transformer: ids (B, T) -> logits (B, T, V), and the mean loss in nats per token.
+    """A decoder-only transformer: ids (B, T) -> logits (B, T, n_vocab), and the mean loss in nats per token.
 
     wte (token vectors) -> positions -> dropout -> n_layers x TransformerBlock -> norm_f -> head.
     `GPT(ModelConfig(...))`, or `GPT(vocab_size=..., ...)` with the same fields. The defaults are GPT-2's architecture
@@ -104,8 +104,8 @@ class GPT(Module):
     @exclusive
     def forward(self, x: np.ndarray, targets: np.ndarray | None = None,
                 pad: np.ndarray | None = None) -> tuple[np.ndarray, float | None]:
-        """(logits (B, T, V), loss) for x, targets (B, T); the loss is None without targets. Targets at padding do not
-        count (see `hidden`)."""
+        """(logits (B, T, n_vocab), loss) for x, targets (B, T); the loss is None without targets. Targets at padding do
+        not count (see `hidden`)."""
         logits = self.head(self.hidden(x, pad=pad))
         if targets is None:
             return logits, None

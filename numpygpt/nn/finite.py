@@ -17,7 +17,7 @@ def not_finite(named: Iterable[tuple[str, np.ndarray]]) -> str | None:
 
 
 def check_logits(logits: np.ndarray, params: Iterable[tuple[str, np.ndarray]]) -> None:
-    """Raise NotFinite if the logits (..., V) give no probabilities. The message names the parameter that is the cause.
+    """Raise NotFinite if logits (..., n_vocab) give no probabilities. The message names the parameter that caused it.
 
     A user's own head may forbid tokens with -inf, as long as the parameters are finite and one token is left.
     """

@@ -78,13 +78,13 @@ def softmax_backward(dY: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 @tiny_is_zero
 def cross_entropy(logits: np.ndarray, targets: np.ndarray, ignore_index: int = -1) -> tuple[float, np.ndarray]:
-    """(sum of the losses, softmax(logits)) for logits (N, V) and targets (N,). Ignored targets have no loss.
+    """(sum of the losses, softmax(logits)) for logits (N, n_vocab) and targets (N,). Ignored targets have no loss.
 
     Overwrites the logits: they become the softmax. The sum is a float, or on a device an array without axes.
     """
     counted = targets != ignore_index
     P = logits
-    P -= logits.max(axis=-1, keepdims=True)  # (N, V)
+    P -= logits.max(axis=-1, keepdims=True)  # (N, n_vocab)
     # An ignored target may be an invalid index (-1): index 0 is read instead, and its loss is left out of the sum.
     picked = P[np.arange(len(targets), like=P), np.where(counted, targets, 0)]  # (N,)
     np.exp(P, out=P)

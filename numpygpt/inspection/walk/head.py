@@ -23,13 +23,13 @@ class Head:
     logits: Stats
     probability: float  # of the target, mean over all targets
     dlogits: Stats
-    dE: np.ndarray  # (V, C), the head's term in the gradient of its table
+    dE: np.ndarray  # (n_vocab, C), the head's term in the gradient of its table
 
 
 def head_of(step: TracedStep) -> Head:
     """Compute the head's numbers, a chunk of rows at a time: like the step itself, this never holds all logits."""
     model = step.trainer.model
-    E = to_host(model.head.embedding.W)  # (V, C)
+    E = to_host(model.head.embedding.W)  # (n_vocab, C)
     scores: Stats | None = None
     gradient: Stats | None = None
     probability, targets, dE = 0.0, 0, np.zeros_like(E)

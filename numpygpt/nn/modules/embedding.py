@@ -53,8 +53,8 @@ class Embedding(Module):
 class Unembedding(Module):
     """logits = X E^T: the score of a token is the dot product of X with the token's row of E.
 
-    X: (..., C), E: (V, C), logits: (..., V). With `tied` to the model's token embedding, E is that table itself, as in
-    GPT-2, and its gradient collects both uses; otherwise it has its own table. Caches X.
+    X: (..., C), E: (n_vocab, C), logits: (..., n_vocab). With `tied`, E is the token embedding's own table, as
+    in GPT-2, and its gradient collects both uses; otherwise it has its own table. Caches X.
     """
 
     def __init__(self, vocab_size: int, d_model: int, *, tied: Embedding | None = None,
@@ -68,11 +68,11 @@ class Unembedding(Module):
         check_width(self, X, self.embedding.d_model)
         self.X = X = self.rounded(X)  # X itself without mixed precision
         E = self.embedding.W
-        return self.product(rows(X), E.T).reshape(*X.shape[:-1], len(E))  # (..., V)
+        return self.product(rows(X), E.T).reshape(*X.shape[:-1], len(E))  # (..., n_vocab)
 
     @tiny_is_zero
-    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., V)
-        X2, dY2 = rows(self.X), rows(dY)  # (N, C), (N, V)
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., n_vocab)
+        X2, dY2 = rows(self.X), rows(dY)  # (N, C), (N, n_vocab)
         if self.embedding.trains("W"):
             self.embedding.dW += self.product(dY2.T, X2)  # forward: logits = X E^T   so  dE = dY^T X
         return self.product(dY2, self.embedding.W).reshape(self.X.shape)  #           and dX = dY E

@@ -128,14 +128,14 @@ class Int8Embedding(Int8):
 
 
 class Int8Unembedding(Module):
-    """logits = (X Qᵀ) s, with the table of an Int8Embedding. X: (..., C), logits: (..., V)."""
+    """logits = (X Qᵀ) s, with the table of an Int8Embedding. X: (..., C), logits: (..., n_vocab)."""
 
     def __init__(self, embedding: Int8Embedding):
         self.embedding = embedding
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         check_width(self, X, self.embedding.d_model)
-        return self.embedding.times(rows(X)).reshape(*X.shape[:-1], self.embedding.n)  # (..., V)
+        return self.embedding.times(rows(X)).reshape(*X.shape[:-1], self.embedding.n)  # (..., n_vocab)
 
     backward = Int8.backward
     formula: ClassVar[Formula] = Formula(("logits = (X Qᵀ) s",), ("none: for inference",))

@@ -21,15 +21,15 @@ LOGIT_ROWS = 128  # or this many rows, whichever is more: with fewer, dE is read
 class CrossEntropyLoss(Module):
     """L = mean of -log softmax(logits)[target] over the targets that are not `ignore_index`; 0 if none is left.
 
-    logits: (..., V), targets: (...) integers, L: a float in nats. `backward(scale)` takes dL_total/dL and returns
+    logits: (..., n_vocab), targets: (...) integers, L: a float in nats. `backward(scale)` takes dL_total/dL and returns
     dlogits = scale (softmax(logits) - onehot) / count. Caches softmax(logits). Raises ValueError for a target outside
-    0 .. V - 1.
+    0 .. n_vocab - 1.
     """
 
     def __init__(self, ignore_index: int = -1):
         self.ignore_index = ignore_index
 
-    def forward(self, logits: np.ndarray, targets: np.ndarray) -> float:  # (..., V), (...)
+    def forward(self, logits: np.ndarray, targets: np.ndarray) -> float:  # (..., n_vocab), (...)
         check_array(self, logits, floats=True)
         check_targets(targets, logits.shape, self.ignore_index)
         self.shape, self.targets = logits.shape, like(targets.reshape(-1), logits)
@@ -41,7 +41,7 @@ class CrossEntropyLoss(Module):
     def backward(self, scale: float = 1.0) -> np.ndarray:
         dlogits = F.cross_entropy_backward(self.P.copy(), self.targets, self.ignore_index)
         dlogits *= scale / self.count  # forward: L = total / count
-        return dlogits.reshape(self.shape)  # (..., V)
+        return dlogits.reshape(self.shape)  # (..., n_vocab)
 
     formula: ClassVar[Formula] = Formula(
         ("L = mean of -log softmax(logits)[target]",), ("dlogits = (softmax(logits) - onehot) / count",))  # fmt: skip
@@ -51,7 +51,7 @@ class CrossEntropyLoss(Module):
 
 
 class LinearCrossEntropy(Module):
-    """The head and the loss in one, a chunk of rows at a time: the (N, V) logits are never held whole.
+    """The head and the loss in one, a chunk of rows at a time: the (N, n_vocab) logits are never held whole.
 
     X: (..., C) hidden states, targets: (...), L: a float; equal to CrossEntropyLoss()(head(X), targets). In training
     the gradient is computed in the same pass, chunk by chunk, because only then the logits exist; `backward(scale)`
@@ -69,9 +69,9 @@ class LinearCrossEntropy(Module):
     def forward(self, X: np.ndarray, targets: np.ndarray) -> float:  # (..., C), (...)
         self.dX = None  # of the call before
         check_width(self, X, self.head.embedding.d_model)
-        E = self.head.embedding.W  # (V, C)
+        E = self.head.embedding.W  # (n_vocab, C)
         check_targets(targets, (*X.shape[:-1], len(E)), self.ignore_index)
-        X2, t = rows(X), like(targets.reshape(-1), X)  # (N, C), (N,), (V, C)
+        X2, t = rows(X), like(targets.reshape(-1), X)  # (N, C), (N,), (n_vocab, C)
         dX = np.empty_like(X2) if self.training else None
         dE = self.dE = self.zeros(E) if self.training and self.head.embedding.trains("W") else None
         loss = 0.0
@@ -80,7 +80,7 @@ class LinearCrossEntropy(Module):
         room = np.empty((min(chunk, len(t)), len(E)), X2.dtype, like=X2)  # for the logits of each chunk in turn
         X2, E = self.rounded(X2), self.rounded(E)  # themselves without mixed precision
         for s in row_slices(len(t), 1, chunk):
-            logits = room[: len(t[s])]  # (rows, V)
+            logits = room[: len(t[s])]  # (rows, n_vocab)
             self.product(X2[s], E.T, logits)  #                            forward: logits = X E^T
             total, P = F.cross_entropy(logits, t[s], self.ignore_index)
             loss += total
@@ -110,14 +110,14 @@ class LinearCrossEntropy(Module):
         ("dlogits = (softmax(logits) - onehot) / count", "dX = dlogits E,  dE = dlogitsᵀ X"))  # fmt: skip
 
     def cost(self, call: Call) -> Cost:
-        (V, C), n = self.head.embedding.W.shape, call.rows
+        (n_vocab, C), n = self.head.embedding.W.shape, call.rows
         call.check(self, C)
-        product = 2 * n * V * C
-        forward = product + 6 * n * V
+        product = 2 * n * n_vocab * C
+        forward = product + 6 * n * n_vocab
         if not call.training:
             return Cost((), forward)
         forward += 2 * product  # dX and dE are made here; backward scales them
-        return Cost((), forward, backward=n * C + 2 * V * C, cached=(n + V) * C * call.itemsize)
+        return Cost((), forward, backward=n * C + 2 * n_vocab * C, cached=(n + n_vocab) * C * call.itemsize)
 
     def zeros(self, E: np.ndarray) -> np.ndarray:
         """Zeros for dE, in the array of the call before: a large one is slow to get from the system at every step."""
@@ -133,7 +133,7 @@ def chunk_rows(vocab_size: int, entries: int = LOGIT_ENTRIES) -> int:
 
 
 def check_targets(targets: Any, shape: tuple[int, ...], ignore_index: int) -> None:
-    """ValueError unless there is a target for each row of logits of this shape (..., V), an id or `ignore_index`."""
+    """ValueError unless each row of logits of this shape, (..., n_vocab), has a target: an id or `ignore_index`."""
     if not hasattr(targets, "__array_function__"):
         raise ValueError(f"targets must be an integer array, got {described(targets)}")
     if targets.shape != shape[:-1]:
