@@ -1,5 +1,7 @@
 """The order of the documentation. The pages' navigation, docs/README.md and the site are made from this list."""
 
+import posixpath
+import re
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
@@ -23,18 +25,21 @@ def order():
 
 def title(page):
     """The first heading of a page."""
-    lines = (DOCS / page).read_text(encoding="utf-8").splitlines()
-    return next(line[2:] for line in lines if line.startswith("# "))
+    return next(line[2:] for line in read(page).splitlines() if line.startswith("# "))
 
 
 def navigation(page):
     """A line of links: the page before, the contents, the page after. `page` is relative to docs/."""
-    up, pages = "../" * page.count("/"), order()
+    pages, here = order(), posixpath.dirname(page)
     at = pages.index(page)
-    links = [f"[&larr; {title(pages[at - 1])}]({up}{pages[at - 1]})"] if at > 1 else []
-    links += [f"[Contents]({up}README.md)"] if at else []
-    links += [f"[{title(pages[at + 1])} &rarr;]({up}{pages[at + 1]})"] if at + 1 < len(pages) else []
-    return " | ".join(links)
+
+    def link(text, target):
+        return f"[{text}]({posixpath.relpath(target, here or '.')})"
+
+    before = [link(f"&larr; {title(pages[at - 1])}", pages[at - 1])] if at > 1 else []
+    up = [link("Contents", "README.md")] if at else []
+    after = [link(f"{title(pages[at + 1])} &rarr;", pages[at + 1])] if at + 1 < len(pages) else []
+    return " | ".join(before + up + after)
 
 
 def contents():
@@ -44,3 +49,24 @@ def contents():
         links = [f"[{title(page)}]({page})" for page in pages if (DOCS / page).exists()]
         table.append((part, "<br>".join(links)))
     return table
+
+
+def chapters():
+    """docs/BACKPROP.md: the chapters in backprop/ and their sections, in reading order."""
+    table = [("chapter", "sections")]
+    for page in order():
+        if page.startswith("backprop/"):
+            names = re.findall(r"^## (.+)$", re.sub(r"^```.*?^```$", "", read(page), flags=re.M | re.S), re.M)
+            links = [f"[{name}]({page}#{slug(name)})" for name in names if name != "Summary"]
+            few = len(links) < 10
+            table.append((f"[{title(page)}]({page})", ", ".join(links) if few else f"{len(links)} of them"))
+    return table
+
+
+def slug(heading):
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def read(page):
+    return (DOCS / page).read_text(encoding="utf-8")

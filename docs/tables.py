@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from contents import chapters, contents  # noqa: F401
 
 from numpygpt import GPT, nn, trace
 
