@@ -51,8 +51,6 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from contents import navigation
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "docs" / "backprop")]
 
@@ -284,6 +282,8 @@ def content(region, shown, page):
         case "lines":
             return excerpts(*words)
         case "navigation":
+            from contents import navigation
+
             return "\n" + navigation(page.relative_to(ROOT / "docs").as_posix()) + "\n\n"
         case "file":
             return "\n" + (ROOT / words[0]).read_text(encoding="utf-8").strip() + "\n\n"

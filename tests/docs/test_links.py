@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from pages import PAGES, ROOT, anchor, headings, name, prose, read
+from pages import PAGES, ROOT, anchor, headings, load, name, prose, read
 
 OUTSIDE = re.compile(r"[a-z]+:")
 
@@ -46,6 +46,17 @@ def test_every_link_leads_somewhere(page):
     assert dead(page) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_headings_of_a_page_differ_so_that_links_to_them_do_not_move(page):
+    anchored = [anchor(title) for title in headings(read(page))]
+    assert len(anchored) == len(set(anchored))
+
+
+def test_every_page_has_its_place_in_the_contents():
+    contents = load(ROOT / "docs" / "contents.py", "contents")
+    assert [ROOT / "docs" / page for page in sorted(contents.order())] == sorted(set(PAGES) - {ROOT / "README.md"})
+
+
 def test_a_dead_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     text = "# One `two`\n\n## A, b\n\n## A b\n\n```python\n# Code\n```\n\n"
@@ -66,7 +77,7 @@ def test_every_page_can_be_reached_and_every_picture_is_shown():
         waiting += [target for target in targets - reached if target.suffix == ".md" and target.exists()]
     assert set(PAGES) - reached == set()
     shown = {(page.parent / link).resolve() for page in PAGES for link in links(page)}
-    assert set((ROOT / "assets" / "pictures").iterdir()) - shown == set()
+    assert set((ROOT / "assets" / "pictures").rglob("*.png")) - shown == set()
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")), ids=name)
