@@ -9,6 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from numpygpt.verify.structure import (
+    part_off_by_a_factor,
+    rows_not_orthogonal,
+    rows_that_do_not_count,
+    rows_unbalanced,
+)
+
 MAX_ENTRIES = 1 << 16  # of an array that is computed for a guess: guessing must not take longer than the check
 Slopes = Callable[[Callable[[np.ndarray], Any]], np.ndarray]
 
@@ -198,17 +205,5 @@ def own_entry_alone(fault: Fault) -> Iterator[str]:
             yield "only the diagonal of the Jacobian is used: the effect of each entry on the others is missing"
 
 
-def rows_unbalanced(fault: Fault) -> Iterator[str]:
-    """All rows of the expected gradient sum to 0, and no wrong row does."""
-    if fault.noise is not None or not fault.expected.ndim or fault.expected.size < 3:
-        return
-    expected, got, wrong = (x.reshape(-1, x.shape[-1]) for x in (fault.expected, fault.got, fault.wrong))
-    rows = np.flatnonzero(wrong.any(axis=-1))
-    balanced = np.abs(expected.sum(axis=-1)).max() <= fault.error and bool(expected[rows].any(axis=-1).all())
-    if balanced and (np.abs(got[rows].sum(axis=-1)) > fault.error).all():
-        yield (f"each row should sum to 0, because adding a constant to a row changes nothing, but {len(rows)} of "
-               f"{len(wrong)} do not: a term is missing or wrong")
-
-
 GUESSES = (overwritten, never_written, upstream_missing, off_by_a_factor, transposed, a_path_missing, rows_missing,
-           own_entry_alone, rows_unbalanced)
+           own_entry_alone, rows_that_do_not_count, part_off_by_a_factor, rows_unbalanced, rows_not_orthogonal)

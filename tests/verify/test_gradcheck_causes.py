@@ -18,6 +18,7 @@ from numpygpt.nn import (
     Module,
     MultiHeadAttention,
     ReLU,
+    RMSNorm,
     Softmax,
 )
 from numpygpt.verify import check, explain, gradcheck
@@ -202,10 +203,47 @@ class OneMean(LayerNorm):
 
 
 @pytest.mark.parametrize(("subtracted", "guess"), [
-    ("", "rows_unbalanced"), ("mean of dXhat Xhat", "rows_unbalanced"), ("mean of dXhat", None)])
-def test_rows_of_layer_norm_that_should_sum_to_zero(subtracted, guess, normal):
+    ("", "rows_unbalanced"), ("mean of dXhat Xhat", "rows_unbalanced"), ("mean of dXhat", "rows_not_orthogonal")])
+def test_rows_of_layer_norm_sum_to_zero_and_are_orthogonal_to_the_input(subtracted, guess, normal):
     found, sentence = cause(OneMean(5, subtracted), normal(2, 3, 5))
-    assert found == guess and "30 of 30" in sentence and ("6 of 6" in sentence) == (guess is not None)
+    assert found == guess and "30 of 30" in sentence and ("6 of 6" in sentence) == (guess == "rows_unbalanced")
+
+
+def test_without_a_direction_that_changes_nothing_there_is_no_cause(normal):
+    """A large eps: LayerNorm's gradient is not orthogonal to the input any more."""
+    layer = OneMean(5, "mean of dXhat")
+    layer.eps = 0.5
+    assert cause(layer, normal(2, 3, 5))[0] is None
+
+
+def rms(dX):
+    """An RMSNorm whose dX is dX(self, dY, dX)."""
+    return wrong(RMSNorm, lambda self, dY: dX(self, dY, RMSNorm.backward(self, dY)))(5)
+
+
+def test_rows_of_rms_norm_are_orthogonal_to_the_input_and_need_not_sum_to_zero(normal):
+    X = normal(2, 3, 5)
+    assert cause(rms(lambda self, dY, dX: dX - dX.mean(axis=-1, keepdims=True)), X)[0] == "rows_unbalanced"
+    assert cause(rms(lambda self, dY, dX: dY * self.gamma * self.rstd), X)[0] == "rows_not_orthogonal"
+
+
+def test_rows_whose_target_is_ignored(normal):
+    def counts_all(self, scale=1.0):
+        return (CrossEntropyLoss.backward(self, scale) + (self.targets == -1).reshape(3, 1)).reshape(3, 4)
+
+    X, targets = normal(3, 4), np.array([1, -1, -1])
+    guess, sentence = cause(wrong(CrossEntropyLoss, counts_all)(), X, targets)
+    assert guess == "rows_that_do_not_count" and "8 of 12" in sentence and "-1" in sentence
+
+
+def test_a_factor_on_a_part(normal):
+    def half(self, dY):
+        dX = ReLU.backward(self, dY).copy()
+        dX[..., 3:] *= 3
+        return dX
+
+    guess, sentence = cause(wrong(ReLU, half)(), normal(4, 6))
+    assert guess == "part_off_by_a_factor" and " 3 times" in sentence
 
 
 def test_rows_that_do_sum_to_zero_or_need_not(normal):
