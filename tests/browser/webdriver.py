@@ -16,7 +16,7 @@ FLAGS = (
     "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars"
 ).split()
 KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014",
-        "Down": "\ue015", "Home": "\ue011", "End": "\ue010"}  # fmt: skip
+        "Down": "\ue015", "Home": "\ue011", "End": "\ue010", "Escape": "\ue00c"}  # fmt: skip
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business here
 
 

@@ -162,7 +162,7 @@ def test_every_id_that_a_script_looks_for_is_in_the_page_and_every_name_is_used(
     assert len(there) == len(set(there))
     looked_for = set(re.findall(r'(?:find|getElementById)\("([\w-]+)"\)', script))
     labels = {of[name] for _, of in page.elements for name in ("aria-labelledby", "for") if name in of}
-    sections = {"overview", "attention", "predictions", "stream", "gradient"}  # the style sheet lays these out
+    sections = {"text", "overview", "attention", "predictions", "stream", "gradient", "backward"}  # of styles and tour
     assert looked_for | labels | sections == set(there)
 
 
