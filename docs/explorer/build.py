@@ -10,11 +10,11 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import plot
 from numpygpt.plots.explore import page
+from numpygpt.utils.paths import ROOT
 
 PAGE = ROOT / "docs" / "explorer" / "index.html"
 TEXT = "To be, or not to be"

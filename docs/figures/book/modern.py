@@ -35,7 +35,8 @@ def rotary() -> Figure:
             a = theta * position
             arrow(ax, (67.5, 16), (67.5 + 10 * np.cos(a), 16 + 10 * np.sin(a)), colour)
             write(ax, 67.5 + 11.8 * np.cos(a), 16 + 11.8 * np.sin(a), f"{name}{position}", colour, SMALL)
-        ax.add_patch(Arc((67.5, 16), r, r, theta1=np.degrees(theta * key), theta2=np.degrees(theta * query), color=colour,
+        sweep = np.degrees([theta * key, theta * query])
+        ax.add_patch(Arc((67.5, 16), r, r, theta1=sweep[0], theta2=sweep[1], color=colour,
                          linewidth=2))
     write(ax, 67.5, 31.5, "query and key 3 tokens apart", size=SMALL)
     write(ax, 67.5, 2.5, "the same angle 3\u03b8 between them", size=SMALL)
