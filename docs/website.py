@@ -10,15 +10,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "docs"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import griffe
 from contents import CONTENTS, DOCS
 from latex2mathml.converter import convert
 
+ROOT = DOCS.parent
+
 REFERENCE = {  # page -> the modules whose public names it describes
-    "Layers": ["nn"], "Models": ["models"], "Optimisers": ["optim", "optim.lr_scheduler"], "Gradient checks": ["verify"],
+    "Layers": ["nn"], "Models": ["models"], "Optimisers": ["optim", "optim.lr_scheduler"], "Gradients": ["verify"],
     "Tokenizers": ["tokenizer"], "Data": ["data"], "Training": ["training"], "Inspection": ["inspection"],
     "Several threads and processes": ["parallel"],
 }

@@ -215,7 +215,7 @@ class NoLeak(LeakyReLU):
 class NoFactorOfGate(GatedFeedForward):
     def backward(self, dY):
         dA = self.proj.backward(self.dropout.backward(dY))
-        return self.fc.backward(np.concatenate([self.act.backward(dA), dA * self.S], axis=-1))
+        return self.fc.backward(np.concatenate([self.act.backward(dA), dA * self.g], axis=-1))
 
 
 class FirstOfGroup(MultiHeadAttention):

@@ -10,13 +10,12 @@ import re
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import plot
 from numpygpt.plots.explore import page
 
-PAGE = ROOT / "docs" / "explorer" / "index.html"
+PAGE = Path(__file__).resolve().with_name("index.html")
 TEXT = "To be, or not to be"
 
 

@@ -63,12 +63,12 @@ def causal_attention_backward(dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: n
     for i, (s, r, seen) in enumerate(tiles(Q.shape, K.shape[-2], *tile_size(Q))):
         # forward: P = softmax(S) = exp(S - log sum exp S)
         P = weights[i] if weights else np.exp(scores(Q[s, ..., r, :], K[s, ..., seen, :], of(pad, s)) - lses[i])
-        M = drop_mask(P, drop, i)  # forward's own
-        PM = masked(P, M)  # (b, H_kv, G, rows, seen)
-        dV[s, ..., seen, :] += sum_heads(PM.swapaxes(-1, -2) @ dO[s, ..., r, :])  # forward: O = P M V
-        #                                                                            so  dV = (P M)^T dO
-        dS = masked(dO[s, ..., r, :] @ V[s, ..., seen, :].swapaxes(-1, -2), M)  #    and dP = (dO V^T) M
-        # forward: P = softmax(S), so dS = P (dP - sum_j dP P). That sum is the sum of dO O, as O = P M V.
+        D = drop_mask(P, drop, i)  # forward's own
+        PD = masked(P, D)  # (b, H_kv, G, rows, seen)
+        dV[s, ..., seen, :] += sum_heads(PD.swapaxes(-1, -2) @ dO[s, ..., r, :])  # forward: O = P D V
+        #                                                                            so  dV = (P D)^T dO
+        dS = masked(dO[s, ..., r, :] @ V[s, ..., seen, :].swapaxes(-1, -2), D)  #    and dP = (dO V^T) D
+        # forward: P = softmax(S), so dS = P (dP - sum_j dP P). That sum is the sum of dO O, as O = P D V.
         dS -= delta[s, ..., r, :]
         dS *= P  # forward: S = Q K^T + mask; where the mask is -inf, P is 0, and so is dS
         np.matmul(dS, K[s, ..., seen, :], out=dQ[s, ..., r, :])  #                                   so  dQ = dS K

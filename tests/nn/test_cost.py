@@ -43,7 +43,7 @@ def test_an_array_that_two_layers_cache_counts_once():
     layer = nn.GatedFeedForward(8, 12, nn.ReLU())
     with trace(layer) as t:
         layer.backward(layer(X.copy()))
-    assert layer.S is layer.act.Y
+    assert layer.g is layer.act.Y
     assert summary(layer, input_shape=X.shape).cached == sum(record.cached for record in t)
 
 

@@ -13,7 +13,7 @@ from numpygpt.verify import gradcheck
 class Turn(Module):
     """Each pair (2i, 2i + 1) of a head's numbers, at position t, is turned by the angle t / 10^i."""
 
-    def forward(self, X, start=0):  # X: (B, H, T, D)
+    def forward(self, X, start=0):  # X: (B, H, T, d_k)
         t = np.arange(start, start + X.shape[2])[:, None]
         angle = t / 10.0 ** np.arange(X.shape[3] // 2)  # (T, D / 2)
         self.cos, self.sin = np.cos(angle).astype(X.dtype), np.sin(angle).astype(X.dtype)

@@ -80,8 +80,8 @@ class GatedFeedForward(Module):
     @tiny_is_zero
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
         G, U = self.split(self.fc(X))  # (..., d_ff) each: views
-        self.S, self.U = self.act(G), U.copy()  # G is not needed any more: without the copy, U would hold its memory
-        Y = self.proj(self.S * self.U)  # (..., C)
+        self.g, self.U = self.act(G), U.copy()  # G is not needed any more: without the copy, U would hold its memory
+        Y = self.proj(self.g * self.U)  # (..., C)
         return self.dropout(Y)
 
     @tiny_is_zero
@@ -90,8 +90,8 @@ class GatedFeedForward(Module):
         dA = self.proj.backward(dY)  # (..., d_ff)
         dGU = np.empty((*dA.shape[:-1], self.fc.d_out), dA.dtype, like=dA)
         dG, dU = self.split(dGU)
-        np.multiply(dA, self.S, out=dU)  # forward: A = S U           so  dU = dA S
-        dG[...] = self.act.backward(dA * self.U)  #                   and dS = dA U; forward: S = act(G)
+        np.multiply(dA, self.g, out=dU)  # forward: A = g U           so  dU = dA g
+        dG[...] = self.act.backward(dA * self.U)  #                   and dg = dA U; forward: g = act(G)
         return self.fc.backward(dGU)  # (..., C)
 
     formula: ClassVar[Formula] = Formula(
@@ -102,7 +102,7 @@ class GatedFeedForward(Module):
         middle = call.of(*call.wide(self.d_ff))
         n, act = middle.size, cost_of(self.act, middle)
         gate = 0 if act is not None and act.output_cached else middle.nbytes
-        return Cost(call.shape, n, 2 * n, middle.nbytes + gate, children=(  # U and S
+        return Cost(call.shape, n, 2 * n, middle.nbytes + gate, children=(  # U and g
             Child("fc", self.fc, call), Child("act", self.act, middle), Child("proj", self.proj, middle),
             Child("dropout", self.dropout, call.of(*call.shape))))
 

@@ -16,16 +16,16 @@ from numpygpt.nn.modules.module import Module
 from numpygpt.nn.modules.positional import end_of
 from numpygpt.utils.checks import number
 
-Table = tuple[np.ndarray, np.ndarray]  # cos and sin, (positions, D/2) each
+Table = tuple[np.ndarray, np.ndarray]  # cos and sin, (positions, d_k/2) each
 
 
 class Rotary(Module):
-    """Turn each pair (X_i, X_{i + D/2}) of a vector at position t by the angle t f_i, with f_i = theta^(-2i/D).
+    """Turn each pair (X_i, X_{i + d_k/2}) of a vector at position t by the angle t f_i, with f_i = theta^(-2i/d_k).
 
-    X, Y: (B, H, T, D), D even. Vectors keep their length, and the product of a turned query and a turned key depends
-    only on how far apart they are. `start` is the position of the first token, one number or one per sequence (B,);
-    positions below 0 are padding and are not turned. `scaling` slows the turning for contexts longer than trained:
-    "linear:FACTOR" or "llama3:FACTOR:LOW:HIGH:ORIGINAL_MAX_LEN". Caches cos and sin. ValueError past max_len.
+    X, Y: (B, H, T, d_k), d_k even. Vectors keep their length, and the product of a turned query and a turned key
+    depends only on how far apart they are. `start` is the position of the first token, one number or one per sequence
+    (B,); positions below 0 are padding and are not turned. `scaling` slows the turning for contexts longer than
+    trained: "linear:FACTOR" or "llama3:FACTOR:LOW:HIGH:ORIGINAL_MAX_LEN". Caches cos and sin. ValueError past max_len.
     Su et al. 2021; the pairs are those of Hugging Face's Llama, two halves and not neighbours.
     """
 
@@ -33,7 +33,7 @@ class Rotary(Module):
         self.d_k, self.max_len = check_sizes(d_k=d_k, max_len=max_len)
         self.theta, self.scaling = check_rotary(self.d_k, theta, scaling)
 
-    def forward(self, X: np.ndarray, start: int | np.ndarray = 0) -> np.ndarray:  # X: (B, H, T, D)
+    def forward(self, X: np.ndarray, start: int | np.ndarray = 0) -> np.ndarray:  # X: (B, H, T, d_k)
         check_width(self, X, self.d_k, axes=4)
         last = end_of(X, start, self.max_len)
         length = min(self.max_len, 1 << last.bit_length())
@@ -41,14 +41,14 @@ class Rotary(Module):
         at = slice(start, last)
         if not isinstance(start, int):
             at = like(np.maximum(np.add.outer(start, np.arange(X.shape[2])), 0)[..., None, :], X)  # (B, 1, T)
-        self.cos, self.sin = cos[at], sin[at]  # (T, D/2), or (B, 1, T, D/2)
-        return turned(X, self.cos, self.sin)  # (B, H, T, D)
+        self.cos, self.sin = cos[at], sin[at]  # (T, d_k/2), or (B, 1, T, d_k/2)
+        return turned(X, self.cos, self.sin)  # (B, H, T, d_k)
 
-    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, H, T, D)
+    def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, H, T, d_k)
         return turned(dY, self.cos, -self.sin)  # forward: a turn, whose transpose is the turn back
 
     formula: ClassVar[Formula] = Formula(
-        ("Y = (X₁ cos - X₂ sin, X₂ cos + X₁ sin),  angle t theta^(-2i/D)",),
+        ("Y = (X₁ cos - X₂ sin, X₂ cos + X₁ sin),  angle t theta^(-2i/d_k)",),
         ("dX = (dY₁ cos + dY₂ sin, dY₂ cos - dY₁ sin)",))  # fmt: skip
 
     def cost(self, call: Call) -> Cost:
@@ -61,7 +61,7 @@ class Rotary(Module):
 
 
 def turned(X: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
-    """The pairs (X_i, X_{i + D/2}) turned by their angles. X: (B, H, T, D); cos, sin: (.., T, D/2)."""
+    """The pairs (X_i, X_{i + d_k/2}) turned by their angles. X: (B, H, T, d_k); cos, sin: (.., T, d_k/2)."""
     half = X.shape[-1] // 2
     first, second = X[..., :half], X[..., half:]
     Y = np.empty_like(X)  # in X's order of axes
@@ -83,7 +83,7 @@ def angles(d_k: int, length: int, theta: float, scaling: str, dtype: np.dtype, x
 
 
 def frequencies(d_k: int, theta: float, scaling: str = "") -> np.ndarray:
-    """Radians per position of each pair, (D/2,), in float64.
+    """Radians per position of each pair, (d_k/2,), in float64.
 
     "linear" divides all by its factor (Chen et al. 2023). "llama3" divides only those that turn less than LOW times in
     the original context, keeps those that turn more than HIGH times, and blends between the two (Llama 3.1).
