@@ -16,7 +16,7 @@ import plot
 from numpygpt.plots.explore import page
 from numpygpt.utils.paths import ROOT
 
-PAGE = ROOT / "docs" / "explorer" / "index.html"
+PAGE = Path(__file__).resolve().with_name("index.html")
 TEXT = "To be, or not to be"
 
 

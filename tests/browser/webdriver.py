@@ -123,7 +123,13 @@ class Browser:
                 raise
             return None
 
-    def screenshot(self, path):
-        """The whole page as a PNG."""
-        shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path, *parts):
+        """A PNG of the whole page, or of the rectangle around these parts, which are selectors."""
+        clip = parts and self.run("""
+          const boxes = arguments[0].map((part) => document.querySelector(part).getBoundingClientRect());
+          const [x, y] = ["left", "top"].map((side) => Math.min(...boxes.map((box) => box[side])));
+          const [right, bottom] = ["right", "bottom"].map((side) => Math.max(...boxes.map((box) => box[side])));
+          return { x: x + scrollX, y: y + scrollY, width: right - x, height: bottom - y, scale: 1 };""", parts)
+        part = {"clip": clip} if clip else {}
+        shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=True, **part)
         path.write_bytes(base64.b64decode(shot["data"]))

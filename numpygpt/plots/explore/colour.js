@@ -46,7 +46,7 @@ function logScale(most) {
 // From -most to most, with 0 in the middle. The square root keeps small numbers visible.
 function signedScale(most) {
   const shade = (value) => 0.5 + 0.5 * Math.sign(value) * Math.sqrt(Math.abs(value) / (most || 1));
-  const ticks = most > 0 ? [-1, -0.25, 0, 0.25, 1].map((part) => [part * most, signed(part * most)]) : [[0, "0"]];
+  const ticks = most > 0 ? [-1, 0, 1].map((part) => [part * most, signed(part * most)]) : [[0, "0"]];
   return { shade, ticks, colour: blueToRed };
 }
 
