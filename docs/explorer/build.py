@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import plot
 from numpygpt.plots.explore import page
-from numpygpt.utils.paths import ROOT
 
 PAGE = Path(__file__).resolve().with_name("index.html")
 TEXT = "To be, or not to be"
