@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 
-from book.canvas import BACKWARD, FORWARD, SMALL, WIDTH, arrow, box, drawing, figure, write
+from chapters.canvas import BACKWARD, FORWARD, SMALL, WIDTH, arrow, box, drawing, figure, write
 from numpygpt import GPT, trace
 from numpygpt.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, dress, new_figure
 from numpygpt.training.presets import read_preset
