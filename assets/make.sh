@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the pictures and outputs that README.md and docs/INSIDE.md show, then writes them into the pages: trains `quick`
 # twice and three runs to compare, some eight minutes on two cores, and asks SmolLM2 a question. Chromium, if it is
-# installed, opens the page of ./plot.py explore for its picture.
+# installed, opens the explorer for its pictures.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 outputs=assets/outputs pictures=assets/pictures
@@ -37,19 +37,19 @@ for tokenizer in char word bpe; do
 done
 ./plot.py compare runs/compare_char runs/compare_word runs/compare_bpe --out $pictures/compare.png
 
-./plot.py explore runs/quick --prompt "ROMEO: But soft, what light through yonder window breaks?" --out runs/explore.html
-PYTHONPATH=tests/browser:. python - runs/explore.html $pictures/explore.png <<'PYTHON'
+python docs/explorer/build.py runs/quick
+PYTHONPATH=tests/browser:. python - $pictures <<'PYTHON'
 import sys, tempfile
 from pathlib import Path
 from webdriver import CHROME, DRIVER, Browser
 if not (CHROME and DRIVER):
-    sys.exit("no Chromium and chromedriver: no new picture of the page")
+    sys.exit("no Chromium and chromedriver: no new pictures of the page")
 with Browser(tempfile.mkdtemp()) as browser:
-    browser.resize(1280, 1300)
-    browser.open(Path(sys.argv[1]).resolve().as_uri() + "#token=20&layer=1&head=3")
-    browser.screenshot(Path(sys.argv[2]))
+    browser.resize(1000)
+    browser.open(Path("docs/explorer/index.html").resolve().as_uri() + "#token=3&layer=1&head=2")
+    browser.screenshot(Path(sys.argv[1], "explore.png"), "#overview", "#attention")
+    browser.screenshot(Path(sys.argv[1], "explore_backward.png"), "#backward")
 PYTHON
 
-python assets/crop.py $pictures/explore.png $pictures/readme_attention.png 0.235 0.605
 python assets/crop.py assets/training_curves/quick.png $pictures/readme_curves.png 0.015 0.265
 python docs/build.py

@@ -57,9 +57,9 @@ def chapters():
     for page in order():
         if page.startswith("backprop/"):
             names = re.findall(r"^## (.+)$", re.sub(r"^```.*?^```$", "", read(page), flags=re.M | re.S), re.M)
-            links = [f"[{name}]({page}#{slug(name)})" for name in names if name != "Summary"]
+            links = [f"[{name}]({page}#{slug(name)})" for name in names if not name.startswith("Summary")]
             few = len(links) < 10
-            table.append((f"[{title(page)}]({page})", ", ".join(links) if few else f"{len(links)} of them"))
+            table.append((f"[{title(page)}]({page})", ", ".join(links) if few else f"{len(links)} sections"))
     return table
 
 

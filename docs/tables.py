@@ -116,6 +116,36 @@ def pretrained():
     return table
 
 
+def gradients():
+    """docs/FORMULAS.md: the layers' formulas in the order of the chapters."""
+    import formulas
+
+    return [("layer", "forward", "backward"),
+            *((code(row.name), lines(row.forward), lines(row.backward)) for row in formulas.rows())]
+
+
+def costs():
+    """docs/FORMULAS.md: shapes, cached arrays and FLOPs."""
+    import formulas
+
+    return [("layer", "shapes", "cached", "FLOPs forward, backward"),
+            *((row.name, *map(lines, (row.shapes, row.cached, row.flops))) for row in formulas.rows())]
+
+
+def invariants():
+    """docs/FORMULAS.md: what holds for each gradient, its derivation and source, and how many numbers are checked."""
+    import formulas
+
+    return [("layer", "invariant", "source", "derived", "finite differences"),
+            *((row.name, row.invariant, row.source, derivation(row.name).replace("](docs/", "]("), row.cases)
+              for row in formulas.rows())]
+
+
+def code(name):
+    """A link from docs/ to the source of a layer."""
+    return f"[{name}](../{Path(inspect.getsourcefile(getattr(nn, name))).relative_to(ROOT)})"
+
+
 def cases():
     """docs/GRADIENTS.md: what ./test.py --gradients checks. The errors that it prints depend on the machine."""
     from numpygpt.verify.cases import gradient_cases

@@ -8,6 +8,10 @@ pairs of tokens holds only the half that the causal mask leaves, row by row: (0,
 `gradients`: (K, L + 1, pairs), norms on a logarithmic scale: code 0 is 0, and code c is exp(low + (c - 1) step). The
 error is at most half a step, about 0.02 % if the norms span twelve decades. Pair (t, s) of target k is the norm of
 dL/d(residual stream) at position s, where L is the loss at position t for the k-th of its `targets`.
+
+`backward`: for the mean loss over all positions, Q (L, H, T, d_k), K (L, H_kv, T, d_k), V (L, H_kv, T, d_v) and
+dO (L, H, T, d_v) of its own `layers`, as float32. The page computes S, P, O and all gradients of a head from them. They
+are large, so these layers may be fewer, or none for a long text.
 """
 
 from __future__ import annotations
@@ -18,8 +22,10 @@ from typing import Any
 import numpy as np
 
 from numpygpt.inspection.probe import (
+    HeadArrays,
     attention_weights,
     check_context,
+    head_arrays,
     next_probabilities,
     residual_stream,
     stream_gradients,
@@ -37,8 +43,8 @@ MAX_CODE = 65_535  # of 16 bits
 
 
 def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | None = None) -> dict[str, Any]:
-    """The page's data for `ids` (T,). The last token has no next one; `target` stands in for it, by default the
-    likeliest token.
+    """Return the page's data for `ids` (T,). Nothing follows the last token: its target is `target`, by default the
+    most likely token.
 
     Raises ValueError for more tokens than the model's context or a page can hold, and for weights that are not finite.
     """
@@ -79,6 +85,7 @@ def explore(model: GPT, tokenizer: Tokenizer, ids: np.ndarray, target: int | Non
         "attention": packed(np.rint(attention * MAX_CODE)),
         "targets": targets.tolist(),
         "gradients": log_packed(gradients),
+        "backward": backward_arrays(model, ids, following, layers),
     }
 
 
@@ -106,6 +113,25 @@ def check_size(T: int, n_layers: int, n_heads: int) -> None:
 
 def packed_bytes(T: int, n_layers: int, n_heads: int) -> int:
     return T * (T + 1) // 2 * (n_layers * n_heads + TARGETS * (n_layers + 1)) * 2
+
+
+def backward_arrays(model: GPT, ids: np.ndarray, following: np.ndarray, layers: list[int]) -> dict[str, Any]:
+    """Return `backward`, described above."""
+    attn = model.blocks[0].attn
+    each = len(ids) * (attn.n_heads + attn.n_kv_heads) * (attn.d_k + attn.d_v) * 4  # bytes of a layer
+    room = GOOD_BYTES - packed_bytes(len(ids), len(layers), attn.n_heads)
+    chosen = thinned(layers, room // each)
+    loss, arrays = head_arrays(model, ids, following, chosen)
+    stacked = {name: [getattr(of_layer, name) for of_layer in arrays] for name in HeadArrays._fields}
+    return {"layers": chosen, "loss": loss, "kv_heads": attn.n_kv_heads, "d_k": attn.d_k, "d_v": attn.d_v,
+            "rotary": attn.rotary is not None,
+            **{name: base64_of(values, "<f4") for name, values in stacked.items()}}
+
+
+def thinned(layers: list[int], most: int) -> list[int]:
+    """At most `most` of the layers, evenly spaced from the first to the last."""
+    places = np.linspace(0, len(layers) - 1, min(max(most, 0), len(layers)))
+    return [layers[round(place)] for place in places]
 
 
 def choose_targets(order: np.ndarray, following: np.ndarray) -> np.ndarray:
@@ -147,7 +173,11 @@ def pairs(values: np.ndarray) -> np.ndarray:
 
 def packed(codes: np.ndarray) -> str:
     """Integers from 0 to 65,535, of any shape, in base64."""
-    return base64.b64encode(codes.astype("<u2").tobytes()).decode("ascii")
+    return base64_of(codes, "<u2")
+
+
+def base64_of(values: np.typing.ArrayLike, dtype: str) -> str:
+    return base64.b64encode(np.asarray(values, dtype).tobytes()).decode("ascii")
 
 
 def log_packed(values: np.ndarray) -> dict[str, Any]:

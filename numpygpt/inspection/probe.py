@@ -7,12 +7,16 @@ thread trains the model.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpygpt.inspection.patch import MethodPatch
 from numpygpt.inspection.trace import trace
 from numpygpt.models import GPT
+from numpygpt.nn.backend import to_host
 from numpygpt.nn.exclusive import alone
 from numpygpt.nn.functional import softmax
 from numpygpt.nn.modules.checks import check_ids
@@ -79,6 +83,37 @@ def stream_gradients(model: GPT, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         reader.loss(x, y)
         reader.backward()
     return np.stack([record.gradients[0] for record in t])
+
+
+class HeadArrays(NamedTuple):
+    """What the backward pass of one attention layer starts from, for one sequence. All its gradients follow from it."""
+
+    Q: np.ndarray  # (H, T, d_k), not scaled; if the model has rotary positions, after the rotation, as is K
+    K: np.ndarray  # (H_kv, T, d_k)
+    V: np.ndarray  # (H_kv, T, d_v)
+    dO: np.ndarray  # (H, T, d_v): dL/dO, where O is the heads' output
+
+
+def head_arrays(model: GPT, ids: np.ndarray, following: np.ndarray,
+                layers: Sequence[int]) -> tuple[float, list[HeadArrays]]:
+    """Return the mean loss of `ids` (T,) for the targets `following` (T,), and the arrays of each of these layers."""
+    found: dict[int, HeadArrays] = {}
+
+    def backward(i: int, method: Any, dY: np.ndarray) -> np.ndarray:
+        dO = method(dY)  # (1, T, H d_v)
+        attn = reader.blocks[i].attn
+        heads = dO.reshape(len(ids), attn.n_heads, attn.d_v).swapaxes(0, 1)
+        arrays = (attn.Q[0] / attn.scale, attn.K[0], attn.V[0], heads)
+        found[i] = HeadArrays(*(to_host(array).copy() for array in arrays))
+        return dO
+
+    with eval_twin(model) as reader, ExitStack() as patches:
+        for i in layers:
+            patch = MethodPatch(reader.blocks[i].attn.proj, "backward", partial(backward, i))
+            patches.callback(patch.remove)
+        loss = reader.loss(ids[None], following[None])
+        reader.backward()
+    return float(loss), [found[i] for i in layers]
 
 
 def next_probabilities(model: GPT, ids: np.ndarray) -> np.ndarray:

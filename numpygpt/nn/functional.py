@@ -121,11 +121,12 @@ def logistic(X: np.ndarray) -> None:
 
 @tiny_is_zero
 def gelu(X: np.ndarray, backward: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """(gelu(X), its slope ∂Y/∂X). The slope is computed here, where h is known; the gradient needs nothing else.
+    """(gelu(X), its slope ∂Y/∂X). The slope is computed here, where sigma is known; the gradient needs nothing else.
     Without `backward` it is not computed, and the second array means nothing.
 
-    Y = X h with h = (1 + tanh u)/2 = 1/(1 + exp(-2u)). As ∂h/∂u = 2 h (1 - h), ∂Y/∂X = h + X ∂h/∂u ∂u/∂X
-    = h + Y (1 - h) w with w = 2 ∂u/∂X = 2 s (1 + 3 c X^2). Hendrycks and Gimpel 2016, section 2.
+    Y = X sigma with sigma = (1 + tanh u)/2 = 1/(1 + exp(-2u)). As ∂sigma/∂u = 2 sigma (1 - sigma),
+    ∂Y/∂X = sigma + X ∂sigma/∂u ∂u/∂X = sigma + Y (1 - sigma) w with w = 2 ∂u/∂X = 2 s (1 + 3 c X^2).
+    Hendrycks and Gimpel 2016, section 2.
     """
     Y, slope = np.empty_like(X, order="C"), np.empty_like(X, order="C")
     for x, y, d in _in_cache(X, Y, slope):
@@ -133,14 +134,14 @@ def gelu(X: np.ndarray, backward: bool = True) -> tuple[np.ndarray, np.ndarray]:
         np.multiply(w, -2 * GELU_SCALE * GELU_CUBIC, out=d)
         d -= 2 * GELU_SCALE
         d *= x  # -2u = -x (2 s + 2 s c x^2)
-        logistic(d)  # h
+        logistic(d)  # sigma
         np.multiply(x, d, out=y)
         if backward:
             w *= 6 * GELU_SCALE * GELU_CUBIC
             w += 2 * GELU_SCALE  # w = 2 s + 6 s c x^2
             w *= y
             w *= 1 - d
-            d += w  # ∂y/∂x = h + y (1 - h) w
+            d += w  # ∂y/∂x = sigma + y (1 - sigma) w
     return Y, slope
 
 

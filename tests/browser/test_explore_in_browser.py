@@ -1,6 +1,7 @@
 """The page to explore in a real browser: it shows the model's numbers, by mouse and by keyboard, and runs no text."""
 
 import re
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from webdriver import CHROME, DRIVER, Browser
 
 from numpygpt import GPT
-from numpygpt.inspection import probe
+from numpygpt.inspection import probe, trace
 from numpygpt.inspection.explore import explore
 from numpygpt.plots.explore import page
 from numpygpt.tokenizer import CharTokenizer, WordTokenizer
@@ -16,6 +17,7 @@ from numpygpt.utils.colour import signs
 
 pytestmark = pytest.mark.skipif(not (CHROME and DRIVER), reason="no chromium with its chromedriver here")
 
+ROOT = Path(__file__).resolve().parents[2]
 VERSE = "To be, or not\nto be: that\nis it?"
 HOSTILE = "</script><img src=x onerror=alert(1)><script>alert(2)</script>\"'&lt;\u200f你😀"
 HEADS, LAYERS = 3, 2
@@ -42,25 +44,44 @@ FRAME = "return new Promise((done) => requestAnimationFrame(() => requestAnimati
 class Case:
     """A model, a text, its page, and what the probes say."""
 
-    def __init__(self, text, path, title="Inside a test", target=None, kind=CharTokenizer):
+    def __init__(self, text, path, title="Inside a test", target=None, kind=CharTokenizer, **sizes):
         tokenizer = kind().train(f"{text} xyz")
         self.text, self.path, self.tokenizer = text, path, tokenizer
-        self.model = GPT(vocab_size=tokenizer.vocab_size, max_len=128, d_model=12, n_heads=HEADS, n_layers=LAYERS,
-                         seed=1)
+        sizes = {"max_len": 128, "d_model": 12, "n_heads": HEADS, "n_layers": LAYERS} | sizes
+        self.model = GPT(vocab_size=tokenizer.vocab_size, **sizes, seed=1)
         rng = np.random.default_rng(2)
         for param in self.model.params().values():
             param += 0.4 * rng.standard_normal(param.shape).astype(param.dtype)
         self.ids = tokenizer.encode_array(text).astype(np.int64)
+        self.data = explore(self.model, tokenizer, self.ids, target)
         self.attention = probe.attention_weights(self.model, self.ids)
         self.next = probe.next_probabilities(self.model, self.ids)
-        data = explore(self.model, tokenizer, self.ids, target)
-        path.write_text(page(title, data | {"facts": ["a model"], "signs": ["signs"]}), encoding="utf-8", newline="\n")
+        text = page(title, self.data | {"facts": ["a model"], "signs": ["signs"]})
+        path.write_text(text, encoding="utf-8", newline="\n")
 
     def gradient(self, token, target):
         """(L + 1, T)"""
         y = np.full((1, len(self.ids)), -1)
         y[0, token] = target
         return np.linalg.norm(probe.stream_gradients(self.model, self.ids[None], y)[:, 0], axis=-1)
+
+    def backward(self, layer, head):
+        """{array: numbers} of a head, for the mean loss of the text. dQ, dK and dV are the package's own."""
+        attn = self.model.blocks[layer].attn
+        with trace(self.model, keep=lambda name: name.endswith(("qkv", "proj"))) as t:
+            self.model.loss(self.ids[None], np.array(self.data["next"]["id"])[None])
+            self.model.backward()
+        record, projected = t[f"blocks.{layer}.attn.qkv"], t[f"blocks.{layer}.attn.proj"].gradients[0][0]
+        Q, K, V = (X[0, head].astype(float) for X in attn.split(record.outputs[0]))
+        Q = Q / attn.scale if np.allclose(Q, attn.Q[0, head]) else Q  # the layer scales in place
+        dQ, dK, dV = (X[0, head] for X in attn.split(record.gradients[0]))
+        dO = np.split(projected @ attn.proj.W.T, HEADS, axis=1)[head]
+        S = np.where(np.tri(len(Q), dtype=bool), Q @ K.T / attn.d_k**0.5, -np.inf)
+        P = np.exp(S) / np.exp(S).sum(axis=1, keepdims=True)
+        dP = dO @ V.T
+        dS = P * (dP - (P * dP).sum(axis=1, keepdims=True))
+        return {"Q": Q, "K": K, "V": V, "dO": dO, "S": S, "P": P, "O": P @ V,
+                "dV": dV, "dP": dP, "dS": dS, "dQ": dQ, "dK": dK}
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +120,20 @@ def number(text):
     return float(re.search(r"([\d.e-]+) %", text)[1])
 
 
+def signed(text):
+    """The number of a text with a true minus sign."""
+    return float(text.replace("−", "-"))
+
+
+def click(browser, which, row, column):
+    """A click on a cell of a map."""
+    browser.run("""
+      const map = maps[arguments[0]]; const { left, top, cell } = map.place;
+      const box = map.canvas.getBoundingClientRect();
+      map.canvas.dispatchEvent(new MouseEvent('click', { clientX: box.left + left + (arguments[2] + 0.5) * cell[0],
+        clientY: box.top + top + (arguments[1] + 0.5) * cell[1] }))""", which, row, column)
+
+
 def table(browser, name):
     """The rows of a table: [name, number]."""
     return browser.run(
@@ -127,7 +162,8 @@ def focused(browser):
 
 
 def chosen(browser):
-    return browser.run("return [...document.querySelectorAll('[aria-selected=true]')].map((at) => at.ariaLabel)")
+    """The selected token and head."""
+    return browser.run("return [...document.querySelectorAll('[aria-selected=true]')].map((at) => at.ariaLabel)")[:2]
 
 
 def test_it_loads_without_a_word_on_the_console_and_shows_the_text(shown, case):
@@ -149,7 +185,7 @@ def test_clicking_a_token_shows_the_numbers_of_this_token(shown, case):
     assert number(shown.text("#next")) == pytest.approx(100 * p[following], rel=0.006)
     assert f"surprise {-np.log2(p[following]):.2f} bits" in shown.text("#now")
     entropy = -(p[p > 0] * np.log2(p[p > 0])).sum()
-    assert f"undecided by {entropy:.2f} bits" in shown.text("#next")
+    assert f"{entropy:.2f} bits" in shown.text("#next")
     rows = table(shown, "likeliest")
     order = np.argsort(-p)[:10]
     assert [row[0].split()[1] for row in rows[:10]] == ["".join(signs(case.tokenizer.decode([id]))) for id in order]
@@ -213,7 +249,7 @@ def test_maps_name_their_axes_and_legends_place_their_ticks(shown, case):
               "  written.push(at[0]); return fill.apply(this, at); }")  # fmt: skip
     shown.click(token(3))
     written = shown.run("return written")
-    assert {"token that looks", "token that is looked at", "embedding", "block 0", "block 1", "token"} <= set(written)
+    assert {"embedding", "block 0", "block 1", "token"} <= set(written)
     assert sum(text in signs(VERSE) for text in written) >= 2 * len(VERSE)  # both sides of the attention, or numbers
     ticks = shown.run("return [...document.querySelectorAll('#attention .ticks span')].map("
                       "(at) => [at.textContent, parseFloat(at.style.left)])")  # fmt: skip
@@ -238,15 +274,157 @@ def test_the_gradient_is_that_of_the_target(shown, case):
         assert [float(row[1]) for row in rows] == pytest.approx(true[0, best].tolist(), rel=0.006)
 
 
+def test_all_arrays_of_a_head_are_those_of_the_model(shown, case):
+    for layer, head in ((0, 0), (1, 2)):
+        true = case.backward(layer, head)
+        found = shown.run("""
+          const arrays = headArrays(...arguments);
+          return Object.entries(arrays).map(([name, { at, columns }]) => [name,
+            Array.from({ length: T }, (_, i) => Array.from({ length: columns }, (_, j) => at(i, j)))]);""", layer, head)
+        assert {name for name, _ in found} == set(true)
+        for name, numbers in found:
+            numbers = np.array(numbers, float)  # null becomes nan
+            later = np.isnan(numbers)
+            assert later.any() == (name in ("S", "P", "dP", "dS"))
+            scale = abs(true[name][~later]).max()
+            np.testing.assert_allclose(numbers[~later], true[name][~later], atol=1e-4 * scale, err_msg=name)
+
+
+MADE = {  # array -> its sides: which array, and whether the sum runs along row or column i or j of it
+    "S": (("Q", "row", 0), ("K", "row", 1)), "P": (("S", "row", 0),), "O": (("P", "row", 0), ("V", "column", 1)),
+    "dV": (("P", "column", 0), ("dO", "column", 1)), "dP": (("dO", "row", 0), ("V", "row", 1)),
+    "dS": (("P", "row", 0), ("dP", "row", 0)), "dQ": (("dS", "row", 0), ("K", "column", 1)),
+    "dK": (("dS", "column", 0), ("Q", "column", 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_cell_shows_the_row_and_the_column_it_came_from_and_the_sum(shown, case, name):
+    shown.click(token(6))
+    shown.click('#heads button[aria-label="layer 1, head 1"]')
+    shown.click(f"#arrays button:nth-of-type({list(MADE).index(name) + 1})")
+    arrays, cell = case.backward(1, 1), (14, 2)
+    click(shown, "made", *cell)
+    last = name in ("O", "dQ", "S", "P", "dS", "dP")  # their sums, if over tokens, end at the query
+    value = arrays[name][cell]
+    assert signed(shown.text("#sum strong")) == pytest.approx(value, rel=0.01, abs=1e-9)
+    factors = []
+    for side, (array, line, index) in zip(("left", "right"), MADE[name], strict=False):
+        at, (row, column, high, wide) = cell[index], shown.run(f"return maps.{side}.plan.frames[0]")
+        tokens = (0, 15) if last else (14, len(VERSE))
+        first, stop = tokens if name not in ("S", "dP") else (0, 4)  # over components
+        assert (row, column, high, wide) == ((at, first, 1, stop - first) if line == "row" else
+                                             (first, at, stop - first, 1)), side
+        factors.append(arrays[array][row : row + high, column : column + wide].ravel())
+    products = np.exp(factors[0] - factors[0].max()) if name == "P" else factors[0] * factors[1]
+    rows = shown.run("return [...document.querySelectorAll('#terms tbody tr')].map((row) => "
+                     "[...row.cells].map((cell) => cell.textContent))")  # fmt: skip
+    assert signed(rows[-1][-1]) == pytest.approx(products.sum(), rel=0.01, abs=1e-9)
+    listed = [row for row in rows[:-1] if "others" not in row[0]]
+    for row in listed:
+        n = int(row[0].split()[0]) - first
+        numbers = [*(factor[n] for factor in factors), products[n]]
+        assert [signed(text) for text in row[2:]] == pytest.approx(numbers, rel=0.01, abs=1e-9)
+    close = 0.01 * abs(products).max()  # of three digits each
+    assert sum(signed(row[-1]) for row in rows[:-1]) == pytest.approx(products.sum(), abs=close)
+
+
+def test_a_click_on_a_computed_side_takes_that_apart(shown):
+    shown.click(token(6))
+    click(shown, "left", 20, 5)  # of dK: dS
+    assert shown.run("return [ARRAYS[state.array], state.token, state.column]") == ["dS", 20, 5]
+    click(shown, "right", 9, 4)  # of dS: dP
+    assert shown.run("return [ARRAYS[state.array], state.token, state.column]") == ["dP", 9, 4]
+    click(shown, "left", 3, 1)  # of dP: dO, which was given
+    assert shown.run("return [ARRAYS[state.array], state.token, state.column]") == ["dP", 9, 4]
+
+
+def test_heads_that_share_keys_show_their_own_terms(browser, tmp_path):
+    case = Case("abcabc", tmp_path / "x.html", n_heads=4, n_kv_heads=2, d_model=16)
+    browser.open(case.path)
+    found = browser.run("""
+      return [0, 1, 2, 3].map((head) => Array.from({ length: T }, (_, i) => headArrays(1, head).dK.at(i, 2)))""")
+    with trace(case.model, keep=lambda name: name.endswith("qkv")) as t:
+        case.model.loss(case.ids[None], np.array(case.data["next"]["id"])[None])
+        case.model.backward()
+    dK = case.model.blocks[1].attn.split(t["blocks.1.attn.qkv"].gradients[0])[1]  # (1, H_kv, T, d_k)
+    np.testing.assert_allclose(np.array(found).reshape(2, 2, -1).sum(axis=1), dK[0, :, :, 2], atol=1e-4 * abs(dK).max())
+
+
+def test_a_page_without_room_for_the_arrays_says_so(browser, tmp_path):
+    case = Case("abcab", tmp_path / "x.html")
+    empty = case.data["backward"] | {"layers": [], "Q": "", "K": "", "V": "", "dO": ""}
+    case.path.write_text(page("x", case.data | {"backward": empty, "facts": [], "signs": []}), encoding="utf-8")
+    browser.open(case.path)
+    browser.click(token(2))
+    shown = "return ['tour-start', 'backward-parts', 'backward-note'].map((id) => find(id).checkVisibility())"
+    assert browser.run(shown) == [False, False, True]
+    assert browser.console() == []
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_tour_goes_through_ten_parts_by_keyboard_alone(shown, width):
+    shown.resize(width, 800)
+    shown.press("Tab", "Enter")
+    titles = set()
+    for step in range(1, 11):
+        shown.run(FRAME)
+        assert focused(shown) == "tour-next"
+        assert shown.run("return state.step") == step
+        titles.add(shown.text("#tour-title"))
+        box, part, head = shown.run("""
+          const box = (at) => { const { left, right, top, bottom } = at.getBoundingClientRect();
+                                return [left, right, top, bottom]; };
+          const stop = TOUR[state.step - 1];
+          return [find("tour"), find(stop.array ? "arrays" : stop.part), find("now")].map(box);""")
+        assert 0 <= box[0] and box[1] <= width and 400 <= box[2] and box[3] <= 800  # in the lower half
+        assert head[3] <= part[2] < box[2] - 100  # and the part is between it and the line at the top
+        shown.press("Enter")
+    assert len(titles) == 10
+    assert shown.run("return state.step") == 0 and focused(shown) == "tour-start"
+    shown.press("Enter", "Tab", "Escape")
+    assert shown.run("return [state.step, find('tour').hidden]") == [0, True] and focused(shown) == "tour-start"
+
+
+def test_the_tour_speaks_of_the_chosen_token_and_of_the_first(shown, case):
+    shown.click("#tour-start")
+    for i in (0, 9, len(VERSE) - 1):
+        shown.run("goTo(1)")  # scrolls up to the text
+        shown.click(token(i))
+        for step in range(1, 11):
+            shown.run("goTo(arguments[0])", step)
+            assert not re.search("undefined|NaN|null|Infinity", shown.text("#tour-text")), step
+    shown.run("change({ token: 9, layer: 1, head: 2 }); goTo(8)")
+    row = case.backward(1, 2)["dS"][9, :10]
+    less, more = (signed(text) for text in re.findall(r"\((−?[\d.]+(?:e-\d+)?)\)", shown.text("#tour-text")))
+    assert (less, more) == pytest.approx((row.min(), row.max()), rel=0.01)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_explorer_in_docs(browser, width, scheme):
+    browser.resize(width, 800)
+    browser.scheme(scheme)
+    browser.open("about:blank")
+    browser.console()
+    browser.open(ROOT / "docs" / "explorer" / "index.html")
+    browser.click("#tour-start")
+    for _ in range(10):
+        browser.run(FRAME)
+        assert browser.run("const page = document.documentElement; return page.scrollWidth - page.clientWidth") == 0
+        assert min(browser.run(CONTRAST))[0] >= 4.5, min(browser.run(CONTRAST))
+        browser.click("#tour-next")
+    assert browser.console() == []
+
+
 def test_the_last_token_has_a_target_too(browser, tmp_path):
-    for target, said in ((None, "likeliest; nothing follows"), (2, "given with --target")):
+    for target in (None, 2):
         case = Case("abcab", tmp_path / "x.html", target=target)
         browser.open(case.path)
         browser.click(token(4))
-        assert said in browser.text("#target option")
         true = case.next[-1].argmax() if target is None else target
         assert number(browser.text("#target-note")) == pytest.approx(100 * case.next[-1, true], rel=0.006)
-        assert browser.text("#received") == "no token comes later"
+        assert table(browser, "received") == []
     assert browser.console() == []
 
 
@@ -258,12 +436,14 @@ def test_pointing_at_a_cell_tells_its_number(shown, case):
         "canvas.dispatchEvent(new MouseEvent('mousemove', { clientX: box.left + left + 4.5 * cell[0],"
         "  clientY: box.top + top + 11.5 * cell[1] }))")  # fmt: skip
     said = shown.text("#attention-readout")
-    assert re.search(r"token 11\) looks at .*token 4\)", said)
+    assert re.search(r"token 11\) .*token 4\)", said)
     assert number(said) == pytest.approx(100 * case.attention[0, 0, 11, 4], abs=0.0051)
 
 
 def test_it_works_by_keyboard_alone(shown, case):
     start = int(2 * (len(VERSE) - 1) / 3)
+    shown.press("Tab")
+    assert focused(shown) == "tour-start"
     shown.press("Tab")
     assert focused(shown).startswith(f"token {start}:")
     shown.press("Left", "Left")
@@ -289,7 +469,7 @@ def test_it_works_by_keyboard_alone(shown, case):
     shown.press("Up", "Up", "Left", "Down", "Down")  # up from the diagonal a token would look ahead: no cell is there
     row, column = len(VERSE) - 1, len(VERSE) - 2
     said = shown.text("#attention-readout")
-    assert f"(token {row}) looks at" in said
+    assert f"(token {row}) " in said
     assert number(said) == pytest.approx(100 * case.attention[1, 2, row, column], abs=0.0051)
     shown.press("Home", "Up", "Enter")
     assert chosen(shown)[0].startswith(f"token {row - 1}:")
@@ -316,7 +496,7 @@ def test_a_view_has_an_address(shown, browser, case):
     shown.click(token(5))
     shown.click('#heads button[aria-label="layer 1, head 1"]')
     address = shown.run("return location.href")
-    assert address.endswith("#token=5&layer=1&head=1&target=0")
+    assert "#token=5&layer=1&head=1&target=0&" in address
     shown.open("about:blank")
     shown.open(address)
     assert chosen(shown) == ["token 5: ,", "layer 1, head 1"]
@@ -339,7 +519,7 @@ def test_text_can_be_read_in_both_schemes(shown, scheme):
     assert (picture(shown, "#attention-map") == white) == (scheme == "light")  # its names are drawn again
 
 
-@pytest.mark.parametrize("width", [360, 800, 1400])
+@pytest.mark.parametrize("width", [360, 400, 800, 1280, 1400])
 def test_nothing_is_wider_than_the_window(shown, width):
     shown.resize(width)
     shown.run(FRAME)

@@ -16,7 +16,7 @@ FLAGS = (
     "--disable-component-update --disable-sync --disable-dev-shm-usage --hide-scrollbars"
 ).split()
 KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014",
-        "Down": "\ue015", "Home": "\ue011", "End": "\ue010"}  # fmt: skip
+        "Down": "\ue015", "Home": "\ue011", "End": "\ue010", "Escape": "\ue00c"}  # fmt: skip
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business here
 
 
@@ -123,7 +123,13 @@ class Browser:
                 raise
             return None
 
-    def screenshot(self, path):
-        """The whole page as a PNG."""
-        shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=True)
+    def screenshot(self, path, *parts):
+        """A PNG of the whole page, or of the rectangle around these parts, which are selectors."""
+        clip = parts and self.run("""
+          const boxes = arguments[0].map((part) => document.querySelector(part).getBoundingClientRect());
+          const [x, y] = ["left", "top"].map((side) => Math.min(...boxes.map((box) => box[side])));
+          const [right, bottom] = ["right", "bottom"].map((side) => Math.max(...boxes.map((box) => box[side])));
+          return { x: x + scrollX, y: y + scrollY, width: right - x, height: bottom - y, scale: 1 };""", parts)
+        part = {"clip": clip} if clip else {}
+        shot = self.devtools("Page.captureScreenshot", captureBeyondViewport=True, **part)
         path.write_bytes(base64.b64decode(shot["data"]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numpygpt import GPT
-from numpygpt.inspection import probe
+from numpygpt.inspection import probe, trace
 from numpygpt.inspection.explore import (
     MAX_BYTES,
     TARGETS,
@@ -16,6 +16,7 @@ from numpygpt.inspection.explore import (
     entropy,
     explore,
     log_packed,
+    thinned,
 )
 from numpygpt.tokenizer import CharTokenizer
 
@@ -95,6 +96,41 @@ def test_the_residual_stream_and_the_predictions_are_those_of_the_model(case):
         assert data["next"]["entropy"][t] == pytest.approx(-sum(q * np.log2(q) for q in p), rel=1e-5)
 
 
+def test_gradients_of_a_head_follow_from_its_arrays(make_gpt, tokenizer):
+    """As the page computes them; held against what the layer's own backward passes to qkv."""
+    for sizes in ({}, {"n_heads": 4, "n_kv_heads": 2, "d_k": 3, "d_v": 5}):
+        model = make_gpt(max_len=24, d_model=8, dtype="float64", **sizes)
+        ids = np.random.default_rng(4).integers(0, len(LETTERS), 7)
+        data = explore(model, tokenizer, ids)
+        found, attn = data["backward"], model.blocks[0].attn
+        H, H_kv, T, d_k, d_v = data["heads"], found["kv_heads"], 7, found["d_k"], found["d_v"]
+        shapes = {"Q": (H, T, d_k), "K": (H_kv, T, d_k), "V": (H_kv, T, d_v), "dO": (H, T, d_v)}
+        Q, K, V, dO = (np.frombuffer(base64.b64decode(found[name]), "<f4").reshape(2, *shape).astype(float)
+                       for name, shape in shapes.items())
+        K, V = (X.repeat(H // H_kv, axis=1) for X in (K, V))
+        S = Q @ K.swapaxes(-1, -2) / d_k**0.5 + np.triu(np.full((T, T), -np.inf), 1)
+        P = np.exp(S) / np.exp(S).sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(P, probe.attention_weights(model, ids), atol=1e-6)
+        dP = dO @ V.swapaxes(-1, -2)
+        dS = P * (dP - (dP * P).sum(axis=-1, keepdims=True))
+        gradients = dS @ K / d_k**0.5, dS.swapaxes(-1, -2) @ Q / d_k**0.5, P.swapaxes(-1, -2) @ dO
+        targets = np.array(data["next"]["id"])
+        with trace(model, keep=lambda name: name.endswith("qkv")) as t:
+            loss = model.loss(ids[None], targets[None])
+            model.backward()
+        assert found["loss"] == pytest.approx(loss)
+        for i in range(2):
+            true = attn.split(t[f"blocks.{i}.attn.qkv"].gradients[0])
+            for ours, theirs in zip(gradients, true, strict=True):
+                per_group = ours[i].reshape(theirs.shape[1], -1, *theirs.shape[2:]).sum(axis=1)
+                np.testing.assert_allclose(per_group, theirs[0], rtol=1e-4, atol=1e-6 * abs(theirs).max())
+
+
+def test_a_long_text_has_the_arrays_of_fewer_layers():
+    assert [thinned([0, 2, 4, 6], most) for most in (9, 4, 3, 2, 1, 0, -1)] == [
+        [0, 2, 4, 6], [0, 2, 4, 6], [0, 4, 6], [0, 6], [0], [], []]
+
+
 def test_targets_are_the_next_token_and_the_likeliest_others(case):
     _, _, data = case
     for likeliest, following, targets in zip(data["likeliest"]["id"], data["next"]["id"], data["targets"], strict=True):
@@ -139,7 +175,7 @@ def test_the_model_stays_as_it_was(make_gpt, tokenizer):
 
 
 def test_the_default_shape_fits_into_two_megabytes_of_json():
-    """Its width does not matter: no number of the page has it."""
+    """But for the arrays of `backward`, whose size grows with the width and which are left out if there is no room."""
     text = "".join(map(chr, range(33, 98)))
     model = GPT(vocab_size=65, max_len=128, d_model=16, n_heads=4, n_layers=4)
     ids = np.random.default_rng(0).integers(0, 65, 128)

@@ -162,15 +162,18 @@ def test_every_id_that_a_script_looks_for_is_in_the_page_and_every_name_is_used(
     assert len(there) == len(set(there))
     looked_for = set(re.findall(r'(?:find|getElementById)\("([\w-]+)"\)', script))
     labels = {of[name] for _, of in page.elements for name in ("aria-labelledby", "for") if name in of}
-    sections = {"overview", "attention", "predictions", "stream", "gradient"}  # the style sheet lays these out
+    sections = {"text", "overview", "attention", "predictions", "stream", "gradient", "backward"}  # of styles and tour
     assert looked_for | labels | sections == set(there)
 
 
-def test_the_whole_page_of_the_default_model_has_less_than_two_megabytes(capsys, tmp_path):
+def test_a_page_stays_below_five_megabytes_and_says_which_layers_it_takes_apart(capsys, tmp_path):
     letters = "".join(map(chr, range(33, 98)))
-    save_run(tmp_path / "run", CharTokenizer().train(letters), n_layers=4, n_heads=4, d_model=16)
+    save_run(tmp_path / "run", CharTokenizer().train(letters), n_layers=4, n_heads=4, d_model=448)
     made(capsys, tmp_path / "run", "--prompt", (2 * letters)[:128])
-    assert (tmp_path / "run" / "explore.html").stat().st_size < 1_200_000
+    page = (tmp_path / "run" / "explore.html").read_text(encoding="utf-8")
+    assert 3_000_000 < len(page.encode()) < 5_000_000
+    assert Reader(page).data["layers"] == [0, 1, 2, 3]
+    assert Reader(page).data["backward"]["layers"] == [0, 2, 3]
 
 
 def test_tokens_that_are_parts_of_characters(capsys, tmp_path):

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-SCRIPTS = ("data.js", "colour.js", "elements.js", "heatmap.js", "views.js", "page.js")
+SCRIPTS = ("data.js", "colour.js", "elements.js", "heatmap.js", "head.js", "views.js", "backward.js", "tour.js",
+           "page.js")
 IN_JSON = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}  # nothing can end the script element
 
 

@@ -12,6 +12,13 @@ function cividis(shade) { // from 0 to 1 -> [red, green, blue]
   return CIVIDIS[below].map((dark, i) => Math.round(dark + (place - below) * (CIVIDIS[below + 1][i] - dark)));
 }
 
+// Colours of numbers with a sign: blue below 0, vermillion above, as in Okabe and Ito's palette; 0 is nearly white.
+function blueToRed(shade) {
+  const end = shade < 0.5 ? [0, 114, 178] : [213, 94, 0];
+  const strength = Math.min(Math.abs(2 * shade - 1), 1);
+  return end.map((part) => Math.round(247 + strength * (part - 247)));
+}
+
 // A scale turns a value into a shade from 0 to 1, or null for no colour, and has ticks for its legend.
 
 // Weights: the square root, so that a weight of 0.1 still differs visibly from 0. The same scale in all heads.
@@ -36,14 +43,21 @@ function logScale(most) {
   };
 }
 
+// From -most to most, with 0 in the middle. The square root keeps small numbers visible.
+function signedScale(most) {
+  const shade = (value) => 0.5 + 0.5 * Math.sign(value) * Math.sqrt(Math.abs(value) / (most || 1));
+  const ticks = most > 0 ? [-1, 0, 1].map((part) => [part * most, signed(part * most)]) : [[0, "0"]];
+  return { shade, ticks, colour: blueToRed };
+}
+
 // A picture with a pixel for each value(row, column); null is transparent.
-function picture(rows, columns, value, shade) {
+function picture(rows, columns, value, { shade, colour = cividis }) {
   const image = new ImageData(columns, rows);
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
       const found = value(row, column);
       const shaded = found === null ? null : shade(found);
-      if (shaded !== null) image.data.set([...cividis(shaded), 255], 4 * (row * columns + column));
+      if (shaded !== null) image.data.set([...colour(shaded), 255], 4 * (row * columns + column));
     }
   }
   const canvas = document.createElement("canvas");

@@ -14,6 +14,12 @@ function unpack(base64) { // 16 bits per number, the low byte first
   return codes;
 }
 
+function unpackFloats(base64) { // 32 bits per number, the low byte first
+  const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+}
+
 function pair(later, earlier) {
   return (later * (later + 1)) / 2 + earlier;
 }
@@ -67,4 +73,8 @@ function size(value) { // of a norm
   if (value === 0) return "0";
   if (value < 0.001 || value >= 10000) return value.toExponential(2);
   return value < 100 ? value.toPrecision(3) : value.toFixed(0);
+}
+
+function signed(value) {
+  return (value < 0 ? "−" : "") + size(Math.abs(value));
 }

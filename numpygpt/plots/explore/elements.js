@@ -18,16 +18,17 @@ function tokenElement(text) {
   return element("bdi", { class: "token prose", text });
 }
 
-// A table of bars. A row is {name: nodes, value, mean, numbers, actual}; `most` is a full bar.
+// A table of bars. A row is {name: nodes, value, mean, numbers, actual, title}; `most` is a full bar, and a
+// negative value has its own colour.
 function fillBars(table, rows, most, headings) {
   const heading = (text, i) => element("th", { scope: "col", text, class: i > 1 ? "number" : "" });
   const head = element("tr", {}, ...headings.map(heading));
   const body = rows.map((row) => {
-    const part = (value) => `${100 * Math.min(value / (most || 1), 1)}%`;
-    const fill = element("div", { class: "fill", style: { width: part(row.value) } });
+    const part = (value) => `${100 * Math.min(Math.abs(value) / (most || 1), 1)}%`;
+    const fill = element("div", { class: row.value < 0 ? "fill negative" : "fill", style: { width: part(row.value) } });
     const track = element("div", { class: "track" }, fill);
     if (row.mean !== undefined) track.append(element("div", { class: "mean", style: { left: part(row.mean) } }));
-    return element("tr", { class: row.actual ? "actual" : "" },
+    return element("tr", { class: row.actual ? "actual" : "", title: row.title ?? "" },
       element("th", { scope: "row", class: "label" }, ...row.name),
       element("td", { class: "bar" }, track),
       ...row.numbers.map((text) => element("td", { class: "number", text })));
@@ -37,7 +38,8 @@ function fillBars(table, rows, most, headings) {
 
 // The colours of a scale, with its values below.
 function fillLegend(node, scale, title) {
-  const steps = Array.from({ length: 33 }, (_, i) => `rgb(${cividis(i / 32).join(" ")})`);
+  const { colour = cividis } = scale;
+  const steps = Array.from({ length: 33 }, (_, i) => `rgb(${colour(i / 32).join(" ")})`);
   const ticks = scale.ticks.map(([value, text]) =>
     element("span", { text, style: { left: `${100 * scale.shade(value)}%` } }));
   node.replaceChildren(

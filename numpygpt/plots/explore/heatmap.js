@@ -21,10 +21,11 @@ class HeatMap {
   }
 
   // The plan: name, rows, columns, value(row, column) or null, scale, rowName, columnName, rowTitle, columnTitle,
-  // frames as [row, column, rows, columns], start as [row, column], say(row, column, value) as nodes, square or not.
+  // frames as [row, column, rows, columns], start as [row, column], say(row, column, value) as nodes, square or else
+  // rowHeight in pixels, by default 24.
   show(plan) {
     this.plan = plan;
-    this.image = picture(plan.rows, plan.columns, plan.value, plan.scale.shade);
+    this.image = picture(plan.rows, plan.columns, plan.value, plan.scale);
     this.canvas.setAttribute("aria-label", plan.name);
     if (document.activeElement !== this.canvas) this.cell = null;
     this.draw();
@@ -92,11 +93,16 @@ class HeatMap {
     pen.fillStyle = colour("--grey");
     write(pen, plan.columnTitle, left, total - 8, "left", 0);
     write(pen, plan.rowTitle, 8, top + height, "left", -Math.PI / 2);
-    for (const frame of plan.frames) this.frame(pen, frame, colour("--mark"), 2);
-    if (this.cell) { // black on white, visible on every colour
-      this.frame(pen, [...this.cell, 1, 1], "#ffffff", 4);
-      this.frame(pen, [...this.cell, 1, 1], "#000000", 2);
+    for (const frame of plan.frames) {
+      if (plan.scale.colour) this.bold(pen, frame);
+      else this.frame(pen, frame, colour("--mark"), 2);
     }
+    if (this.cell) this.bold(pen, [...this.cell, 1, 1]);
+  }
+
+  bold(pen, frame) { // black on white, visible on every colour
+    this.frame(pen, frame, "#ffffff", 4);
+    this.frame(pen, frame, "#000000", 2);
   }
 
   names(pen, family) {
@@ -113,16 +119,16 @@ class HeatMap {
 
   // The layout: the room for names depends on the size of a cell, which depends on the room for names.
   arrange(pen, available) {
-    const { rows, columns, rowName, columnName, square } = this.plan;
+    const { rows, columns, rowName, columnName, square, rowHeight = 24 } = this.plan;
     const most = square ? 44 : Infinity;
     const rough = Math.min((available - 60) / columns, most);
-    const named = names(rows, square ? rough : 24, rowName);
+    const named = names(rows, square ? rough : rowHeight, rowName);
     const left = 24 + Math.min(Math.max(...named.map(([, text]) => pen.measureText(text).width)), MAX_NAME);
     const wide = Math.min((available - left - 4) / columns, most);
     const below = names(columns, wide, columnName);
     const longest = Math.max(...below.map(([, text]) => pen.measureText(text).width));
     const upright = wide >= MIN_CELL && longest > 1.5 * wide;
-    const cell = [wide, square ? wide : 24];
+    const cell = [wide, square ? wide : rowHeight];
     const height = rows * cell[1];
     const total = TOP + height + (upright ? Math.min(longest, MAX_NAME) + 8 : 20) + 18; // names and title
     this.place = { left, top: TOP, cell, width: columns * wide, height, total, rows: named, columns: below, upright };

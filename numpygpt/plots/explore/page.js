@@ -1,6 +1,8 @@
 // The page's state, and what changes it.
-const state = { token: Math.floor((2 * (T - 1)) / 3), layer: 0, head: 0, target: 0 };
-const BOUNDS = { token: T, layer: L, head: H, target: DATA.targets[0].length };
+const state = { token: Math.floor((2 * (T - 1)) / 3), layer: 0, head: 0, target: 0,
+  array: ARRAYS.indexOf("dK"), column: 0, step: 0 };
+const BOUNDS = { token: T, layer: L, head: H, target: DATA.targets[0].length, array: ARRAYS.length,
+  column: Math.max(T, BACK.d_k, BACK.d_v), step: backwardLayers.length ? TOUR.length + 1 : 1 };
 
 const tokens = DATA.ids.map((id, i) => element("button", {
   type: "button", role: "option", class: "token", text: label(id), "aria-label": `token ${i}: ${label(id)}`,
@@ -10,10 +12,21 @@ const maps = {
   attention: new HeatMap(find("attention-map"), find("attention-readout"), (row) => change({ token: row })),
   stream: new HeatMap(find("stream-map"), find("stream-readout"), (_, token) => change({ token })),
   gradient: new HeatMap(find("gradient-map"), find("gradient-readout"), (_, token) => change({ token })),
+  made: new HeatMap(find("made-map"), find("made-readout"), (token, column) => change({ token, column })),
+  left: new HeatMap(find("left-map"), find("left-readout"), (...cell) => takeApart(maps.left.plan.array, cell)),
+  right: new HeatMap(find("right-map"), find("right-readout"), (...cell) => takeApart(maps.right.plan.array, cell)),
 };
+const arrayButtons = ARRAYS.map((name) => element("button", {
+  type: "button", role: "option", text: name, "aria-label": `${name}: ${MADE[name].formula}`,
+}));
+
+// Show how a cell was made, if the page computed it: Q, K, V and dO it only knows.
+function takeApart(name, [token, column]) {
+  if (name in MADE) change({ array: ARRAYS.indexOf(name), token, column });
+}
 
 function headButton(layer, head) {
-  const image = picture(T, T, (row, column) => weight(layer, head, row, column), WEIGHTS.shade);
+  const image = picture(T, T, (row, column) => weight(layer, head, row, column), WEIGHTS);
   if (T < 64) image.className = "crisp";
   const name = `${layerName(layer)}, head ${head}`;
   return element("button", { type: "button", role: "gridcell", "aria-label": name }, image);
@@ -71,11 +84,21 @@ function fillHeads() {
   }
 }
 
+function fillArrays() {
+  for (const [array, button] of arrayButtons.entries()) {
+    button.addEventListener("click", () => change({ array, column: strongestColumn({ ...state, array }) }));
+    find("arrays").append(button);
+  }
+  const moves = { ArrowLeft: -1, ArrowRight: 1 };
+  rove(find("arrays"), arrayButtons, (key, at) => (key in moves ? at + moves[key] : null), () => {});
+}
+
 // -- drawn again when the state changes
 
 function change(to) {
   if ("token" in to && to.token !== state.token) state.target = 0;
   Object.assign(state, to);
+  if ("token" in to && !("column" in to)) state.column = strongestColumn(state);
   show();
   const address = Object.entries(state).map(([name, at]) => `${name}=${at}`).join("&");
   history.replaceState(null, "", `#${address}`);
@@ -89,16 +112,21 @@ function show() {
   showPredictions(state);
   showStream(maps.stream, state);
   showGradient(maps.gradient, state);
+  select(arrayButtons, arrayButtons[state.array]);
+  showBackward(maps, state);
+  showTour(state);
 }
 
-// Read the selection from the address: #token=3&layer=1&head=2&target=0. Missing or invalid values change nothing.
+// Read the selection from the address: #token=3&layer=1&head=2. Missing or invalid values change nothing.
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   for (const [name, bound] of Object.entries(BOUNDS)) {
     const at = Number(given.get(name));
     if (given.get(name) && Number.isInteger(at) && at >= 0 && at < bound) state[name] = at;
   }
+  if (!given.get("column")) state.column = strongestColumn(state);
   show();
+  scrollToStop();
 }
 
 function redraw() {
@@ -108,6 +136,8 @@ function redraw() {
 fillHead();
 fillTokens();
 fillHeads();
+fillArrays();
+fillTour();
 fillLegend(find("heads-legend"), WEIGHTS, "attention weight");
 fillLegend(find("attention-legend"), WEIGHTS, "attention weight");
 fillLegend(find("stream-legend"), linearScale(Math.max(...DATA.stream.flat())), "norm of the residual stream");

@@ -1,0 +1,82 @@
+"""Figures of model.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from book.canvas import BACKWARD, FORWARD, SMALL, WIDTH, arrow, box, drawing, figure, write
+from numpygpt import GPT, trace
+from numpygpt.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, dress, new_figure
+from numpygpt.training.presets import read_preset
+
+
+@figure
+def model() -> Figure:
+    """The whole model: forward up on the left, backward down on the right."""
+    page, ax = drawing(6.2)
+    rows = [("token ids", "(B, T)", "", 4), ("embedding + positions", "(B, T, C)", "dE, dW_pos", 13),
+            ("block 0", "(B, T, C)", "its dW, db", 22), ("...", "", "", 28.5), ("block L \u2212 1", "(B, T, C)",
+            "its dW, db", 35), ("last LayerNorm", "(B, T, C)", "d\u03b3, d\u03b2", 44),
+            ("head: X E\u1d40", "(B, T, n_vocab)", "dE again, added", 53)]
+    for name, shape, gradients, y in rows:
+        if name == "...":
+            write(ax, 40, y, "\u22ee", size=14)
+        else:
+            box(ax, 40, y, name, 26, 5)
+        if shape:
+            write(ax, 13.5, y + 4.4, shape, FORWARD, SMALL)
+        if gradients:
+            write(ax, 69, y, gradients, BACKWARD, SMALL)
+            arrow(ax, (53.4, y), (59.5, y), BACKWARD)
+    ends = [y for *_, y in rows]
+    for low, high in pairwise(ends):
+        gap_low, gap_high = (1.2 if low == 28.5 else 2.6), (1.2 if high == 28.5 else 2.6)
+        arrow(ax, (36, low + gap_low), (36, high - gap_high), FORWARD)
+        if low > 4:
+            arrow(ax, (44, high - gap_high), (44, low + gap_low), BACKWARD)
+    arrow(ax, (36, 55.6), (36, 59), FORWARD)
+    arrow(ax, (44, 59), (44, 55.6), BACKWARD)
+    write(ax, 29, 60, "logits \u2192 loss L", FORWARD, SMALL)
+    write(ax, 54, 60, "dlogits = (P \u2212 onehot) / n_c", BACKWARD, SMALL)
+    return page
+
+
+def cached_by(preset: str = "quick") -> dict[str, int]:
+    """Return the bytes that each kind of layer caches in a training step of a preset."""
+    config = read_preset(preset)
+    net = GPT(replace(config.model, vocab_size=65))
+    x = np.zeros((config.batch_size, config.model.max_len), int)
+    with trace(net) as t:
+        net.loss(x, x)
+    found: dict[str, int] = {}
+    for record in t:
+        kind = re.sub(r"^blocks\.\d+\.", "block: ", record.name)
+        if record.cached:
+            found[kind] = found.get(kind, 0) + record.cached
+    return found
+
+
+@figure
+def cached() -> Figure:
+    """What the modules of `quick` cache, all blocks together."""
+    sizes = {name: size / 1e6 for name, size in cached_by().items()}
+    page = new_figure((WIDTH, 0.9 + 0.3 * len(sizes)))
+    ax = page.subplots()
+    kinds = {"attn": BLUE, "ffn": VERMILLION, "norm": GREEN, "ln": GREEN, "drop": PURPLE}
+    colours = [next((colour for word, colour in kinds.items() if word in name), ORANGE) for name in sizes]
+    places = np.arange(len(sizes))[::-1]
+    ax.barh(places, list(sizes.values()), color=colours, height=0.7)
+    for place, size in zip(places, sizes.values(), strict=True):
+        ax.text(size + 0.03, place, f"{size:.2f}", va="center", fontsize=SMALL, color=INK)
+    dress(ax, "", "MB cached in one step of `quick`, all blocks together", "")
+    ax.set_yticks(places, list(sizes), fontsize=SMALL)
+    ax.set_xlim(0, max(sizes.values()) * 1.12)
+    ax.grid(axis="y", visible=False)
+    ax.tick_params(axis="y", length=0, labelcolor=INK)
+    ax.spines["left"].set_color(GREY)
+    return page
