@@ -113,7 +113,7 @@ def told(mine: Watch, other: Watch) -> list[str]:
     if wrong:
         name, i, got, expected = wrong[0]
         known = other.arrays | {n.split(": ")[1]: arrays[-1] for n, arrays in wanted.items() if n != name}
-        nth = f" (value {i + 1} of it)" if i else ""
+        nth = f" (assignment {i + 1})" if i else ""
         kind, short = name.split(": ")
         cause = why(short, got, expected, known)
         lines.append(f"the first incorrect array in {kind}: {short}{nth}, {cause}")

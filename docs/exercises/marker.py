@@ -51,7 +51,8 @@ def mark(checks: Checks) -> int:
                 cause = known_mistake(checks, number, verdict)
                 found = verdict.describe(not cause) if isinstance(verdict, Verdict) else verdict or "it should be"
                 print(f"{title}: incorrect")
-                print(textwrap.indent(f"the cause: {cause}\n{found}" if cause else f"{found}", "  "))
+                lines = textwrap.fill(f"the cause: {cause}", 110, subsequent_indent="  ") + "\n" if cause else ""
+                print(textwrap.indent(f"{lines}{found}", "  "))
                 return 1
             print(f"{title}: correct")
     except NotImplementedError as blank:

@@ -179,7 +179,7 @@ SCORES = "dS = self.softmax.backward(dP)"
      ["dQ", "dS @ self.V", "dS @ self.K"], []),
     ("10_block.py", ("self.attn.backward(dH)", "self.attn.backward(dY)"), ["dA", "dZ", "dH"], ["dX"], []),
     ("10_block.py", ("dH = dY + ", "dH = "), ["dA", "dZ"], ["dH", "dY is missing"], ["dX"]),
-    ("11_gpt.py", ("reversed(self.blocks)", "self.blocks"), ["dlogits"], ["dX", "value 2"], []),
+    ("11_gpt.py", ("reversed(self.blocks)", "self.blocks"), ["dlogits"], ["dX", "assignment 2"], []),
     ("07_layernorm.py", (" - Xhat * size", ""), ["dXhat"], [], []),
     ("13_rmsnorm.py", ("dXhat = dY * self.gamma", "dXhat = -dY * self.gamma"), [], ["dXhat", "-1"], []),
     ("14_swiglu.py", ("dG = dA * self.U", "dG = dA * self.G"), ["dA", "dU"], ["dG"], []),
