@@ -9,15 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from numpygpt.plots.style import BLUE, GREY, INK, VERMILLION, new_figure
+from numpygpt.plots.style import BLUE, GREEN, GREY, INK, VERMILLION, dress, legend, new_figure
 
 FORWARD, BACKWARD = BLUE, VERMILLION
 WIDTH, TEXT, SMALL = 8.0, 12, 10  # inches; points: 17 and 14 pixels on a page that is 800 pixels wide
-PALE = {BLUE: "#DCEBF5", VERMILLION: "#FBE6D8", GREY: "#EFEFEF", "white": "white"}  # backgrounds
+PALE = {BLUE: "#DCEBF5", VERMILLION: "#FBE6D8", GREEN: "#DDF2EB", GREY: "#EFEFEF", "white": "white"}  # backgrounds
+SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, "white", VERMILLION])  # negative, 0, positive
 
 FIGURES: dict[str, Callable[[], Figure]] = {}
 
@@ -36,6 +39,21 @@ def drawing(height: float) -> tuple[Figure, Axes]:
     ax.set(xlim=(0, 10 * WIDTH), ylim=(0, 10 * height))
     ax.axis("off")
     return page, ax
+
+
+def plot(ax: Axes, title: str, x: str, y: str) -> None:
+    """Dress axes in the book's sizes."""
+    dress(ax, title, x, y)
+    ax.tick_params(which="both", labelsize=SMALL)
+    ax.title.set_fontsize(TEXT)
+    ax.xaxis.label.set_fontsize(TEXT)
+    ax.yaxis.label.set_fontsize(TEXT)
+
+
+def key(ax: Axes, entries: Sequence[tuple[Artist, str]], **place: Any) -> None:
+    """Draw a legend in the book's sizes."""
+    for words in legend(ax, entries, **place).get_texts():
+        words.set_fontsize(SMALL)
 
 
 def write(ax: Axes, x: float, y: float, words: str, colour: str = INK, size: float = TEXT, **more: Any) -> None:
