@@ -7,6 +7,7 @@ A student notebook is its solution with a blank in each line of the form `NAME =
 one folder higher, so its links lose one `../`.
 """
 
+import argparse
 import ast
 import base64
 import contextlib
@@ -119,7 +120,29 @@ def blanked(solution):
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
+def reply(solution, name, answer, blank=1):
+    """What the notebook prints about an answer, if it is given in the `blank`-th blank of this name."""
+    names, seen = {"__name__": "__main__"}, 0
+    sys.path.insert(0, str(NOTEBOOKS))
+    for cell in code_cells(json.loads(solution.read_text(encoding="utf-8"))):
+        source = "".join(cell["source"])
+        for found in FILL_IN.finditer(source):
+            seen += found[1].strip() == name
+            if seen == blank:
+                source = source[: found.start()] + f"{found[1]} = {answer}" + source[found.end() :]
+                break
+        try:
+            printed, _, _ = execute(source, names)
+        except ValueError as error:
+            printed = f"{name}: {type(error).__name__}: {re.sub('matmul: .*[(]', '... (', str(error))}"
+        if seen == blank:
+            said = re.search(rf"^{re.escape(name)}: +(.*)$", printed, re.M)
+            return said[1] if said else printed
+    raise LookupError(f"{solution.name} has no blank {blank} of the name {name}")
+
+
 def main():
+    argparse.ArgumentParser(description="Write the student notebooks from their solutions.").parse_args()
     for solution in sorted((NOTEBOOKS / "solutions").glob("*.ipynb")):
         path = NOTEBOOKS / solution.name
         path.write_text(blanked(solution.read_text(encoding="utf-8")), encoding="utf-8")

@@ -106,7 +106,7 @@ def verdict(got: np.ndarray, expected: np.ndarray) -> str:
     incorrect = np.abs(got - expected) > 1e-6 * size
     if not incorrect.any():
         return "correct"
-    text = f"{np.count_nonzero(incorrect)} of {incorrect.size} entries are incorrect"
+    text = f"{np.count_nonzero(incorrect)} of {incorrect.size} entries are incorrect" if got.ndim else "incorrect"
     if got.ndim == 2 and len(set(got.shape)) == 1 and np.allclose(got.T, expected, atol=1e-6 * size):
         return text + ": this is the transpose"
     used = np.abs(expected) > 1e-6 * size
