@@ -147,6 +147,36 @@ def invariants():
               for row in formulas.rows())]
 
 
+MISTAKES = [  # session, blank, which of that name, a usual incorrect answer
+    (1, "dy", 1, "y - t"),
+    (1, "dX", 1, "dY @ W"),
+    (1, "dW", 1, "dY.T @ X"),
+    (1, "db", 1, "dY"),
+    (1, "db", 1, "dY.mean(axis=0)"),
+    (2, "dX", 1, "P * (1 - P) * dP"),
+    (2, "dX", 1, "P * (dP - (dP * P).sum(axis=0, keepdims=True))"),
+    (2, "dX", 2, "P - np.eye(5)[targets]"),
+    (2, "dX", 2, "P / len(X)"),
+    (2, "dX", 3, "direct"),
+    (3, "dO", 1, "heads(dY @ Wo)"),
+    (3, "dV", 1, "P @ dO"),
+    (3, "dS", 1, "P * dP"),
+    (3, "dQ", 1, "dS @ K"),
+    (3, "dK", 1, "dS @ Q / np.sqrt(d_k)"),
+    (3, "dX", 1, "together(dQ) @ Wq.T"),
+]
+
+
+def mistakes():
+    """docs/TEACHING.md: what the student notebooks print about usual incorrect answers."""
+    from notebook import NOTEBOOKS, reply
+
+    found = {path.name[8]: path for path in (NOTEBOOKS / "solutions").glob("student_*.ipynb")}
+    return [("session", "answer", "the check prints"),
+            *((session, f"`{name} = {answer}`", reply(found[str(session)], name, answer, blank))
+              for session, name, blank, answer in MISTAKES)]
+
+
 def code(name):
     """A link from docs/ to the source of a layer."""
     return f"[{name}](../{Path(inspect.getsourcefile(getattr(nn, name))).relative_to(ROOT)})"
