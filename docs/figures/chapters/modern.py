@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Circle
 
-from book.canvas import BACKWARD, FORWARD, SMALL, TEXT, arrow, box, drawing, figure, write
+from chapters.canvas import BACKWARD, FORWARD, SMALL, TEXT, arrow, box, drawing, figure, write
 from numpygpt.plots.style import BLUE, GREY, INK, VERMILLION
 
 

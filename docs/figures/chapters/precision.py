@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from book.canvas import SMALL, TEXT, drawing, figure, write
+from chapters.canvas import SMALL, TEXT, drawing, figure, write
 from numpygpt.plots.style import BLUE, GREY, INK, VERMILLION
 
 FORMATS = {"float32": (8, 23), "TF32": (8, 10), "bfloat16": (8, 7), "float16": (5, 10)}  # bits: exponent, fraction
