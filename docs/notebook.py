@@ -1,5 +1,13 @@
-"""Runs a notebook cell by cell, as Jupyter does, and stores what the cells print and draw. For docs/build.py."""
+#!/usr/bin/env python
+"""Runs a notebook cell by cell, as Jupyter does, and stores what the cells print and draw. For docs/build.py.
 
+    python docs/notebook.py       write the student notebooks, docs/notebooks/student_*.ipynb, from their solutions
+
+A student notebook is its solution with a blank in each line of the form `NAME = EXPRESSION  # fill in: HINT`. It lies
+one folder higher, so its links lose one `../`.
+"""
+
+import argparse
 import ast
 import base64
 import contextlib
@@ -7,8 +15,11 @@ import io
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
+NOTEBOOKS = Path(__file__).resolve().parent / "notebooks"
+FILL_IN = re.compile(r"^( *\w+) = .*?(  # fill in: .*)$", re.M)
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 # How far a number may be from the stored one, (relative, absolute), in cells with this tag. Cells without a tag print
 # the same on every machine. "rounded": single precision. "trained": 600 steps enlarge its differences.
@@ -96,3 +107,50 @@ def same(got, expected, tags):
         return False
     pairs = zip(map(float, NUMBER.findall(got)), map(float, NUMBER.findall(expected)), strict=True)
     return all(abs(a - b) <= absolute + relative * abs(b) for a, b in pairs)
+
+
+def blanked(solution):
+    """The notebook that a student gets, as text, without outputs."""
+    notebook = json.loads(solution)
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"]).replace("](../", "](").splitlines(keepends=True)
+    for cell in code_cells(notebook):
+        cell["source"] = FILL_IN.sub(r"\1 = blank\2", "".join(cell["source"])).splitlines(keepends=True)
+        cell["outputs"], cell["execution_count"] = [], None
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def reply(solution, name, answer, blank=1):
+    """What the notebook prints about an answer, if it is given in the `blank`-th blank of this name."""
+    names, seen = {"__name__": "__main__"}, 0
+    sys.path.insert(0, str(NOTEBOOKS))
+    for cell in code_cells(json.loads(solution.read_text(encoding="utf-8"))):
+        source = "".join(cell["source"])
+        for found in FILL_IN.finditer(source):
+            seen += found[1].strip() == name
+            if seen == blank:
+                source = source[: found.start()] + f"{found[1]} = {answer}" + source[found.end() :]
+                break
+        try:
+            printed, _, _ = execute(source, names)
+        except ValueError as error:
+            printed = f"{name}: {type(error).__name__}: {re.sub('matmul: .*[(]', '... (', str(error))}"
+        if seen == blank:
+            said = re.search(rf"^{re.escape(name)}: +(.*)$", printed, re.M)
+            return said[1] if said else printed
+    raise LookupError(f"{solution.name} has no blank {blank} of the name {name}")
+
+
+def main():
+    argparse.ArgumentParser(description="Write the student notebooks from their solutions.").parse_args()
+    for solution in sorted((NOTEBOOKS / "solutions").glob("*.ipynb")):
+        path = NOTEBOOKS / solution.name
+        path.write_text(blanked(solution.read_text(encoding="utf-8")), encoding="utf-8")
+        _, text = build_notebook(path)
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    main()

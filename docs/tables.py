@@ -43,29 +43,35 @@ def derivation(name):
     return min(found, default=("", ""))[1]
 
 
-def facing():
-    """docs/backprop/model.md: every module of a GPT in the order of the forward pass, its formulas and shapes."""
-    sizes = {"B": 2, "T": 3, "C": 8, "F": 5, "V": 7}
+def facing(part):
+    """docs/backprop/model.md: the formulas of the modules of a GPT, in the order of the forward pass. `part` is what
+    comes before the blocks (bottom), a block, or what comes after them (top)."""
+    sizes = {"B": 2, "T": 3, "C": 8, "F": 5, "n_vocab": 7}
     names = {size: letter for letter, size in sizes.items()} | {24: "3C"}
     model = GPT(vocab_size=7, max_len=9, d_model=8, n_heads=2, n_layers=1, d_ff=5, dropout=0.1, seed=0)
     x, y = np.random.default_rng(0).integers(0, 7, (2, 2, 3))
     with trace(model) as t:
         model(x, targets=y)
         model.backward()
-    table = [("module", "forward: read down", "gives", "backward: read up", "gets dY of shape")]
+    table, place = [("module, output", "forward: read down", "backward: read up")], "bottom"
     for record in t:
-        kind = getattr(nn, record.kind, None) or GPT
-        shape = "(" + ", ".join(names[size] for size in record.output_shape) + ")" if record.output_shape else "number"
-        path = Path("../..") / Path(inspect.getsourcefile(kind)).relative_to(ROOT)
-        module = record.name.replace("blocks.0", "blocks.i") or record.kind
-        table.append((f"[`{module}`]({path})", lines(kind.formula.forward), shape, lines(kind.formula.backward), shape))
+        if not record.name:
+            continue  # the model, of which these are the modules
+        place = "block" if record.name.startswith("blocks") else "bottom" if place == "bottom" else "top"
+        if place == part:
+            kind = getattr(nn, record.kind)
+            shape = f"({', '.join(names[size] for size in record.output_shape)})" if record.output_shape else "number"
+            path = Path("../..") / Path(inspect.getsourcefile(kind)).relative_to(ROOT)
+            table.append((f"[`{record.name.replace('blocks.0', 'i')}`]({path})<br>{shape}",
+                          *(lines(side).replace(",  ", "<br>")
+                            for side in (kind.formula.forward, kind.formula.backward))))
     return table
 
 
 def memory(*presets):
     """docs/backprop/model.md: the bytes that each module caches for backward, in training of a preset."""
     columns = [cached(preset) for preset in presets]
-    return [("module", *presets), *((f"`{name.replace('blocks.0', 'blocks.i')}`", *(f"{column[name]:,}"
+    return [("module", *presets), *((f"`{name.replace('blocks.0', 'i')}`", *(f"{column[name]:,}"
                                     for column in columns)) for name in columns[0])]
 
 
@@ -139,6 +145,36 @@ def invariants():
     return [("layer", "invariant", "source", "derived", "finite differences"),
             *((row.name, row.invariant, row.source, derivation(row.name).replace("](docs/", "]("), row.cases)
               for row in formulas.rows())]
+
+
+MISTAKES = [  # session, blank, which of that name, a usual incorrect answer
+    (1, "dy", 1, "y - t"),
+    (1, "dX", 1, "dY @ W"),
+    (1, "dW", 1, "dY.T @ X"),
+    (1, "db", 1, "dY"),
+    (1, "db", 1, "dY.mean(axis=0)"),
+    (2, "dX", 1, "P * (1 - P) * dP"),
+    (2, "dX", 1, "P * (dP - (dP * P).sum(axis=0, keepdims=True))"),
+    (2, "dX", 2, "P - np.eye(5)[targets]"),
+    (2, "dX", 2, "P / len(X)"),
+    (2, "dX", 3, "direct"),
+    (3, "dO", 1, "heads(dY @ Wo)"),
+    (3, "dV", 1, "P @ dO"),
+    (3, "dS", 1, "P * dP"),
+    (3, "dQ", 1, "dS @ K"),
+    (3, "dK", 1, "dS @ Q / np.sqrt(d_k)"),
+    (3, "dX", 1, "together(dQ) @ Wq.T"),
+]
+
+
+def mistakes():
+    """docs/TEACHING.md: what the student notebooks print about usual incorrect answers."""
+    from notebook import NOTEBOOKS, reply
+
+    found = {path.name[8]: path for path in (NOTEBOOKS / "solutions").glob("student_*.ipynb")}
+    return [("session", "answer", "the check prints"),
+            *((session, f"`{name} = {answer}`", reply(found[str(session)], name, answer, blank))
+              for session, name, blank, answer in MISTAKES)]
 
 
 def code(name):

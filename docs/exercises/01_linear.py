@@ -1,11 +1,11 @@
 """Step 1. The linear layer, a matrix product: Y = X W."""
 
 import numpy as np
-from marker import Module, gradcheck, mark
+from marker import Module, gradcheck, main
 
 
 class Linear(Module):
-    """Y_no = sum_i X_ni W_io. X: (..., I), W: (I, O), Y: (..., O)."""
+    """Y_no = sum_i X_ni W_io. X: (..., d_in), W: (d_in, d_out), Y: (..., d_out)."""
 
     def __init__(self, d_in, d_out, *, rng=None):
         W = np.random.default_rng(rng).standard_normal((d_in, d_out)) / np.sqrt(d_in)
@@ -13,9 +13,9 @@ class Linear(Module):
 
     def forward(self, X):
         self.X = X
-        return X @ self.W  # (..., O)
+        return X @ self.W  # (..., d_out)
 
-    def backward(self, dY):  # dY: (..., O)
+    def backward(self, dY):  # dY: (..., d_out)
         raise NotImplementedError("which products of X, W and dY have the shape of W, and of X? Mind the leading axes")
 
 
@@ -27,4 +27,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

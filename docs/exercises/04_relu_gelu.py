@@ -1,7 +1,7 @@
 """Step 4. Activations: element-wise functions."""
 
 import numpy as np
-from marker import Module, gradcheck, mark
+from marker import Module, gradcheck, main
 
 SCALE, CUBIC = float(np.sqrt(2 / np.pi)), 0.044715
 
@@ -25,7 +25,7 @@ class GELU(Module):
         return X / 2 * (1 + self.tanh)
 
     def backward(self, dY):  # dY: (...)
-        raise NotImplementedError("product rule on X/2 and 1 + tanh u; tanh' = 1 - tanh^2, times du/dX")
+        raise NotImplementedError("product rule on X/2 and 1 + tanh u; tanh' = 1 - tanh^2, times the slope of u")
 
 
 def checks():
@@ -36,4 +36,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

@@ -1,7 +1,7 @@
 """Step 5. Softmax: every output of a row depends on every input of the row."""
 
 import numpy as np
-from marker import Module, close, gradcheck, mark
+from marker import Module, close, gradcheck, main
 
 
 class Softmax(Module):
@@ -13,7 +13,7 @@ class Softmax(Module):
         return self.Y
 
     def backward(self, dY):  # dY: (..., C)
-        raise NotImplementedError("dY_i/dX_j is Y_i (1[i = j] - Y_j): multiply by the upstream gradient and sum over i")
+        raise NotImplementedError("the slope of Y_i with respect to X_j is Y_i (1[i = j] - Y_j): multiply by dY_i, sum")
 
 
 def checks():
@@ -26,4 +26,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

@@ -1,14 +1,14 @@
 """Step 10. The feed-forward network, and the block: two sub-layers, each with a residual connection."""
 
 import numpy as np
-from marker import Module, gradcheck, mark, step
+from marker import Module, gradcheck, main, step
 
 Linear, Bias, GELU = step(__file__, 1).Linear, step(__file__, 2).Bias, step(__file__, 4).GELU
 LayerNorm, Attention = step(__file__, 7).LayerNorm, step(__file__, 9).Attention
 
 
 class FeedForward(Module):
-    """Y = gelu(X W1 + b1) W2 + b2. X, Y: (..., C); the hidden layer has width 4 C."""
+    """Z = X W1 + b1, A = gelu(Z), Y = A W2 + b2. X, Y: (..., C); Z, A: (..., 4 C). Call the gradients dA and dZ."""
 
     def __init__(self, d_model, d_ff=None, *, rng=None):
         rng, d_ff = np.random.default_rng(rng), d_ff or 4 * d_model
@@ -16,7 +16,8 @@ class FeedForward(Module):
         self.proj, self.proj_bias = Linear(d_ff, d_model, rng=rng), Bias(d_model)
 
     def forward(self, X):
-        A = self.act(self.fc_bias(self.fc(X)))  # (..., d_ff)
+        Z = self.fc_bias(self.fc(X))  # (..., d_ff)
+        A = self.act(Z)
         return self.proj_bias(self.proj(A))  # (..., C)
 
     def backward(self, dY):  # dY: (..., C)
@@ -24,7 +25,7 @@ class FeedForward(Module):
 
 
 class Block(Module):
-    """H = X + attn(norm1(X));  Y = H + ffn(norm2(H)). X, H, Y: (B, T, C)."""
+    """H = X + attn(norm1(X)), Y = H + ffn(norm2(H)). X, H, Y: (B, T, C). Call the gradients dH and dX."""
 
     def __init__(self, d_model, n_heads, d_ff=None, *, rng=None):
         rng = np.random.default_rng(rng)
@@ -46,4 +47,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

@@ -1,7 +1,7 @@
 """Step 12. Optimisers, from gradients to the next parameters: SGD with momentum, and Adam."""
 
 import numpy as np
-from marker import close, mark, step
+from marker import close, main, step
 
 from numpygpt import optim
 
@@ -72,4 +72,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

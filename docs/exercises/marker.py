@@ -1,59 +1,129 @@
-"""Marks the exercises: `mark` runs a file's checks, prints one line for each, and returns the exit status.
+"""Marks the exercises: `main` runs a file's checks, or prints a hint.
 
-A check is a title and a verdict: a gradcheck report, True, or a sentence that says what is wrong.
+A check is a title and a verdict: that of `gradcheck`, True, or a sentence that says what is wrong.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import re
 import sys
 import textwrap
+import tomllib
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the exercises run without installing it
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
+from intermediates import recorded, told
+from verdict import Verdict, compared, raw
 
-from numpygpt import gradcheck
 from numpygpt.nn import Module
-from numpygpt.verify.check import Report
 
-__all__ = ["Module", "close", "gradcheck", "mark", "step"]
+__all__ = ["Module", "close", "equal", "gradcheck", "main", "mark", "single", "step"]
 
-Checks = Callable[[], Iterator[tuple[str, Report | bool | str]]]
+HERE = Path(__file__).resolve().parent
+Checks = Callable[[], Iterator[tuple[str, Verdict | bool | str]]]
+
+
+def main(checks: Checks) -> NoReturn:
+    """The command of an exercise: `--hint 1`, `2` or `3` prints a hint for each blank, otherwise mark the file."""
+    parser = argparse.ArgumentParser(description="Mark this exercise.")
+    parser.add_argument("--hint", type=int, choices=(1, 2, 3), help="print a hint instead; 3 says the most")
+    if grade := parser.parse_args().hint:
+        for function, hints in notes("hints", checks).items():
+            print(f"{function}: {textwrap.fill(hints[grade - 1], 110, subsequent_indent='  ')}")
+        raise SystemExit(0)
+    raise SystemExit(mark(checks))
 
 
 def mark(checks: Checks) -> int:
-    """Run the checks until one fails. Return 0 if all are right, 1 if one is wrong or a blank is left."""
+    """Run the checks until one fails. Return 0 if all are correct, 1 if one is not or a blank is left."""
     try:
-        for title, verdict in checks():
+        for number, (title, verdict) in enumerate(checks()):
             if verdict is not True and (isinstance(verdict, str) or not verdict):
-                print(f"{title}: WRONG\n{textwrap.indent(describe(verdict), '  ')}")
+                cause = known_mistake(checks, number, verdict)
+                found = verdict.describe(not cause) if isinstance(verdict, Verdict) else verdict or "it should be"
+                print(f"{title}: incorrect")
+                lines = textwrap.fill(f"the cause: {cause}", 110, subsequent_indent="  ") + "\n" if cause else ""
+                print(textwrap.indent(f"{lines}{found}", "  "))
                 return 1
-            print(f"{title}: right")
+            print(f"{title}: correct")
     except NotImplementedError as blank:
         print(f"still blank, {place(blank)}:\n  {blank}")
         return 1
     except Exception as error:  # any error of a first attempt
         print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}{shapes(error)}")
+        if lines := getattr(error, "arrays", []):
+            print(textwrap.indent("\n".join(lines), "  "))
         return 1
-    print("All right.")
+    print("All correct.")
     return 0
 
 
-def describe(verdict: Report | bool | str) -> str:
-    """Return what is wrong; for a report, each failed tensor with its worst entry and, if known, the cause."""
-    if not isinstance(verdict, Report):
-        return str(verdict)
-    lines = []
-    for check in verdict.failures:
-        lines.append(f"{check.name} at {list(check.index)}: expected {check.expected:.6f}, got {check.got:.6f}")
-        lines.append(textwrap.indent(textwrap.fill(check.cause, 100), "  "))
-    return "\n".join(lines)
+def gradcheck(module: Module, *inputs: Any) -> Verdict:
+    """Compare every gradient with finite differences and, if one is wrong, the arrays that lead to it."""
+    try:
+        return compared(module, *inputs)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        error.arrays = told(*recorded(module, inputs))  # type: ignore[attr-defined]
+        raise
+
+
+# -- known mistakes and hints ------------------------------------------------------------------------------------------
+
+
+def notes(name: str, checks: Checks) -> dict[str, Any]:
+    """What solutions/NAME.toml holds for the file of these checks: {"Class.function": ...}."""
+    table = tomllib.loads((HERE / "solutions" / f"{name}.toml").read_text(encoding="utf-8"))
+    return table[Path(checks.__code__.co_filename).stem]
+
+
+def known_mistake(checks: Checks, number: int, verdict: Verdict | bool | str) -> str:
+    """The cause of the first known mistake that, made in the solution, gives exactly these numbers; or nothing."""
+    for function, mistakes in notes("mistakes", checks).items():
+        for mistake in mistakes:
+            try:
+                other = made(Path(checks.__code__.co_filename).name, function, mistake, number)
+            except Exception:  # NumPy refuses it
+                continue
+            same = verdict.same(other) if isinstance(verdict, Verdict) else other == verdict
+            if same:
+                return f"{function}: {mistake['cause']}"
+    return ""
+
+
+def made(name: str, function: str, mistake: dict[str, str], number: int) -> Any:
+    """The verdict of check `number` on a solution with a mistake in it; of `gradcheck` only the gradients."""
+    path = HERE / "solutions" / name
+    module = ModuleType(f"mistaken_{path.stem}")
+    module.__file__ = str(path)
+    exec(compile(mistaken(path.read_text(encoding="utf-8"), function, mistake), str(path), "exec"), vars(module))
+    vars(module)["gradcheck"] = raw
+    return next(verdict for i, (_, verdict) in enumerate(module.checks()) if i == number)
+
+
+def mistaken(source: str, function: str, mistake: dict[str, str]) -> str:
+    """The source of a solution in which `new` replaces `old` in one function."""
+    kind, name = function.split(".")
+    start = source.index(f"    def {name}(", source.index(f"class {kind}"))
+    end = re.search(r"\n\n|\Z", source[start:])
+    assert end
+    body = source[start : start + end.start()]
+    if mistake["old"] not in body:
+        raise ValueError(f"{function} does not contain {mistake['old']!r}")
+    return source[:start] + body.replace(mistake["old"], mistake["new"]) + source[start + end.start() :]
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 
 def place(error: Exception) -> str:
@@ -90,6 +160,9 @@ def shapes(error: Exception) -> str:
     return f"\n  shapes: {', '.join(found)}" if found else ""
 
 
+# -- what the exercises use --------------------------------------------------------------------------------------------
+
+
 def step(beside: str, number: int) -> ModuleType:
     """Load the exercise with this number from the folder of the file `beside`, so that later steps use your code."""
     (path,) = Path(beside).resolve().parent.glob(f"{number:02}_*.py")
@@ -103,7 +176,19 @@ def step(beside: str, number: int) -> ModuleType:
 def close(name: str, got: np.ndarray | float, expected: np.ndarray | float, tolerance: float = 1e-6) -> bool | str:
     """Compare with known numbers: return True, or a sentence that says what is wrong."""
     if np.shape(got) != np.shape(expected):
-        return f"{name} has shape {np.shape(got)} and should have {np.shape(expected)}"
+        return f"{name} has shape {np.shape(got)}, expected {np.shape(expected)}"
     if np.allclose(got, expected, rtol=tolerance, atol=tolerance):
         return True
-    return f"{name} is\n{np.round(got, 6)}\nand should be\n{np.round(expected, 6)}"
+    return f"{name} is\n{np.round(got, 6)}\nexpected\n{np.round(expected, 6)}"
+
+
+def equal(name: str, got: Any, expected: Any) -> bool | str:
+    """Compare lists or dicts: return True, or a sentence that says what is wrong."""
+    return got == expected or f"{name}: got {got}, expected {expected}"
+
+
+def single(got: np.ndarray) -> bool | str:
+    """Is this result of float32 arrays in float32? Return True, or a sentence that says what is wrong."""
+    return got.dtype == np.float32 or (
+        f"float32 went in and {got.dtype} came out: an array or NumPy number in float64 (np.ones(n), np.sqrt(2)) turns "
+        "the result into float64; Python's own numbers do not")

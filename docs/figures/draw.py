@@ -4,7 +4,7 @@
     python docs/figures/draw.py graph dropout    some of them
     python docs/figures/draw.py --out FOLDER     into another folder
 
-A figure is a function in docs/figures/book/ that is marked with @figure. Its name is the name of the file.
+A figure is a function in docs/figures/chapters/ that is marked with @figure. Its name is the name of the file.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from book import canvas
+from chapters import canvas
 from PIL import Image
 
 from numpygpt.plots.output import write_file
 from numpygpt.plots.style import DPI
 from numpygpt.utils.paths import ROOT
 
-CHAPTERS = sorted(path.stem for path in (Path(__file__).parent / "book").glob("*.py")
+CHAPTERS = sorted(path.stem for path in (Path(__file__).parent / "chapters").glob("*.py")
                   if path.stem not in ("__init__", "canvas"))
 
 
@@ -40,7 +40,7 @@ def png(name: str) -> bytes:
 
 def main(argv: list[str] | None = None) -> None:
     for chapter in CHAPTERS:
-        importlib.import_module(f"book.{chapter}")
+        importlib.import_module(f"chapters.{chapter}")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(sorted(canvas.FIGURES))}")
     parser.add_argument("--out", type=Path, default=ROOT / "assets/pictures/book", metavar="FOLDER")

@@ -502,6 +502,9 @@ def test_a_view_has_an_address(shown, browser, case):
     assert chosen(shown) == ["token 5: ,", "layer 1, head 1"]
     shown.run("location.hash = 'token=7&head=99&layer=x'")
     shown.run(FRAME)
+    shown.run("location.hash = 'step=8'")  # of the tour
+    shown.run(FRAME)
+    assert shown.run("return [ARRAYS[state.array], find('tour').hidden]") == ["dS", False]
     assert chosen(shown) == ["token 7: o", "layer 1, head 1"]  # what is no place in this model changes nothing
 
 

@@ -10,14 +10,7 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def draw():
-    """docs/figures/draw.py. Its package `book` has the name of a module of docs/backprop: it is removed at the end."""
-    path, others = list(sys.path), {name: sys.modules.pop(name) for name in list(sys.modules)
-                                    if name.partition(".")[0] == "book"}
-    yield load(ROOT / "docs" / "figures" / "draw.py", "figure_draw")
-    sys.path[:] = path
-    for name in [name for name in sys.modules if name.partition(".")[0] == "book"]:
-        del sys.modules[name]
-    sys.modules.update(others)
+    return load(ROOT / "docs" / "figures" / "draw.py", "figure_draw")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +22,7 @@ def folder(draw, tmp_path_factory):
 
 @pytest.fixture
 def chapter(folder):
-    return lambda name: sys.modules[f"book.{name}"]
+    return lambda name: sys.modules[f"chapters.{name}"]
 
 
 def test_every_figure_is_drawn(draw, folder):

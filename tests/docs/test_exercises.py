@@ -1,32 +1,62 @@
-"""docs/exercises: blanks say what they want, solutions are right, and wrong bodies are refused."""
+"""docs/exercises: blanks say what they want, solutions are correct, usual mistakes are refused and get their cause."""
 
 import subprocess
 import sys
+import tomllib
 
+import numpy as np
 import pytest
 from exercise_files import BLANKS, FOLDER, MARKER, NAMES, NUMBER, SOLVED, body, functions, source
-from exercise_wrong import ATTENTION, BACK, GATED, LOSS, MOMENTS, SMOOTH, WRONG
+
+HINTS, MISTAKES = (tomllib.loads((SOLVED / f"{name}.toml").read_text(encoding="utf-8"))
+                   for name in ("hints", "mistakes"))
+CASES = {f"{name[:2]}-{function}-{i}": (name, function, mistake) for name in NAMES
+         for function, mistakes in MISTAKES[name.removesuffix(".py")].items() for i, mistake in enumerate(mistakes)}
 
 
 @pytest.fixture
-def attempt(tmp_path):
-    """attempt(file, {function: body}) marks the solution of a file with other bodies in it: (status, what it said)."""
+def marked(tmp_path, capsys):
+    """marked(file, source) marks an answer beside the other solutions: (status, what was printed)."""
 
-    def mark(name, bodies, capsys):
+    def mark(name, text):
         for other in NAMES:
             (tmp_path / other).write_text(source(SOLVED, other), encoding="utf-8")
-        lines, nodes = source(SOLVED, name).splitlines(), functions(source(SOLVED, name))
-        for function in sorted(bodies, key=lambda function: -nodes[function].lineno):
-            first, last = body(nodes[function])
-            lines[first:last] = [" " * 8 + line for line in bodies[function].splitlines()]
-        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8")
         status = MARKER.mark(MARKER.step(tmp_path / "x", NUMBER[name]).checks)
-        return status, capsys.readouterr().out
+        return status, " ".join(capsys.readouterr().out.split())
 
     return mark
 
 
-def test_the_same_files_stand_in_both_folders():
+@pytest.fixture
+def attempt(marked):
+    """attempt(file, {function: body}) marks the solution of a file with other bodies in it."""
+
+    def mark(name, bodies):
+        lines, nodes = source(SOLVED, name).splitlines(), functions(source(SOLVED, name))
+        for function in sorted(bodies, key=lambda function: -nodes[function].lineno):
+            first, last = body(nodes[function])
+            lines[first:last] = [" " * 8 + line for line in bodies[function].splitlines()]
+        return marked(name, "\n".join(lines) + "\n")
+
+    return mark
+
+
+@pytest.fixture
+def altered(marked):
+    """altered(file, old, new, ...) marks the solution of a file with other pieces of text in it."""
+
+    def mark(name, *pairs):
+        text = source(SOLVED, name)
+        for old, new in zip(pairs[::2], pairs[1::2], strict=True):
+            assert old in text
+            text = text.replace(old, new)
+        return marked(name, text)
+
+    return mark
+
+
+def test_the_same_files_are_in_both_folders():
     assert NAMES == sorted(path.name for path in FOLDER.glob("[0-9]*.py"))
     assert {name for name, _ in BLANKS} == set(NAMES)
 
@@ -48,16 +78,16 @@ def test_a_file_of_blanks_differs_from_its_solution_in_the_bodies_of_the_blanks_
 
 
 @pytest.mark.parametrize(("name", "function"), BLANKS, ids=lambda part: part)
-def test_a_blank_is_one_line_and_fails_with_its_hint(name, function, attempt, capsys):
+def test_a_blank_is_one_line_and_fails_with_what_it_wants(name, function, attempt):
     text = BLANKS[name, function]
     first, last = body(functions(source(FOLDER, name))[function])
     assert last == first + 1
-    status, said = attempt(name, {function: f"raise NotImplementedError({text!r})"}, capsys)
-    assert status == 1 and name in said and function in said and text in said and "WRONG" not in said
+    status, printed = attempt(name, {function: f"raise NotImplementedError({text!r})"})
+    assert status == 1 and name in printed and function in printed and " ".join(text.split()) in printed
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_in_the_folder_of_blanks_each_file_asks_for_its_own_first_blank(name, capsys):
+def test_in_the_folder_of_blanks_each_file_asks_for_its_own_first_blank_or_for_an_earlier_step(name, capsys):
     first = next(function for blank, function in BLANKS if blank == name)
     assert MARKER.mark(MARKER.step(FOLDER / "x", NUMBER[name]).checks) == 1
     assert BLANKS[name, first] in capsys.readouterr().out
@@ -66,38 +96,142 @@ def test_in_the_folder_of_blanks_each_file_asks_for_its_own_first_blank(name, ca
 @pytest.mark.parametrize("name", NAMES)
 def test_a_solution_passes_every_check(name, capsys):
     assert MARKER.mark(MARKER.step(SOLVED / "x", NUMBER[name]).checks) == 0
-    said = capsys.readouterr().out
-    assert said.count(": right") >= 2 and "WRONG" not in said
+    assert len(capsys.readouterr().out.splitlines()) >= 3
+
+
+def run(path, *options, cwd):
+    return subprocess.run([sys.executable, "-W", "error", path, *options], capture_output=True, text=True, cwd=cwd)
 
 
 @pytest.mark.parametrize(("folder", "status"), [(FOLDER, 1), (SOLVED, 0)])
 def test_as_a_command_it_leaves_with_the_status(folder, status, tmp_path):
-    done = subprocess.run([sys.executable, "-W", "error", folder / "03_embedding.py"], capture_output=True, text=True,
-                          cwd=tmp_path)
+    done = run(folder / "03_embedding.py", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (status, "") and done.stdout
 
 
-@pytest.mark.parametrize(("name", "function", "wrong"), [
-    (*place, wrong) for place, bodies in WRONG.items() for wrong in bodies])
-def test_a_wrong_body_is_refused(name, function, wrong, attempt, capsys):
-    first, last = body(functions(source(SOLVED, name))[function])
-    solved = [line.strip() for line in source(SOLVED, name).splitlines()[first:last]]
-    assert [line.strip() for line in wrong.splitlines()] != solved, "it is the solution"
-    status, said = attempt(name, {function: wrong}, capsys)
-    assert status == 1 and ("WRONG" in said or "stopped" in said)
+# -- hints -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "wrong"), [(ATTENTION, "09_attention.py"), (LOSS, "06_cross_entropy.py"),
-                                            (BACK, "11_gpt.py"), (MOMENTS, "12_optimizers.py"),
-                                            (GATED, "14_swiglu.py"), (SMOOTH, "15_label_smoothing.py")])
-def test_what_the_wrong_bodies_are_made_of_is_right(text, wrong, attempt, capsys):
-    function = [function for name, function in BLANKS if name == wrong][
-        0 if wrong == "15_label_smoothing.py" else -1]
-    assert attempt(wrong, {function: text}, capsys)[0] == 0
+def test_every_blank_has_three_hints_and_two_mistakes():
+    blanks = {(name.removesuffix(".py"), function) for name, function in BLANKS}
+    assert {(name, function) for name, table in HINTS.items() for function in table} == blanks
+    assert all(len(set(hints)) == 3 for table in HINTS.values() for hints in table.values())
+    assert {(name, function) for name, table in MISTAKES.items() for function in table} == blanks
+    assert all(len(mistakes) >= 2 for table in MISTAKES.values() for mistakes in table.values())
 
 
-def test_every_blank_has_two_wrong_bodies():
-    assert set(WRONG) == set(BLANKS) and min(len(set(bodies)) for bodies in WRONG.values()) >= 2
+def test_a_hint_of_each_grade_is_printed(tmp_path):
+    for grade in (1, 2, 3):
+        done = run(FOLDER / "10_block.py", "--hint", str(grade), cwd=tmp_path)
+        printed = " ".join(done.stdout.split())
+        assert done.returncode == 0 and not done.stderr
+        for function, hints in HINTS["10_block"].items():
+            assert f"{function}: {hints[grade - 1]}" in printed
+
+
+# -- mistakes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_mistake_is_refused_and_gets_its_cause_unless_numpy_refuses_it(case, marked):
+    name, function, mistake = CASES[case]
+    text = MARKER.mistaken(source(SOLVED, name), function, mistake)
+    assert text != source(SOLVED, name)
+    status, printed = marked(name, text)
+    assert status == 1
+    assert "stopped" in printed or f"{function}: {mistake['cause']}" in printed
+
+
+def test_what_is_not_known_gets_no_cause(altered):
+    for name, old, new in (("09_attention.py", "dV = ", "dV = 1.1 * "), ("07_layernorm.py", "size)", "size**2)"),
+                           ("12_optimizers.py", "self.lr * self.v", "1.5 * self.lr * self.v")):
+        status, printed = altered(name, old, new)
+        assert status == 1 and "the cause" not in printed
+
+
+# -- the arrays of backward --------------------------------------------------------------------------------------------
+
+
+def report(printed):
+    """The names in the report: (correct arrays, the first incorrect one and what is said of it, the other ones)."""
+    correct, first, others = [], "", []
+    for part in printed.replace(" the first ", "\n the first ").replace(" also ", "\n also ").replace(
+            " correct arrays", "\n correct arrays").replace(" gradient of", "\n gradient of").splitlines():
+        head, _, rest = part.partition(": ")
+        if "correct arrays" in head:
+            correct += rest.replace(",", "").split()
+        elif "first incorrect" in head:
+            first = rest
+        elif "also incorrect" in head:
+            others += rest.replace(",", "").split()
+    return correct, first, others
+
+
+SCORES = "dS = self.softmax.backward(dP)"
+
+
+@pytest.mark.parametrize(("name", "pairs", "correct", "first", "others"), [
+    ("09_attention.py", (SCORES, "dS = dP * 1"), ["dO", "dV", "dP"], ["dS", "dP"], ["dQ", "dK"]),
+    ("09_attention.py", ("dV = self.P.swapaxes(-1, -2) @ dO", "dV = self.P @ dO"), ["dO", "dP", "dS", "dQ", "dK"],
+     ["dV", "self.P @ dO", "self.P.T @ dO"], []),
+    ("09_attention.py", ("self.Q * self.scale", "self.Q"), ["dO", "dV", "dP", "dS", "dQ"], ["dK", "sqrt(3)"], []),
+    ("09_attention.py", ("dQ = dS @ self.K", "dQ = dS @ self.V"), ["dO", "dV", "dP", "dS", "dK"],
+     ["dQ", "dS @ self.V", "dS @ self.K"], []),
+    ("10_block.py", ("self.attn.backward(dH)", "self.attn.backward(dY)"), ["dA", "dZ", "dH"], ["dX"], []),
+    ("10_block.py", ("dH = dY + ", "dH = "), ["dA", "dZ"], ["dH", "dY is missing"], ["dX"]),
+    ("11_gpt.py", ("reversed(self.blocks)", "self.blocks"), ["dlogits"], ["dX", "assignment 2"], []),
+    ("07_layernorm.py", (" - Xhat * size", ""), ["dXhat"], [], []),
+    ("13_rmsnorm.py", ("dXhat = dY * self.gamma", "dXhat = -dY * self.gamma"), [], ["dXhat", "-1"], []),
+    ("14_swiglu.py", ("dG = dA * self.U", "dG = dA * self.G"), ["dA", "dU"], ["dG"], []),
+    ("17_grouped_queries.py", (".sum(axis=2)", ".mean(axis=2)"), ["dO", "dV", "dP", "dS", "dQ", "dK"],
+     ["dK_shared", "1/2"], ["dV_shared"]),
+    ("18_lora.py", ("dXA = self.s * ", "dXA = "), [], ["dXA"], []),
+])
+def test_the_arrays_of_backward_are_compared_with_those_of_the_solution(name, pairs, correct, first, others, altered):
+    status, printed = altered(name, *pairs)
+    found = report(printed)
+    assert status == 1 and (found[0], found[2]) == (correct, others)
+    assert found[1].startswith(first[0] if first else "") and all(word in found[1] for word in first)
+
+
+def test_an_array_that_is_changed_in_place_later_is_correct(altered):
+    status, printed = altered("07_layernorm.py", "        return self.r * (dXhat - mean - Xhat * size)",
+                              "        dXhat -= mean\n        dXhat *= self.r\n        return dXhat")
+    assert status == 1 and report(printed)[:2] == (["dXhat"], "")
+
+
+def test_names_that_the_solution_does_not_have_are_not_compared(altered):
+    status, printed = altered("09_attention.py", "dQ", "dqueries", "@ self.K * self.scale", "@ self.K")
+    assert status == 1 and report(printed)[0] == ["dO", "dV", "dP", "dS", "dK"] and "dqueries" not in printed
+
+
+def test_an_answer_that_stops_shows_the_arrays_up_to_there(altered):
+    status, printed = altered("09_attention.py", "dO @ self.V.swapaxes(-1, -2)", "dO @ self.V")
+    assert status == 1 and "stopped" in printed and report(printed)[0] == ["dO", "dV"]
+
+
+def test_the_parts_of_a_parameter_are_named(altered):
+    _, printed = altered("09_attention.py", "dS.swapaxes(-1, -2) @ self.Q", "dS @ self.Q")
+    assert "columns 0 to 2 of qkv.W, the queries: correct" in printed
+    assert "columns 3 to 5 of qkv.W, the keys: incorrect" in printed
+    _, printed = altered("09_attention.py", "self.Q * self.scale", "self.Q")
+    assert "the keys: incorrect" in printed and "1.73205 = sqrt(3)" in printed
+
+
+def test_gradients_are_shown_in_the_order_of_backward_the_first_incorrect_one_alone_if_they_are_many(altered):
+    _, printed = altered("11_gpt.py", "reversed(self.blocks)", "self.blocks")
+    assert printed.count("gradient of") == 1 and "gradient of blocks.1.ffn.proj_bias.b" in printed
+    assert "correct gradients: norm_f.beta, norm_f.gamma" in printed
+    _, printed = altered("11_gpt.py", "self.wpe.backward(dX)", "dX")
+    assert printed.count("gradient of") == 1 and "gradient of wpe.W" in printed
+
+
+def test_text_that_is_not_the_line_is_refused(altered):
+    status, printed = altered("11_gpt.py", "logits[0, -1].argmax()", "logits[0, -1].argmin()")
+    assert status == 1 and "To be, or not to be" in printed
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "function", "wrong", "shapes"), [
@@ -106,9 +240,9 @@ def test_every_blank_has_two_wrong_bodies():
      "dY (4, 2), G (2, 4), self.W (3, 2), self.X (4, 3)"),
     ("02_bias.py", "Bias.backward", "return dY @ self.b[1:]", "dY (4, 3), self.b (3,)"),
 ])
-def test_what_numpy_refuses_is_shown_with_the_shapes_at_hand(name, function, wrong, shapes, attempt, capsys):
-    _, said = attempt(name, {function: wrong}, capsys)
-    assert function in said and "ValueError" in said and shapes in said
+def test_what_numpy_refuses_is_shown_with_the_shapes_at_hand(name, function, wrong, shapes, attempt):
+    _, printed = attempt(name, {function: wrong})
+    assert function in printed and "ValueError" in printed and shapes in printed
 
 
 @pytest.mark.parametrize(("name", "function", "wrong"), [
@@ -117,6 +251,11 @@ def test_what_numpy_refuses_is_shown_with_the_shapes_at_hand(name, function, wro
     ("02_bias.py", "Bias.backward", "X = 0\nself.db += dY"),
     ("03_embedding.py", "Embedding.backward", "return dY"),
     ("13_rmsnorm.py", "RMSNorm.backward", "return dY[0]")])
-def test_what_is_refused_after_a_call_is_placed_in_the_function_that_was_called(name, function, wrong, attempt, capsys):
-    status, said = attempt(name, {function: wrong}, capsys)
-    assert status == 1 and function in said and name in said
+def test_what_is_refused_after_a_call_is_placed_in_the_function_that_was_called(name, function, wrong, attempt):
+    status, printed = attempt(name, {function: wrong})
+    assert status == 1 and function in printed and name in printed
+
+
+def test_a_result_in_another_dtype_is_explained():
+    assert MARKER.single(np.ones(2, np.float32)) is True
+    assert "float64" in MARKER.single(np.ones(2))

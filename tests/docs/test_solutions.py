@@ -107,7 +107,7 @@ def test_a_solution_is_the_packages_layer(case):
 def test_every_class_of_the_steps_is_compared_with_the_package():
     classes = {top.name for name in NAMES[:11] for top in ast.parse(source(SOLVED, name)).body
                if isinstance(top, ast.ClassDef)}
-    assert classes - set(PAIRS) == {"Tied"}  # a test of step 3's own
+    assert classes - set(PAIRS) == {"Tied", "NegativeLog"}  # a test of step 3's own; the long way of step 6
 
 
 def test_dropout_of_the_solutions_drops_and_scales():
@@ -127,6 +127,38 @@ def test_rmsnorm_is_layernorm_where_the_mean_is_zero_already():
     dX = mine.backward(dY)
     np.testing.assert_allclose(dX - dX.mean(axis=-1, keepdims=True), other.backward(dY), atol=1e-12)
     np.testing.assert_allclose(mine.dgamma, other.dgamma, atol=1e-12)
+
+
+def test_rotary_is_the_packages_but_for_its_angles_in_float32():
+    mine, other = solved("16_rotary.py").Rotary(4), nn.Rotary(4, 6)
+    X, dY = normal(2, 3, 5, 4), normal(2, 3, 5, 4)[::-1]
+    np.testing.assert_allclose(mine(X), other(X), atol=1e-7)
+    np.testing.assert_allclose(mine.backward(dY), other.backward(dY), atol=1e-7)
+
+
+def test_grouped_queries_are_the_packages():
+    mine = solved("17_grouped_queries.py").GroupedAttention(8, 4, 2).astype("float64")
+    other = nn.MultiHeadAttention(8, 4, bias=False, n_kv_heads=2, dtype="float64")
+    other.qkv.W[...] = np.concatenate([mine.q.W, mine.k.W, mine.v.W], axis=1)
+    other.proj.W[...] = mine.proj.W
+    X, dY = normal(2, 5, 8), normal(2, 5, 8)[::-1]
+    np.testing.assert_allclose(mine(X), other(X), atol=1e-12)
+    np.testing.assert_allclose(mine.backward(dY), other.backward(dY), atol=1e-12)
+    np.testing.assert_allclose(np.concatenate([mine.q.dW, mine.k.dW, mine.v.dW], axis=1), other.qkv.dW, atol=1e-11)
+
+
+def test_lora_is_the_packages():
+    mine = solved("18_lora.py").LoRALinear(4, 3, 2, alpha=3.0).astype("float64")
+    other = nn.LoRALinear(nn.Linear(4, 3, bias=False, dtype="float64"), 2, alpha=3)
+    values = normal(4, 3), normal(4, 2), normal(2, 3)
+    mine.W, (mine.A, mine.B) = values[0], values[1:]
+    for name, param in other.named_parameters():
+        param[...] = dict(zip("WAB", values, strict=True))[name.split(".")[-1]]
+    X, dY = normal(2, 5, 4), normal(2, 5, 3)
+    np.testing.assert_allclose(mine(X), other(X), atol=1e-12)
+    np.testing.assert_allclose(mine.backward(dY), other.backward(dY), atol=1e-12)
+    for name, grad in other.named_gradients():
+        np.testing.assert_allclose(mine.grads()[name.split(".")[-1]], grad, atol=1e-12)
 
 
 # -- the layers of the open exercises in a GPT -------------------------------------------------------------------------

@@ -114,10 +114,11 @@ SIZES = {"quick": {"B": 12, "T": 64, "C": 128}, "shakespeare_char": {"B": 16, "T
 @pytest.mark.parametrize("preset", SIZES)
 def test_the_bytes_that_a_layer_caches_are_those_of_its_formula(preset):
     """The numbers themselves are generated; here the formulas beside them are worked out."""
-    sizes = SIZES[preset] | {"H": 4, "V": 65, "N": SIZES[preset]["B"] * SIZES[preset]["T"]}
-    table = [row for row in rows(MEMORY["What each layer keeps"]) if len(row) == 5]
+    B, T, C = SIZES[preset].values()
+    sizes = SIZES[preset] | {"N": B * T, "F": 4 * C, "H": 4, "n_vocab": 65}
+    table = [row for row in rows(MEMORY["Memory: cached"]) if len(row) == 5]
     assert len(table) > 10
     for module, _, formula, *cells in table:
-        product = re.sub(r"(?<=[\w)]) +(?=[\w(])", "*", formula.strip("$`").replace("^", "**"))
+        product = re.sub(r"(?<=[\w)]) +(?=[\w(])", "*", formula.strip("$`").replace(r"n_{\text{vocab}}", "n_vocab"))
         held = int(cells[list(SIZES).index(preset)].replace(",", ""))
         assert held == eval(product, {}, sizes) or (held == 0 and "dropout" in module and preset == "quick"), module

@@ -1,7 +1,7 @@
 """Step 2. Broadcasting: a bias is added to every row, and a vector per position to every sequence."""
 
 import numpy as np
-from marker import Module, gradcheck, mark
+from marker import Module, gradcheck, main
 
 
 class Bias(Module):
@@ -43,4 +43,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

@@ -1,11 +1,11 @@
 """Step 3. The token embedding, and the same table as the output head, which scores every token."""
 
 import numpy as np
-from marker import Module, gradcheck, mark
+from marker import Module, gradcheck, main
 
 
 class Embedding(Module):
-    """Y_nc = W[ids_n, c]. ids: (...) integers, W: (V, C), Y: (..., C)."""
+    """Y_nc = W[ids_n, c]. ids: (...) integers, W: (n_vocab, C), Y: (..., C)."""
 
     def __init__(self, n, d_model, *, rng=None):
         W = 0.02 * np.random.default_rng(rng).standard_normal((n, d_model))
@@ -20,18 +20,18 @@ class Embedding(Module):
 
 
 class Head(Module):
-    """logits = X E^T with the embedding's own table E. X: (..., C), E: (V, C), logits: (..., V)."""
+    """logits = X E^T with the embedding's own table E. X: (..., C), E: (n_vocab, C), logits: (..., n_vocab)."""
 
     def __init__(self, embedding):
         self.embedding = embedding
 
     def forward(self, X):
         self.X = X
-        return X @ self.embedding.W.T  # (..., V)
+        return X @ self.embedding.W.T  # (..., n_vocab)
 
-    def backward(self, dY):  # dY: (..., V); the table's gradient is self.embedding.dW
-        X2, dY2 = self.X.reshape(-1, self.X.shape[-1]), dY.reshape(-1, dY.shape[-1])  # (N, C), (N, V)
-        self.embedding.dW += dY2.T @ X2  # (V, C)
+    def backward(self, dY):  # dY: (..., n_vocab); the table's gradient is self.embedding.dW
+        X2, dY2 = self.X.reshape(-1, self.X.shape[-1]), dY.reshape(-1, dY.shape[-1])  # (N, C), (N, n_vocab)
+        self.embedding.dW += dY2.T @ X2  # (n_vocab, C)
         return dY @ self.embedding.W  # (..., C)
 
 
@@ -59,4 +59,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

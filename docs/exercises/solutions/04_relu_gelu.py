@@ -1,7 +1,7 @@
 """Step 4. Activations: element-wise functions."""
 
 import numpy as np
-from marker import Module, gradcheck, mark
+from marker import Module, gradcheck, main
 
 SCALE, CUBIC = float(np.sqrt(2 / np.pi)), 0.044715
 
@@ -26,8 +26,8 @@ class GELU(Module):
 
     def backward(self, dY):  # dY: (...)
         X, tanh = self.X, self.tanh
-        du = SCALE * (1 + 3 * CUBIC * X * X)  # du/dX
-        return dY * ((1 + tanh) / 2 + X / 2 * (1 - tanh * tanh) * du)
+        slope = SCALE * (1 + 3 * CUBIC * X * X)  # of u
+        return dY * ((1 + tanh) / 2 + X / 2 * (1 - tanh * tanh) * slope)
 
 
 def checks():
@@ -38,4 +38,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

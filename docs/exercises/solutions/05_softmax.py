@@ -1,7 +1,7 @@
 """Step 5. Softmax: every output of a row depends on every input of the row."""
 
 import numpy as np
-from marker import Module, close, gradcheck, mark
+from marker import Module, close, gradcheck, main
 
 
 class Softmax(Module):
@@ -26,4 +26,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

@@ -1,11 +1,14 @@
 """Step 7. LayerNorm: each row is shifted to mean 0 and scaled to variance 1."""
 
 import numpy as np
-from marker import Module, close, gradcheck, mark
+from marker import Module, close, gradcheck, main
 
 
 class LayerNorm(Module):
-    """Y = gamma Xhat + beta with Xhat = (X - mean) r and r = 1/sqrt(var + eps). X, Y: (..., C), gamma, beta: (C,)."""
+    """Y = gamma Xhat + beta with Xhat = (X - mean) r and r = 1/sqrt(var + eps). X, Y: (..., C), gamma, beta: (C,).
+
+    Call the gradient of Xhat dXhat: the marker compares it.
+    """
 
     def __init__(self, d_model, eps=1e-5):
         self.eps = eps
@@ -23,8 +26,8 @@ class LayerNorm(Module):
         self.dbeta += dY.sum(axis=every_row)
         self.dgamma += (dY * Xhat).sum(axis=every_row)
         dXhat = dY * self.gamma
-        dXhat -= dXhat.mean(axis=-1, keepdims=True) + Xhat * (dXhat * Xhat).mean(axis=-1, keepdims=True)
-        return dXhat * self.r
+        mean, size = dXhat.mean(axis=-1, keepdims=True), (dXhat * Xhat).mean(axis=-1, keepdims=True)
+        return self.r * (dXhat - mean - Xhat * size)
 
 
 def checks():
@@ -38,4 +41,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

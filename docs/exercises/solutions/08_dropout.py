@@ -1,24 +1,24 @@
 """Step 8. Dropout: a random mask in training, no change in evaluation."""
 
 import numpy as np
-from marker import Module, close, gradcheck, mark
+from marker import Module, close, gradcheck, main
 
 
 class Dropout(Module):
-    """In training Y = X mask, where mask is 0 with probability p, otherwise 1/(1 - p); in evaluation Y = X."""
+    """In training Y = X D, where the mask D is 0 with probability p, otherwise 1/(1 - p); in evaluation Y = X."""
 
     def __init__(self, p=0.1, *, rng=None):
         self.p, self.rng = p, np.random.default_rng(rng)
 
     def forward(self, X):
-        self.mask = None
+        self.D = None
         if self.training and self.p:
             keep = self.rng.random(X.shape) >= self.p
-            self.mask = (keep / (1 - self.p)).astype(X.dtype)
-        return X if self.mask is None else X * self.mask
+            self.D = (keep / (1 - self.p)).astype(X.dtype)
+        return X if self.D is None else X * self.D
 
     def backward(self, dY):  # dY: (...)
-        return dY if self.mask is None else dY * self.mask
+        return dY if self.D is None else dY * self.D
 
 
 def checks():
@@ -32,4 +32,4 @@ def checks():
 
 
 if __name__ == "__main__":
-    raise SystemExit(mark(checks))
+    main(checks)

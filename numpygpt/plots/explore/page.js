@@ -125,6 +125,7 @@ function readAddress() {
     if (given.get(name) && Number.isInteger(at) && at >= 0 && at < bound) state[name] = at;
   }
   if (!given.get("column")) state.column = strongestColumn(state);
+  if (state.step && !given.get("array")) goTo(state.step);
   show();
   scrollToStop();
 }

@@ -9,9 +9,9 @@ const TOUR = [
     all tokens is ${BACK.loss.toFixed(3)} nats. Training asks: which way should each number move to make this mean
     smaller? Gradients answer.`] },
   { part: "backward", array: "S", title: "Forward: scores", say: ({ token }) => [
-    `Row ${token} of S has a score for each token up to `, tokenElement(tokenLabel(token)), `: the dot product of its
-    query with that token's key, divided by √${BACK.d_k}. The two framed rows are multiplied and summed. The table
-    below shows the terms.`] },
+    `Each token makes a query, a key and a value: its rows of Q, K and V. Row ${token} of S has a score for each token
+    up to `, tokenElement(tokenLabel(token)), `: its query times that token's key, summed and divided by √${BACK.d_k}.
+    The table below the maps shows the terms.`] },
   { part: "backward", array: "P", title: "Forward: weights", say: ({ token }, { P }) => {
     const most = strongest(P, token);
     return [`Softmax turns row ${token} of S into weights that sum to 1. The largest, ${percent(P.at(token, most))},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from book.canvas import SMALL, TEXT, drawing, figure, write
+from chapters.canvas import SMALL, TEXT, drawing, figure, write
 from numpygpt.plots.style import BLUE, GREY, INK, VERMILLION
 
 FORMATS = {"float32": (8, 23), "TF32": (8, 10), "bfloat16": (8, 7), "float16": (5, 10)}  # bits: exponent, fraction
@@ -33,7 +33,8 @@ def formats() -> Figure:
             ax.add_patch(Rectangle((x0 + side * place, y), side, height, facecolor=colour, edgecolor="white",
                                    linewidth=0.8))
         for at, value in zip((60.5, 68.5, 76), properties(exponent, fraction), strict=True):
-            write(ax, at, y + height / 2, f"{value:.0e}".replace("e-", "e\u2212").replace("e+", "e"), size=SMALL)
+            number = f"{value:,.0f}" if 1 < value < 1e6 else f"{value:.0e}".replace("e-", "e\u2212").replace("e+", "e")
+            write(ax, at, y + height / 2, number, size=SMALL)
     write(ax, 9.5, 1.6, "exponent", VERMILLION, SMALL, ha="right")
     write(ax, 10.5, 1.6, "sets the range,", INK, SMALL, ha="left")
     write(ax, 25, 1.6, "fraction", BLUE, SMALL, ha="left")

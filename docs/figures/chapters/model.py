@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 
-from book.canvas import BACKWARD, FORWARD, SMALL, WIDTH, arrow, box, drawing, figure, write
+from chapters.canvas import BACKWARD, FORWARD, SMALL, WIDTH, arrow, box, drawing, figure, write
 from numpygpt import GPT, trace
 from numpygpt.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, dress, new_figure
 from numpygpt.training.presets import read_preset
@@ -19,17 +19,17 @@ from numpygpt.training.presets import read_preset
 def model() -> Figure:
     """The whole model: forward up on the left, backward down on the right."""
     page, ax = drawing(6.2)
-    rows = [("token ids", "(B, T)", "", 4), ("embedding + positions", "(B, T, C)", "dE, dW_pos", 13),
-            ("block 0", "(B, T, C)", "its dW, db", 22), ("...", "", "", 28.5), ("block L \u2212 1", "(B, T, C)",
+    rows = [("token ids", "(B, T)", "", 4), ("embedding + positions", "(B, T, C)", "adds to dE; dW_pos", 13),
+            ("first block", "(B, T, C)", "its dW, db", 22), ("...", "", "", 28.5), ("last block", "(B, T, C)",
             "its dW, db", 35), ("last LayerNorm", "(B, T, C)", "d\u03b3, d\u03b2", 44),
-            ("head: X E\u1d40", "(B, T, n_vocab)", "dE again, added", 53)]
+            ("head: X E\u1d40", "(B, T, n_vocab)", "dE", 53)]
     for name, shape, gradients, y in rows:
         if name == "...":
             write(ax, 40, y, "\u22ee", size=14)
         else:
             box(ax, 40, y, name, 26, 5)
         if shape:
-            write(ax, 13.5, y + 4.4, shape, FORWARD, SMALL)
+            write(ax, 27, y + 4.4, shape, FORWARD, SMALL)
         if gradients:
             write(ax, 69, y, gradients, BACKWARD, SMALL)
             arrow(ax, (53.4, y), (59.5, y), BACKWARD)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, Circle
 
-from book.canvas import BACKWARD, FORWARD, SMALL, TEXT, arrow, box, drawing, figure, write
+from chapters.canvas import BACKWARD, FORWARD, SMALL, TEXT, arrow, box, drawing, figure, write
 from numpygpt.plots.style import BLUE, GREY, INK, VERMILLION
 
 
@@ -99,11 +99,9 @@ def gates() -> Figure:
     both((37.5, high - 0.6), (47.5, mid + 1.6), "", "")
     write(ax, 44.5, 26.6, "g", FORWARD, SMALL)
     write(ax, 41.5, 18.9, "dg = dA U", BACKWARD, SMALL)
-    arrow(ax, (21, mid - 2), (23, low + 0.55), FORWARD)
-    ax.plot([23, 46], [low + 0.55, low + 0.55], color=FORWARD, linewidth=1.4)
+    ax.plot([21, 23, 46], [mid - 2, low + 0.55, low + 0.55], color=FORWARD, linewidth=1.4)
     arrow(ax, (46, low + 0.55), (48.6, mid - 2.6), FORWARD)
-    arrow(ax, (50, mid - 2.6), (47, low - 0.55), BACKWARD)
-    ax.plot([47, 22.2], [low - 0.55, low - 0.55], color=BACKWARD, linewidth=1.4)
+    ax.plot([50, 47, 22.2], [mid - 2.6, low - 0.55, low - 0.55], color=BACKWARD, linewidth=1.4)
     arrow(ax, (22.2, low - 0.55), (19.6, mid - 2.6), BACKWARD)
     write(ax, 34, low + 2.4, "U", FORWARD, SMALL)
     write(ax, 34, low - 2.5, "dU = dA g", BACKWARD, SMALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from book.canvas import BACKWARD, FORWARD, SMALL, TEXT, WIDTH, arrow, box, cells, drawing, figure, write
+from chapters.canvas import BACKWARD, FORWARD, SMALL, TEXT, WIDTH, arrow, box, cells, drawing, figure, write
 from numpygpt.plots.style import BLUE, GREEN, GREY, INK, VERMILLION, dress, legend, new_figure
 
 

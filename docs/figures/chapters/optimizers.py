@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from book.canvas import FORWARD, SMALL, WIDTH, figure, plot
+from chapters.canvas import FORWARD, SMALL, WIDTH, figure, plot
 from numpygpt.optim.lr_scheduler import warmup_cosine
 from numpygpt.plots.style import GREY, new_figure
 

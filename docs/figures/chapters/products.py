@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from book.canvas import (
+from chapters.canvas import (
     BACKWARD,
     FORWARD,
     PALE,

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from matplotlib.figure import Figure
 
-from book.canvas import BACKWARD, FORWARD, SIGNED, SMALL, TEXT, WIDTH, figure, key, plot
+from chapters.canvas import BACKWARD, FORWARD, SIGNED, SMALL, TEXT, WIDTH, figure, key, plot
 from numpygpt import GPT
 from numpygpt.nn import CrossEntropyLoss
 from numpygpt.nn import functional as F

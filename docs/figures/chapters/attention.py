@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from book.canvas import (
+from chapters.canvas import (
     BACKWARD,
     FORWARD,
     PALE,
@@ -22,7 +22,7 @@ from book.canvas import (
     figure,
     write,
 )
-from book.canvas import block as slab
+from chapters.canvas import block as slab
 from numpygpt.nn.functional import softmax
 from numpygpt.plots.heat import dark
 from numpygpt.plots.style import GREY, INK, new_figure

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from book.canvas import BACKWARD, FORWARD, PALE, SMALL, arrow, block, box, drawing, figure, write
+from chapters.canvas import BACKWARD, FORWARD, PALE, SMALL, arrow, block, box, drawing, figure, write
 from numpygpt.plots.style import GREY, INK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from book.canvas import (
+from chapters.canvas import (
     BACKWARD,
     FORWARD,
     PALE,
