@@ -56,7 +56,7 @@ def mark(checks: Checks) -> int:
                 return 1
             print(f"{title}: correct")
     except NotImplementedError as blank:
-        print(f"still blank, {place(blank)}:\n  {blank}")
+        print(f"still blank, {place(blank)}:\n  {blank}\n  (more with --hint 1, 2 or 3)")
         return 1
     except Exception as error:  # any error of a first attempt
         print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}{shapes(error)}")

@@ -200,6 +200,19 @@ def test_an_array_that_is_changed_in_place_later_is_correct(altered):
     assert status == 1 and report(printed)[:2] == (["dXhat"], "")
 
 
+def test_an_array_that_is_not_finite_is_named(altered):
+    status, printed = altered("13_rmsnorm.py", "dXhat = dY * self.gamma", "dXhat = dY * self.gamma * np.inf")
+    assert status == 1 and report(printed)[1].startswith("dXhat, 15 of 15 entries are not finite")
+
+
+def test_a_class_of_your_own_does_not_disturb_the_comparison(altered):
+    helper = "class Times(Module):\n    def forward(self, X):\n        return X\n\n    def backward(self, dY):\n"
+    status, printed = altered("13_rmsnorm.py", "class RMSNorm", helper + "        return 2 * dY\n\n\nclass RMSNorm",
+                              "        self.eps = eps\n", "        self.eps, self.times = eps, Times()\n",
+                              "dXhat = dY * self.gamma", "dXhat = self.times.backward(dY) * self.gamma")
+    assert status == 1 and "stopped" not in printed and report(printed)[1].startswith("dXhat")
+
+
 def test_names_that_the_solution_does_not_have_are_not_compared(altered):
     status, printed = altered("09_attention.py", "dQ", "dqueries", "@ self.K * self.scale", "@ self.K")
     assert status == 1 and report(printed)[0] == ["dO", "dV", "dP", "dS", "dK"] and "dqueries" not in printed
