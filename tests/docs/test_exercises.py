@@ -244,6 +244,15 @@ def test_text_that_is_not_the_line_is_refused(altered):
     assert status == 1 and "To be, or not to be" in printed
 
 
+def test_without_the_solutions_the_gradients_are_still_marked(altered, tmp_path, monkeypatch):
+    for module in (MARKER, sys.modules["intermediates"]):
+        monkeypatch.setattr(module, "SOLUTIONS", tmp_path / "none")
+    status, printed = altered("09_attention.py", "dS.swapaxes(-1, -2) @ self.Q", "dS @ self.Q")
+    assert status == 1 and "the keys: incorrect" in printed and "the cause" not in printed
+    assert report(printed)[:2] == ([], "")
+    assert altered("09_attention.py")[0] == 0
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
