@@ -120,7 +120,7 @@ def verdict(got: np.ndarray, expected: np.ndarray) -> str:
 
 def check_answer(number: str, answer: Any) -> None:
     """Print whether an answer to a question is correct."""
-    text = "still blank" if not filled(answer) else "correct" if answer == ANSWERS[number] else "not that one"
+    text = "still blank" if not filled(answer) else "correct" if str(answer).strip().upper() == ANSWERS[number] else "not that one"
     print(f"{'question ' + number + ':':<16} {text}")
 
 
