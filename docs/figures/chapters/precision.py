@@ -33,7 +33,8 @@ def formats() -> Figure:
             ax.add_patch(Rectangle((x0 + side * place, y), side, height, facecolor=colour, edgecolor="white",
                                    linewidth=0.8))
         for at, value in zip((60.5, 68.5, 76), properties(exponent, fraction), strict=True):
-            write(ax, at, y + height / 2, f"{value:.0e}".replace("e-", "e\u2212").replace("e+", "e"), size=SMALL)
+            number = f"{value:,.0f}" if 1 < value < 1e6 else f"{value:.0e}".replace("e-", "e\u2212").replace("e+", "e")
+            write(ax, at, y + height / 2, number, size=SMALL)
     write(ax, 9.5, 1.6, "exponent", VERMILLION, SMALL, ha="right")
     write(ax, 10.5, 1.6, "sets the range,", INK, SMALL, ha="left")
     write(ax, 25, 1.6, "fraction", BLUE, SMALL, ha="left")
