@@ -19,14 +19,15 @@ def nudge() -> Figure:
     line = np.array([0.8, 1.42])
     ax.plot(line, 1 - 4 * (line - 1), color=BACKWARD, linewidth=1.5)
     after, tangent, right = (2 * (1 + h) - 3) ** 2, 1 - 4 * h, 1.05 + h
-    ax.plot([1, right], [1, 1], color=INK, linewidth=1.2)
-    ax.plot([1 + h, right], [tangent, tangent], color=BACKWARD, linewidth=1, linestyle=":")
+    ax.plot([1, 1 + h], [1, 1], color=INK, linewidth=1.2)
+    for y in 1, tangent:
+        ax.plot([1 + h, right], [y, y], color=BACKWARD, linewidth=1, linestyle=":")
     arrow(ax, (1 + h, 1), (1 + h, after), FORWARD)
     arrow(ax, (right, 1), (right, tangent), BACKWARD)
     ax.plot([1, 1 + h, 1.5], [1, after, 0], "o", color=FORWARD, markersize=6)
     ax.annotate(f"h = {h}", (1 + h / 2, 1.0), (0, 5), textcoords="offset points", ha="center", fontsize=SMALL)
-    for y, words, colour in ((0.82, f"change of the loss: {after - 1:g}", FORWARD),
-                             (0.6, f"change of the tangent: \u22124 h = {tangent - 1:g}", BACKWARD)):
+    for y, words, colour in ((0.82, f"loss: {after - 1:g}", FORWARD),
+                             (0.6, f"tangent: \u22124 h = {tangent - 1:g}", BACKWARD)):
         ax.annotate(words.replace("-", "\u2212"), (right, y), (8, 0), textcoords="offset points", va="center",
                     color=colour, fontsize=SMALL)
     ax.annotate("w = 1, L = 1", (1, 1), (-8, -3), textcoords="offset points", ha="right", va="top", fontsize=SMALL)
