@@ -5,7 +5,11 @@ from marker import Module, gradcheck, main
 
 
 class Linear(Module):
-    """Y_no = sum_i X_ni W_io. X: (..., d_in), W: (d_in, d_out), Y: (..., d_out)."""
+    """Y_no = sum_i X_ni W_io. X: (..., d_in), W: (d_in, d_out), Y: (..., d_out).
+
+    Like every `backward`, this one gets dY, the gradient of the loss with respect to Y. It adds the gradient of W to
+    self.dW and returns that of X.
+    """
 
     def __init__(self, d_in, d_out, *, rng=None):
         W = np.random.default_rng(rng).standard_normal((d_in, d_out)) / np.sqrt(d_in)

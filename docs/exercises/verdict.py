@@ -42,16 +42,21 @@ class Verdict:
         shown = wrong if len(wrong) <= DETAILS else wrong[:1]
         lines = [*self.arrays, *(self.line(check, causes) for check in shown)]
         if len(wrong) > len(shown):
-            lines.append(f"and {len(wrong) - len(shown)} more, from {wrong[1].name} to {wrong[-1].name}")
-        correct = [check.name for check in order if check not in wrong]
+            lines.append(f"and {len(wrong) - len(shown)} more, from {self.label(wrong[1])} to {self.label(wrong[-1])}")
+        correct = [self.label(check) for check in order if check not in wrong]
         if correct:
             more = f" and {len(correct) - 8} more" if len(correct) > 8 else ""
             lines.append(textwrap.fill(f"correct gradients: {', '.join(correct[:8])}{more}", 110))
         return "\n".join(lines)
 
+    def label(self, check: Check) -> str:
+        """A tensor's name; a single input is X."""
+        single = sum(other.kind == "input" for other in self.report.checks) == 1
+        return "X" if check.kind == "input" and single else check.name
+
     def line(self, check: Check, causes: bool) -> str:
         got, expected = self.got[check.name], self.expected[check.name]
-        lines = [f"gradient of {check.name} at {list(check.index)}: expected {check.expected:.6f}, got {check.got:.6f}"]
+        lines = [f"gradient of {self.label(check)} at {list(check.index)}: expected {check.expected:.6f}, got {check.got:.6f}"]
         parts = next((parts for name, parts in PARTS.items() if check.name.endswith(name)), None)
         if parts:
             lines += ["  " + line for line in part_lines(check.name, parts, got, expected)]

@@ -200,6 +200,19 @@ def test_an_array_that_is_changed_in_place_later_is_correct(altered):
     assert status == 1 and report(printed)[:2] == (["dXhat"], "")
 
 
+def test_an_array_that_is_not_finite_is_named(altered):
+    status, printed = altered("13_rmsnorm.py", "dXhat = dY * self.gamma", "dXhat = dY * self.gamma * np.inf")
+    assert status == 1 and report(printed)[1].startswith("dXhat, 15 of 15 entries are not finite")
+
+
+def test_a_class_of_your_own_does_not_disturb_the_comparison(altered):
+    helper = "class Times(Module):\n    def forward(self, X):\n        return X\n\n    def backward(self, dY):\n"
+    status, printed = altered("13_rmsnorm.py", "class RMSNorm", helper + "        return 2 * dY\n\n\nclass RMSNorm",
+                              "        self.eps = eps\n", "        self.eps, self.times = eps, Times()\n",
+                              "dXhat = dY * self.gamma", "dXhat = self.times.backward(dY) * self.gamma")
+    assert status == 1 and "stopped" not in printed and report(printed)[1].startswith("dXhat")
+
+
 def test_names_that_the_solution_does_not_have_are_not_compared(altered):
     status, printed = altered("09_attention.py", "dQ", "dqueries", "@ self.K * self.scale", "@ self.K")
     assert status == 1 and report(printed)[0] == ["dO", "dV", "dP", "dS", "dK"] and "dqueries" not in printed
@@ -229,6 +242,15 @@ def test_gradients_are_shown_in_the_order_of_backward_the_first_incorrect_one_al
 def test_text_that_is_not_the_line_is_refused(altered):
     status, printed = altered("11_gpt.py", "logits[0, -1].argmax()", "logits[0, -1].argmin()")
     assert status == 1 and "To be, or not to be" in printed
+
+
+def test_without_the_solutions_the_gradients_are_still_marked(altered, tmp_path, monkeypatch):
+    for module in (MARKER, sys.modules["intermediates"]):
+        monkeypatch.setattr(module, "SOLUTIONS", tmp_path / "none")
+    status, printed = altered("09_attention.py", "dS.swapaxes(-1, -2) @ self.Q", "dS @ self.Q")
+    assert status == 1 and "the keys: incorrect" in printed and "the cause" not in printed
+    assert report(printed)[:2] == ([], "")
+    assert altered("09_attention.py")[0] == 0
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------

@@ -8,8 +8,8 @@ class Softmax(Module):
     """Y_i = exp(X_i) / sum_j exp(X_j), along the last axis. X, Y: (..., C)."""
 
     def forward(self, X):
-        E = np.exp(X - X.max(axis=-1, keepdims=True))  # the maximum cancels; exp cannot overflow
-        self.Y = E / E.sum(axis=-1, keepdims=True)
+        powers = np.exp(X - X.max(axis=-1, keepdims=True))  # the maximum cancels; exp cannot overflow
+        self.Y = powers / powers.sum(axis=-1, keepdims=True)
         return self.Y
 
     def backward(self, dY):  # dY: (..., C)
