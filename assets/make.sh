@@ -51,5 +51,5 @@ with Browser(tempfile.mkdtemp()) as browser:
     browser.screenshot(Path(sys.argv[1], "explore_backward.png"), "#backward")
 PYTHON
 
-python assets/crop.py assets/training_curves/quick.png $pictures/readme_curves.png 0.015 0.265
+python assets/crop.py assets/training_curves/quick.png $pictures/readme_curves.png 0.02 0.35
 python docs/build.py

@@ -44,6 +44,7 @@ class Entry(NamedTuple):
     invariant: str
     holds: Callable  # Run -> whether the invariant holds
     source: str  # paper and section
+    more: tuple = ()  # lines for the backward of a layer whose formula leaves something open
     cached: str = ""  # instead of the arrays: it caches no new array, or a view
 
 
@@ -92,6 +93,13 @@ def slopes_of_pair(kind):
     return holds
 
 
+def gelu(run):
+    """The invariant, and the formula of the slope that the sheet adds."""
+    X, root = run.X, np.sqrt(2 / np.pi)
+    s, du = (1 + np.tanh(root * (X + 0.044715 * X**3))) / 2, root * (1 + 3 * 0.044715 * X**2)
+    return slopes_of_pair(nn.GELU)(run) and close(run.dX, run.dY * (s + 2 * run.Y * (1 - s) * du))
+
+
 def homogeneous(run):
     return close(run.X * run.dX, run.Y * run.dY)
 
@@ -119,10 +127,10 @@ SHEET = {
         lambda: nn.PositionalEmbedding(max_len, C), ((B, T, C),), ("N C", "N C"),
         "dX = dY; Σ over rows of dW = Σ over rows of dY",
         lambda run: close(run.dX, run.dY) and close(run.layer.dW.sum(0), run.dY.sum((0, 1))),
-        "Gehring et al. 2017, 3.1", "the positions"),
+        "Gehring et al. 2017, 3.1", cached="the positions"),
     "SinusoidalEncoding": Entry(
         lambda: nn.SinusoidalEncoding(max_len, C), ((B, T, C),), ("N C", "0"),
-        "dX = dY", lambda run: close(run.dX, run.dY), "Vaswani et al. 2017, 3.5", "nothing"),
+        "dX = dY", lambda run: close(run.dX, run.dY), "Vaswani et al. 2017, 3.5", cached="nothing"),
     "ReLU": Entry(
         nn.ReLU, ((B, T, C),), ("N C", "2 N C"),
         "X dX = Y dY, element-wise", homogeneous, "Nair and Hinton 2010, 2"),
@@ -131,7 +139,8 @@ SHEET = {
         "X dX = Y dY, element-wise", homogeneous, "Maas et al. 2013, 2"),
     "GELU": Entry(
         nn.GELU, ((B, T, C),), ("15 N C", "N C"),
-        "the slopes at x and -x add up to 1", slopes_of_pair(nn.GELU), "Hendrycks and Gimpel 2016, 2"),
+        "the slopes at x and -x add up to 1", gelu, "Hendrycks and Gimpel 2016, 2",
+        ("∂Y/∂X = s + 2 Y (1 - s) ∂u/∂X,  s = (1 + tanh u) / 2", "∂u/∂X = √(2/π) (1 + 3 · 0.044715 X²)")),
     "SiLU": Entry(
         nn.SiLU, ((B, T, C),), ("8 N C", "N C"),
         "the slopes at x and -x add up to 1", slopes_of_pair(nn.SiLU), "Elfwing et al. 2017"),
@@ -163,7 +172,7 @@ SHEET = {
         lambda: nn.Rotary(d_k, max_len), ((B, H, T, d_k),), ("3 N H d_k", "3 N H d_k"),
         "each vector of dX is as long as that of dY; Σ X dX = Σ Y dY",
         lambda run: close(np.linalg.norm(run.dX, axis=-1), np.linalg.norm(run.dY, axis=-1))
-        and close(dot(run.X, run.dX), dot(run.Y, run.dY)), "Su et al. 2021, 3.4", "cos, sin (T, d_k/2)"),
+        and close(dot(run.X, run.dX), dot(run.Y, run.dY)), "Su et al. 2021, 3.4", cached="cos, sin (T, d_k/2)"),
     "MultiHeadAttention": Entry(
         lambda: nn.MultiHeadAttention(C, H, d_k=d_k, d_v=d_v), ((B, T, C),),
         ("N H T (2 d_k + 2 d_v + 6)", "N H T (4 d_k + 4 d_v + 3)"),
@@ -217,7 +226,7 @@ def row(name):
     shapes = [f"{'ids' if isinstance(entry.inputs[0], list) else 'X'} {letters(record.input_shape)}",
               f"{'Y ' + letters(record.output_shape) if record.output_shape else 'L: a number'}",
               *(f"{key} {letters(array.shape)}" for key, array in layer.params().items() if "." not in key)]
-    return Row(name, layer.formula.forward, layer.formula.backward, shapes, cached(entry, made, record),
+    return Row(name, layer.formula.forward, (*layer.formula.backward, *entry.more), shapes, cached(entry, made, record),
                list(compared(entry, layer, inputs[0].shape)), entry.invariant, entry.source, cases(name))
 
 

@@ -108,7 +108,7 @@ def baselines(run: RunData) -> dict[str, float]:
 
 
 def draw(runs: list[RunData], losses: dict[str, float]) -> Figure:
-    """Draw training loss (thin) and validation loss (thick, with dots) against steps and against time.
+    """Draw training loss (thin) and validation loss (thick, with some dots) against steps and against time.
 
     `losses` (name -> nats per token) are the baselines: dashed lines.
     """
@@ -125,7 +125,7 @@ def draw(runs: list[RunData], losses: dict[str, float]) -> Figure:
         ):
             ax.plot(trained, means, color=colour, linewidth=1)
             (line,) = ax.plot(evaluated[later], found["val_loss"][later], color=colour, linewidth=2, marker="o",
-                              markersize=3)
+                              markersize=3, markevery=0.08)  # of the diagonal: many dots would cover the curve
         entries.append((line, run.name))
     for ax, title, x, ticks in (
         (by_step, "By steps", "step (updates)", STEP_TICKS),

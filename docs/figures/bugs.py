@@ -142,38 +142,38 @@ def table(found: dict[tuple[str, str, int], Result]) -> str:
     return "\n".join(lines) + f"\n\nThe two seeds of a right run differ by at most {spread:.2f}.\n"
 
 
+LOW = 1.5  # a training loss that the correct model does not reach
 VALUES: tuple[Any, ...] = (lambda run: run.losses[-30:].mean(), lambda run: run.reported, lambda run: run.true)
 
 
-def panel(ax: Axes, bug: Bug, found: dict[tuple[str, str, int], Result]) -> list[Any]:
-    """Draw the training loss of the first seed, correct and with the bug, on a scale from 0 only if a loss is low."""
+def panel(ax: Axes, bug: Bug, found: dict[tuple[str, str, int], Result], limits: tuple[float, float]) -> list[Any]:
+    """Draw the training loss with AdamW on the first seed, correct and with the bug."""
     dress(ax, "", "", "")
-    ax.set_title(bug.name, loc="left", fontsize=FONT - 1, color=INK)
-    entries, least, later = [], np.inf, 0.0  # the lowest loss, the highest after a quarter of the steps
-    for name, style in (("AdamW", "-"), ("SGD", ":")):
-        for label, key, colour in (("right", bug.right, BLUE), ("wrong", bug.name, VERMILLION)):
-            losses = smooth(found[key, name, SEEDS[0]].losses, 15)
-            below = label == "right"  # a wide, pale line, which shows beside the wrong one where both agree
-            (line,) = ax.plot(losses, style, color=colour, linewidth=3.6 if below else 1.1, alpha=0.45 if below else 1,
-                              zorder=2 if below else 3)
-            entries.append((line, f"{'correct' if below else 'with the bug'}, {name}"))
-            least, later = min(least, losses.min()), max(later, losses[len(losses) // 4 :].max())
-    low, high = (0, 4.4) if least <= 2 else (2, 3 if later < 3 else 4.4)
-    ax.set_ylim(low, high)
-    aside(ax, f"scale {low} to {high}")
+    ax.set_title(bug.name, loc="left", fontsize=FONT, color=INK)
+    entries = []
+    # the correct run is a wide, pale line, which shows beside the other one where both agree
+    for label, key, look in (("correct", bug.right, {"color": BLUE, "linewidth": 4.5, "alpha": 0.45}),
+                             ("with the bug", bug.name, {"color": VERMILLION, "linewidth": 1.4})):
+        (line,) = ax.plot(smooth(found[key, "AdamW", SEEDS[0]].losses, 15), **look)
+        entries.append((line, label))
+    ax.set_ylim(limits)
     return entries
 
 
 def draw(found: dict[tuple[str, str, int], Result], path: Path) -> None:
-    figure = new_figure((11.0, 12.0))
+    """Draw a panel per bug. Bugs with a loss that no correct model reaches come last and have their own scale."""
+    figure = new_figure((9.0, 11.0))
     panels = figure.subplots(-(-len(BUGS) // 3), 3, sharex=True)
-    for ax, bug in zip(panels.flat, BUGS, strict=False):
-        entries = panel(ax, bug, found)
+    low = {bug: found[bug.name, "AdamW", SEEDS[0]].losses[-30:].mean() < LOW for bug in BUGS}
+    for ax, bug in zip(panels.flat, sorted(BUGS, key=low.__getitem__), strict=False):
+        entries = panel(ax, bug, found, (0, 4.4) if low[bug] else (2, 3.6))
+        if low[bug]:
+            aside(ax, "from 0")
     for ax in panels[-1]:
         ax.set_xlabel("step", fontsize=FONT - 1, color=INK)
     for ax in panels[:, 0]:
         ax.set_ylabel("training loss", fontsize=FONT - 1, color=INK)
-    legend(figure, entries, loc="outside lower center", ncols=4)
+    legend(figure, entries, loc="outside lower center", ncols=2)
     save(figure, path)
 
 

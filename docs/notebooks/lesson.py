@@ -120,7 +120,8 @@ def verdict(got: np.ndarray, expected: np.ndarray) -> str:
 
 def check_answer(number: str, answer: Any) -> None:
     """Print whether an answer to a question is correct."""
-    text = "still blank" if not filled(answer) else "correct" if answer == ANSWERS[number] else "not that one"
+    correct = str(answer).strip().upper() == ANSWERS[number]
+    text = "still blank" if not filled(answer) else "correct" if correct else "not that one"
     print(f"{'question ' + number + ':':<16} {text}")
 
 

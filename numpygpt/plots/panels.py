@@ -1,61 +1,26 @@
-"""The panels of a run's curves other than the loss: changes, gradient norm, clipping, learning rate and speed."""
+"""The panels of a run's curves other than the loss: gradient norm, learning rate and speed."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import EngFormatter
 
 from numpygpt.plots.runs import RunData
-from numpygpt.plots.series import medians, smooth
-from numpygpt.plots.style import INK, aside, note
+from numpygpt.plots.series import medians
+from numpygpt.plots.style import INK, aside
 from numpygpt.plots.view import View, draw_line, draw_smoothed, leave_empty, limits_of, set_limits
 
-MAX_STEMS = 200  # more stems overlap
 MAX_RATIO = 20  # learning rates further apart than this need a logarithmic axis
-MIN_CLIP_SPAN = 10  # updates, at least, that a percentage of clipped ones is computed from
 DASHED = (0, (2, 2))
 
 
-def draw_changes(ax: Axes, runs: list[RunData], view: View) -> None:
-    """val_loss[i] - val_loss[i-1] at evaluation i: stems for one run, joined points for several, bare ones for many."""
-    drawn = []
-    for i, run in enumerate(runs):
-        x, y = view.x(run.metrics.eval)[1:], np.diff(run.metrics.eval["val_loss"])
-        if not np.isfinite(y).any():
-            continue
-        drawn.append(y[np.isfinite(y)])
-        colour, few = view.colours(i)[1], len(y) <= MAX_STEMS
-        if view.single and few:
-            width = float(np.clip(150 / len(y), 0.6, 3.0))
-            ax.vlines(x, 0, y, color=colour, linewidth=width, label=f"{run.name}: stems")
-        size = float(np.clip(200 / len(y), 1.5, 4.5))
-        ax.plot(x, y, color=colour, linestyle="-" if few and not view.single else "", linewidth=1.0, marker="o",
-                markersize=size, label=f"{run.name}: change")
-    if not drawn:
-        evals = max(len(run.metrics.eval["step"]) for run in runs)
-        reasons = {0: "no evaluation yet", 1: "one evaluation: no change yet"}
-        leave_empty(ax, reasons.get(evals, "no change is finite"))
-        return
-    ax.axhline(0, color=INK, linewidth=0.9, label="zero")
-    low, high = changes_worth_showing(drawn)
-    ax.set_ylim(low, high)
-    outside = [value for y in drawn for value in y if not low <= value <= high]
-    beyond = f"\n{len(outside)} outside the frame, up to {max(outside, key=abs):+.2f}" if outside else ""
-    note(ax, f"below 0: better{beyond}", 0.98, 0.05, ha="right", va="bottom", linespacing=1.4)
-
-
-def changes_worth_showing(changes: list[np.ndarray]) -> tuple[float, float]:
-    """Return the range of y for the changes of each run. The first quarter of a run does not set it: a loss first drops
-    by whole nats, and that would flatten all later changes."""
-    later = np.concatenate([y[len(y) // 4 if len(y) >= 4 else 0:] for y in changes])
-    largest = float(np.abs(later).max()) or float(max(np.abs(y).max() for y in changes)) or 1.0
-    return min(1.2 * float(later.min()), -0.3 * largest), max(1.2 * float(later.max()), 0.3 * largest)
-
-
 def draw_norm(ax: Axes, runs: list[RunData], view: View) -> None:
-    """The norm of all gradients before clipping, on a logarithmic axis if it spans more than a factor of 30."""
+    """The norm of all gradients before clipping, on a logarithmic axis if it spans more than a factor of 30. A dashed
+    line shows where the run clips; for a single run we also write how many of its updates were clipped."""
     raw: list[Line2D] = []
     calm: list[Line2D] = []
     for i, run in enumerate(runs):
@@ -78,7 +43,8 @@ def draw_norm(ax: Axes, runs: list[RunData], view: View) -> None:
     else:
         set_limits(ax, low, high)
     if clips:
-        aside(ax, f"dashed: clipped above {', '.join(f'{clip:g}' for clip in clips)}")
+        many = f": {np.nanmean(clipped(runs[0])):.0%}" if view.single else ""
+        aside(ax, f"clipped above {', '.join(f'{clip:g}' for clip in clips)} (dashed){many}")
 
 
 def clipped(run: RunData) -> np.ndarray:
@@ -86,25 +52,6 @@ def clipped(run: RunData) -> np.ndarray:
     norms = run.metrics.train.get("grad_norm", np.full(len(run.metrics.train["step"]), np.nan))
     limit = np.inf if run.clip is None else run.clip
     return np.where(np.isfinite(norms), norms > limit, np.nan)
-
-
-def draw_clipped(ax: Axes, runs: list[RunData], view: View) -> None:
-    """The percentage of clipped updates, smoothed like the other curves but over at least MIN_CLIP_SPAN updates."""
-    clipping = [(i, run) for i, run in enumerate(runs) if run.clip is not None]
-    for i, run in clipping:
-        percent = 100 * clipped(run)
-        if np.isfinite(percent).any():
-            y = smooth(percent, max(MIN_CLIP_SPAN, view.span))
-            draw_line(ax, view.x(run.metrics.train), y, color=view.colours(i)[0], linewidth=1.4,
-                      label=f"{run.name}: clipped")
-    if not ax.lines:
-        leave_empty(ax, "no gradient norm is finite" if clipping else "config.toml sets no clipping")
-        return
-    ax.set_ylim(-3, 103)
-    ax.set_yticks(range(0, 101, 20))
-    ax.yaxis.set_major_formatter(PercentFormatter())
-    if view.single:
-        aside(ax, f"{np.nanmean(clipped(runs[0])):.0%} of all updates")
 
 
 def draw_rate(ax: Axes, runs: list[RunData], view: View) -> None:
@@ -151,6 +98,16 @@ def speed(run: RunData) -> float:
     known = speeds(run)
     known = known[np.isfinite(known)]
     return float(np.median(known)) if len(known) else float("nan")
+
+
+def at_median_speed(run: RunData) -> RunData:
+    """Return the run with the times that it takes at its median speed: evaluations, pauses and other programs do not
+    count. A run of unknown speed keeps its times."""
+    pace = speed(run)
+    if not pace > 0:
+        return run
+    train, evals = ({**table, "seconds": table["tokens"] / pace} for table in (run.metrics.train, run.metrics.eval))
+    return replace(run, metrics=replace(run.metrics, train=train, eval=evals))
 
 
 def draw_speed(ax: Axes, runs: list[RunData], view: View) -> None:

@@ -13,7 +13,7 @@ from pages import ROOT, load
 notebook = load(ROOT / "docs" / "notebook.py", "notebook")
 lesson = load(ROOT / "docs" / "notebooks" / "lesson.py", "lesson")
 SOLUTIONS = sorted((notebook.NOTEBOOKS / "solutions").glob("*.ipynb"))
-VERDICT = re.compile(r"^[\w ,.]+: +(?:correct|still blank|not that one|INCORRECT|\d+ of|the shape is).*", re.M)
+VERDICT = re.compile(r"^[\w ,.]+: +(?:(?i:in)?correct|INCORRECT|still blank|not that one|\d+ of|the shape).*", re.M)
 
 
 def sources(text):

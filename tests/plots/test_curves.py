@@ -34,16 +34,16 @@ def make(tmp_path):
     return run
 
 
-FOUR = ("Loss", "Gradient norm", "Learning rate", "Change per evaluation")
+SHOWN = ("Loss", "Gradient norm", "Learning rate")
 
 
 def draw(*runs, **options):
-    """The figure and the panels of FOUR."""
+    """The figure and the panels of SHOWN."""
     figure = style.new_figure(size_of(runs))
     draw_curves(figure, list(runs), **options)
     figure.set_layout_engine("none")  # where the panels are does not matter here
     figure.draw_without_rendering()  # limits and ticks are settled, and a bad label would raise
-    return figure, *[panels_of(figure)[title] for title in FOUR]
+    return figure, *[panels_of(figure)[title] for title in SHOWN]
 
 
 def panels_of(figure):
@@ -91,30 +91,9 @@ def test_validation_its_best_point_and_the_legend(make):
     assert len(legend_of(loss)) == 3 and "1.625 at step 150" in legend_of(loss)[-1]
 
 
-def test_changes_are_stems_from_zero_at_the_later_evaluation(make):
-    values = {50: 2.0, 100: 1.75, 150: 1.5, 200: 1.625}
-    *_, change = draw(make(val=values.get))
-    assert lines(change)["quick: change"].get_xydata().tolist() == [[100, -0.25], [150, -0.25], [200, 0.125]]
-    (stems,) = change.collections
-    assert [s.tolist() for s in stems.get_segments()] == [
-        [[100, 0], [100, -0.25]],
-        [[150, 0], [150, -0.25]],
-        [[200, 0], [200, 0.125]],
-    ]
-    low, high = change.get_ylim()
-    assert low < -0.25 and high > 0.125 and change.get_yscale() == "linear"
-    assert "outside" not in words(change)[0]
-
-
-def test_many_evaluations_are_points_without_stems(make):
-    *_, change = draw(make(steps=400, every=1))
-    assert len(change.collections) == 0
-    assert len(lines(change)["quick: change"].get_xdata()) == 399
-
-
 def test_learning_rate_from_zero(make):
     run = make()
-    *_, rate, _ = draw(run)
+    *_, rate = draw(run)
     np.testing.assert_array_equal(lines(rate)["quick: lr"].get_ydata(), run.metrics.train["lr"])
     assert rate.get_ylim()[0] == 0 and rate.get_ylim()[1] > 1e-3 and rate.get_yscale() == "linear"
 
@@ -122,10 +101,10 @@ def test_learning_rate_from_zero(make):
 def test_rates_far_apart_on_a_logarithmic_axis(make):
     """0.1 beside 0.001, as SGD has beside Adam, and 0.001 beside 0.0003, which can be told apart as they are."""
     runs = [make("sgd", lr=0.1), make("adam"), make("slow", lr=3e-4), make("still", lr=0.0)]
-    *_, rate, _ = draw(*runs[:2])
+    *_, rate = draw(*runs[:2])
     assert rate.get_yscale() == "log" and 0 < rate.get_ylim()[0] < 1e-3 < 0.1 < rate.get_ylim()[1]
     for pair in (runs[1:3], runs[2:]):
-        *_, rate, _ = draw(*pair)
+        *_, rate = draw(*pair)
         assert rate.get_yscale() == "linear" and rate.get_ylim()[0] == 0
 
 
@@ -137,8 +116,7 @@ def test_x_axes(make, x, scale, label):
     figure, *panels = draw(make(), x=x)
     np.testing.assert_allclose(lines(panels[0])["quick: loss, raw"].get_xdata(), np.arange(1, 201) * scale)
     np.testing.assert_allclose(lines(panels[0])["quick: validation"].get_xdata(), np.arange(50, 201, 50) * scale)
-    np.testing.assert_allclose(lines(panels[3])["quick: change"].get_xdata(), np.arange(100, 201, 50) * scale)
-    assert len(figure.axes) == 6
+    assert len(figure.axes) == 4
     for ax in figure.axes:
         assert label in ax.get_xlabel()
         assert ax.get_title(loc="left") and ax.get_ylabel()
@@ -158,7 +136,7 @@ def test_the_first_loss_does_not_flatten_the_rest_and_is_said(make):
 
 def test_several_runs_have_a_colour_each_and_styles_for_train_and_validation(make):
     runs = [make("a"), make("b", steps=100), make("c", every=0)]
-    figure, loss, norm, rate, change = draw(*runs, span=5)
+    figure, loss, norm, rate = draw(*runs, span=5)
     assert figure.legends[0].get_title().get_text() == ""
     colours = set()
     for name in "ab":
@@ -167,10 +145,9 @@ def test_several_runs_have_a_colour_each_and_styles_for_train_and_validation(mak
         assert train.get_color() == lines(norm)[f"{name}: grad_norm, raw"].get_color()
         assert val.get_linewidth() > train.get_linewidth() and val.get_linestyle() == "--"
         assert lines(loss)[f"{name}: best"].get_color() == train.get_color()
-        assert lines(change)[f"{name}: change"].get_linestyle() == "-"
         colours.add(train.get_color())
     assert len(colours) == 2 and len(lines(loss)["b: loss, raw"].get_xdata()) == 100
-    assert "c: validation" not in lines(loss) and "c: change" not in lines(change)
+    assert "c: validation" not in lines(loss)
     (box,) = figure.legends
     names = [t.get_text() for t in box.get_texts()]
     assert [name[:2] for name in names] == ["a:", "b:", "c:"] and "1.614 at step 200" in names[0]
@@ -190,16 +167,15 @@ def test_names_and_titles_stand_as_they_were_typed(make):
 
 
 def test_no_evaluation_and_one_evaluation(make):
-    _, loss, _, _, change = draw(make("none", every=0))
-    assert "none: validation" not in lines(loss) and len(words(change)) == 1
-    _, loss, _, _, change = draw(make("one", every=200))
+    _, loss, *_ = draw(make("none", every=0))
+    assert "none: validation" not in lines(loss)
+    _, loss, *_ = draw(make("one", every=200))
     assert lines(loss)["one: best"].get_xdata().tolist() == [200]
-    assert len(words(change)) == 1 and not change.lines
 
 
 @pytest.mark.parametrize("every", [0, 1])
 def test_a_single_step_is_a_visible_point(make, every):
-    _, loss, norm, rate, _ = draw(make(steps=1, every=every))
+    _, loss, norm, rate = draw(make(steps=1, every=every))
     for ax, label in ((loss, "loss, raw"), (norm, "grad_norm, raw"), (rate, "lr")):
         line = lines(ax)[f"quick: {label}"]
         assert line.get_marker() == "." and line.get_xdata().tolist() == [1]
@@ -210,7 +186,7 @@ def test_a_single_step_is_a_visible_point(make, every):
 def test_an_evaluation_before_the_first_update_alone(tmp_path):
     with MetricsLog(tmp_path / "metrics.jsonl") as log:
         log.log("eval", 0, tokens=0, seconds=0.0, val_loss=4.17)
-    _, loss, norm, rate, _ = draw(load_run(tmp_path), x="time")
+    _, loss, norm, rate = draw(load_run(tmp_path), x="time")
     assert [label for label in lines(loss) if "validation" in label]
     assert len(words(norm)) == len(words(rate)) == 1 and not norm.lines and not rate.lines
 
@@ -225,13 +201,13 @@ def test_losses_that_are_not_finite_leave_a_gap_and_are_counted(make):
 
 def test_a_run_of_nothing_but_nan_draws_no_false_scale(make):
     nan = float("nan")
-    _, loss, norm, _, change = draw(make(loss=lambda s: nan, val=lambda s: nan, norm=lambda s: nan))
+    _, loss, norm, _ = draw(make(loss=lambda s: nan, val=lambda s: nan, norm=lambda s: nan))
     assert "200" in words(loss)[0] and len(loss.get_yticks()) == len(norm.get_yticks()) == 0
-    assert len(words(norm)) == len(words(change)) == 1
+    assert len(words(norm)) == 1
 
 
 def test_a_run_without_norm_and_rate_says_so(make):
-    _, _, norm, rate, _ = draw(make(grad_norm=False, lr=None))
+    _, _, norm, rate = draw(make(grad_norm=False, lr=None))
     assert len(words(norm)) == len(words(rate)) == 1 and not norm.lines and not rate.lines
 
 
@@ -258,15 +234,6 @@ def test_runs_whose_tokens_differ_have_a_warning_over_their_legend(make):
     a, b = make("a"), make("b")
     b.metrics.eval["bits_per_byte"] *= 1.3
     assert draw(a, b)[0].legends[0].get_title().get_text()
-
-
-def test_the_first_drop_does_not_flatten_the_later_changes(make):
-    run = make(steps=500, every=10, val=lambda s: 1.5 + 2.7 * np.exp(-s / 8) + 0.002 * (s % 20))
-    *_, change = draw(run)
-    low, high = change.get_ylim()
-    assert -0.1 < low < -0.02 and 0.02 < high < 0.1 and change.get_yscale() == "linear"
-    first = run.metrics.eval["val_loss"][1] - run.metrics.eval["val_loss"][0]
-    assert f"{first:+.2f}" in words(change)[0]
 
 
 def test_the_curves_of_a_run_are_written_into_its_folder(make):

@@ -80,10 +80,10 @@ def test_what_is_no_whole_parameter_of_a_models_is_left_out_or_stands_among_othe
     assert parameters_by_layer(columns([*odd, "blocks.2.a", "blocks.02.b"]) | half) == {
         "block 2": ["blocks.2.a", "blocks.02.b"], "others": odd}  # fmt: skip
     figure, panels = draw(make(["wte.W", "blocks.x.a", "own.W"]))
-    assert legend_of(figure) == ["embedding", "others"] and len(panels) == 8
+    assert legend_of(figure) == ["embedding", "others"] and len(panels) == 6
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 1, "tokens": 1, "seconds": 1, "loss": 3}\n'
                                             '{"kind": "trace", "step": 1, "tokens": 1, "seconds": 1, "grad/a": 1}\n')
-    assert len(draw(load_run(tmp_path))[1]) == 6
+    assert len(draw(load_run(tmp_path))[1]) == 4
 
 
 def test_norms_and_ratios_of_parameters_together():
@@ -113,7 +113,7 @@ def test_a_traced_run_has_a_line_a_layer_in_both_panels(make):
 
     run = make(names(2), values=values)
     figure, panels = draw(run, span=1)
-    assert list(panels)[-2:] == [NORM, RATIO] and len(panels) == 8
+    assert list(panels)[-2:] == [NORM, RATIO] and len(panels) == 6
     assert legend_of(figure) == ["embedding", "block 0", "block 1", "final norm"]
     steps = np.arange(10, 301, 10)
     one = lines(panels[NORM])["run: block 1"]
@@ -177,6 +177,6 @@ def test_runs_without_a_trace_and_several_runs_have_no_such_panels(make):
     plain = make(names(1), rows=1, every=10, name="b")
     plain.metrics.trace = {"step": plain.metrics.trace["step"][:0]}
     figure, panels = draw(plain)
-    assert len(panels) == 6 and not figure.legends
-    assert len(draw(a, plain)[1]) == 6
+    assert len(panels) == 4 and not figure.legends
+    assert len(draw(a, plain)[1]) == 4
     assert size_of([a])[1] > size_of([plain])[1] == size_of([a, plain])[1]

@@ -1,13 +1,12 @@
-"""Tokens a second and the share of clipped updates: numbers worked out by hand, and what the panels show of them."""
+"""Tokens per second and the share of clipped updates: numbers worked out by hand, and what the panels show of them."""
 
 import numpy as np
 import pytest
 
 from numpygpt.plots import style
 from numpygpt.plots.commands.curves import draw_curves
-from numpygpt.plots.panels import MIN_CLIP_SPAN, clipped, speed, speeds
+from numpygpt.plots.panels import at_median_speed, clipped, speed, speeds
 from numpygpt.plots.runs import load_run
-from numpygpt.plots.series import smooth
 from numpygpt.training.metrics import MetricsLog
 
 
@@ -108,25 +107,21 @@ def test_an_update_is_clipped_above_the_limit_and_not_at_it(make):
     np.testing.assert_array_equal(clipped(make(rows, "never")), [0, 0, 0, np.nan, 0])
 
 
-def test_the_share_is_smoothed_over_the_span_and_over_some_updates_at_least(make):
-    run = make([(s, s, 1.0 * s, {"grad_norm": 2.0 if s <= 20 else 0.5}) for s in range(1, 101)], clip=1.0)
-    for span, over in ((30, 30), (0, MIN_CLIP_SPAN)):
-        ax = panel("Clipped updates", run, span=span)
-        (line,) = ax.lines
-        np.testing.assert_allclose(line.get_ydata(), smooth(100 * clipped(run), over))
-        assert line.get_ydata()[19] == pytest.approx(100) and line.get_ydata()[-1] < 10
-        assert ax.get_ylim()[0] < 0 and ax.get_ylim()[1] > 100
-    assert "20%" in ax.get_title(loc="right")
+def test_the_panel_of_the_norm_says_how_many_updates_were_clipped(make):
+    def aside(name, clip, norms):
+        rows = [(s, s, 1.0 * s, {} if norm is None else {"grad_norm": norm}) for s, norm in enumerate(norms, 1)]
+        return panel("Gradient norm", make(rows, name, clip=clip)).get_title(loc="right")
+
+    assert "20%" in aside("some", 1.0, [2.0] * 20 + [0.5] * 80)
+    assert aside("unclipped", None, [2.0] * 3) == ""
+    assert aside("unknown", 1.0, [None] * 3) == "" == aside("broken", 1.0, [np.nan] * 3)
 
 
-def test_what_cannot_be_said_of_clipping(make):
-    nan = float("nan")
-    for name, rows, clip in [("a", steady(3, grad_norm=1.0), None), ("b", steady(3, grad_norm=nan), 1.0),
-                             ("c", steady(3), 1.0)]:
-        ax = panel("Clipped updates", make(rows, name, clip=clip))
-        assert len(words(ax)) == 1 and not ax.lines
-
-
-def test_only_runs_that_clip_have_a_line(make):
-    a, b = make(steady(9, grad_norm=2.0), "a", clip=1.0), make(steady(9, grad_norm=2.0), "b")
-    assert list(lines(panel("Clipped updates", b, a))) == ["a: clipped"]
+def test_the_times_at_the_median_speed_know_no_pause(make):
+    rows = [(s, 100 * s, 2.0 * s + 500 * (s > 3), {"step_seconds": 0.5 if s != 3 else 90.0}) for s in range(1, 7)]
+    run = make(rows)
+    steady = at_median_speed(run)
+    np.testing.assert_allclose(steady.metrics.train["seconds"], 0.5 * np.arange(1, 7))
+    assert run.total("seconds") == 512 and steady.total("seconds") == 3
+    unknown = make([(1, 100, 2.0, {})], "unknown")
+    assert at_median_speed(unknown) is unknown

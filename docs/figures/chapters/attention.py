@@ -28,6 +28,7 @@ from numpygpt.plots.heat import dark
 from numpygpt.plots.style import GREY, INK, new_figure
 
 LOW = "\u2080\u2081\u2082\u2083"  # digits as indices
+HEADS = PALE[FORWARD], "#DDF1E4", "#FBF0D0"  # backgrounds of three heads
 WORDS = ["the", "cat", "sat", "down", "."]
 
 
@@ -71,8 +72,9 @@ def attention_steps() -> Figure:
 
 @figure
 def attention_shapes() -> Figure:
-    """Attention with the shape of each array: X -> Q, K, V -> S -> P -> O -> Y."""
-    page, ax = drawing(4.6)
+    """Attention with the shape of each array, X -> Q, K, V -> S -> P -> O -> Y; below it heads split and joined."""
+    page, ax = drawing(7.4)
+    ax.set_ylim(-28, 46)
     write(ax, 40, 43.5, "one head: T tokens, d_k features per query and key, d_v per value", size=TEXT)
     y = {"Q": 35, "K": 25, "V": 12}
     slab(ax, 6, 24, 10, 7, "X", GREY, "(T, C)")
@@ -96,9 +98,39 @@ def attention_shapes() -> Figure:
     slab(ax, 74, 24, 10, 7, "Y", GREY, "(T, C)")
     arrow(ax, (63.2, 13), (70.3, 22))
     write(ax, 65, 19, "proj", GREY, SMALL)
-    write(ax, 40, 2.2, "H heads do this side by side, each with its own columns of qkv; proj mixes their outputs",
-          GREY, SMALL)
+    heads(ax, -14)
     return page
+
+
+def heads(ax: Axes, y: float, count: int = 3, side: float = 3) -> None:
+    """Draw how the columns of Q, K and V are split into heads, and the columns of O joined."""
+    def strip(x: float, y: float, names: str, head: int | None = None) -> float:
+        """Draw one block per name and head, from x on; return where they end."""
+        for name in names:
+            for i in range(count) if head is None else [head]:
+                ax.add_patch(Rectangle((x, y - 2.5), side, 5, facecolor=HEADS[i], edgecolor=FORWARD, linewidth=1))
+                write(ax, x + side / 2, y, f"{name}{LOW[i]}", size=SMALL)
+                x += side
+        return x
+
+    ax.plot([3, 77], [3, 3], color=GREY, linewidth=0.8)
+    write(ax, 40, 0.3, f"H heads, here {count}: each takes its own columns, and proj mixes their outputs", size=TEXT)
+    end = strip(3, y, "QKV")
+    write(ax, 16.5, y - 4.2, "qkv(X)  (T, H (2 d_k + d_v))", GREY, SMALL)
+    write(ax, end + 4.5, y + 9.8, "split", GREY, SMALL)
+    for i in range(count):
+        height = y + 7 * (1 - i)
+        arrow(ax, (end + 0.5, y + (1 - i)), (38.5, height))
+        inside = strip(39, height, "QKV", i)
+        arrow(ax, (inside + 0.5, height), (52.5, height))
+        arrow(ax, (strip(53, height, "O", i) + 0.5, height), (61.5, y + (1 - i)))
+    write(ax, 60, y + 9.8, "join", GREY, SMALL)
+    joined = strip(62, y, "O")
+    write(ax, 66.5, y - 4.2, "O  (T, H d_v)", GREY, SMALL)
+    arrow(ax, (joined + 0.4, y), (74.6, y))
+    write(ax, 72.8, y + 1.6, "proj", GREY, SMALL)
+    slab(ax, 76.8, y, 5, 4, "Y", GREY)
+    write(ax, 76.8, y - 4.2, "(T, C)", GREY, SMALL)
 
 
 def by_hand(T: int = 4, d: int = 2, seed: int = 0) -> dict[str, np.ndarray]:

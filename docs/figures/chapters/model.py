@@ -73,7 +73,7 @@ def cached() -> Figure:
     ax.barh(places, list(sizes.values()), color=colours, height=0.7)
     for place, size in zip(places, sizes.values(), strict=True):
         ax.text(size + 0.03, place, f"{size:.2f}", va="center", fontsize=SMALL, color=INK)
-    dress(ax, "", "MB cached in one step of `quick`, all blocks together", "")
+    dress(ax, "", "MB cached in one step of the preset quick, all blocks together", "")
     ax.set_yticks(places, list(sizes), fontsize=SMALL)
     ax.set_xlim(0, max(sizes.values()) * 1.12)
     ax.grid(axis="y", visible=False)

@@ -24,11 +24,12 @@ def nudge() -> Figure:
     ax.annotate("h = 0.25", (1 + h / 2, 1.0), (0, 5), textcoords="offset points", ha="center", fontsize=SMALL)
     ax.annotate("tangent: 4 h down", (1 + h, 0.55), (6, 0), textcoords="offset points", va="center", fontsize=SMALL)
     ax.annotate("w = 1, L = 1", (1, 1), (-8, -3), textcoords="offset points", ha="right", va="top", fontsize=SMALL)
-    ax.annotate("lowest point, slope 0", (1.5, 0), (0, 22), textcoords="offset points", ha="center", fontsize=SMALL)
+    ax.annotate("lowest point, slope 0", (1.5, 0), (0, -8), textcoords="offset points", ha="center", va="top",
+                fontsize=SMALL)
     ax.annotate("tangent, slope \u22124", (0.86, 1.56), (-6, -4), textcoords="offset points", color=BACKWARD,
                 ha="right", va="top", fontsize=SMALL)
     dress(ax, "", "w", "loss L")
-    ax.set_ylim(-0.15, 2.2)
+    ax.set_ylim(-0.3, 2.2)
     return page
 
 

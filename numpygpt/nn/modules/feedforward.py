@@ -34,16 +34,16 @@ class FeedForward(Module):
         self.dropout = Dropout(dropout, rng=rng.spawn(1)[0])
 
     def forward(self, X: np.ndarray) -> np.ndarray:  # X: (..., C)
-        H = self.fc(X)  # (..., d_ff)
-        A = self.act(H)  # (..., d_ff)
+        Z = self.fc(X)  # (..., d_ff)
+        A = self.act(Z)  # (..., d_ff)
         Y = self.proj(A)  # (..., C)
         return self.dropout(Y)
 
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (..., C)
         dY = self.dropout.backward(dY)
         dA = self.proj.backward(dY)  # (..., d_ff)
-        dH = self.act.backward(dA)
-        return self.fc.backward(dH)  # (..., C)
+        dZ = self.act.backward(dA)
+        return self.fc.backward(dZ)  # (..., C)
 
     formula: ClassVar[Formula] = Formula(
         ("Y = proj(act(fc(X)))",), ("dX = fc.backward(act.backward(proj.backward(dY)))",))  # fmt: skip

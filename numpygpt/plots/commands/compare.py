@@ -16,9 +16,10 @@ from numpygpt.plots.commands.curves import add_smooth_and_title
 from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.loss import mark_best, meanings, start_above
 from numpygpt.plots.output import NewFigure, Output
+from numpygpt.plots.panels import at_median_speed
 from numpygpt.plots.runs import RunData, load_runs
 from numpygpt.plots.series import smooth
-from numpygpt.plots.style import COLOURS, SIZE, dress, head, legend, note, picture
+from numpygpt.plots.style import COLOURS, SIZE, aside, dress, head, legend, note, picture
 from numpygpt.plots.table import Table, draw_table, height_of, lines_of, table_of
 from numpygpt.plots.view import COLUMN, View, draw_line, limits_of, make_view, number_axis, set_limits
 from numpygpt.utils.paths import command, display_path
@@ -47,20 +48,23 @@ def size_of(table: Table) -> tuple[float, float]:
 
 def draw_compare(figure: Figure, runs: list[RunData], table: Table, span: float | None = None, title: str = "") -> None:
     """Draw three panels with one y axis, and the table of these runs. A run without bits per byte is only in the
-    table."""
+    table. The third panel has the time that each run takes at its median speed."""
     check_runs(runs)
+    paced = [at_median_speed(run) for run in runs]
     grid = figure.add_gridspec(2, 3, height_ratios=[PANEL_INCHES, height_of(table)])
     steps = figure.add_subplot(grid[0, 0])
     panels = [steps, figure.add_subplot(grid[0, 1], sharey=steps), figure.add_subplot(grid[0, 2], sharey=steps)]
     for ax, x in zip(panels, COLUMN, strict=True):
-        view = make_view(runs, x, span)
+        shown = paced if x == "time" else runs
+        view = make_view(shown, x, span)
         dress(ax, f"By {x}", view.label, "bits per byte" if ax is steps else "")
-        number_axis(ax, view, runs, most=4)
+        number_axis(ax, view, shown, most=4)
         ax.tick_params(labelleft=ax is steps)
-        train, val = draw_bits(ax, runs, view)
+        train, val = draw_bits(ax, shown, view)
         if ax is steps and (limits := limits_of(train, val)):
             set_limits(ax, *limits)
             note(ax, start_above(ax, val), 0.98, 0.97, ha="right", va="top")
+    aside(panels[-1], "at the median speed")
     legend(panels[-1], meanings(view, "-"), loc="upper right")
     draw_table(figure.add_subplot(grid[1, :]), table, [look(i) for i in range(len(runs))])
     names = ", ".join(run.name for run in runs)

@@ -13,7 +13,7 @@ from numpygpt.plots.glyphs import drawable
 from numpygpt.plots.layers import draw_layers, parameters_by_layer
 from numpygpt.plots.loss import Entries, draw_loss
 from numpygpt.plots.output import NewFigure, Output
-from numpygpt.plots.panels import draw_changes, draw_clipped, draw_norm, draw_rate, draw_speed
+from numpygpt.plots.panels import draw_norm, draw_rate, draw_speed
 from numpygpt.plots.runs import METRICS, RunData, load_run, load_runs, same_tokens, summary
 from numpygpt.plots.style import COLOURS, FONT, INK, SIZE, dress, head, legend, new_figure, picture, save
 from numpygpt.plots.view import COLUMN, default_span, make_view, number_axis
@@ -87,7 +87,7 @@ def save_curves(folder: Path) -> Path:
 
 
 def size_of(runs: list[RunData]) -> tuple[float, float]:
-    return SIZE[0], ROW_INCHES * (4 if has_layers(runs) else 3)
+    return SIZE[0], ROW_INCHES * (3 if has_layers(runs) else 2)
 
 
 def has_layers(runs: list[RunData]) -> bool:
@@ -97,25 +97,21 @@ def has_layers(runs: list[RunData]) -> bool:
 
 def draw_curves(figure: Figure, runs: list[RunData], x: str = "steps", span: float | None = None,
                 title: str = "") -> None:
-    """Draw 3 x 2 panels, or 4 x 2 for a traced run: `x` is steps, tokens or time, `span` the number of rows that a
+    """Draw 2 x 2 panels, or 3 x 2 for a traced run: `x` is steps, tokens or time, `span` the number of rows that a
     smoothed value averages."""
     if not 1 <= len(runs) <= len(COLOURS):
         raise ValueError(f"a picture takes 1 to {len(COLOURS)} runs, one per colour, got {len(runs)}")
     view = make_view(runs, x, span)
-    panels = figure.subplots(4 if has_layers(runs) else 3, 2, sharex=True)
-    (loss, change), (norm, clip), (rate, speed), *deeper = panels
+    panels = figure.subplots(3 if has_layers(runs) else 2, 2, sharex=True)
+    (loss, norm), (rate, speed), *deeper = panels
     dress(loss, "Loss", view.label, "nats per token")
-    dress(change, "Change per evaluation", view.label, "change of validation loss")
     dress(norm, "Gradient norm", view.label, "norm before clipping")
-    dress(clip, "Clipped updates", view.label, "percentage of updates")
     dress(rate, "Learning rate", view.label, "learning rate")
     dress(speed, "Speed", view.label, "training tokens per second")
     for ax in panels.flat:
         number_axis(ax, view, runs)
     entries = draw_loss(loss, runs, view)
-    draw_changes(change, runs, view)
     draw_norm(norm, runs, view)
-    draw_clipped(clip, runs, view)
     draw_rate(rate, runs, view)
     draw_speed(speed, runs, view)
     for layer_norm, ratio in deeper:
