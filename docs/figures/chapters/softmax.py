@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 
 from chapters.canvas import BACKWARD, FORWARD, SIGNED, SMALL, TEXT, WIDTH, figure, key, plot
@@ -96,8 +97,8 @@ def logits(text: str, steps: int = 150) -> np.ndarray:
 
 
 def printable(text: str) -> list[str]:
-    """Return the characters, a space as an open box."""
-    return ["\u2423" if letter == " " else letter for letter in text]
+    """Return the characters, a space as an open box, raised so that it does not look like an underline."""
+    return ["$^{\u2423}$" if letter == " " else letter for letter in text]
 
 
 @figure
@@ -109,7 +110,7 @@ def temperature() -> Figure:
     for ax, heat in zip(panels, (0.5, 1.0, 2.0), strict=True):
         P = F.softmax(row[None] / heat)[0]
         ax.bar(range(len(P)), P, color=FORWARD)
-        plot(ax, f"temperature {heat:g}", "next character", 'probability after "at the "' if heat < 1 else "")
+        plot(ax, f"temperature {heat:g}", "next character; \u2423: space" if heat == 1 else "", 'probability after "at the "' if heat < 1 else "")
         ax.set_xticks(range(len(P)), printable("".join(LETTERS)))
         ax.grid(False, axis="x")
     return page
@@ -129,17 +130,19 @@ def dlogits() -> Figure:
     ax = page.subplots()
     text = "the rat ate the mat. "
     G = gradient(text)
-    image = ax.imshow(G.T, cmap=SIGNED, vmin=-1, vmax=1, aspect="auto")
+    scale = FuncNorm((lambda x: np.sign(x) * np.abs(x) ** 0.5, lambda x: np.sign(x) * x**2), vmin=-1, vmax=1)
+    image = ax.imshow(G.T, cmap=SIGNED, norm=scale, aspect="auto")
     ax.plot(range(len(G)), encoded(text[1:]), "s", markersize=17, markerfacecolor="none", markeredgecolor=INK,
             markeredgewidth=0.8)
     plot(ax, "", "", "logit of the character")
     ax.grid(False)
-    names = [f"{now}\n{after}" for now, after in zip(printable(text[:-1]), printable(text[1:]), strict=True)]
+    names = [f"{column}\n{now}\n{after}" for column, (now, after)
+             in enumerate(zip(printable(text[:-1]), printable(text[1:]), strict=True))]
     ax.set_xticks(range(len(G)), names)
     ax.set_yticks(range(len(LETTERS)), printable("".join(LETTERS)))
-    ax.set_xlabel("above: the last character read; below: the target, framed in the picture", fontsize=SMALL)
-    bar = page.colorbar(image, ax=ax, pad=0.02, ticks=[-1, 0, 1])
-    bar.ax.set_yticklabels(["\u22121:\npush up", "0", "1:\npush down"])
+    ax.set_xlabel("column; the last character read; the target, framed in the picture (\u2423: space)", fontsize=SMALL)
+    bar = page.colorbar(image, ax=ax, pad=0.02, ticks=[-1, -0.5, -0.1, 0, 0.1, 0.5, 1])
+    bar.ax.set_yticklabels(["\u22121:\npush up", "\u22120.5", "\u22120.1", "0", "0.1", "0.5", "1:\npush down"])
     bar.ax.tick_params(labelsize=SMALL)
     return page
 
