@@ -1,4 +1,4 @@
-"""The layers of docs/backprop/bugs.md, each with one incorrect line. The rest is the package's, or a short form of it."""
+"""The layers of docs/backprop/bugs.md: the package's, or a short form of them, each with one incorrect line."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_the_table_and_the_picture_are_made_of_the_runs(tmp_path):
     lines = bugs.table(found).splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(BY_NAME)
     last = np.mean([found["correct", "AdamW", seed].losses[-30:].mean() for seed in bugs.SEEDS])
-    assert lines[2].startswith(f"| right | {last:.2f} | 1.50 | 10.50 | ")
+    assert lines[2].startswith(f"| correct | {last:.2f} | 1.50 | 10.50 | ")
     assert "1.00" in lines[-1]
     bugs.draw(found, tmp_path / "bugs.png")
     assert (tmp_path / "bugs.png").stat().st_size > 10_000
