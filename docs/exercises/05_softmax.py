@@ -13,7 +13,7 @@ class Softmax(Module):
         return self.Y
 
     def backward(self, dY):  # dY: (..., C)
-        raise NotImplementedError("slope of Y_i with respect to X_j: Y_i (1[i = j] - Y_j). Multiply by dY_i, sum over i")
+        raise NotImplementedError("slope of Y_i with respect to X_j: Y_i (1[i = j] - Y_j). Times dY_i, summed over i")
 
 
 def checks():

@@ -56,7 +56,8 @@ class Verdict:
 
     def line(self, check: Check, causes: bool) -> str:
         got, expected = self.got[check.name], self.expected[check.name]
-        lines = [f"gradient of {self.label(check)} at {list(check.index)}: expected {check.expected:.6f}, got {check.got:.6f}"]
+        numbers = f"expected {check.expected:.6f}, got {check.got:.6f}"
+        lines = [f"gradient of {self.label(check)} at {list(check.index)}: {numbers}"]
         parts = next((parts for name, parts in PARTS.items() if check.name.endswith(name)), None)
         if parts:
             lines += ["  " + line for line in part_lines(check.name, parts, got, expected)]

@@ -33,9 +33,10 @@ COLUMNS = (LEFT, 0.225, 0.655)  # layer and shapes; formulas; the rest
 LINE, GAP = 0.0134, 0.0135  # height of a line, space between layers
 WIDE, WIDEST = 48, 64  # characters of a line in the last column, and of a formula
 GREEK = {"gamma", "beta", "alpha", "theta", "pi"}
-KEY = ("dX is dL/dX, dY the gradient that arrives from above. B sequences of T tokens, N = B T rows, C features per "
-       "token, H heads,", "F hidden features. Blue: forward. Orange: backward. FLOPs: forward; backward, without the "
-       "layers inside. Year, section: the source.")
+KEY = ("dX is dL/dX, dY the gradient from above. Blue: forward. Orange: backward. B sequences of T tokens, "
+       "N = B T rows, C features,",
+       "H heads, F hidden features. FLOPs: forward; backward, without the layers inside. Year, section: the source. "
+       "Cases, entries: compared with finite differences.")
 
 
 class Line(NamedTuple):

@@ -138,6 +138,7 @@ def by_hand(T: int = 4, d: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     Q, K, dS = (rng.integers(-2, 4, size).astype(float) for size in ((T, d), (T, d), (T, T)))
     dS = np.tril(dS)
+    dS -= np.diag(dS.sum(axis=1))  # rows sum to 0, as for every softmax
     return {"Q": Q, "K": K, "dS": dS, "dQ": dS @ K, "dK": dS.T @ Q}
 
 
@@ -164,11 +165,11 @@ def attention_backward() -> Figure:
         write(ax, 71, middle, result, BACKWARD)
         arrow(ax, (46, middle), (56.5, middle), BACKWARD)
     terms = " + ".join(f"{a['dS'][row, u]:g}\u00b7K{LOW[u]}" for u in range(row + 1))
-    write(ax, 40, 53, f"row {row} of dQ: row {row} of dS times the rows of K      {terms}".replace("-", "\u2212"),
-          size=SMALL)
+    write(ax, 40, 53, f"row {row} of dQ: row {row} of dS times the rows of K      {terms}"
+          .replace("+ -", "- ").replace("-", "\u2212"), size=SMALL)
     terms = " + ".join(f"{a['dS'][t, column]:g}\u00b7Q{LOW[t]}" for t in range(column, 4))
     write(ax, 40, 26, f"row {column} of dK: column {column} of dS times the rows of Q      {terms}"
-          .replace("-", "\u2212"), size=SMALL)
+          .replace("+ -", "- ").replace("-", "\u2212"), size=SMALL)
     write(ax, 40, 2.6, "Both are divided by \u221ad_k. Above its diagonal dS is 0: no gradient comes from the future.",
           GREY, SMALL)
     return page
