@@ -376,14 +376,32 @@ def test_the_tour_goes_through_ten_parts_by_keyboard_alone(shown, width):
           const box = (at) => { const { left, right, top, bottom } = at.getBoundingClientRect();
                                 return [left, right, top, bottom]; };
           const stop = TOUR[state.step - 1];
-          return [find("tour"), find(stop.array ? "arrays" : stop.part), find("now")].map(box);""")
-        assert 0 <= box[0] and box[1] <= width and 400 <= box[2] and box[3] <= 800  # in the lower half
-        assert head[3] <= part[2] < box[2] - 100  # and the part is between it and the line at the top
+          return [find("tour"), find(stop.array ? "made-map" : stop.part), find("now")].map(box);""")
+        assert 0 <= box[0] and box[1] <= width and head[2] == 0 and head[3] <= box[2] + 1 and box[3] < 500  # at the top
+        assert box[3] < part[3] and part[2] < 700  # and the part is below
         shown.press("Enter")
     assert len(titles) == 10
     assert shown.run("return state.step") == 0 and focused(shown) == "tour-start"
     shown.press("Enter", "Tab", "Escape")
     assert shown.run("return [state.step, find('tour').hidden]") == [0, True] and focused(shown) == "tour-start"
+
+
+def test_the_tour_hides_neither_the_chosen_cell_nor_the_sum(browser):
+    browser.resize(1280, 720)
+    browser.open("about:blank")
+    browser.open(ROOT / "docs" / "explorer" / "index.html")
+    browser.click("#tour-start")
+    for step in range(3, 11):
+        browser.run("goTo(arguments[0])", step)
+        browser.run(FRAME)
+        if step == 6:  # a part without a cell
+            continue
+        tour, cell, end = browser.run("""
+          const { canvas, place } = maps.made;
+          const bottom = (id) => find(id).getBoundingClientRect().bottom;
+          return [bottom("tour"), canvas.getBoundingClientRect().top + place.top + state.token * place.cell[1],
+                  bottom("terms")];""")
+        assert tour <= cell < 700 and end <= 720, step
 
 
 def test_the_tour_speaks_of_the_chosen_token_and_of_the_first(shown, case):

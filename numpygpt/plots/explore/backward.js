@@ -1,5 +1,5 @@
 // The part of the page that takes one cell of an array of a head apart: which row and column it came from, and the sum.
-const TERMS = 8; // products listed; the others are summed
+const TERMS = 6; // products listed; the others are summed
 const SIDES = {
   left: { part: find("left-part"), title: find("left-title") },
   right: { part: find("right-part"), title: find("right-title") },
@@ -35,7 +35,7 @@ function showBackward(maps, state) {
   maps.made.show(mapOf(arrays, name, [[i, j, 1, 1]], [i, j]));
   fillLegend(find("made-legend"), maps.made.plan.scale, `${name} (each map has its own scale)`);
   for (const side of Object.keys(SIDES)) showSide(maps[side], side, arrays, name, parts);
-  find("sum-title").textContent = `${name}[${i}, ${j}]${parts.length > TERMS ? `, the largest of ${parts.length} terms`
+  find("sum-title").textContent = `${name}[${i}, ${j}]${parts.length > TERMS + 1 ? `, the largest of ${parts.length} terms`
     : ""}`;
   find("sum").replaceChildren(...inNumbers(arrays, name, i, j, parts));
   fillTerms(name, parts);

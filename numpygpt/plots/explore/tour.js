@@ -22,8 +22,8 @@ const TOUR = [
     leaves this head for the projection, the feed-forward network, the later blocks, and at last the loss.`] },
   { part: "gradient", title: "The gradient comes back", say: ({ token }) => [
     `Backward runs through the same layers in reverse. The map shows how strongly the loss at token ${token} alone
-    depends on each earlier place. Training takes the mean over all tokens: its gradient arrives at our head as dO, the
-    gradient of the head's output.`] },
+    depends on each earlier place. Training takes the mean over all tokens: the gradient of this mean arrives at our
+    head as dO, the gradient of the head's output.`] },
   { part: "backward", array: "dV", title: "Backward: values", say: ({ token }) => [
     "The value of ", tokenElement(tokenLabel(token)), ` went to ${T - token} ${token < T - 1 ? "queries" : "query"},
     with the weights in column ${token} of P. A number that is used several times receives the sum of the gradients of
@@ -59,7 +59,15 @@ function goTo(step) {
 
 function scrollToStop() {
   const stop = TOUR[state.step - 1];
-  if (stop) find(stop.array ? "arrays" : stop.part).scrollIntoView({ block: "start" });
+  if (!stop) return;
+  const box = (id) => find(id).getBoundingClientRect();
+  const free = find("dock").offsetHeight + 8; // what is above this is behind the tour, once the page is scrolled
+  const to = box(stop.array ? "arrays" : stop.part).top - free;
+  if (!stop.array) return scrollBy(0, to);
+  // If the sum does not fit below the maps, their upper rows leave the window, up to the row of the chosen cell.
+  const { canvas, place } = maps.made;
+  const row = canvas.getBoundingClientRect().top + place.top + state.token * place.cell[1];
+  scrollBy(0, Math.max(to, Math.min(box("terms").bottom + 8 - innerHeight, row - free)));
 }
 
 function showTour(state) {
@@ -69,12 +77,16 @@ function showTour(state) {
   for (const section of document.querySelectorAll("section")) {
     section.classList.toggle("stop", section.id === stop?.part);
   }
-  if (!stop) return;
+  if (!stop) {
+    document.documentElement.style.removeProperty("--dock");
+    return;
+  }
   find("tour-title").textContent = `${state.step} of ${TOUR.length}: ${stop.title}`;
   find("tour-text").replaceChildren(...stop.say(state, headArrays(state.layer, state.head) ??
     headArrays(backwardLayers[0], state.head)));
   find("tour-back").disabled = state.step === 1;
   find("tour-next").textContent = state.step === TOUR.length ? "Finish" : "Next";
+  document.documentElement.style.setProperty("--dock", `${find("dock").offsetHeight + 8}px`);
 }
 
 function endTour() {
