@@ -33,13 +33,8 @@ COLUMNS = (LEFT, 0.225, 0.655)  # layer and shapes; formulas; the rest
 LINE, GAP = 0.0134, 0.0135  # height of a line, space between layers
 WIDE, WIDEST = 48, 64  # characters of a line in the last column, and of a formula
 GREEK = {"gamma", "beta", "alpha", "theta", "pi"}
-<<<<<<< HEAD
-KEY = ("dX is dL/dX, dY the gradient from above. Blue: forward. Orange: backward. B sequences of T tokens, "
-       "N = B T rows, C features,",
-=======
 KEY = ("dX is dL/dX, dY the gradient that arrives from above. Blue: forward. Orange: backward. "
        "B sequences of T tokens, N = B T rows, C features,",
->>>>>>> rev22-f3
        "H heads, F hidden features. FLOPs: forward; backward, without the layers inside. Year, section: the source. "
        "Cases, entries: compared with finite differences.")
 
