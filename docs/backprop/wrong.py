@@ -1,4 +1,4 @@
-"""The layers of docs/backprop/bugs.md, each with one line that is wrong. Everything but that line is the package's."""
+"""The layers of docs/backprop/bugs.md: the package's, or a short form of them, each with one incorrect line."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class NoMask(PlainAttention):
 
 class ConstantStatistics(LayerNorm):
     def backward(self, dY):
-        super().backward(dY)  # dgamma and dbeta, which are right
+        super().backward(dY)  # dgamma and dbeta, which are correct
         return dY * self.gamma * self.rstd
 
 
@@ -154,16 +154,16 @@ class AllRowsBackward(CrossEntropyLoss):
 class WideGELU(GELU):
     def forward(self, X):
         s = np.sqrt(2 / np.pi)
-        h = (1 + np.tanh(s * (X + 0.044715 * X**3))) / 2
-        self.slope = h + 2 * X * h * (1 - h) * s * (1 + 3 * 0.044715 * X**2)
-        return X * h
+        gate = (1 + np.tanh(s * (X + 0.044715 * X**3))) / 2
+        self.slope = gate + 2 * X * gate * (1 - gate) * s * (1 + 3 * 0.044715 * X**2)
+        return X * gate
 
 
 class HalfSlope(GELU):
     def forward(self, X):
         Y = super().forward(X)
-        h = (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3))) / 2
-        self.slope = h.astype(X.dtype)
+        gate = (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3))) / 2
+        self.slope = gate.astype(X.dtype)
         return Y
 
 
@@ -185,7 +185,7 @@ class NotReversed(GPT):
 
 class NoGain(RMSNorm):
     def backward(self, dY):
-        super().backward(dY)  # dgamma, which is right
+        super().backward(dY)  # dgamma, which is correct
         return self.rstd * (dY * self.gamma - self.Xhat * (dY * self.Xhat).mean(axis=-1, keepdims=True))
 
 
@@ -236,7 +236,7 @@ class FirstOfGroup(MultiHeadAttention):
 
 
 class UndroppedValues(PlainAttention):
-    """Attention whose weights are dropped, in one tile: right in forward, and in backward but for the values."""
+    """Attention whose weights are dropped, in one tile: correct in forward, and in backward except for the values."""
 
     def backward(self, dY):
         mask = causal_attention.drop_mask(self.weights(), self.drop, 0)

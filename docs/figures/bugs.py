@@ -41,13 +41,13 @@ class Bug(NamedTuple):
 
     name: str
     swap: tuple[type, type] | None = None  # replace layers of the first class by the second
-    right: str = "right"
+    right: str = "correct"
     model: type[GPT] = GPT
     zero_grad: bool = True
     shifted: bool = True
 
 
-RIGHT = (Bug("right"), Bug("right, dropout 0.2"), Bug("right, padded"))
+RIGHT = (Bug("correct"), Bug("correct, dropout 0.2"), Bug("correct, padded"))
 BUGS = (
     Bug("transposed key gradient", (nn.MultiHeadAttention, wrong.KeyTransposed)),
     Bug("missing scale on dQ", (nn.MultiHeadAttention, wrong.ScaleForgotten)),
@@ -60,10 +60,10 @@ BUGS = (
     Bug("blocks not reversed", model=wrong.NotReversed),
     Bug("half of GELU's slope", (nn.GELU, wrong.HalfSlope)),
     Bug("float64 creeping in", (nn.GELU, wrong.WideGELU)),
-    Bug("dropout scaled twice", (nn.Dropout, wrong.ScaledTwice), "right, dropout 0.2"),
-    Bug("dropout active in evaluation", (nn.Dropout, wrong.AlwaysDrops), "right, dropout 0.2"),
-    Bug("all rows, in backward alone", (nn.CrossEntropyLoss, wrong.AllRowsBackward), "right, padded"),
-    Bug("all rows, in forward too", (nn.CrossEntropyLoss, wrong.AllRows), "right, padded"),
+    Bug("dropout scaled twice", (nn.Dropout, wrong.ScaledTwice), "correct, dropout 0.2"),
+    Bug("dropout active in evaluation", (nn.Dropout, wrong.AlwaysDrops), "correct, dropout 0.2"),
+    Bug("all rows, in backward alone", (nn.CrossEntropyLoss, wrong.AllRowsBackward), "correct, padded"),
+    Bug("all rows, in forward too", (nn.CrossEntropyLoss, wrong.AllRows), "correct, padded"),
     Bug("missing causal mask", (nn.MultiHeadAttention, wrong.NoMask)),
     Bug("targets not shifted", shifted=False),
     Bug("forgotten zero_grad", zero_grad=False),
@@ -131,7 +131,7 @@ def all_runs() -> dict[tuple[str, str, int], Result]:
 def table(found: dict[tuple[str, str, int], Result]) -> str:
     """Return the table of docs/backprop/bugs.md; each number is the mean over the seeds."""
     head = [f"{name}: {what}" for name in OPTIMIZERS for what in ("last training losses", "validation as reported",
-                                                                 "its weights in the right model")]
+                                                                 "its weights in the correct model")]
     lines = [f"| run | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
     for bug in (*RIGHT, *BUGS):
         runs = [[found[bug.name, name, seed] for seed in SEEDS] for name in OPTIMIZERS]
@@ -139,7 +139,7 @@ def table(found: dict[tuple[str, str, int], Result]) -> str:
         lines.append(f"| {bug.name} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
     spread = max(np.ptp([value(found[bug.name, name, seed]) for seed in SEEDS])
                  for bug in RIGHT for name in OPTIMIZERS for value in VALUES)
-    return "\n".join(lines) + f"\n\nThe two seeds of a right run differ by at most {spread:.2f}.\n"
+    return "\n".join(lines) + f"\n\nThe two seeds of a correct run differ by at most {spread:.2f}.\n"
 
 
 LOW = 1.5  # a training loss that the correct model does not reach

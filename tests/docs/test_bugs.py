@@ -105,9 +105,9 @@ def test_a_bug_changes_the_training_that_it_should(name, data, tiny):
     assert len(result.losses) == 6
     if name in ("all rows, in forward too", "targets not shifted", "missing causal mask"):
         assert result.losses[0] != right.losses[0]  # another function from the start
-    elif name not in ("float64 creeping in", "right, dropout 0.2", "right, padded"):
+    elif name not in ("float64 creeping in", "correct, dropout 0.2", "correct, padded"):
         assert result.losses[0] == right.losses[0]
-        assert (result.true != right.true) == (name not in ("right", "dropout active in evaluation"))
+        assert (result.true != right.true) == (name not in ("correct", "dropout active in evaluation"))
     if name == "all rows, in forward too":
         assert result.reported < 0.8 * result.true
     if name == "float64 creeping in":
@@ -120,8 +120,8 @@ def test_the_table_and_the_picture_are_made_of_the_runs(tmp_path):
              for bug in (*bugs.RIGHT, *bugs.BUGS) for name in bugs.OPTIMIZERS for seed in bugs.SEEDS}
     lines = bugs.table(found).splitlines()
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(BY_NAME)
-    last = np.mean([found["right", "AdamW", seed].losses[-30:].mean() for seed in bugs.SEEDS])
-    assert lines[2].startswith(f"| right | {last:.2f} | 1.50 | 10.50 | ")
+    last = np.mean([found["correct", "AdamW", seed].losses[-30:].mean() for seed in bugs.SEEDS])
+    assert lines[2].startswith(f"| correct | {last:.2f} | 1.50 | 10.50 | ")
     assert "1.00" in lines[-1]
     bugs.draw(found, tmp_path / "bugs.png")
     assert (tmp_path / "bugs.png").stat().st_size > 10_000

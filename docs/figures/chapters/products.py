@@ -38,12 +38,15 @@ def linear_shapes() -> Figure:
     plain, bold = r"$\mathrm{{{}}}$", r"$\mathbf{{{}}}$"
     for y, words, factors in rows:
         write(ax, 3, y, words, FORWARD if words == "forward" else BACKWARD, ha="left")
-        for x, (name, high, wide), styles in zip((31, 48, 67), factors, [(plain, bold), (bold, plain), (plain, plain)],
-                                                 strict=True):  # bold: the inner sizes, which the product sums over
-            block(ax, x, y, size[high], size[wide], plain.format(name), BACKWARD if name[0] == "d" else FORWARD)
+        x = 30.0  # the left edge of the next block
+        for (name, high, wide), styles, sign in zip(factors, [(plain, bold), (bold, plain), (plain, plain)], "\u00b7= ",
+                                                    strict=True):  # bold: the inner sizes, which the product sums over
+            at = x + size[wide] / 2
+            block(ax, at, y, size[high], size[wide], plain.format(name), BACKWARD if name[0] == "d" else FORWARD)
             shape = ", ".join(style.format(letter) for style, letter in zip(styles, (high, wide), strict=True))
-            write(ax, x, y - size[high] / 2 - 1.7, f"({shape})", INK, SMALL)
-        write(ax, 57.5, y, "=")
+            write(ax, at, y - size[high] / 2 - 1.7, f"({shape})", INK, SMALL)
+            write(ax, x + size[wide] + 2.5, y, sign, size=18, weight="bold")
+            x += size[wide] + 5
     return page
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 
 from chapters.canvas import BACKWARD, FORWARD, SIGNED, SMALL, TEXT, WIDTH, figure, key, plot
@@ -16,6 +17,7 @@ from numpygpt.plots.style import BLUE, GREY, INK, VERMILLION, new_figure
 
 STORY = "the cat sat on the mat. a dog ran at the cat. the rat ate the oat. " * 40
 LETTERS = sorted(set(STORY))
+SPACE = "\u2294"
 
 
 def activations(X: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -96,8 +98,8 @@ def logits(text: str, steps: int = 150) -> np.ndarray:
 
 
 def printable(text: str) -> list[str]:
-    """Return the characters, a space as an open box."""
-    return ["\u2423" if letter == " " else letter for letter in text]
+    """Return the characters, a space as an open box that is as high as a letter."""
+    return [SPACE if letter == " " else letter for letter in text]
 
 
 @figure
@@ -109,7 +111,8 @@ def temperature() -> Figure:
     for ax, heat in zip(panels, (0.5, 1.0, 2.0), strict=True):
         P = F.softmax(row[None] / heat)[0]
         ax.bar(range(len(P)), P, color=FORWARD)
-        plot(ax, f"temperature {heat:g}", "next character", 'probability after "at the "' if heat < 1 else "")
+        plot(ax, f"temperature {heat:g}", f"next character ({SPACE} is a space)" if heat == 1 else "",
+             'probability after "at the "' if heat < 1 else "")
         ax.set_xticks(range(len(P)), printable("".join(LETTERS)))
         ax.grid(False, axis="x")
     return page
@@ -125,34 +128,37 @@ def gradient(text: str) -> np.ndarray:
 @figure
 def dlogits() -> Figure:
     """The gradient of the logits on a phrase."""
-    page = new_figure((WIDTH, 4.4))
+    page = new_figure((WIDTH, 4.6))
     ax = page.subplots()
     text = "the rat ate the mat. "
     G = gradient(text)
-    image = ax.imshow(G.T, cmap=SIGNED, vmin=-1, vmax=1, aspect="auto")
+    scale = FuncNorm((lambda x: np.sign(x) * np.abs(x) ** 0.5, lambda x: np.sign(x) * x**2), vmin=-1, vmax=1)
+    image = ax.imshow(G.T, cmap=SIGNED, norm=scale, aspect="auto")
     ax.plot(range(len(G)), encoded(text[1:]), "s", markersize=17, markerfacecolor="none", markeredgecolor=INK,
-            markeredgewidth=0.8)
+            markeredgewidth=0.8, clip_on=False)
     plot(ax, "", "", "logit of the character")
     ax.grid(False)
-    names = [f"{now}\n{after}" for now, after in zip(printable(text[:-1]), printable(text[1:]), strict=True)]
+    names = [f"{column}\n{now}\n{after}" for column, (now, after)
+             in enumerate(zip(printable(text[:-1]), printable(text[1:]), strict=True))]
     ax.set_xticks(range(len(G)), names)
     ax.set_yticks(range(len(LETTERS)), printable("".join(LETTERS)))
-    ax.set_xlabel("above: the last character read; below: the target, framed in the picture", fontsize=SMALL)
-    bar = page.colorbar(image, ax=ax, pad=0.02, ticks=[-1, 0, 1])
-    bar.ax.set_yticklabels(["\u22121:\npush up", "0", "1:\npush down"])
+    ax.set_xlabel(f"column; the last character read; the target, framed in the picture ({SPACE} is a space)",
+                  fontsize=SMALL)
+    bar = page.colorbar(image, ax=ax, pad=0.02, ticks=[-1, -0.5, -0.1, 0, 0.1, 0.5, 1])
+    bar.ax.set_yticklabels(["\u22121:\npush up", "\u22120.5", "\u22120.1", "0", "0.1", "0.5", "1:\npush down"])
     bar.ax.tick_params(labelsize=SMALL)
     return page
 
 
 def smoothed(margin: np.ndarray, eps: float, n_vocab: int) -> np.ndarray:
-    """Return P - Q for the target, whose logit is `margin` above the others', with label smoothing `eps`."""
+    """Return P - R for the target, whose logit is `margin` above the others', with label smoothing `eps`."""
     X = np.zeros((len(margin), n_vocab))
     X[:, 0] = margin
     return F.softmax(X)[:, 0] - (1 - eps + eps / n_vocab)
 
 
 def margin_at_zero(eps: float, n_vocab: int) -> float:
-    """Return the margin at which `smoothed` is 0: there P = Q."""
+    """Return the margin at which `smoothed` is 0: there P = R."""
     return float(np.log(n_vocab * (1 - eps) / eps + 1))
 
 
@@ -165,15 +171,15 @@ def smoothing() -> Figure:
     target = np.eye(n_vocab)[0]
     bars, lines = [], []
     for name, share, colour, shift in (("one-hot", 0.0, FORWARD, -0.2), ("smoothed", eps, BACKWARD, 0.2)):
-        Q = (1 - share) * target + share / n_vocab
-        bars.append((left.bar(np.arange(n_vocab) + shift, Q, 0.38, color=colour), f"{name}, \u03b5 = {share:g}"))
+        R = (1 - share) * target + share / n_vocab
+        bars.append((left.bar(np.arange(n_vocab) + shift, R, 0.38, color=colour), f"{name}, \u03b5 = {share:g}"))
         lines += right.plot(margin, smoothed(margin, share, n_vocab), color=colour, linewidth=2)
     zero = margin_at_zero(eps, n_vocab)
     right.axhline(0, color=INK, linewidth=1)
     right.plot(zero, 0, "o", color=BACKWARD, markersize=7)
     right.annotate("gradient 0 here", (zero, 0), (-8, 8), textcoords="offset points", ha="right", fontsize=SMALL)
-    plot(left, "what we ask for: Q", "token (0 is the target)", "probability")
-    plot(right, "gradient of the target's logit: P \u2212 Q", "logit of the target minus the others", "")
+    plot(left, "what we ask for: R", "token (0 is the target)", "probability")
+    plot(right, "gradient of the target's logit: P \u2212 R", "logit of the target minus the others", "")
     left.grid(False, axis="x")
     key(left, bars, loc="upper right")
     return page

@@ -11,21 +11,27 @@ from numpygpt.plots.style import BLUE, GREEN, GREY, INK, VERMILLION, dress, lege
 
 @figure
 def nudge() -> Figure:
-    """L(w) = (2 w - 3)^2, its tangent at w = 1, and a step h."""
+    """L(w) = (2 w - 3)^2, its tangent at w = 1, and what both do in a step h."""
     page = new_figure((WIDTH, 3.9))
     ax = page.subplots()
     w, h = np.linspace(0.5, 2.1, 300), 0.25
     ax.plot(w, (2 * w - 3) ** 2, color=FORWARD, linewidth=2)
     line = np.array([0.8, 1.42])
     ax.plot(line, 1 - 4 * (line - 1), color=BACKWARD, linewidth=1.5)
+    after, tangent, right = (2 * (1 + h) - 3) ** 2, 1 - 4 * h, 1.05 + h
     ax.plot([1, 1 + h], [1, 1], color=INK, linewidth=1.2)
-    ax.plot([1 + h, 1 + h], [1, 1 - 4 * h], color=INK, linewidth=1.2)
-    ax.plot([1, 1 + h, 1.5], [1, (2 * (1 + h) - 3) ** 2, 0], "o", color=FORWARD, markersize=6)
-    ax.annotate("h = 0.25", (1 + h / 2, 1.0), (0, 5), textcoords="offset points", ha="center", fontsize=SMALL)
-    ax.annotate("tangent: 4 h down", (1 + h, 0.55), (6, 0), textcoords="offset points", va="center", fontsize=SMALL)
+    for y in 1, tangent:
+        ax.plot([1 + h, right], [y, y], color=BACKWARD, linewidth=1, linestyle=":")
+    arrow(ax, (1 + h, 1), (1 + h, after), FORWARD)
+    arrow(ax, (right, 1), (right, tangent), BACKWARD)
+    ax.plot([1, 1 + h, 1.5], [1, after, 0], "o", color=FORWARD, markersize=6)
+    ax.annotate(f"h = {h}", (1 + h / 2, 1.0), (0, 5), textcoords="offset points", ha="center", fontsize=SMALL)
+    for y, words, colour in ((0.82, f"loss: {after - 1:g}", FORWARD),
+                             (0.6, f"tangent: \u22124 h = {tangent - 1:g}", BACKWARD)):
+        ax.annotate(words.replace("-", "\u2212"), (right, y), (8, 0), textcoords="offset points", va="center",
+                    color=colour, fontsize=SMALL)
     ax.annotate("w = 1, L = 1", (1, 1), (-8, -3), textcoords="offset points", ha="right", va="top", fontsize=SMALL)
-    ax.annotate("lowest point, slope 0", (1.5, 0), (0, -8), textcoords="offset points", ha="center", va="top",
-                fontsize=SMALL)
+    ax.annotate("lowest point, slope 0", (1.5, 0), (4, -7), textcoords="offset points", va="top", fontsize=SMALL)
     ax.annotate("tangent, slope \u22124", (0.86, 1.56), (-6, -4), textcoords="offset points", color=BACKWARD,
                 ha="right", va="top", fontsize=SMALL)
     dress(ax, "", "w", "loss L")
@@ -65,15 +71,11 @@ def graph() -> Figure:
             write(ax, middle[0], middle[1] + 3.9, f"{name}", FORWARD, SMALL)
             write(ax, middle[0], middle[1] + 2.2, f"{value:g}", FORWARD, SMALL)
             write(ax, middle[0], middle[1] - 2.3, f"{slope:g}", BACKWARD, SMALL)
-            write(ax, middle[0], middle[1] - 4.0, f"d{name}", BACKWARD, SMALL)
+            write(ax, middle[0], middle[1] - 4.0, f"d({name})" if " " in name else f"d{name}", BACKWARD, SMALL)
     edges = [(-1.5, 6, "x", x, dx), (23, 27.5 + 1.6, "z", z, dz), (35, 41, "a", a, da), (58, 62.2, "y", y, dy)]
-    edges += [(12, 17, "", 0, 0), (47, 52, "", 0, 0)]
+    edges += [(12, 17, "w\u2081 x", w1 * x, dz), (47, 52, "w\u2082 a", w2 * a, dy)]
     for left, right, name, value, slope in edges:
-        if name:
-            both((left, main), (right, main), name, value, slope)
-        else:
-            arrow(ax, (left, main + 0.7), (right, main + 0.7), FORWARD)
-            arrow(ax, (right, main - 0.7), (left, main - 0.7), BACKWARD)
+        both((left, main), (right, main), name, value, slope)
     for at, name, value, slope in [(9, "w\u2081", w1, dw1), (20, "b\u2081", b1, db1), (44, "w\u2082", w2, dw2),
                                    (55, "b\u2082", b2, db2)]:
         both((at, low + 1), (at, main - 3), name, value, slope, beside=True)
@@ -93,16 +95,28 @@ def graph() -> Figure:
 @figure
 def broadcast() -> Figure:
     """A bias goes to each row, and its gradient is a sum; a row is summed, and its gradient is broadcast."""
+    def letters(x: float, y: float, words: list[list[str]]) -> None:
+        cells(ax, x, y, np.full((len(words), len(words[0])), np.nan))
+        for i, row in enumerate(words):
+            for j, word in enumerate(row):
+                write(ax, x + 2 + 4 * j, y - 2 - 4 * i, word, size=SMALL)
+
     page, ax = drawing(3.1)
     dY, dy = np.array([[1.0, 2, 3], [10, 20, 30]]), np.array([[1.0], [10]])
-    db, dX, empty = dY.sum(axis=0, keepdims=True), np.broadcast_to(dy, dY.shape), np.full((2, 3), np.nan)
-    write(ax, 20, 28.5, "b is broadcast over the rows of Y", weight="bold")
+    db, dX = dY.sum(axis=0, keepdims=True), np.broadcast_to(dy, dY.shape)
+    X = [[f"$X_{{{i}{j}}}$" for j in range(3)] for i in range(2)]
+    write(ax, 20, 28.5, "Y = X + b: b is broadcast over the rows", weight="bold")
     write(ax, 61, 28.5, "y is the sum of each row of X", weight="bold")
+    letters(6, 25, [[f"$b_{j}$" for j in range(3)]])
+    letters(6, 16, [[f"{entry}\n$+ b_{j}$" for j, entry in enumerate(row)] for row in X])
+    letters(48, 25, X)
+    letters(65, 25, [["$y_0$"], ["$y_1$"]])
+    cells(ax, 24, 25, db, colour=BACKWARD)
+    cells(ax, 24, 16, dY, colour=BACKWARD)
+    cells(ax, 48, 13.5, dX, colour=BACKWARD)
+    cells(ax, 65, 13.5, dy, colour=BACKWARD)
     ax.plot([41, 41], [3, 26], color=GREY, linewidth=0.8)
-    for x, one, many, colour in (6, empty[:1], empty, FORWARD), (24, db, dY, BACKWARD):
-        d = "d" * (colour == BACKWARD)
-        cells(ax, x, 25, one, colour=colour)
-        cells(ax, x, 16, many, colour=colour)
+    for x, d, colour in (6, "", FORWARD), (24, "d", BACKWARD):
         write(ax, x - 2, 23, f"{d}b", colour)
         write(ax, x - 2, 12, f"{d}Y", colour)
         for column in range(3):
@@ -110,10 +124,7 @@ def broadcast() -> Figure:
             arrow(ax, *(reversed(ends) if d else ends), colour)
     write(ax, 12, 4.5, "forward: copy", FORWARD)
     write(ax, 30, 4.5, "backward: add up", BACKWARD)
-    for y, many, one, colour in (25, empty, empty[:, :1], FORWARD), (13.5, dX, dy, BACKWARD):
-        d = "d" * (colour == BACKWARD)
-        cells(ax, 48, y, many, colour=colour)
-        cells(ax, 65, y, one, colour=colour)
+    for y, d, colour in (25, "", FORWARD), (13.5, "d", BACKWARD):
         write(ax, 46, y - 4, f"{d}X", colour)
         write(ax, 71, y - 4, f"{d}y", colour)
         for row in range(2):

@@ -71,7 +71,7 @@ class LinearCrossEntropy(Module):
         check_width(self, X, self.head.embedding.d_model)
         E = self.head.embedding.W  # (n_vocab, C)
         check_targets(targets, (*X.shape[:-1], len(E)), self.ignore_index)
-        X2, t = rows(X), like(targets.reshape(-1), X)  # (N, C), (N,), (n_vocab, C)
+        X2, t = rows(X), like(targets.reshape(-1), X)  # (N, C), (N,)
         dX = np.empty_like(X2) if self.training else None
         dE = self.dE = self.zeros(E) if self.training and self.head.embedding.trains("W") else None
         loss = 0.0
