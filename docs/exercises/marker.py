@@ -6,6 +6,7 @@ A check is a title and a verdict: that of `gradcheck`, True, or a sentence that 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import re
 import sys
@@ -33,14 +34,16 @@ Checks = Callable[[], Iterator[tuple[str, Verdict | bool | str]]]
 
 
 def main(checks: Checks) -> NoReturn:
-    """The command of an exercise: `--hint 1`, `2` or `3` prints a hint for each blank, otherwise mark the file."""
+    """The command of an exercise: `--hint 1`, `2` or `3` prints a hint for the first blank, otherwise mark the file."""
     parser = argparse.ArgumentParser(description="Mark this exercise.")
     parser.add_argument("--hint", type=int, choices=(1, 2, 3), help="print a hint instead; 3 says the most")
     if grade := parser.parse_args().hint:
-        if not notes("hints", checks):
+        hints = notes("hints", checks)
+        if not hints:
             parser.exit(1, f"{SOLUTIONS} has no hints for this file\n")
-        for function, hints in notes("hints", checks).items():
-            print(f"{function}: {textwrap.fill(hints[grade - 1], 110, subsequent_indent='  ')}")
+        left = next((function for function in hints if blank(checks, function)), None)  # all if none is left
+        for function in [left] if left else hints:
+            print(f"{function}: {textwrap.fill(hints[function][grade - 1], 110, subsequent_indent='  ')}")
         raise SystemExit(0)
     raise SystemExit(mark(checks))
 
@@ -117,9 +120,18 @@ def used(checks: Checks) -> dict[str, Checks]:
 
 def notes(name: str, checks: Checks) -> dict[str, Any]:
     """What solutions/NAME.toml holds for the file of these checks: {"Class.function": ...}."""
-    path = SOLUTIONS / f"{name}.toml"
-    table = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a teacher may have deleted it
-    return table.get(Path(checks.__code__.co_filename).stem, {})
+    return table(SOLUTIONS / f"{name}.toml").get(Path(checks.__code__.co_filename).stem, {})
+
+
+@functools.cache
+def table(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a teacher may have deleted it
+
+
+def blank(checks: Checks, function: str) -> bool:
+    """Whether "Class.function" of the file of these checks is still a blank."""
+    kind, name = function.split(".")
+    return "NotImplementedError" in getattr(checks.__globals__.get(kind), name).__code__.co_names
 
 
 def known_mistake(checks: Checks, number: int, verdict: Verdict | bool | str) -> str:
@@ -184,6 +196,7 @@ def innermost(error: Exception) -> tuple[FrameType, int]:
 
 
 EXPLAINED = {
+    "'NoneType'": "something is None here: did forward set it to None, or is the return of a backward missing?",
     "read-only": "you changed dY, an input or another shared array in place: make a new array",
     "gufunc signature": "in A @ B the last size of A must be the last but one of B"}
 
@@ -229,6 +242,8 @@ def close(name: str, got: np.ndarray | float, expected: np.ndarray | float, tole
 
 def equal(name: str, got: Any, expected: Any) -> bool | str:
     """Compare lists or dicts: return True, or a sentence that says what is wrong."""
+    if not isinstance(got, type(expected)):
+        return f"{name} should be a {type(expected).__name__} and is a {type(got).__name__}: {got}"
     return got == expected or f"{name}: got {got}, expected {expected}"
 
 

@@ -18,9 +18,9 @@ CASES = {f"{name[:2]}-{function}-{i}": (name, function, mistake) for name in NAM
 
 
 @pytest.fixture(scope="module", autouse=True)
-def finite_differences_once():
-    """Most answers here differ in backward alone: compute the finite differences of equal outputs once."""
-    plain, known = Comparison.expected.func, {}
+def computed_once():
+    """The finite differences of equal outputs (most answers differ in backward alone), and each known mistake."""
+    plain, known, make, mistakes = Comparison.expected.func, {}, MARKER.made, {}
 
     def expected(self):
         key = pickle.dumps((self.name, self.arrays, self.tensors, self.G, self.run()))
@@ -28,8 +28,15 @@ def finite_differences_once():
             known[key] = plain(self)
         return known[key]
 
+    def made(name, function, mistake, number):
+        key = name, function, mistake["old"], mistake["new"], number
+        if key not in mistakes:
+            mistakes[key] = make(name, function, mistake, number)
+        return mistakes[key]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Comparison, "expected", property(expected))
+        patch.setattr(MARKER, "made", made)
         yield
 
 
@@ -142,15 +149,17 @@ def test_every_blank_has_three_hints_and_two_mistakes():
     assert all(len(mistakes) >= 2 for table in MISTAKES.values() for mistakes in table.values())
 
 
-def test_a_hint_of_each_grade_is_printed(monkeypatch, capsys):
+@pytest.mark.parametrize("folder", [FOLDER, SOLVED])
+def test_a_hint_of_each_grade_is_printed_for_the_first_blank_that_is_left(folder, monkeypatch, capsys):
     for grade in (1, 2, 3):
         monkeypatch.setattr(sys, "argv", ["10_block.py", "--hint", str(grade)])
         with pytest.raises(SystemExit) as done:
-            MARKER.main(MARKER.step(FOLDER / "x", 10).checks)
+            MARKER.main(MARKER.step(folder / "x", 10).checks)
         printed = " ".join(capsys.readouterr().out.split())
         assert done.value.code == 0
-        for function, hints in HINTS["10_block"].items():
-            assert f"{function}: {hints[grade - 1]}" in printed
+        shown = [function for function, hints in HINTS["10_block"].items()
+                 if f"{function}: {hints[grade - 1]}" in printed]
+        assert shown == ([*HINTS["10_block"]] if folder == SOLVED else ["FeedForward.backward"])
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
@@ -201,8 +210,8 @@ SCORES = "dS = self.softmax.backward(dP)"
     ("09_attention.py", ("self.Q * self.scale", "self.Q"), ["dO", "dV", "dP", "dS", "dQ"], ["dK", "sqrt(3)"], []),
     ("09_attention.py", ("dQ = dS @ self.K", "dQ = dS @ self.V"), ["dO", "dV", "dP", "dS", "dK"],
      ["dQ", "dS @ self.V", "dS @ self.K"], []),
-    ("10_block.py", ("self.attn.backward(dH)", "self.attn.backward(dY)"), ["dA", "dZ", "dH"], ["dX"], []),
-    ("10_block.py", ("dH = dY + ", "dH = "), ["dA", "dZ"], ["dH", "dY is missing"], ["dX"]),
+    ("10_block.py", ("self.attn.backward(dH)", "self.attn.backward(dY)"), ["dH"], ["dX"], []),
+    ("10_block.py", ("dH = dY + ", "dH = "), [], ["dH", "dY is missing"], ["dX"]),
     ("11_gpt.py", ("reversed(self.blocks)", "self.blocks"), ["dlogits"], ["dX", "assignment 2"], []),
     ("07_layernorm.py", (" - Xhat * size", ""), ["dXhat"], [], []),
     ("13_rmsnorm.py", ("dXhat = dY * self.gamma", "dXhat = -dY * self.gamma"), [], ["dXhat", "-1"], []),
@@ -344,6 +353,10 @@ def test_what_is_refused_after_a_call_is_placed_in_the_function_that_was_called(
 def test_an_error_of_numpy_is_explained(name, function, wrong, words, attempt):
     _, printed = attempt(name, {function: wrong})
     assert "stopped" in printed and words in printed
+
+
+def test_a_result_of_another_type_is_named():
+    assert "dict" in MARKER.equal("pairs", [(97, 104)], {(97, 104): 1}) and "list" in MARKER.equal("ids", (1,), [1])
 
 
 def test_a_result_in_another_dtype_is_explained():
