@@ -32,6 +32,7 @@ class Watch:
     def __init__(self, file: str):
         self.file, self.values, self.arrays = file, Values(), dict[str, np.ndarray]()
         self.last: dict[str, np.ndarray] = {}
+        self.returned: set[str] = set()  # names of arrays that are what backward returns, perhaps in another shape
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
         code = frame.f_code
@@ -48,6 +49,8 @@ class Watch:
             elif not np.array_equal(arrays[-1][-1], value):
                 arrays[-1].append(value.copy())
             self.last[f"{kind}: {name}"] = value
+            if event == "return" and isinstance(arg, np.ndarray) and np.shares_memory(arg, value):
+                self.returned.add(f"{kind}: {name}")
         for name, x in vars(frame.f_locals["self"]).items():  # what forward cached, to compare with
             if isinstance(x, np.ndarray) and x.dtype.kind == "f":
                 self.arrays[f"self.{name}"] = x
@@ -103,11 +106,14 @@ def solution(path: Path) -> ModuleType:
 
 
 def told(mine: Watch, other: Watch) -> list[str]:
-    """Which arrays are correct, which is the first that is not and, if the numbers show it, why."""
+    """Which arrays are correct, which is the first that is not and, if the numbers show it, why.
+
+    If the solution returns an array, yours is compared only if you return it too: you may scale it in the last line.
+    """
     correct, wrong = [], []
     wanted = {name: [states[-1] for states in arrays] for name, arrays in other.values.items()}
     for name, arrays in mine.values.items():
-        if name not in wanted:
+        if name not in wanted or name in other.returned - mine.returned:
             continue
         fits = [any(same(state, array) for state in states for array in wanted[name]) for states in arrays]
         if fits[-1]:
@@ -159,7 +165,7 @@ def why(name: str, got: np.ndarray, expected: np.ndarray, known: dict[str, np.nd
     if got.ndim > 1 and same(got, expected.swapaxes(-1, -2)):
         return "it is the transpose of what it should be"
     if factor := factor_of(got, expected, expected.shape):
-        return f"all entries are {factor} times the expected values"
+        return f"all entries are {factor} times the expected values (correct if a later line makes up for it)"
     tried = dict(products(known, got.shape))
     good = [pair for pair, value in tried.items() if direction(value, expected)]
     for pair, value in tried.items():

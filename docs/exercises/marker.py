@@ -49,27 +49,34 @@ def mark(checks: Checks) -> int:
     """Run the checks until one fails. Return 0 if all are correct, 1 if one is not or a blank is left."""
     try:
         for number, (title, verdict) in enumerate(checks()):
-            if verdict is not True and (isinstance(verdict, str) or not verdict):
-                cause = known_mistake(checks, number, verdict)
-                found = verdict.describe(not cause) if isinstance(verdict, Verdict) else verdict or "it should be"
-                print(f"{title}: incorrect")
-                lines = textwrap.fill(f"the cause: {cause}", 110, subsequent_indent="  ") + "\n" if cause else ""
-                print(textwrap.indent(f"{lines}{found}", "  "))
+            if not correct(verdict):
+                print(f"{title}: incorrect\n{textwrap.indent(earlier(checks) or why(checks, number, verdict), '  ')}")
                 return 1
             print(f"{title}: correct")
     except NotImplementedError as blank:
         print(f"still blank, {place(blank)}:\n  {blank}\n  (more with --hint 1, 2 or 3)")
         return 1
     except Exception as error:  # any error of a first attempt
-        print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}{shapes(error)}")
-        if lines := getattr(error, "arrays", []):
+        print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}{explained(error)}{shapes(error)}")
+        if lines := [*filter(None, [earlier(checks)]), *getattr(error, "arrays", [])]:
             print(textwrap.indent("\n".join(lines), "  "))
         return 1
     print("All correct.")
     return 0
 
 
-def gradcheck(module: Module, *inputs: Any) -> Verdict:
+def correct(verdict: Verdict | bool | str) -> bool:
+    return bool(verdict) and not isinstance(verdict, str)
+
+
+def why(checks: Checks, number: int, verdict: Verdict | bool | str) -> str:
+    """The cause of an incorrect check if it is a known mistake, and what was found."""
+    cause = known_mistake(checks, number, verdict)
+    found = verdict.describe(not cause) if isinstance(verdict, Verdict) else verdict or "it should be"
+    return (textwrap.fill(f"the cause: {cause}", 110, subsequent_indent="  ") + "\n" if cause else "") + str(found)
+
+
+def gradcheck(module: Module, *inputs: Any) -> Verdict | str:
     """Compare every gradient with finite differences and, if one is wrong, the arrays that lead to it."""
     try:
         return compared(module, *inputs)
@@ -78,6 +85,31 @@ def gradcheck(module: Module, *inputs: Any) -> Verdict:
     except Exception as error:
         error.arrays = told(*recorded(module, inputs))  # type: ignore[attr-defined]
         raise
+
+
+# -- earlier steps -----------------------------------------------------------------------------------------------------
+
+
+def earlier(checks: Checks) -> str:
+    """Name the first of the files whose layers this one uses in which a check fails; or nothing."""
+    for name, others in sorted(used(checks).items()):
+        try:
+            fine = all(correct(verdict) for _, verdict in others())
+        except NotImplementedError:  # a blank that this file does not need
+            fine = True
+        except Exception:  # any error of a first attempt
+            fine = False
+        if not fine:
+            return f"{name}, whose layers this file uses, is incorrect: run that file first"
+    return ""
+
+
+def used(checks: Checks) -> dict[str, Checks]:
+    """The checks of the files whose layers this file uses, directly or through others, by file name."""
+    layers = [value for value in checks.__globals__.values() if isinstance(value, type) and issubclass(value, Module)]
+    found = {layer.backward.__globals__.get("checks", checks) for layer in layers} - {checks}
+    return {Path(other.__code__.co_filename).name: other for other in found} | {
+        name: other for direct in found for name, other in used(direct).items()}
 
 
 # -- known mistakes and hints ------------------------------------------------------------------------------------------
@@ -149,6 +181,16 @@ def innermost(error: Exception) -> tuple[FrameType, int]:
     frames = [frame for link in raised for frame in traceback.walk_tb(link.__traceback__)]
     ours = [frame for frame in frames if Path(frame[0].f_code.co_filename).name[:2].isdigit()]
     return (ours or frames)[-1]
+
+
+EXPLAINED = {
+    "read-only": "you changed dY, an input or another shared array in place: make a new array",
+    "gufunc signature": "in A @ B the last size of A must be the last but one of B"}
+
+
+def explained(error: Exception) -> str:
+    """Return a line that says what one of NumPy's errors means here, or nothing."""
+    return "".join(f"\n  {meaning}" for words, meaning in EXPLAINED.items() if words in str(error))
 
 
 def shapes(error: Exception) -> str:
