@@ -134,9 +134,9 @@ def reply(solution, name, answer, blank=1):
         try:
             printed, _, _ = execute(source, names)
         except ValueError as error:
-            printed = f"{name}: {type(error).__name__}: {re.sub('matmul: .*[(]', '... (', str(error))}"
+            printed = f"{name}: {type(error).__name__}: {re.sub('matmul: .*[(]', '... (', str(error)).strip()}"
         if seen == blank:
-            said = re.search(rf"^{re.escape(name)}: +(.*)$", printed, re.M)
+            said = re.search(rf"^{re.escape(name)}: +(.*)$", printed, re.M) or re.search(r"INCORRECT\s+(.*)", printed)
             return said[1] if said else printed
     raise LookupError(f"{solution.name} has no blank {blank} of the name {name}")
 

@@ -152,6 +152,7 @@ MISTAKES = [  # session, blank, which of that name, a usual incorrect answer
     (1, "dX", 1, "dY @ W"),
     (1, "dW", 1, "dY.T @ X"),
     (1, "db", 1, "dY"),
+    (1, "db", 1, "dY.sum(axis=1)"),
     (1, "db", 1, "dY.mean(axis=0)"),
     (2, "dX", 1, "P * (1 - P) * dP"),
     (2, "dX", 1, "P * (dP - (dP * P).sum(axis=0, keepdims=True))"),
@@ -164,6 +165,11 @@ MISTAKES = [  # session, blank, which of that name, a usual incorrect answer
     (3, "dQ", 1, "dS @ K"),
     (3, "dK", 1, "dS @ Q / np.sqrt(d_k)"),
     (3, "dX", 1, "together(dQ) @ Wq.T"),
+    (3, "dX", 1, "dQ + dK + dV"),
+    (4, "dX", 1, "dY2 @ self.W.T"),
+    (4, "dW", 1, "dY2.T @ X2"),
+    (4, "mean_1", 1, "dXhat.mean()"),
+    (4, "dH", 1, "self.norm2.backward(self.ffn.backward(dY))"),
 ]
 
 

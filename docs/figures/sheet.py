@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
 TOKEN = re.compile(r"(?P<root>√)|(?P<power>\^\()|(?P<word>[A-Za-z][A-Za-z0-9_.]*)|(?P<space> +)|(?P<other>\+=|.)")
 SIGNS = {"ᵀ": r"^{\mathsf{T}}", "²": "^{2}", "³": "^{3}", "₁": "_{1}", "₂": "_{2}", "Σ": r"\Sigma", "∂": r"\partial ",
-         "π": r"\pi ", "·": r"\cdot ", "+=": "{+}{=}", "'": r"\prime "}
+         "π": r"\pi ", "·": r"\cdot ", "∘": r"\circ ", "+=": "{+}{=}", "'": r"\prime "}
 
 
 def typeset(formula):

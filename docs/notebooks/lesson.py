@@ -19,6 +19,7 @@ from book import STORY, swap
 
 from numpygpt import gradcheck
 from numpygpt.nn import GELU, Linear, Module, MultiHeadAttention, TransformerBlock
+from numpygpt.verify.check import Check, Report
 from numpygpt.verify.wrappers import block
 
 __all__ = ["STORY", "blank", "block", "bug_reports", "check", "check_answer", "check_layer", "filled", "slopes",
@@ -99,9 +100,7 @@ def check(name: str, got: Any, expected: np.ndarray | float) -> None:
 
 def verdict(got: np.ndarray, expected: np.ndarray) -> str:
     if got.shape != expected.shape:
-        hint = "; is a transpose missing?" if got.shape == expected.shape[::-1] else ""
-        hint = "; is a sum missing?" if got.ndim > expected.ndim else hint
-        return f"the shape is {got.shape}, but it should be {expected.shape}{hint}"
+        return f"the shape is {got.shape}, but it should be {expected.shape}{shape_hint(got.shape, expected.shape)}"
     size = max(1.0, float(np.abs(expected).max()))
     incorrect = np.abs(got - expected) > 1e-6 * size
     if not incorrect.any():
@@ -116,6 +115,23 @@ def verdict(got: np.ndarray, expected: np.ndarray) -> str:
     place = np.unravel_index(np.abs(got - expected).argmax(), got.shape)
     where = f" at {tuple(map(int, place))}" if place else ""
     return text + f": {float(got[place]):.4f} instead of {float(expected[place]):.4f}{where}"
+
+
+def shape_hint(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    """A guess why an answer has another shape, or nothing."""
+    if got == expected[::-1]:
+        return "; is a transpose missing?"
+    if [size for size in got if size > 1] == [size for size in expected if size > 1]:
+        return "; drop keepdims" if len(got) > len(expected) else "; keepdims=True is missing"
+    if np.prod(got) == np.prod(expected):
+        return "; the number of entries is correct: are the heads still apart?"
+    if len(got) == len(expected) == 1:
+        return "; is that the sum over the other axis?"
+    if len(got) > len(expected) and got[-1:] == expected[-1:]:
+        return "; is a sum missing?"
+    if len(got) == len(expected) and all(size in (1, other) for other, size in zip(got, expected, strict=True)):
+        return "; is a sum missing, or keepdims=True?"
+    return ""
 
 
 def check_answer(number: str, answer: Any) -> None:
@@ -134,16 +150,26 @@ def check_layer(layer: Module, *inputs: np.ndarray) -> bool:
         print(f"{name + ':':<16} still blank")
         return False
     print(f"{name + ':':<16} {'correct' if report else 'INCORRECT'}")
-    for failure in report.failures:
-        print(f"    {failure.name}: {failure.cause}")
+    for check in backward_order(report):
+        if check in report.failures:
+            print(f"    {check.name}: {check.cause}")
     return report.ok
 
 
+def backward_order(report: Report) -> list[Check]:
+    """The checks of a report in the order in which backward reaches their tensors: the input comes last."""
+    return sorted(reversed(report.checks), key=lambda check: check.kind == "input")
+
+
 def bug_reports() -> None:
-    """Print for each bug the incorrect tensors of a block in backward order, and a dot for each correct one."""
-    for letter, (correct, incorrect) in BUGS.items():
+    """Print the tensors of a block in backward order, and for each bug an x at those that are incorrect."""
+    columns = []
+    for correct, incorrect in BUGS.values():
         layer = block(4, 2, 5)
         swap(layer, correct, incorrect)
         report = gradcheck(layer, np.random.default_rng(0).standard_normal((2, 3, 4)))
-        order = sorted(reversed(report.checks), key=lambda check: check.kind == "input")
-        print(f"{letter}:", " ".join(check.name if check in report.failures else "." for check in order))
+        order = backward_order(report)
+        columns.append(["x" if check in report.failures else "." for check in order])
+    print(f"{'':<12}", *BUGS)
+    for check, *marks in zip(order, *columns, strict=True):
+        print(f"{check.name:<12}", *marks)

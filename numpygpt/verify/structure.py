@@ -47,7 +47,8 @@ def rows_unbalanced(fault: Fault) -> Iterator[str]:
         yield (f"each row should sum to 0, because adding a constant to a row changes nothing, but {len(rows)} of "
                f"{len(wrong)} do not: a term is missing or wrong")
     elif sums.max() <= fault.error and got[rows].any(axis=-1).all() and (wanted[rows] > fault.error).all():
-        yield "each row sums to 0, and the expected rows do not: a mean is subtracted that forward does not subtract"
+        yield ("each row sums to 0, and the expected rows do not: a mean is subtracted that forward does not subtract, "
+               "or a path around this layer is missing")
 
 
 def rows_not_orthogonal(fault: Fault) -> Iterator[str]:

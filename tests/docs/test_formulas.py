@@ -1,5 +1,7 @@
 """The formula sheet: its invariants hold, every layer is on it, and the printed one shows what the page shows."""
 
+import sys
+
 import numpy as np
 import pytest
 from pages import ROOT, load
@@ -88,3 +90,13 @@ def test_the_committed_sheet_is_up_to_date(rows):
 ])
 def test_formulas_are_typeset(formula, expected):
     assert sheet.typeset(formula) == expected
+
+
+def test_the_committed_cards_are_those_of_the_page(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sheet", sheet)
+    cards = load(ROOT / "docs" / "figures" / "cards.py", "figure_cards")
+    board, texts = cards.tables()
+    assert (len(board), len(texts)) == (3, 8)
+    assert cards.digest().encode() in (ROOT / "assets" / "cards.pdf").read_bytes(), "run python docs/figures/cards.py"
+    drawn = [text.get_text() for text in cards.page().texts]
+    assert all(sheet.typeset(text) in drawn for text in texts)

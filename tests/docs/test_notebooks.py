@@ -23,7 +23,7 @@ def sources(text):
 def code(path):
     """The code cells of a notebook. The model of session 4 is trained for one step."""
     cells = notebook.code_cells(json.loads(path.read_text(encoding="utf-8")))
-    return ["".join(cell["source"]).replace("range(301 if ", "range(1 if ") for cell in cells]
+    return ["".join(cell["source"]).replace("range(301)", "range(1)") for cell in cells]
 
 
 def run(cells, folder, monkeypatch):
@@ -81,7 +81,12 @@ ROWS = np.arange(6.0).reshape(2, 3) + 1
     (lesson.blank, ROWS, "still blank"),
     (ROWS.T, ROWS, "transpose"),
     (ROWS @ ROWS.T + np.eye(2)[[1, 0]] * [[0], [1]], (ROWS @ ROWS.T + np.eye(2)[[1, 0]] * [[0], [1]]).T, "transpose"),
-    (ROWS, ROWS.sum(0), "sum"),
+    (ROWS, ROWS.sum(0), "a sum"),
+    (ROWS.sum(1), ROWS.sum(0), "other axis"),
+    (ROWS.sum(0, keepdims=True), ROWS.sum(0), "drop keepdims"),
+    (ROWS.sum(1), ROWS.sum(1, keepdims=True), "keepdims=True is missing"),
+    (ROWS[:, :2], ROWS.sum(1, keepdims=True), "a sum missing, or keepdims"),
+    (np.ones((2, 2, 3)), np.ones((4, 3)), "still apart"),
     (ROWS / 4, ROWS, "0.25 times"),
     (ROWS + np.eye(2, 3), ROWS, "2 of 6"),
 ])
@@ -98,7 +103,31 @@ def test_a_blank_spreads_and_is_not_added_to_an_array():
         ROWS.copy().__iadd__(blank)
 
 
+def test_the_network_of_session_1_learns_xor(monkeypatch, capsys):
+    path = next(path for path in SOLUTIONS if path.stem == "student_1_rules")
+    monkeypatch.setattr(sys, "path", [str(path.parents[1]), *sys.path])
+    names = {}
+    for cell in code(path):
+        exec(compile(cell, "<cell>", "exec"), names)
+    assert np.round(names["Y"].ravel()).tolist() == [0, 1, 1, 0] and names["loss"] < 1e-3
+
+
 def test_a_bug_is_in_no_report_of_another(capsys):
     lesson.bug_reports()
-    reports = capsys.readouterr().out.splitlines()
-    assert len({line[3:] for line in reports}) == len(reports) == len(lesson.BUGS)
+    header, *lines = (line.split() for line in capsys.readouterr().out.splitlines())
+    reports = list(zip(*(line[1:] for line in lines), strict=True))
+    assert header == list(lesson.BUGS) and len(set(reports)) == len(reports) and lines[-1][0] == "X0"
+
+
+def test_the_page_says_what_a_bug_reaches():
+    """docs/TEACHING.md gives the reasons of the answer: what the first incorrect tensor is, and what is correct."""
+    def incorrect(letter):
+        correct, wrong = lesson.BUGS[letter]
+        layer = lesson.block(4, 2, 5)
+        lesson.swap(layer, correct, wrong)
+        report = lesson.gradcheck(layer, np.random.default_rng(0).standard_normal((2, 3, 4)))
+        return [check.name for check in lesson.backward_order(report) if check in report.failures]
+
+    assert incorrect("D")[0].startswith("ffn.fc") and incorrect("B")[0].startswith("attn.qkv")
+    assert all(name[-2:] in (".W", ".b") for name in incorrect("A"))
+    assert incorrect("C")[0].startswith("attn.proj")

@@ -30,6 +30,12 @@ def test_a_session_takes_60_minutes(session):
     assert minutes(text) == 60
 
 
+def test_the_totals_for_grading_are_those_of_the_solutions():
+    said = re.findall(r"(\d+)(?: of these lines)? in session (\d)", SECTIONS["Grading"])
+    paths = sorted((ROOT / "docs" / "notebooks" / "solutions").glob("*.ipynb"))
+    assert said == [(str(len(re.findall(r":  *correct\\n\"", read(path)))), path.name[8]) for path in paths]
+
+
 def test_each_question_of_the_quiz_has_an_answer():
     questions, answers = SECTIONS["Quiz"].split("<details>")
     numbers = [re.findall(r"^(\d+)\. ", part, re.M) for part in (questions, answers)]

@@ -20,8 +20,10 @@ from numpygpt.nn import (
     ReLU,
     RMSNorm,
     Softmax,
+    TransformerBlock,
 )
 from numpygpt.verify import check, explain, gradcheck
+from numpygpt.verify.wrappers import block
 
 
 def cause(layer, *inputs, tensor=None):
@@ -225,6 +227,18 @@ def test_rows_of_rms_norm_are_orthogonal_to_the_input_and_need_not_sum_to_zero(n
     X = normal(2, 3, 5)
     assert cause(rms(lambda self, dY, dX: dX - dX.mean(axis=-1, keepdims=True)), X)[0] == "rows_unbalanced"
     assert cause(rms(lambda self, dY, dX: dY * self.gamma * self.rstd), X)[0] == "rows_not_orthogonal"
+
+
+def test_a_block_without_the_path_around_its_branch_has_rows_that_sum_to_zero(normal):
+    class NoWayAround(TransformerBlock):
+        def backward(self, dY):
+            dH = self.norm2.backward(self.ffn.backward(dY))
+            return dH + self.norm1.backward(self.attn.backward(dH))
+
+    layer = block(4, 2, 5)
+    object.__setattr__(layer, "__class__", NoWayAround)
+    guess, sentence = cause(layer, normal(2, 3, 4), tensor="X0")
+    assert guess == "rows_unbalanced" and "path" in sentence
 
 
 def test_rows_whose_target_is_ignored(normal):

@@ -156,6 +156,9 @@ def attention_backward() -> Figure:
             return "#F6C9A8" if i == on_row or j == on_column else "white"
         return fill
 
+    def heading(y: float, words: str) -> None:
+        write(ax, 40, y, words.replace("+ -", "- ").replace("-", "\u2212"))
+
     for top, (left, right, result, on_row, on_column) in ((50, ("dS", "K", "dQ", row, None)),
                                                           (23, ("dS", "Q", "dK", None, column))):
         cells(ax, 8, top, a[left], side, BACKWARD, fill=marked(on_row, on_column))
@@ -167,13 +170,11 @@ def attention_backward() -> Figure:
         write(ax, 71, middle, result, BACKWARD)
         arrow(ax, (46, middle), (56.5, middle), BACKWARD)
     terms = " + ".join(f"{a['dS'][row, u]:g}\u00b7K{LOW[u]}" for u in range(row + 1))
-    write(ax, 40, 53, f"row {row} of dQ: row {row} of dS times the rows of K      {terms}"
-          .replace("+ -", "- ").replace("-", "\u2212"), size=SMALL)
+    heading(53, f"row {row} of dQ = row {row} of dS times the rows of K = {terms}")
     terms = " + ".join(f"{a['dS'][t, column]:g}\u00b7Q{LOW[t]}" for t in range(column, 4))
-    write(ax, 40, 26, f"row {column} of dK: column {column} of dS times the rows of Q      {terms}"
-          .replace("+ -", "- ").replace("-", "\u2212"), size=SMALL)
-    write(ax, 40, 2.6, "Both are divided by \u221ad_k. Above its diagonal dS is 0: no gradient comes from the future.",
-          GREY, SMALL)
+    heading(26, f"row {column} of dK = column {column} of dS times the rows of Q = {terms}")
+    words = "Each row of dS sums to 0. Above the diagonal dS is 0. Both results are then divided by $\\sqrt{d_k}$."
+    write(ax, 40, 2.6, words, INK, SMALL)
     return page
 
 
@@ -215,7 +216,8 @@ def _cell(x: float, y: float, side: float, colour: str, edge: str = "#CCCCCC", w
 @figure
 def block() -> Figure:
     """A block: forward along the stream and both branches, and the gradient on the same paths in reverse."""
-    page, ax = drawing(4.5)
+    page, ax = drawing(4.9)
+    write(ax, 40, 46.6, "norm1, norm2: LayerNorm     attn: attention     ffn: feed-forward network", GREY, SMALL)
     lane(ax, 27, FORWARD, ["X", "X\u2032", "Y"], "forward: each branch adds its output to the stream")
     lane(ax, 5, BACKWARD, ["dX", "dX\u2032", "dY"],
          "backward: the gradient passes along the stream, and each branch adds its own")
@@ -233,7 +235,7 @@ def lane(ax: Axes, y: float, colour: str, names: list[str], words: str) -> None:
         ax.plot(*np.transpose(points), color=colour, linewidth=1.4)
 
     write(ax, 40, y + 15, words, colour, SMALL)
-    for x, norm, layer in ((8, "ln\u2081", "attention"), (44, "ln\u2082", "feed-forward")):
+    for x, norm, layer in ((8, "norm1", "attn"), (44, "norm2", "ffn")):
         up, fork, add = y + 9, (x, y), (x + 27, y)
         plus = fork if back else add
         box(ax, x + 6, up, norm, 6, 4.4, colour, SMALL)

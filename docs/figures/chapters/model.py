@@ -18,31 +18,31 @@ from numpygpt.training.presets import read_preset
 @figure
 def model() -> Figure:
     """The whole model: forward up on the left, backward down on the right."""
-    page, ax = drawing(6.2)
-    rows = [("token ids", "(B, T)", "", 4), ("embedding + positions", "(B, T, C)", "adds to dE; dW_pos", 13),
+    page, ax = drawing(6.4)
+    rows = [("token ids", "(B, T)", "", 4), ("embedding + positions", "(B, T, C)", "adds to dE; $dW_{pos}$", 13),
             ("first block", "(B, T, C)", "its dW, db", 22), ("...", "", "", 28.5), ("last block", "(B, T, C)",
             "its dW, db", 35), ("last LayerNorm", "(B, T, C)", "d\u03b3, d\u03b2", 44),
-            ("head: X E\u1d40", "(B, T, n_vocab)", "dE", 53)]
+            ("head: X E\u1d40", "(B, T, $n_{vocab}$)", "dE", 53)]
     for name, shape, gradients, y in rows:
         if name == "...":
-            write(ax, 40, y, "\u22ee", size=14)
+            write(ax, 38, y, "\u22ee", size=14)
         else:
-            box(ax, 40, y, name, 26, 5)
+            box(ax, 38, y, name, 34, 5.4)
         if shape:
-            write(ax, 27, y + 4.4, shape, FORWARD, SMALL)
+            write(ax, 26, y + 4.4, shape, FORWARD)
         if gradients:
-            write(ax, 69, y, gradients, BACKWARD, SMALL)
-            arrow(ax, (53.4, y), (59.5, y), BACKWARD)
+            write(ax, 61, y, gradients, BACKWARD, ha="left")
+            arrow(ax, (55.2, y), (60, y), BACKWARD)
     ends = [y for *_, y in rows]
     for low, high in pairwise(ends):
-        gap_low, gap_high = (1.2 if low == 28.5 else 2.6), (1.2 if high == 28.5 else 2.6)
+        gap_low, gap_high = (1.2 if low == 28.5 else 2.8), (1.2 if high == 28.5 else 2.8)
         arrow(ax, (36, low + gap_low), (36, high - gap_high), FORWARD)
         if low > 4:
             arrow(ax, (44, high - gap_high), (44, low + gap_low), BACKWARD)
-    arrow(ax, (36, 55.6), (36, 59), FORWARD)
-    arrow(ax, (44, 59), (44, 55.6), BACKWARD)
-    write(ax, 29, 60, "logits \u2192 loss L", FORWARD, SMALL)
-    write(ax, 54, 60, "dlogits = (P \u2212 onehot) / n_c", BACKWARD, SMALL)
+    arrow(ax, (36, 55.8), (36, 59.4), FORWARD)
+    arrow(ax, (44, 59.4), (44, 55.8), BACKWARD)
+    write(ax, 25, 61, "logits \u2192 loss L", FORWARD)
+    write(ax, 60, 61, "dlogits = (P \u2212 onehot) / $n_c$,  $n_c$ targets", BACKWARD)
     return page
 
 
