@@ -46,6 +46,7 @@ class Entry(NamedTuple):
     source: str  # paper and section
     more: tuple = ()  # lines for the backward of a layer whose formula leaves something open
     cached: str = ""  # instead of the arrays: it caches no new array, or a view
+    table: str = ""  # the name in the formulas of what the code calls W
 
 
 def dot(A, B):
@@ -117,7 +118,8 @@ SHEET = {
         "Rumelhart et al. 1986"),
     "Embedding": Entry(
         lambda: nn.Embedding(n_vocab, C), ([B, T],), ("0", "N C"),
-        "Σ over rows of dW = Σ over rows of dY; rows of absent tokens are 0", gathers, "Bengio et al. 2003, 2"),
+        "Σ over rows of dE = Σ over rows of dY; rows of absent tokens are 0", gathers, "Bengio et al. 2003, 2",
+        table="E"),
     "Unembedding": Entry(
         lambda: nn.Unembedding(n_vocab, C), ((B, T, C),), ("2 N n_vocab C", "4 N n_vocab C"),
         "Σ X dX = Σ E dE = Σ logits dlogits (dE: its own part)",
@@ -125,9 +127,9 @@ SHEET = {
         "tied: Press and Wolf 2017"),
     "PositionalEmbedding": Entry(
         lambda: nn.PositionalEmbedding(max_len, C), ((B, T, C),), ("N C", "N C"),
-        "dX = dY; Σ over rows of dW = Σ over rows of dY",
+        "dX = dY; Σ over rows of dW_pos = Σ over rows of dY",
         lambda run: close(run.dX, run.dY) and close(run.layer.dW.sum(0), run.dY.sum((0, 1))),
-        "Gehring et al. 2017, 3.1", cached="the positions"),
+        "Gehring et al. 2017, 3.1", cached="the positions", table="W_pos"),
     "SinusoidalEncoding": Entry(
         lambda: nn.SinusoidalEncoding(max_len, C), ((B, T, C),), ("N C", "0"),
         "dX = dY", lambda run: close(run.dX, run.dY), "Vaswani et al. 2017, 3.5", cached="nothing"),
@@ -143,7 +145,8 @@ SHEET = {
         ("∂Y/∂X = s + 2 Y (1 - s) ∂u/∂X,  s = (1 + tanh u) / 2", "∂u/∂X = √(2/π) (1 + 3 · 0.044715 X²)")),
     "SiLU": Entry(
         nn.SiLU, ((B, T, C),), ("8 N C", "N C"),
-        "the slopes at x and -x add up to 1", slopes_of_pair(nn.SiLU), "Elfwing et al. 2017"),
+        "the slopes at x and -x add up to 1", slopes_of_pair(nn.SiLU),
+        "Hendrycks and Gimpel 2016, 2; Elfwing et al. 2017"),
     "Softmax": Entry(
         nn.Softmax, ((B, T, C),), ("5 N C", "4 N C"),
         "each row of dX sums to 0", rows_add_up_to_zero, "Bridle 1990"),
@@ -164,13 +167,13 @@ SHEET = {
     "RMSNorm": Entry(
         lambda: nn.RMSNorm(C), ((B, T, C),), ("4 N C", "8 N C"),
         "each row of dX is orthogonal to Xhat (up to eps); it need not sum to 0",
-        lambda run: orthogonal(run) and not rows_add_up_to_zero(run), "Zhang and Sennrich 2019, 3"),
+        lambda run: orthogonal(run) and not rows_add_up_to_zero(run), "Zhang and Sennrich 2019"),
     "Dropout": Entry(
         lambda: nn.Dropout(0.4, rng=0), ((B, T, C),), ("3 N C", "N C"),
         "X dX = Y dY, element-wise", homogeneous, "Srivastava et al. 2014, 4"),
     "Rotary": Entry(
         lambda: nn.Rotary(d_k, max_len), ((B, H, T, d_k),), ("3 N H d_k", "3 N H d_k"),
-        "each vector of dX is as long as that of dY; Σ X dX = Σ Y dY",
+        "each vector of dX is as long as the same vector of dY; Σ X dX = Σ Y dY",
         lambda run: close(np.linalg.norm(run.dX, axis=-1), np.linalg.norm(run.dY, axis=-1))
         and close(dot(run.X, run.dX), dot(run.Y, run.dY)), "Su et al. 2021, 3.4", cached="cos, sin (T, d_k/2)"),
     "MultiHeadAttention": Entry(
@@ -186,7 +189,7 @@ SHEET = {
         "linear in U: Σ U dU = Σ dY (Y - b₂)", linear_in_up, "Shazeer 2020, 2"),
     "TransformerBlock": Entry(
         lambda: block(C, H, F, d_k=d_k, d_v=d_v), ((B, T, C),), ("2 N C", "2 N C"),
-        "with LayerNorm, each row of dX sums to the same as that of dY",
+        "with LayerNorm, each row of dX has the same sum as the row of dY",
         lambda run: close(run.dX.sum(-1), run.dY.sum(-1)), "pre-norm: Radford et al. 2019, 2.3"),
     "LoRALinear": Entry(
         lambda: nn.LoRALinear(nn.Linear(d_in, d_out), r), ((B, T, d_in),),
@@ -225,7 +228,8 @@ def row(name):
     made = {key: array for key, array in arrays(layer).items() if array is not before.get(key)}
     shapes = [f"{'ids' if isinstance(entry.inputs[0], list) else 'X'} {letters(record.input_shape)}",
               f"{'Y ' + letters(record.output_shape) if record.output_shape else 'L: a number'}",
-              *(f"{key} {letters(array.shape)}" for key, array in layer.params().items() if "." not in key)]
+              *(f"{entry.table or key} {letters(array.shape)}" for key, array in layer.params().items()
+                if "." not in key)]
     return Row(name, layer.formula.forward, (*layer.formula.backward, *entry.more), shapes, cached(entry, made, record),
                list(compared(entry, layer, inputs[0].shape)), entry.invariant, entry.source, cases(name))
 

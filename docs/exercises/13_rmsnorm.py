@@ -1,4 +1,4 @@
-"""Open 1. RMSNorm: LayerNorm without the mean and without beta. You write forward too."""
+"""Step 13. RMSNorm: LayerNorm without the mean and without beta. You write forward too."""
 
 import numpy as np
 from marker import Module, close, gradcheck, main, single

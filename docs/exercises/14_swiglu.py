@@ -1,4 +1,4 @@
-"""Open 2. SwiGLU: a feed-forward network in which one half gates the other. You write forward too."""
+"""Step 14. SwiGLU: a feed-forward network in which one half gates the other. You write forward too."""
 
 import numpy as np
 from marker import Module, close, gradcheck, main, single, step

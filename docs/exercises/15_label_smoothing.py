@@ -1,11 +1,11 @@
-"""Open 3. Label smoothing: the target gets probability 1 - eps, and the rest is spread evenly over all tokens."""
+"""Step 15. Label smoothing: the target gets probability 1 - eps, and the rest is spread evenly over all tokens."""
 
 import numpy as np
 from marker import Module, close, gradcheck, main, single
 
 
 class SmoothedCrossEntropy(Module):
-    """L = mean over the targets that are not -1 of -sum_v Q_v log softmax(X)_v; Q = (1 - eps) onehot + eps / n_vocab.
+    """L = mean over the targets that are not -1 of -sum_v R_v log softmax(X)_v; R = (1 - eps) onehot + eps / n_vocab.
 
     X: (..., n_vocab) logits, targets: (...) integers, L: a float. `backward(scale)` as in step 6. Write forward too.
     """
@@ -14,10 +14,10 @@ class SmoothedCrossEntropy(Module):
         self.eps = eps
 
     def forward(self, X, targets):  # cache what backward needs
-        raise NotImplementedError("-sum(Q log softmax) of each row that counts, averaged over these rows")
+        raise NotImplementedError("-sum(R log softmax) of each row that counts, averaged over these rows")
 
     def backward(self, scale=1.0):  # returns dX of the shape of X
-        raise NotImplementedError("in step 6 Q was the one-hot row: what changes?")
+        raise NotImplementedError("in step 6 R was the one-hot row: what changes?")
 
 
 def checks():

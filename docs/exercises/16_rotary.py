@@ -1,4 +1,4 @@
-"""Open 4. Rotary positions: each pair of features turns by an angle that grows with the position."""
+"""Step 16. Rotary positions: each pair of features turns by an angle that grows with the position."""
 
 import numpy as np
 from marker import Module, close, gradcheck, main

@@ -1,4 +1,4 @@
-"""Open 6. LoRA: a frozen matrix and a product of two narrow ones that learns beside it."""
+"""Step 18. LoRA: a frozen matrix and a product of two narrow ones that learns beside it."""
 
 import numpy as np
 from marker import Module, gradcheck, main

@@ -23,32 +23,34 @@ from numpygpt.verify.check import Comparison
 from numpygpt.verify.explain import missing_sum, where
 
 SOLUTIONS = Path(__file__).resolve().parent / "solutions"
-Values = dict[str, list[list[np.ndarray]]]  # "Class.backward: name" -> its arrays, each in its states after each line
 
 
 class Watch:
-    """Records the local arrays whose names begin with d in each `backward` of one file."""
+    """Records the local arrays of a module's own `backward` whose names begin with d, not those of the layers in it."""
 
-    def __init__(self, file: str):
-        self.file, self.values, self.arrays = file, Values(), dict[str, np.ndarray]()
+    def __init__(self, module: Module):
+        self.code = type(module).backward.__code__
+        self.values: dict[str, list[list[np.ndarray]]] = {}  # name -> its arrays, each in its states after each line
+        self.arrays: dict[str, np.ndarray] = {}  # what forward cached, to compare with
         self.last: dict[str, np.ndarray] = {}
+        self.returned: set[str] = set()  # names of arrays that are what backward returns, perhaps in another shape
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
-        code = frame.f_code
-        return self.line if code.co_name == "backward" and Path(code.co_filename).name == self.file else None
+        return self.line if frame.f_code is self.code else None
 
     def line(self, frame: FrameType, event: str, arg: Any) -> Any:
-        kind = frame.f_code.co_qualname
         for name, value in frame.f_locals.items():
             if name[0] != "d" or name in ("dY", "dY2") or not isinstance(value, np.ndarray) or value.dtype.kind != "f":
                 continue
-            arrays = self.values.setdefault(f"{kind}: {name}", [])
-            if self.last.get(f"{kind}: {name}") is not value:
+            arrays = self.values.setdefault(name, [])
+            if self.last.get(name) is not value:
                 arrays.append([value.copy()])
             elif not np.array_equal(arrays[-1][-1], value):
                 arrays[-1].append(value.copy())
-            self.last[f"{kind}: {name}"] = value
-        for name, x in vars(frame.f_locals["self"]).items():  # what forward cached, to compare with
+            self.last[name] = value
+            if event == "return" and isinstance(arg, np.ndarray) and np.shares_memory(arg, value):
+                self.returned.add(name)
+        for name, x in vars(frame.f_locals["self"]).items():
             if isinstance(x, np.ndarray) and x.dtype.kind == "f":
                 self.arrays[f"self.{name}"] = x
         if isinstance(dY := frame.f_locals.get("dY"), np.ndarray):
@@ -69,17 +71,15 @@ def traced(watch: Watch) -> Iterator[None]:
 def recorded(module: Module, inputs: tuple[Any, ...]) -> tuple[Watch, Watch]:
     """(arrays of a module's backward, those of the solution), with the same weights, inputs and upstream gradient.
 
-    Without a solution in the folder there is nothing to compare with: two empty records.
+    Without a solution in the folder there is nothing to compare with: the second record is empty.
     """
-    file, watches = Path(type(module).backward.__code__.co_filename).name, []
-    if not (SOLUTIONS / file).is_file():
-        return Watch(file), Watch(file)
-    for version in (module, solved(module)):
-        watch = Watch(file)
-        with suppress(Exception), traced(watch):  # an attempt that stops has arrays up to there
-            Comparison(version, *inputs).got()
-        watches.append(watch)
-    return watches[0], watches[1]
+    twin = solved(module)
+    watches = Watch(module), Watch(twin)
+    if watches[0].code is not watches[1].code:
+        for version, watch in zip((module, twin), watches, strict=True):
+            with suppress(Exception), traced(watch):  # an attempt that stops has arrays up to there
+                Comparison(version, *inputs).got()
+    return watches
 
 
 def solved(module: Module) -> Module:
@@ -103,11 +103,14 @@ def solution(path: Path) -> ModuleType:
 
 
 def told(mine: Watch, other: Watch) -> list[str]:
-    """Which arrays are correct, which is the first that is not and, if the numbers show it, why."""
-    correct, wrong = [], []
+    """Which arrays are correct, which is the first that is not and, if the numbers show it, why.
+
+    If the solution returns an array, yours is compared only if you return it too: you may scale it in the last line.
+    """
+    correct, wrong, kind = [], [], mine.code.co_qualname
     wanted = {name: [states[-1] for states in arrays] for name, arrays in other.values.items()}
     for name, arrays in mine.values.items():
-        if name not in wanted:
+        if name not in wanted or name in other.returned - mine.returned:
             continue
         fits = [any(same(state, array) for state in states for array in wanted[name]) for states in arrays]
         if fits[-1]:
@@ -115,21 +118,14 @@ def told(mine: Watch, other: Watch) -> list[str]:
         else:
             i = fits.index(False)
             wrong.append((name, i, arrays[i][-1], wanted[name][min(i, len(wanted[name]) - 1)]))
-    lines = [f"correct arrays in {kind}: {', '.join(names)}" for kind, names in grouped(correct)]
+    lines = [f"correct arrays in {kind}: {', '.join(correct)}"] if correct else []
     if wrong:
         name, i, got, expected = wrong[0]
-        known = other.arrays | {n.split(": ")[1]: arrays[-1] for n, arrays in wanted.items() if n != name}
+        known = other.arrays | {n: arrays[-1] for n, arrays in wanted.items() if n != name}
         nth = f" (assignment {i + 1})" if i else ""
-        kind, short = name.split(": ")
-        cause = why(short, got, expected, known)
-        lines.append(f"the first incorrect array in {kind}: {short}{nth}, {cause}")
-        lines += [f"also incorrect in {kind}: {', '.join(names)}" for kind, names in grouped([w[0] for w in wrong[1:]])]
+        lines.append(f"the first incorrect array in {kind}: {name}{nth}, {why(name, got, expected, known)}")
+        lines += [f"also incorrect in {kind}: {', '.join(w[0] for w in wrong[1:])}"] if wrong[1:] else []
     return lines
-
-
-def grouped(names: list[str]) -> Iterator[tuple[str, list[str]]]:
-    for kind, group in itertools.groupby(names, key=lambda name: name.split(": ")[0]):
-        yield kind, [name.split(": ")[1] for name in group]
 
 
 # -- why an array is wrong ---------------------------------------------------------------------------------------------
@@ -159,7 +155,7 @@ def why(name: str, got: np.ndarray, expected: np.ndarray, known: dict[str, np.nd
     if got.ndim > 1 and same(got, expected.swapaxes(-1, -2)):
         return "it is the transpose of what it should be"
     if factor := factor_of(got, expected, expected.shape):
-        return f"all entries are {factor} times the expected values"
+        return f"all entries are {factor} times the expected values (correct if a later line makes up for it)"
     tried = dict(products(known, got.shape))
     good = [pair for pair, value in tried.items() if direction(value, expected)]
     for pair, value in tried.items():

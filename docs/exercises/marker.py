@@ -6,15 +6,15 @@ A check is a title and a verdict: that of `gradcheck`, True, or a sentence that 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import re
 import sys
 import textwrap
 import tomllib
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # the repository: the exercises run without installing it
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
 from intermediates import recorded, told
+from stopped import explained, place, shapes
 from verdict import Verdict, compared, raw
 
 from numpygpt.nn import Module
@@ -33,14 +34,16 @@ Checks = Callable[[], Iterator[tuple[str, Verdict | bool | str]]]
 
 
 def main(checks: Checks) -> NoReturn:
-    """The command of an exercise: `--hint 1`, `2` or `3` prints a hint for each blank, otherwise mark the file."""
+    """The command of an exercise: `--hint 1`, `2` or `3` prints a hint for the first blank, otherwise mark the file."""
     parser = argparse.ArgumentParser(description="Mark this exercise.")
     parser.add_argument("--hint", type=int, choices=(1, 2, 3), help="print a hint instead; 3 says the most")
     if grade := parser.parse_args().hint:
-        if not notes("hints", checks):
+        hints = notes("hints", checks)
+        if not hints:
             parser.exit(1, f"{SOLUTIONS} has no hints for this file\n")
-        for function, hints in notes("hints", checks).items():
-            print(f"{function}: {textwrap.fill(hints[grade - 1], 110, subsequent_indent='  ')}")
+        left = next((function for function in hints if blank(checks, function)), None)  # all if none is left
+        for function in [left] if left else hints:
+            print(f"{function}: {textwrap.fill(hints[function][grade - 1], 110, subsequent_indent='  ')}")
         raise SystemExit(0)
     raise SystemExit(mark(checks))
 
@@ -49,27 +52,34 @@ def mark(checks: Checks) -> int:
     """Run the checks until one fails. Return 0 if all are correct, 1 if one is not or a blank is left."""
     try:
         for number, (title, verdict) in enumerate(checks()):
-            if verdict is not True and (isinstance(verdict, str) or not verdict):
-                cause = known_mistake(checks, number, verdict)
-                found = verdict.describe(not cause) if isinstance(verdict, Verdict) else verdict or "it should be"
-                print(f"{title}: incorrect")
-                lines = textwrap.fill(f"the cause: {cause}", 110, subsequent_indent="  ") + "\n" if cause else ""
-                print(textwrap.indent(f"{lines}{found}", "  "))
+            if not correct(verdict):
+                print(f"{title}: incorrect\n{textwrap.indent(earlier(checks) or why(checks, number, verdict), '  ')}")
                 return 1
             print(f"{title}: correct")
     except NotImplementedError as blank:
         print(f"still blank, {place(blank)}:\n  {blank}\n  (more with --hint 1, 2 or 3)")
         return 1
     except Exception as error:  # any error of a first attempt
-        print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}{shapes(error)}")
-        if lines := getattr(error, "arrays", []):
+        print(f"stopped, {place(error)}:\n  {type(error).__name__}: {error}{explained(error)}{shapes(error)}")
+        if lines := [*filter(None, [earlier(checks)]), *getattr(error, "arrays", [])]:
             print(textwrap.indent("\n".join(lines), "  "))
         return 1
     print("All correct.")
     return 0
 
 
-def gradcheck(module: Module, *inputs: Any) -> Verdict:
+def correct(verdict: Verdict | bool | str) -> bool:
+    return bool(verdict) and not isinstance(verdict, str)
+
+
+def why(checks: Checks, number: int, verdict: Verdict | bool | str) -> str:
+    """The cause of an incorrect check if it is a known mistake, and what was found."""
+    cause = known_mistake(checks, number, verdict)
+    found = verdict.describe(not cause) if isinstance(verdict, Verdict) else verdict or "it should be"
+    return (textwrap.fill(f"the cause: {cause}", 110, subsequent_indent="  ") + "\n" if cause else "") + str(found)
+
+
+def gradcheck(module: Module, *inputs: Any) -> Verdict | str:
     """Compare every gradient with finite differences and, if one is wrong, the arrays that lead to it."""
     try:
         return compared(module, *inputs)
@@ -80,14 +90,48 @@ def gradcheck(module: Module, *inputs: Any) -> Verdict:
         raise
 
 
+# -- earlier steps -----------------------------------------------------------------------------------------------------
+
+
+def earlier(checks: Checks) -> str:
+    """Name the first of the files whose layers this one uses in which a check fails; or nothing."""
+    for name, others in sorted(used(checks).items()):
+        try:
+            fine = all(correct(verdict) for _, verdict in others())
+        except NotImplementedError:  # a blank that this file does not need
+            fine = True
+        except Exception:  # any error of a first attempt
+            fine = False
+        if not fine:
+            return f"{name}, whose layers this file uses, is incorrect: run that file first"
+    return ""
+
+
+def used(checks: Checks) -> dict[str, Checks]:
+    """The checks of the files whose layers this file uses, directly or through others, by file name."""
+    layers = [value for value in checks.__globals__.values() if isinstance(value, type) and issubclass(value, Module)]
+    found = {layer.backward.__globals__.get("checks", checks) for layer in layers} - {checks}
+    return {Path(other.__code__.co_filename).name: other for other in found} | {
+        name: other for direct in found for name, other in used(direct).items()}
+
+
 # -- known mistakes and hints ------------------------------------------------------------------------------------------
 
 
 def notes(name: str, checks: Checks) -> dict[str, Any]:
     """What solutions/NAME.toml holds for the file of these checks: {"Class.function": ...}."""
-    path = SOLUTIONS / f"{name}.toml"
-    table = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a teacher may have deleted it
-    return table.get(Path(checks.__code__.co_filename).stem, {})
+    return table(SOLUTIONS / f"{name}.toml").get(Path(checks.__code__.co_filename).stem, {})
+
+
+@functools.cache
+def table(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # a teacher may have deleted it
+
+
+def blank(checks: Checks, function: str) -> bool:
+    """Whether "Class.function" of the file of these checks is still a blank."""
+    kind, name = function.split(".")
+    return "NotImplementedError" in getattr(checks.__globals__.get(kind), name).__code__.co_names
 
 
 def known_mistake(checks: Checks, number: int, verdict: Verdict | bool | str) -> str:
@@ -126,43 +170,6 @@ def mistaken(source: str, function: str, mistake: dict[str, str]) -> str:
     return source[:start] + body.replace(mistake["old"], mistake["new"]) + source[start + end.start() :]
 
 
-# -- errors ------------------------------------------------------------------------------------------------------------
-
-
-def place(error: Exception) -> str:
-    """Return the file, line and function of an exercise that raised the error, or that called the code that raised it.
-
-    If a layer's function returned and gradcheck refused its result, return the place of that function.
-    """
-    frame, line = innermost(error)
-    code = frame.f_code
-    if code.co_name == "checks" and (named := re.match(r"(\w+)\.(forward|backward)\b", str(error))):
-        function = getattr(frame.f_globals.get(named[1]), named[2], None)
-        if function is not None and function.__code__.co_filename == code.co_filename:
-            code, line = function.__code__, function.__code__.co_firstlineno
-    return f"{Path(code.co_filename).name} line {line}, {code.co_qualname}"
-
-
-def innermost(error: Exception) -> tuple[FrameType, int]:
-    """Return the innermost frame that is in an exercise, and its line; without one, the innermost frame of all."""
-    raised = [link for link in (error, error.__cause__) if link]  # gradcheck re-raises NumPy's errors
-    frames = [frame for link in raised for frame in traceback.walk_tb(link.__traceback__)]
-    ours = [frame for frame in frames if Path(frame[0].f_code.co_filename).name[:2].isdigit()]
-    return (ours or frames)[-1]
-
-
-def shapes(error: Exception) -> str:
-    """Return a line with the shapes of the local arrays if NumPy refused some in a layer's function, else nothing."""
-    names = innermost(error)[0].f_locals
-    layer = names.get("self")
-    if not isinstance(error, (ValueError, IndexError)) or error.__cause__ or not isinstance(layer, Module):
-        return ""
-    gradients = {f"d{name}" for name in layer._params}  # they have the shapes of their parameters
-    arrays = names | {f"self.{name}": value for name, value in vars(layer).items() if name not in gradients}
-    found = [f"{name} {value.shape}" for name, value in arrays.items() if isinstance(value, np.ndarray)]
-    return f"\n  shapes: {', '.join(found)}" if found else ""
-
-
 # -- what the exercises use --------------------------------------------------------------------------------------------
 
 
@@ -187,6 +194,8 @@ def close(name: str, got: np.ndarray | float, expected: np.ndarray | float, tole
 
 def equal(name: str, got: Any, expected: Any) -> bool | str:
     """Compare lists or dicts: return True, or a sentence that says what is wrong."""
+    if not isinstance(got, type(expected)):
+        return f"{name} should be a {type(expected).__name__} and is a {type(got).__name__}: {got}"
     return got == expected or f"{name}: got {got}, expected {expected}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -84,13 +85,32 @@ def part_lines(name: str, parts: tuple[str, ...], got: np.ndarray, expected: np.
     return lines
 
 
-def compared(module: Module, *inputs: Any) -> Verdict:
+def compared(module: Module, *inputs: Any) -> Verdict | str:
     """Check a module; if a gradient is wrong, also compare the arrays that its backward makes with the solution's."""
     comparison = Comparison(module, *inputs)
     report = comparison.report(TOLERANCE)
     if report:
-        return Verdict(report, {}, {}, [])
+        return changed(comparison) or Verdict(report, {}, {}, [])
     return Verdict(report, comparison.got(), comparison.expected, told(*recorded(module, inputs)))
+
+
+def changed(comparison: Comparison) -> str:
+    """A sentence that names the arrays of forward that backward changes; or nothing."""
+    twin = copy.deepcopy(comparison.fresh)
+    twin(*comparison.arrays)
+    before = arrays(twin)
+    twin.backward(comparison.G)
+    after = arrays(twin)
+    names = [name for name, x in before.items() if not np.array_equal(x, after.get(name, ()), equal_nan=True)]
+    return (f"all gradients are correct, but backward changes {', '.join(names)}: a second call would give other "
+            "numbers.\nMake a new array, for instance with .copy()") if names else ""
+
+
+def arrays(module: Module) -> dict[str, np.ndarray]:
+    """Copies of the arrays of a module and of the layers in it, without the gradients of parameters."""
+    return {f"self.{path}{'.' if path else ''}{name}": x.copy() for path, layer in module.named_modules()
+            for name, x in vars(layer).items()
+            if isinstance(x, np.ndarray) and name not in {f"d{param}" for param in layer._params}}
 
 
 def raw(module: Module, *inputs: Any) -> dict[str, np.ndarray]:

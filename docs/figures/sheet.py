@@ -33,8 +33,8 @@ COLUMNS = (LEFT, 0.225, 0.655)  # layer and shapes; formulas; the rest
 LINE, GAP = 0.0134, 0.0135  # height of a line, space between layers
 WIDE, WIDEST = 48, 64  # characters of a line in the last column, and of a formula
 GREEK = {"gamma", "beta", "alpha", "theta", "pi"}
-KEY = ("dX is dL/dX, dY the gradient from above. Blue: forward. Orange: backward. B sequences of T tokens, "
-       "N = B T rows, C features,",
+KEY = ("dX is dL/dX, dY the gradient that arrives from above. Blue: forward. Orange: backward. "
+       "B sequences of T tokens, N = B T rows, C features,",
        "H heads, F hidden features. FLOPs: forward; backward, without the layers inside. Year, section: the source. "
        "Cases, entries: compared with finite differences.")
 
@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
 TOKEN = re.compile(r"(?P<root>√)|(?P<power>\^\()|(?P<word>[A-Za-z][A-Za-z0-9_.]*)|(?P<space> +)|(?P<other>\+=|.)")
 SIGNS = {"ᵀ": r"^{\mathsf{T}}", "²": "^{2}", "³": "^{3}", "₁": "_{1}", "₂": "_{2}", "Σ": r"\Sigma", "∂": r"\partial ",
-         "π": r"\pi ", "·": r"\cdot ", "∘": r"\circ ", "+=": "{+}{=}"}
+         "π": r"\pi ", "·": r"\cdot ", "∘": r"\circ ", "+=": "{+}{=}", "'": r"\prime "}
 
 
 def typeset(formula):
@@ -94,13 +94,13 @@ def argument(text, at):
 
 def word(name):
     """A name: a variable is italic, with `d` before it a gradient, anything longer a word."""
-    d, rest = ("d", name[1:]) if re.fullmatch(r"d(gamma|beta|Xhat|[A-Zb])", name) else ("", name)
+    d, rest = ("d", name[1:]) if re.fullmatch(r"d(gamma|beta|Xhat|W_pos|[A-Zb])", name) else ("", name)
     if rest in GREEK:
         return f"{d}\\{rest} "
     if rest == "Xhat":
         return rf"{d}\hat{{X}}"
-    if re.fullmatch(r"[dn]_[a-z]+", rest):
-        return rf"{rest[0]}_{{\mathrm{{{rest[2:]}}}}}"
+    if re.fullmatch(r"[dnW]_[a-z]+", rest):
+        return rf"{d}{rest[0]}_{{\mathrm{{{rest[2:]}}}}}"
     if len(rest) == 1:
         return d + rest
     return rf"\mathrm{{{name}}}".replace("_", r"\_").replace(".", r".\hspace{-0.2}")  # no space after the dot

@@ -202,7 +202,8 @@ def _input_gradients(module: str, arrays: list[np.ndarray], returned: Any) -> di
     if len(grads) != len(named):
         wanted = ("return dX, or a tuple with one gradient for each float input" if named else
                   "integer inputs have no gradient, so return None" if arrays else "return None")
-        raise ValueError(f"{module}.backward returned {len(grads)} gradients for {len(named)} float inputs: {wanted}")
+        count = "None (is its return missing?)" if returned is None else f"{len(grads)} gradients"
+        raise ValueError(f"{module}.backward returned {count} for {len(named)} float inputs: {wanted}")
     for (name, x), grad in zip(named.items(), grads, strict=True):
         if np.shape(grad) != x.shape:
             raise ValueError(f"{module}.backward returned d{name} of shape {np.shape(grad)}, but {name} has shape "

@@ -74,4 +74,4 @@ def test_softmax_and_its_losses(chapter):
 
 def test_the_schedule(chapter):
     rates = chapter("optimizers").rates()
-    assert rates[[0, 99, 100, 1050, 2000]] == pytest.approx([3e-5, 3e-3, 3e-3, 1.65e-3, 3e-4])
+    assert rates[[0, 99, 100, 1050, 2000]] == pytest.approx([3e-5, 3e-3, 3e-3, 1.515e-3, 3e-5])

@@ -1,5 +1,6 @@
 """docs/exercises: blanks say what they want, solutions are correct, usual mistakes are refused and get their cause."""
 
+import pickle
 import subprocess
 import sys
 import tomllib
@@ -8,24 +9,55 @@ import numpy as np
 import pytest
 from exercise_files import BLANKS, FOLDER, MARKER, NAMES, NUMBER, SOLVED, body, functions, source
 
+from numpygpt.verify.check import Comparison
+
 HINTS, MISTAKES = (tomllib.loads((SOLVED / f"{name}.toml").read_text(encoding="utf-8"))
                    for name in ("hints", "mistakes"))
 CASES = {f"{name[:2]}-{function}-{i}": (name, function, mistake) for name in NAMES
          for function, mistakes in MISTAKES[name.removesuffix(".py")].items() for i, mistake in enumerate(mistakes)}
 
 
-@pytest.fixture
-def marked(tmp_path, capsys):
-    """marked(file, source) marks an answer beside the other solutions: (status, what was printed)."""
+@pytest.fixture(scope="module", autouse=True)
+def computed_once():
+    """The finite differences of equal outputs (most answers differ in backward alone), and each known mistake."""
+    plain, known, make, mistakes = Comparison.expected.func, {}, MARKER.made, {}
 
-    def mark(name, text):
+    def expected(self):
+        key = pickle.dumps((self.name, self.arrays, self.tensors, self.G, self.run()))
+        if key not in known:
+            known[key] = plain(self)
+        return known[key]
+
+    def made(name, function, mistake, number):
+        key = name, function, mistake["old"], mistake["new"], number
+        if key not in mistakes:
+            mistakes[key] = make(name, function, mistake, number)
+        return mistakes[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Comparison, "expected", property(expected))
+        patch.setattr(MARKER, "made", made)
+        yield
+
+
+@pytest.fixture
+def beside(tmp_path, capsys):
+    """beside(file, sources) marks a file of a folder of solutions in which some have another source."""
+
+    def mark(name, sources):
         for other in NAMES:
-            (tmp_path / other).write_text(source(SOLVED, other), encoding="utf-8")
-        (tmp_path / name).write_text(text, encoding="utf-8")
+            (tmp_path / other).write_text(sources.get(other) or source(SOLVED, other), encoding="utf-8")
         status = MARKER.mark(MARKER.step(tmp_path / "x", NUMBER[name]).checks)
         return status, " ".join(capsys.readouterr().out.split())
 
     return mark
+
+
+@pytest.fixture
+def marked(beside, monkeypatch):
+    """marked(file, source) marks an answer beside the solutions of all other steps: (status, what was printed)."""
+    monkeypatch.setattr(MARKER, "earlier", lambda checks: "")
+    return lambda name, text: beside(name, {name: text})
 
 
 @pytest.fixture
@@ -99,13 +131,10 @@ def test_a_solution_passes_every_check(name, capsys):
     assert len(capsys.readouterr().out.splitlines()) >= 3
 
 
-def run(path, *options, cwd):
-    return subprocess.run([sys.executable, "-W", "error", path, *options], capture_output=True, text=True, cwd=cwd)
-
-
 @pytest.mark.parametrize(("folder", "status"), [(FOLDER, 1), (SOLVED, 0)])
 def test_as_a_command_it_leaves_with_the_status(folder, status, tmp_path):
-    done = run(folder / "03_embedding.py", cwd=tmp_path)
+    command = [sys.executable, "-W", "error", folder / "03_embedding.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (status, "") and done.stdout
 
 
@@ -120,13 +149,17 @@ def test_every_blank_has_three_hints_and_two_mistakes():
     assert all(len(mistakes) >= 2 for table in MISTAKES.values() for mistakes in table.values())
 
 
-def test_a_hint_of_each_grade_is_printed(tmp_path):
+@pytest.mark.parametrize("folder", [FOLDER, SOLVED])
+def test_a_hint_of_each_grade_is_printed_for_the_first_blank_that_is_left(folder, monkeypatch, capsys):
     for grade in (1, 2, 3):
-        done = run(FOLDER / "10_block.py", "--hint", str(grade), cwd=tmp_path)
-        printed = " ".join(done.stdout.split())
-        assert done.returncode == 0 and not done.stderr
-        for function, hints in HINTS["10_block"].items():
-            assert f"{function}: {hints[grade - 1]}" in printed
+        monkeypatch.setattr(sys, "argv", ["10_block.py", "--hint", str(grade)])
+        with pytest.raises(SystemExit) as done:
+            MARKER.main(MARKER.step(folder / "x", 10).checks)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert done.value.code == 0
+        shown = [function for function, hints in HINTS["10_block"].items()
+                 if f"{function}: {hints[grade - 1]}" in printed]
+        assert shown == ([*HINTS["10_block"]] if folder == SOLVED else ["FeedForward.backward"])
 
 
 # -- mistakes ----------------------------------------------------------------------------------------------------------
@@ -177,8 +210,8 @@ SCORES = "dS = self.softmax.backward(dP)"
     ("09_attention.py", ("self.Q * self.scale", "self.Q"), ["dO", "dV", "dP", "dS", "dQ"], ["dK", "sqrt(3)"], []),
     ("09_attention.py", ("dQ = dS @ self.K", "dQ = dS @ self.V"), ["dO", "dV", "dP", "dS", "dK"],
      ["dQ", "dS @ self.V", "dS @ self.K"], []),
-    ("10_block.py", ("self.attn.backward(dH)", "self.attn.backward(dY)"), ["dA", "dZ", "dH"], ["dX"], []),
-    ("10_block.py", ("dH = dY + ", "dH = "), ["dA", "dZ"], ["dH", "dY is missing"], ["dX"]),
+    ("10_block.py", ("self.attn.backward(dH)", "self.attn.backward(dY)"), ["dH"], ["dX"], []),
+    ("10_block.py", ("dH = dY + ", "dH = "), [], ["dH", "dY is missing"], ["dX"]),
     ("11_gpt.py", ("reversed(self.blocks)", "self.blocks"), ["dlogits"], ["dX", "assignment 2"], []),
     ("07_layernorm.py", (" - Xhat * size", ""), ["dXhat"], [], []),
     ("13_rmsnorm.py", ("dXhat = dY * self.gamma", "dXhat = -dY * self.gamma"), [], ["dXhat", "-1"], []),
@@ -198,6 +231,16 @@ def test_an_array_that_is_changed_in_place_later_is_correct(altered):
     status, printed = altered("07_layernorm.py", "        return self.r * (dXhat - mean - Xhat * size)",
                               "        dXhat -= mean\n        dXhat *= self.r\n        return dXhat")
     assert status == 1 and report(printed)[:2] == (["dXhat"], "")
+
+
+def test_an_array_that_the_solution_returns_is_compared_only_if_it_is_returned(altered):
+    scaled = ("dX[~self.counted] = 0\n        dX *= scale / self.count\n        return dX.reshape(self.shape)",
+              "return (dX * scale / self.count).reshape(self.shape)")
+    status, printed = altered("06_cross_entropy.py", *scaled)
+    assert status == 1 and report(printed) == ([], "", [])
+    assert "CrossEntropy.backward: rows whose target is -1" in printed
+    status, printed = altered("06_cross_entropy.py", "dX[~self.counted] = 0\n", "\n")
+    assert status == 1 and report(printed)[1].startswith("dX")
 
 
 def test_an_array_that_is_not_finite_is_named(altered):
@@ -248,6 +291,34 @@ def test_without_the_solutions_the_gradients_are_still_marked(altered, tmp_path,
     assert altered("09_attention.py")[0] == 0
 
 
+# -- what backward must leave as it is, and earlier steps ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "pairs", "changed"), [
+    ("05_softmax.py", ("return self.Y * (dY - (dY * self.Y).sum(axis=-1, keepdims=True))",
+                       "self.Y *= dY - (dY * self.Y).sum(axis=-1, keepdims=True)\n        return self.Y"), "self.Y"),
+    ("06_cross_entropy.py", ("self.P.copy()", "self.P"), "self.P"),
+    ("07_layernorm.py", ("dXhat = dY", "self.Xhat = 2 * Xhat\n        dXhat = dY"), "self.Xhat"),
+    ("09_attention.py", ("dQ = dS @ self.K", "self.P *= 2\n        dQ = dS @ self.K"), "self.P, self.softmax.Y"),
+])
+def test_a_correct_backward_that_changes_what_forward_cached_is_refused(name, pairs, changed, altered):
+    status, printed = altered(name, *pairs)
+    assert status == 1 and f"backward changes {changed}:" in printed and "gradient of" not in printed
+
+
+@pytest.mark.parametrize(("name", "others", "named"), [
+    ("06_cross_entropy.py", {"05_softmax.py": ("self.Y * (dY - ", "dY * (self.Y - ")}, "05_softmax.py"),
+    ("10_block.py", {"01_linear.py": ("self.W.T", "self.W"), "09_attention.py": ("dQ, dK, dV", "dK, dQ, dV")},
+     "01_linear.py"),
+    ("18_lora.py", {"01_linear.py": ("self.W.T", "self.W"), "18_lora.py": ("self.dB += self.s * ", "self.dB += ")}, ""),
+    ("09_attention.py", {"09_attention.py": ("dQ, dK, dV", "dK, dQ, dV")}, ""),
+])
+def test_an_earlier_step_that_is_incorrect_is_named_instead(name, others, named, beside):
+    status, printed = beside(name, {other: source(SOLVED, other).replace(*pair) for other, pair in others.items()})
+    assert status == 1 and ("run that file first" in printed) == bool(named) and named in printed
+    assert ("the cause" in printed) == (not named)
+
+
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +342,21 @@ def test_what_numpy_refuses_is_shown_with_the_shapes_at_hand(name, function, wro
 def test_what_is_refused_after_a_call_is_placed_in_the_function_that_was_called(name, function, wrong, attempt):
     status, printed = attempt(name, {function: wrong})
     assert status == 1 and function in printed and name in printed
+
+
+@pytest.mark.parametrize(("name", "function", "wrong", "words"), [
+    ("05_softmax.py", "Softmax.backward", "dY *= self.Y\nreturn dY", "in place"),
+    ("04_relu_gelu.py", "ReLU.backward", "self.X[self.X < 0] = 0\nreturn dY", "in place"),
+    ("01_linear.py", "Linear.backward", "return dY @ self.W", "last size of A"),
+    ("07_layernorm.py", "LayerNorm.backward", "dXhat = dY", "return missing"),
+])
+def test_an_error_of_numpy_is_explained(name, function, wrong, words, attempt):
+    _, printed = attempt(name, {function: wrong})
+    assert "stopped" in printed and words in printed
+
+
+def test_a_result_of_another_type_is_named():
+    assert "dict" in MARKER.equal("pairs", [(97, 104)], {(97, 104): 1}) and "list" in MARKER.equal("ids", (1,), [1])
 
 
 def test_a_result_in_another_dtype_is_explained():

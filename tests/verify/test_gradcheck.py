@@ -198,7 +198,8 @@ class Returning(Linear):
 
 
 @pytest.mark.parametrize(("change", "values"), [
-    (lambda dX: None, ["0", "1"]), (lambda dX: (dX, dX), ["2", "1"]), (lambda dX: dX[:1], ["(1, 5, 4)", "(2, 5, 4)"]),
+    (lambda dX: None, ["None", "1"]), (lambda dX: (dX, dX), ["2", "1"]),
+    (lambda dX: dX[:1], ["(1, 5, 4)", "(2, 5, 4)"]),
     (lambda dX: dX.reshape(-1, 4), ["(10, 4)", "(2, 5, 4)"]),
 ], ids=["none", "two", "one sequence", "rows"])  # fmt: skip
 def test_a_wrong_number_or_shape_of_input_gradients_is_an_error(change, values, normal):

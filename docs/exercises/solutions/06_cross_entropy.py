@@ -29,7 +29,7 @@ class NegativeLog(Module):
 class CrossEntropy(Module):
     """The same in one layer. L = mean of -log softmax(X_n)[targets_n] over the targets that are not -1.
 
-    X: (..., n_vocab) logits, targets: (...) integers, L: a float.
+    Call the gradient dX. X: (..., n_vocab) logits, targets: (...) integers, L: a float.
     """
 
     def forward(self, X, targets):

@@ -1,11 +1,11 @@
-"""Open 3. Label smoothing: the target gets probability 1 - eps, and the rest is spread evenly over all tokens."""
+"""Step 15. Label smoothing: the target gets probability 1 - eps, and the rest is spread evenly over all tokens."""
 
 import numpy as np
 from marker import Module, close, gradcheck, main, single
 
 
 class SmoothedCrossEntropy(Module):
-    """L = mean over the targets that are not -1 of -sum_v Q_v log softmax(X)_v; Q = (1 - eps) onehot + eps / n_vocab.
+    """L = mean over the targets that are not -1 of -sum_v R_v log softmax(X)_v; R = (1 - eps) onehot + eps / n_vocab.
 
     X: (..., n_vocab) logits, targets: (...) integers, L: a float. `backward(scale)` as in step 6. Write forward too.
     """
@@ -18,11 +18,11 @@ class SmoothedCrossEntropy(Module):
         X2 = X.reshape(-1, n_vocab) - X.max(axis=-1).reshape(-1, 1)  # (N, n_vocab)
         log_P = X2 - np.log(np.exp(X2).sum(axis=-1, keepdims=True))
         counted = t != -1
-        Q = np.full_like(X2, self.eps / n_vocab)
-        Q[counted, t[counted]] += 1 - self.eps
+        R = np.full_like(X2, self.eps / n_vocab)
+        R[counted, t[counted]] += 1 - self.eps
         self.count = max(int(counted.sum()), 1)
-        self.difference = (np.exp(log_P) - Q) * counted[:, None]  # P - Q, and 0 in rows that do not count
-        return float(-(Q * log_P)[counted].sum() / self.count)
+        self.difference = (np.exp(log_P) - R) * counted[:, None]  # P - R, and 0 in rows that do not count
+        return float(-(R * log_P)[counted].sum() / self.count)
 
     def backward(self, scale=1.0):  # returns dX of the shape of X
         return (self.difference * (scale / self.count)).reshape(self.shape)

@@ -1,4 +1,4 @@
-"""Open 5. Grouped queries: several query heads share a head of keys and values, so the cache is smaller."""
+"""Step 17. Grouped queries: several query heads share a head of keys and values, so the cache is smaller."""
 
 import numpy as np
 from marker import Module, gradcheck, main, step

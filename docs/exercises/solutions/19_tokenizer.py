@@ -1,4 +1,4 @@
-"""Open 7. Byte pair encoding: count pairs, merge them, train, encode, decode; then two changes of the rules."""
+"""Step 19. Byte pair encoding: count pairs, merge them, train, encode, decode; then two changes of the rules."""
 
 from collections import Counter
 
@@ -71,7 +71,7 @@ LARGEST = [(97, 104), (256, 97), (97, 256), (97, 258), (104, 97)]  # of equally 
 
 def checks():
     bpe = BPE(MERGES)
-    yield "pairs of aaaah", equal("pairs", dict(bpe.pairs(list(b"aaaah"))), {(97, 97): 3, (97, 104): 1})
+    yield "pairs of aaaah", equal("pairs", bpe.pairs(list(b"aaaah")), {(97, 97): 3, (97, 104): 1})
     yield "aaaa and aaa, from the left", equal("merge", [bpe.merge([97] * n, (97, 97), 256) for n in (4, 3)],
                                                [[256, 256], [256, 97]])
     bpe.train(PIECES, 10)

@@ -32,13 +32,15 @@ HEADS = PALE[FORWARD], "#DDF1E4", "#FBF0D0"  # backgrounds of three heads
 WORDS = ["the", "cat", "sat", "down", "."]
 
 
-def three_weights(seed: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return three (T, T) tables of weights: equal, by recency, and softmax of random scores with the mask."""
+def three_weights() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the three (T, T) tables of weights of attention.md: equal, by recency, from queries and keys."""
     T = len(WORDS)
     seen = np.tril(np.ones((T, T)))
     recent = seen * 0.5 ** (np.arange(T)[:, None] - np.arange(T))
-    scores = np.random.default_rng(seed).standard_normal((T, T)) * 1.5 + np.where(seen > 0, 0, -np.inf)
-    return seen / seen.sum(axis=1, keepdims=True), recent / recent.sum(axis=1, keepdims=True), softmax(scores)
+    sizes = [(T, 4), (4, 4), (4, 4)]
+    X, W_q, W_k = (np.random.default_rng(seed).standard_normal(size) for seed, size in enumerate(sizes))
+    learned = softmax(X @ W_q @ (X @ W_k).T / 2 + np.where(seen > 0, 0, -np.inf))
+    return seen / seen.sum(axis=1, keepdims=True), recent / recent.sum(axis=1, keepdims=True), learned
 
 
 def weights_map(ax: Axes, P: np.ndarray, title: str) -> None:

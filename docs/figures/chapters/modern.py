@@ -63,9 +63,10 @@ def groups() -> Figure:
             box(ax, left + width * (kv + 0.5), 10.6, "", min(width - 0.65, 5), 3.2, BACKWARD)
         size = 2 * heads * d_k * bytes_each
         plural = "heads" if heads > 1 else "head"
-        write(ax, left + 11, 6, f"{heads} {plural} of keys and values", size=SMALL)
-        write(ax, left + 11, 3, f"cache: {size:,} bytes per token", GREY, SMALL)
-    write(ax, 40, 24.2, "8 query heads each", FORWARD, SMALL)
+        write(ax, left + 11, 6.8, f"{heads} {plural} of keys and values", size=SMALL)
+        write(ax, left + 11, 4.4, f"cache: {size:,} bytes", GREY, SMALL)
+        write(ax, left + 11, 2.2, "per token and layer", GREY, SMALL)
+    write(ax, 40, 24.2, f"8 query heads each, of width {d_k}: width {8 * d_k} in all", FORWARD, SMALL)
     return page
 
 

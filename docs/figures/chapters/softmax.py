@@ -151,14 +151,14 @@ def dlogits() -> Figure:
 
 
 def smoothed(margin: np.ndarray, eps: float, n_vocab: int) -> np.ndarray:
-    """Return P - Q for the target, whose logit is `margin` above the others', with label smoothing `eps`."""
+    """Return P - R for the target, whose logit is `margin` above the others', with label smoothing `eps`."""
     X = np.zeros((len(margin), n_vocab))
     X[:, 0] = margin
     return F.softmax(X)[:, 0] - (1 - eps + eps / n_vocab)
 
 
 def margin_at_zero(eps: float, n_vocab: int) -> float:
-    """Return the margin at which `smoothed` is 0: there P = Q."""
+    """Return the margin at which `smoothed` is 0: there P = R."""
     return float(np.log(n_vocab * (1 - eps) / eps + 1))
 
 
@@ -171,15 +171,15 @@ def smoothing() -> Figure:
     target = np.eye(n_vocab)[0]
     bars, lines = [], []
     for name, share, colour, shift in (("one-hot", 0.0, FORWARD, -0.2), ("smoothed", eps, BACKWARD, 0.2)):
-        Q = (1 - share) * target + share / n_vocab
-        bars.append((left.bar(np.arange(n_vocab) + shift, Q, 0.38, color=colour), f"{name}, \u03b5 = {share:g}"))
+        R = (1 - share) * target + share / n_vocab
+        bars.append((left.bar(np.arange(n_vocab) + shift, R, 0.38, color=colour), f"{name}, \u03b5 = {share:g}"))
         lines += right.plot(margin, smoothed(margin, share, n_vocab), color=colour, linewidth=2)
     zero = margin_at_zero(eps, n_vocab)
     right.axhline(0, color=INK, linewidth=1)
     right.plot(zero, 0, "o", color=BACKWARD, markersize=7)
     right.annotate("gradient 0 here", (zero, 0), (-8, 8), textcoords="offset points", ha="right", fontsize=SMALL)
-    plot(left, "what we ask for: Q", "token (0 is the target)", "probability")
-    plot(right, "gradient of the target's logit: P \u2212 Q", "logit of the target minus the others", "")
+    plot(left, "what we ask for: R", "token (0 is the target)", "probability")
+    plot(right, "gradient of the target's logit: P \u2212 R", "logit of the target minus the others", "")
     left.grid(False, axis="x")
     key(left, bars, loc="upper right")
     return page

@@ -40,7 +40,7 @@ class Embedding(Module):
             # forward: Y = W[ids]. A token that occurs several times gets the sum of their gradients.
             add_rows(self.dW, self.ids.reshape(-1), rows(dY))  # (n, C), (N,), (N, C)
 
-    formula: ClassVar[Formula] = Formula(("Y = W[ids]",), ("dW[id] += dY, for each place of the token",))
+    formula: ClassVar[Formula] = Formula(("Y = E[ids]",), ("dE[id] += dY, for each place of the token",))
 
     def cost(self, call: Call) -> Cost:
         output = (*call.shape, self.d_model)

@@ -43,7 +43,8 @@ class PositionalEmbedding(Module):
                 np.add.at(self.dW, self.place, dY)  # the same sum, if each sequence has positions of its own
         return dY  # forward: Y = X + ..                                                  and dX = dY
 
-    formula: ClassVar[Formula] = Formula(("Y = X + W[0 : T]",), ("dX = dY,  dW[0 : T] = Σ dY over the batch",))
+    formula: ClassVar[Formula] = Formula(
+        ("Y = X + W_pos[0 : T]",), ("dX = dY,  dW_pos[0 : T] = Σ dY over the batch",))  # fmt: skip
 
     def cost(self, call: Call) -> Cost:
         call.check(self, self.d_model)
@@ -73,7 +74,7 @@ class SinusoidalEncoding(Module):
     def backward(self, dY: np.ndarray) -> np.ndarray:  # dY: (B, T, C)
         return dY  # forward: Y = X + a constant  so  dX = dY
 
-    formula: ClassVar[Formula] = Formula(("Y = X + P[0 : T],  P of sines and cosines",), ("dX = dY",))
+    formula: ClassVar[Formula] = Formula(("Y = X + W_pos[0 : T],  W_pos of sines and cosines",), ("dX = dY",))
 
     def cost(self, call: Call) -> Cost:
         call.check(self, self.d_model)

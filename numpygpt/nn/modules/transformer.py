@@ -40,8 +40,8 @@ class TransformerBlock(Module):
         return dH + self.norm1.backward(self.attn.backward(dH))
 
     formula: ClassVar[Formula] = Formula(
-        ("H = X + attn(norm1(X))", "Y = H + ffn(norm2(H))"),
-        ("dH = dY + norm2.backward(ffn.backward(dY))", "dX = dH + norm1.backward(attn.backward(dH))"))  # fmt: skip
+        ("X' = X + attn(norm1(X))", "Y = X' + ffn(norm2(X'))"),
+        ("dX' = dY + norm2.backward(ffn.backward(dY))", "dX = dX' + norm1.backward(attn.backward(dX'))"))  # fmt: skip
 
     def cost(self, call: Call) -> Cost:
         n = 2 * call.size  # the two additions
