@@ -163,7 +163,7 @@ SHEET = {
     "LayerNorm": Entry(
         lambda: nn.LayerNorm(C), ((B, T, C),), ("7 N C", "11 N C"),
         "each row of dX sums to 0 and is orthogonal to Xhat (up to eps)",
-        lambda run: rows_add_up_to_zero(run) and orthogonal(run), "Ba et al. 2016, 3"),
+        lambda run: rows_add_up_to_zero(run) and orthogonal(run), "Ba et al. 2016, 3", ("rstd = 1/√(var(X) + eps)",)),
     "RMSNorm": Entry(
         lambda: nn.RMSNorm(C), ((B, T, C),), ("4 N C", "8 N C"),
         "each row of dX is orthogonal to Xhat (up to eps); it need not sum to 0",

@@ -28,21 +28,31 @@ from numpygpt.plots.style import BLUE, GREY, GRID, INK, VERMILLION, check_suffix
 from numpygpt.utils.paths import ROOT
 
 PAGES, A4 = 2, (8.27, 11.69)  # inches, upright
-LEFT, RIGHT, TOP, BOTTOM = 0.045, 0.955, 0.925, 0.035  # of a page
+LEFT, RIGHT, TOP, BOTTOM = 0.045, 0.955, 0.9, 0.035  # of a page
 COLUMNS = (LEFT, 0.225, 0.655)  # layer and shapes; formulas; the rest
-LINE, GAP = 0.0134, 0.0135  # height of a line, space between layers
-WIDE, WIDEST = 48, 64  # characters of a line in the last column, and of a formula
+LINE, GAP = 0.0138, 0.0135  # height of a line, space between layers
+WIDE, WIDEST = 46, 64  # characters of a line in the last column, and of a formula
 GREEK = {"gamma", "beta", "alpha", "theta", "pi"}
-KEY = ("dX is dL/dX, dY the gradient that arrives from above. Blue: forward. Orange: backward. "
-       "B sequences of T tokens, N = B T rows, C features,",
-       "H heads, F hidden features. FLOPs: forward; backward, without the layers inside. Year, section: the source. "
-       "Cases, entries: compared with finite differences.")
+KEY = ("dX is dL/dX, dY the gradient from above. Blue: forward. Orange: backward. B sequences of T tokens,",
+       "N = B T rows, C features, H heads, F hidden features. A circle: element-wise product. Without a sign: matrix product,",
+       "or a number times an array. Σ sums over the axes that the result lacks. In parentheses, and for Softmax, Σ and mean",
+       "run over the last axis. FLOPs: forward; backward, without the layers inside. Year, section: the source.")
+ELEMENTWISE = {  # products in the formulas of the layers that get a circle
+    "X s,": "X ∘ s,", "dY s (1 + X (1": "dY ∘ s ∘ (1 + X ∘ (1", "X/2 (1": "X/2 ∘ (1",
+    "dX = dY ∂Y": "dX = dY ∘ ∂Y", "2 Y (1 - s) ∂": "2 Y ∘ (1 - s) ∘ ∂",
+    "Y (dY - Σ dY Y)": "Y ∘ (dY - Σ dY ∘ Y)", "P (dP - Σ dP P)": "P ∘ (dP - Σ dP ∘ P)",
+    "gamma Xhat": "gamma ∘ Xhat", "mean) rstd": "mean) ∘ rstd", "Xhat = X rstd": "Xhat = X ∘ rstd",
+    "dY Xhat": "dY ∘ Xhat", "dY gamma": "dY ∘ gamma", "rstd (dXhat": "rstd ∘ (dXhat",
+    "Xhat mean(dXhat Xhat)": "Xhat ∘ mean(dXhat ∘ Xhat)", "X mask": "X ∘ mask", "dY mask": "dY ∘ mask",
+    "act(G) U": "act(G) ∘ U", "dA act(G)": "dA ∘ act(G)", "dA U": "dA ∘ U",
+    **{f"{name}{i} {wave}": f"{name}{i} ∘ {wave}" for name in ("X", "dY") for i in "₁₂" for wave in ("cos", "sin")},
+}
 
 
 class Line(NamedTuple):
     text: str
     colour: str = INK
-    size: float = 6.9
+    size: float = 7.2
     weight: str = "normal"
     maths: bool = False
 
@@ -109,17 +119,25 @@ def word(name):
 # -- the pages ---------------------------------------------------------------------------------------------------------
 
 
+def circled(text):
+    """A formula of a layer with a circle in each element-wise product."""
+    for plain, circle in ELEMENTWISE.items():
+        text = text.replace(plain, circle)
+    return text
+
+
 def columns(row):
     """The three columns of a layer: lists of lines."""
     name = [Line(row.name, weight="bold", size=8.5), *(Line(shape, GREY) for shape in row.shapes)]
     maths = [Line(typeset(part), colour, 9, maths=True)
              for colour, given in ((BLUE, row.forward), (VERMILLION, row.backward))
-             for text in given for part in (text.split(",  ") if len(text) > WIDEST else [text])]
+             for text in map(circled, given)
+             for part in (text.split(",  ") if len(text) > WIDEST else [text])]
     forward, backward = row.flops
     flops = [f"FLOPs {forward}" + f"; {backward}" * (backward != forward)]
     if len(flops[0]) > WIDE - 4:
         flops = [f"FLOPs {forward};", backward]
-    words = ["caches " + ", ".join(row.cached), *flops, row.invariant, f"{row.source}; {row.cases}"]
+    words = ["caches " + ", ".join(row.cached), *flops, row.invariant, row.source]
     rest = [Line(part, INK if text == row.invariant else GREY) for text in words for part in textwrap.wrap(text, WIDE)]
     return name, maths, rest
 
@@ -164,7 +182,7 @@ def page(rows, number):
 
 def digest(rows):
     """Changes with what the sheet shows."""
-    return hashlib.sha256(repr((rows, KEY)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((rows, KEY, ELEMENTWISE)).encode()).hexdigest()[:16]
 
 
 def draw(path):

@@ -72,7 +72,7 @@ def test_the_printed_sheet_is_complete_and_inside_its_page(rows):
         assert min(box.x0 for box in boxes) > 0.03 and max(box.x1 for box in boxes) < 0.97
         assert min(box.y0 for box in boxes) > 0.02 and max(box.y1 for box in boxes) < 0.98
         edges = [*sheet.COLUMNS[1:], 1]
-        for text, box in zip(figure.texts[4:], boxes[4:], strict=True):  # a column does not run into the next
+        for text, box in list(zip(figure.texts, boxes, strict=True))[2 + len(sheet.KEY) :]:  # a column does not run into the next
             column = sheet.COLUMNS.index(text.get_position()[0])
             assert box.x1 < edges[column], text.get_text()
 
@@ -90,6 +90,11 @@ def test_the_committed_sheet_is_up_to_date(rows):
 ])
 def test_formulas_are_typeset(formula, expected):
     assert sheet.typeset(formula) == expected
+
+
+def test_each_element_wise_product_of_the_list_is_in_a_formula(rows):
+    formulas_of_all = " | ".join(text for row in rows for text in (*row.forward, *row.backward))
+    assert [product for product in sheet.ELEMENTWISE if product not in formulas_of_all] == []
 
 
 def test_the_committed_cards_are_those_of_the_page(monkeypatch):
