@@ -28,15 +28,16 @@ from numpygpt.plots.style import BLUE, GREY, GRID, INK, VERMILLION, check_suffix
 from numpygpt.utils.paths import ROOT
 
 PAGES, A4 = 2, (8.27, 11.69)  # inches, upright
-LEFT, RIGHT, TOP, BOTTOM = 0.045, 0.955, 0.9, 0.035  # of a page
+LEFT, RIGHT, TOP, BOTTOM = 0.045, 0.955, 0.892, 0.035  # of a page
 COLUMNS = (LEFT, 0.225, 0.655)  # layer and shapes; formulas; the rest
 LINE, GAP = 0.0138, 0.0135  # height of a line, space between layers
 WIDE, WIDEST = 46, 64  # characters of a line in the last column, and of a formula
 GREEK = {"gamma", "beta", "alpha", "theta", "pi"}
 KEY = ("dX is dL/dX, dY the gradient from above. Blue: forward. Orange: backward. B sequences of T tokens,",
-       "N = B T rows, C features, H heads, F hidden features. A circle: element-wise product. Without a sign: matrix product,",
-       "or a number times an array. Σ sums over the axes that the result lacks. In parentheses, and for Softmax, Σ and mean",
-       "run over the last axis. FLOPs: forward; backward, without the layers inside. Year, section: the source.")
+       "N = B T rows, C features, H heads, F hidden features. A circle is an element-wise product; without a sign",
+       "it is a matrix product, or a number times an array. Σ sums over the axes that the result lacks. In",
+       "parentheses, and for Softmax, Σ and mean run over the last axis. FLOPs: forward; backward, without the layers inside.",
+       "Year, section: the source.")
 ELEMENTWISE = {  # products in the formulas of the layers that get a circle
     "X s,": "X ∘ s,", "dY s (1 + X (1": "dY ∘ s ∘ (1 + X ∘ (1", "X/2 (1": "X/2 ∘ (1",
     "dX = dY ∂Y": "dX = dY ∘ ∂Y", "2 Y (1 - s) ∂": "2 Y ∘ (1 - s) ∘ ∂",

@@ -72,7 +72,8 @@ def test_the_printed_sheet_is_complete_and_inside_its_page(rows):
         assert min(box.x0 for box in boxes) > 0.03 and max(box.x1 for box in boxes) < 0.97
         assert min(box.y0 for box in boxes) > 0.02 and max(box.y1 for box in boxes) < 0.98
         edges = [*sheet.COLUMNS[1:], 1]
-        for text, box in list(zip(figure.texts, boxes, strict=True))[2 + len(sheet.KEY) :]:  # a column does not run into the next
+        below = list(zip(figure.texts, boxes, strict=True))[2 + len(sheet.KEY) :]
+        for text, box in below:  # a column does not run into the next
             column = sheet.COLUMNS.index(text.get_position()[0])
             assert box.x1 < edges[column], text.get_text()
 

@@ -29,12 +29,12 @@ from numpygpt.plots.style import GREY, INK, new_figure
 
 @figure
 def linear_shapes() -> Figure:
-    """The three products of a Linear as blocks: N = 7, d_in = 4, d_out = 12, in tenths of an inch."""
-    page, ax = drawing(4.5)
+    """The products of a Linear as blocks, and the sum of its bias: N = 7, d_in = 4, d_out = 12 tenths of an inch."""
+    page, ax = drawing(4.9)
     size = {"N": 7.0, "d_{in}": 4.0, "d_{out}": 12.0}
-    rows = [(39.5, "forward", [("X", "N", "d_{in}"), ("W", "d_{in}", "d_{out}"), ("Y", "N", "d_{out}")]),
-            (24.5, "backward, for X", [("dY", "N", "d_{out}"), ("W^T", "d_{out}", "d_{in}"), ("dX", "N", "d_{in}")]),
-            (8.0, "backward, for W", [("X^T", "d_{in}", "N"), ("dY", "N", "d_{out}"), ("dW", "d_{in}", "d_{out}")])]
+    rows = [(43.5, "forward", [("X", "N", "d_{in}"), ("W", "d_{in}", "d_{out}"), ("Y", "N", "d_{out}")]),
+            (28.5, "backward, for X", [("dY", "N", "d_{out}"), ("W^T", "d_{out}", "d_{in}"), ("dX", "N", "d_{in}")]),
+            (12.5, "backward, for W", [("X^T", "d_{in}", "N"), ("dY", "N", "d_{out}"), ("dW", "d_{in}", "d_{out}")])]
     plain, bold = r"$\mathrm{{{}}}$", r"$\mathbf{{{}}}$"
     for y, words, factors in rows:
         write(ax, 3, y, words, FORWARD if words == "forward" else BACKWARD, ha="left")
@@ -47,6 +47,9 @@ def linear_shapes() -> Figure:
             write(ax, at, y - size[high] / 2 - 1.7, f"({shape})", INK, SMALL)
             write(ax, x + size[wide] + 2.5, y, sign, size=18, weight="bold")
             x += size[wide] + 5
+    write(ax, 3, 1.8, "backward, for b", BACKWARD, ha="left")
+    words = r"$\mathrm{db}$ = the sums of the columns of $\mathrm{dY}$,  $(\mathrm{d_{out}},)$"
+    write(ax, 30, 1.8, words, ha="left")
     return page
 
 

@@ -13,6 +13,7 @@ from numpygpt import GPT
 from numpygpt.nn import CrossEntropyLoss
 from numpygpt.nn import functional as F
 from numpygpt.optim import AdamW
+from numpygpt.plots.heat import dark
 from numpygpt.plots.style import BLUE, GREY, INK, VERMILLION, new_figure
 
 STORY = "the cat sat on the mat. a dog ran at the cat. the rat ate the oat. " * 40
@@ -63,9 +64,10 @@ def softmax_jacobian() -> Figure:
     left.set_yticks(range(5), [f"$Y_{i}$" for i in range(5)])
     left.tick_params(axis="y", labelsize=TEXT)
     top = np.abs(J).max()
-    right.imshow(J, cmap=SIGNED, vmin=-top, vmax=top, aspect="auto")
+    image = right.imshow(J, cmap=SIGNED, vmin=-top, vmax=top, aspect="auto")
     for (i, j), value in np.ndenumerate(J):
-        right.text(j, i, f"{value:.2f}".replace("-", "\u2212"), ha="center", va="center", fontsize=SMALL, color=INK)
+        right.text(j, i, f"{value:.2f}".replace("-", "\u2212"), ha="center", va="center", fontsize=SMALL,
+                   color="white" if dark(image.cmap(image.norm(value))) else INK)
     plot(right, "Jacobian: change of $Y_i$ per change of $X_j$", "", "")
     right.grid(False)
     right.set_xticks(range(5), [f"$X_{j}$" for j in range(5)])

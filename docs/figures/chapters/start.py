@@ -34,7 +34,7 @@ def nudge() -> Figure:
     ax.annotate("lowest point, slope 0", (1.5, 0), (4, -7), textcoords="offset points", va="top", fontsize=SMALL)
     ax.annotate("tangent, slope \u22124", (0.86, 1.56), (-6, -4), textcoords="offset points", color=BACKWARD,
                 ha="right", va="top", fontsize=SMALL)
-    dress(ax, "", "w", "loss L")
+    dress(ax, "$L(w) = (2w - 3)^2$", "w", "loss L")
     ax.set_ylim(-0.3, 2.2)
     return page
 
