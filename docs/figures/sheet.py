@@ -36,8 +36,8 @@ GREEK = {"gamma", "beta", "alpha", "theta", "pi"}
 KEY = ("dX is dL/dX, dY the gradient from above. Blue: forward. Orange: backward. B sequences of T tokens,",
        "N = B T rows, C features, H heads, F hidden features. A circle is an element-wise product; without a sign",
        "it is a matrix product, or a number times an array. Σ sums over the axes that the result lacks. In",
-       "parentheses, and for Softmax, Σ and mean run over the last axis. FLOPs: forward; backward, without the layers inside.",
-       "Year, section: the source.")
+       "parentheses, and for Softmax, Σ and mean run over the last axis. FLOPs: forward; backward, without the layers",
+       "inside. Year, section: the source.")
 ELEMENTWISE = {  # products in the formulas of the layers that get a circle
     "X s,": "X ∘ s,", "dY s (1 + X (1": "dY ∘ s ∘ (1 + X ∘ (1", "X/2 (1": "X/2 ∘ (1",
     "dX = dY ∂Y": "dX = dY ∘ ∂Y", "2 Y (1 - s) ∂": "2 Y ∘ (1 - s) ∘ ∂",
