@@ -6,6 +6,12 @@ from pages import ROOT, load
 build = load(ROOT / "docs" / "build.py", "build")
 
 
+@pytest.fixture(autouse=True)
+def same_folder(monkeypatch):
+    """The build changes to the folder of a page; each test goes back."""
+    monkeypatch.chdir(ROOT)
+
+
 PAGE = """# A page
 
 ```python
