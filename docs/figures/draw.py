@@ -43,7 +43,8 @@ def main(argv: list[str] | None = None) -> None:
         importlib.import_module(f"chapters.{chapter}")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(sorted(canvas.FIGURES))}")
-    parser.add_argument("--out", type=Path, default=ROOT / "assets/pictures/book", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=ROOT / "assets/pictures/book", metavar="FOLDER",
+                        help="folder for the pictures (default: assets/pictures/book)")
     args = parser.parse_args(argv)
     if unknown := set(args.names) - set(canvas.FIGURES):
         parser.error(f"no figure is named {', '.join(sorted(unknown))}; see --help")
