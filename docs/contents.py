@@ -56,7 +56,7 @@ def chapters():
     table = [("chapter", "sections")]
     for page in order():
         if page.startswith("backprop/"):
-            names = re.findall(r"^## (.+)$", re.sub(r"^```.*?^```$", "", read(page), flags=re.M | re.S), re.M)
+            names = re.findall(r"^## (.+)$", prose(read(page)), re.M)
             links = [f"[{name}]({page}#{slug(name)})" for name in names if not name.startswith("Summary")]
             few = len(links) < 10
             table.append((f"[{title(page)}]({page})", ", ".join(links) if few else f"{len(links)} sections"))
@@ -66,6 +66,11 @@ def chapters():
 def slug(heading):
     """The anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def prose(text):
+    """A page's text without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
 
 
 def read(page):

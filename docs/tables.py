@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from contents import chapters, contents  # noqa: F401
+from contents import chapters, contents, slug  # noqa: F401
 
 from numpygpt import GPT, nn, trace
 
@@ -39,7 +39,7 @@ def derivation(name):
         for line in page.read_text(encoding="utf-8").splitlines():
             title = line[3:] if line.startswith("## ") else title
             if quoted.match(line):
-                found.append((title != name, f"[{title}](docs/backprop/{page.name}#{title.lower().replace(' ', '-')})"))
+                found.append((title != name, f"[{title}](docs/backprop/{page.name}#{slug(title)})"))
     return min(found, default=("", ""))[1]
 
 

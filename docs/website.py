@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import griffe
-from contents import CONTENTS, DOCS
+from contents import CONTENTS, DOCS, prose
 from latex2mathml.converter import convert
 
 ROOT = DOCS.parent
@@ -58,7 +58,7 @@ def reference(name):
 def links(page):
     """The files of the repository that a page links to."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    for target in LINK.findall(re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)):
+    for target in LINK.findall(prose(text)):
         path = (ROOT / page.parent / target).resolve()
         if path.is_relative_to(ROOT) and path.is_file():
             yield path.relative_to(ROOT)
@@ -83,7 +83,7 @@ def mathml(formula, display):
 
 def on_page_content(html, page, config, files):
     """Put the formulas in."""
-    return re.sub(r"(?:<p>)?\b(formula\d+x)\b(?:</p>)?", lambda found: whole(found), html)
+    return re.sub(r"(?:<p>)?\b(formula\d+x)\b(?:</p>)?", whole, html)
 
 
 def whole(found):

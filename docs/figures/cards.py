@@ -6,16 +6,13 @@
 """
 
 import argparse
-import io
 import re
 from pathlib import Path
 
 import sheet
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.patches import Rectangle
 
-from numpygpt.plots.output import write_file
-from numpygpt.plots.style import BLUE, GREY, INK, check_suffix, new_figure
+from numpygpt.plots.style import BLUE, GREY, INK, new_figure
 from numpygpt.utils.paths import ROOT
 
 PAGE = ROOT / "docs" / "TEACHING.md"
@@ -65,13 +62,8 @@ def page():
 
 
 def draw(path):
-    """Write the page. The same content gives the same bytes."""
-    check_suffix(path, (".pdf",))
-    file = io.BytesIO()
-    with sheet.matplotlib.rc_context({"pdf.fonttype": 42}):
-        with PdfPages(file, metadata={"CreationDate": None, "Title": "Cards", "Keywords": digest()}) as pdf:
-            pdf.savefig(page())
-    write_file(path, file.getvalue())
+    """Write the page."""
+    sheet.write_pdf(path, "Cards", digest(), [page()])
 
 
 def digest():

@@ -91,7 +91,7 @@ def pieces(text):
 
 
 def argument(text, at):
-    """What stands in the parentheses that open at `at`, or else the word there, and where it ends."""
+    """What is in the parentheses that open at `at`, or else the word there, and where it ends."""
     if text[at] != "(":
         found = re.compile(r"\w+").match(text, at)
         return found[0], found.end()
@@ -187,13 +187,19 @@ def digest(rows):
 
 
 def draw(path):
-    """Write the sheet. The same content gives the same bytes."""
+    """Write the sheet."""
+    rows = formulas.rows()
+    write_pdf(path, "Formula sheet", digest(rows), [page(part, number) for number, part in enumerate(split(rows), 1)])
+
+
+def write_pdf(path, title, keywords, pages):
+    """Write figures as the pages of a PDF. The same content gives the same bytes."""
     check_suffix(path, (".pdf",))
-    rows, file = formulas.rows(), io.BytesIO()
+    file = io.BytesIO()
     with matplotlib.rc_context({"pdf.fonttype": 42}):
-        with PdfPages(file, metadata={"CreationDate": None, "Title": "Formula sheet", "Keywords": digest(rows)}) as pdf:
-            for number, part in enumerate(split(rows), 1):
-                pdf.savefig(page(part, number))
+        with PdfPages(file, metadata={"CreationDate": None, "Title": title, "Keywords": keywords}) as pdf:
+            for figure in pages:
+                pdf.savefig(figure)
     write_file(path, file.getvalue())
 
 
